@@ -1,0 +1,34 @@
+"""Training under imbalance, reproducibly.
+
+``Learn2MixBatchSampler`` works in anybody's loop; ``train(compose("dataset=mnist", "strategy=learn2mix"))``
+is the suite from Python. Names are imported when first used: ``import l2m`` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["Learn2MixBatchSampler", "RunConfig", "UserError", "compose", "train"]
+
+if TYPE_CHECKING:
+    from l2m.config import RunConfig
+    from l2m.engine import train
+    from l2m.errors import UserError
+    from l2m.run import compose
+    from l2m.sampler import Learn2MixBatchSampler
+
+_HOMES = {
+    "Learn2MixBatchSampler": "l2m.sampler",
+    "RunConfig": "l2m.config",
+    "UserError": "l2m.errors",
+    "compose": "l2m.run",
+    "train": "l2m.engine",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module l2m has no attribute {name}")
+    return getattr(import_module(_HOMES[name]), name)

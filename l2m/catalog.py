@@ -1,0 +1,24 @@
+"""All registries, filled: the one place that knows where the entries of each group are."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from l2m.registry import Registry, discover
+
+
+@cache
+def registries() -> dict[str, Registry[Any]]:
+    """The registry of each configuration group, every module of the suite imported."""
+    from l2m import data, models, optimizers, strategies
+
+    for package in (data, models, strategies):
+        discover(package)
+    return {
+        "dataset": data.DATASETS,
+        "imbalance": data.RECIPES,
+        "model": models.MODELS,
+        "strategy": strategies.STRATEGIES,
+        "optimizer": optimizers.OPTIMIZERS,
+    }

@@ -1,0 +1,130 @@
+"""What a run is made of: one dataclass, checked whole before any data is read. Imports neither torch nor Hydra."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, fields
+from typing import Annotated, Any, Literal, get_type_hints
+
+from l2m.errors import UserError
+from l2m.registry import unknown
+from l2m.schema import Range, coerce
+
+Choice = dict[str, Any]
+"""A group's choice: its ``name`` and the options of what it names."""
+
+GROUPS = ("dataset", "imbalance", "model", "strategy", "optimizer")
+
+Seed = Annotated[int, Range(0, 2**31 - 1)]
+Count = Annotated[int, Range(1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """One run. The text beside a field is what ``--help`` prints."""
+
+    dataset: Choice
+    imbalance: Choice
+    model: Choice
+    strategy: Choice
+    optimizer: Choice
+    epochs: Annotated[Count, "passes of P = floor(N / batch_size) steps each; Table 3's come with the data set"]
+    batch_size: Annotated[Count, "samples a step (M in the paper), at most the size of the training set"]
+    learning_rate: Annotated[float, Range(0, above=True), "the optimizer's step size (eta in the paper)"]
+    seed: Annotated[Seed, "draws initial parameters and the order of samples"] = 0
+    data_seed: Annotated[Seed, "draws synthetic data, splits and imbalance, the same for all runs"] = 42
+    precision: Annotated[Literal["fp32", "bf16"], "arithmetic of the forward pass"] = "fp32"
+    device: Annotated[Literal["auto", "cpu", "cuda"], "where to train; auto takes a GPU if there is one"] = "auto"
+    threads: Annotated[Count | None, "CPU threads of one run; null leaves torch's choice"] = None
+    data_dir: Annotated[str, "where data sets lie; the default is L2M_DATA_DIR, or data"] = "data"
+    results_dir: Annotated[str, "where records are written, under runs/"] = "outputs"
+    force: Annotated[bool, "run again, and overwrite, what is finished"] = False
+    debug: Annotated[bool, "show the traceback of an error"] = False
+
+    @property
+    def task(self) -> str:
+        """The data set's task: classification or regression."""
+        return str(self.dataset["task"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as ``config.yaml`` holds them; tuples are lists."""
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return plain
+
+    def identity(self) -> dict[str, Any]:
+        """What makes this run this run: everything that may change its numbers, and nothing else.
+
+        An option that stands at its default is left out, so that a later version may add options without
+        orphaning the records there are. It follows that a default is never changed.
+        """
+        from l2m.catalog import registries
+
+        known, plain = registries(), self.to_dict()
+        science = {key: plain[key] for key in ("seed", "data_seed", *SCIENTIFIC)}
+        for group in GROUPS:
+            defaults = json.loads(json.dumps(known[group].defaults(plain[group]["name"])))
+            science[group] = {
+                key: value
+                for key, value in plain[group].items()
+                if key == "name" or key not in defaults or defaults[key] != value
+            }
+        return science
+
+    def digest(self) -> str:
+        """Eight hexadecimal digits of the identity's SHA-256."""
+        text = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+SCIENTIFIC = ("epochs", "batch_size", "learning_rate", "precision")
+
+
+def check(raw: Mapping[str, Any]) -> RunConfig:
+    """A :class:`RunConfig` from plain values, defaults filled in.
+
+    ``raw`` holds the keys of :class:`RunConfig`; a group is a mapping with ``name`` and options. The key
+    ``row``, where data sets keep the paper's settings for others to refer to, is dropped.
+
+    Raises:
+        UserError: everything that is wrong, a line each. No data has been read, nothing has been written.
+    """
+    import torch
+
+    from l2m.catalog import registries
+
+    known = registries()
+    problems: list[str] = []
+    hints = get_type_hints(RunConfig, include_extras=True)
+    given = {key: value for key, value in raw.items() if key != "row"}
+    problems += [unknown("key", key, hints) for key in given.keys() - hints.keys()]
+    values: dict[str, Any] = {}
+    for field in fields(RunConfig):
+        if field.name not in given:
+            if field.default is MISSING:
+                problems.append(f"{field.name} is missing: give it a value")
+        elif field.name in GROUPS:
+            choice = given[field.name]
+            if isinstance(choice, Mapping):
+                values[field.name] = known[field.name].check(choice, problems)
+            else:
+                problems.append(f"{field.name}={choice} must be a mapping with a name")
+        else:
+            try:
+                values[field.name] = coerce(given[field.name], hints[field.name])
+            except ValueError as rule:
+                problems.append(f"{field.name}={given[field.name]} {rule}")
+    if values.get("device") == "cuda" and not torch.cuda.is_available():
+        problems.append("device=cuda asks for a GPU that torch cannot see here: use device=cpu or device=auto")
+    if not problems:
+        config = RunConfig(**values)
+        tasks = known["strategy"][config.strategy["name"]].tasks
+        if config.task not in tasks:
+            problems.append(
+                f"strategy={config.strategy['name']} is not defined for {config.task}, the task of "
+                f"dataset={config.dataset['name']}: it is for {', '.join(sorted(tasks))}"
+            )
+        else:
+            return config
+    raise UserError("\n".join(problems))

@@ -1,0 +1,171 @@
+"""Data sets: a training and a test split that live on the device whole, and the recipes of imbalance.
+
+A data set is a function ``load(source, *, options) -> Data``, registered in ``DATASETS``, one file a family.
+A recipe says how many samples of each group of the training split stay; the test split is never touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from l2m.errors import UserError
+from l2m.registry import Registry
+from l2m.seeding import derive
+
+if TYPE_CHECKING:
+    from l2m.config import RunConfig
+
+DATASETS: Registry[Any] = Registry("dataset")
+RECIPES: Registry[Any] = Registry("imbalance")
+
+
+class Batch(NamedTuple):
+    """Samples as a model and a strategy take them."""
+
+    inputs: Tensor
+    """(M, ...) float32, images in channels-last memory."""
+    targets: Tensor
+    """(M,) labels or (M, 1) values."""
+    groups: Tensor
+    """(M,) groups, 0 to k − 1."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Samples at rest, all on one device.
+
+    Attributes:
+        inputs: (N, ...) float32, or images (N, C, H, W) in uint8.
+        targets: (N,) int64 labels, or (N, 1) float32 values in the target's unit.
+        groups: (N,) int64, 0 to k − 1.
+        scale, shift: (C, 1, 1) float32; a stored pixel x is seen as ``x * scale + shift``. None: as it is.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    groups: Tensor
+    scale: Tensor | None = None
+    shift: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def batch(self, index: Tensor | slice) -> Batch:
+        """The samples at ``index`` (M,), normalised."""
+        inputs = self.inputs[index]
+        if self.scale is not None and self.shift is not None:
+            inputs = inputs.to(torch.float32, memory_format=torch.channels_last).mul_(self.scale).add_(self.shift)
+        return Batch(inputs, self.targets[index], self.groups[index])
+
+    def subset(self, index: Tensor) -> Split:
+        """The samples at ``index`` (M,), as they rest."""
+        return replace(self, inputs=self.inputs[index], targets=self.targets[index], groups=self.groups[index])
+
+    def to(self, device: torch.device) -> Split:
+        """The same on ``device``."""
+        moved = {name: value.to(device) for name, value in vars(self).items() if value is not None}
+        return replace(self, **moved)
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set ready to train on.
+
+    Attributes:
+        group_names: k names, in the order of the groups.
+        classes: number of classes, None for regression.
+        preprocessing: what was fitted or fixed to make the inputs, as plain numbers; saved with the model.
+    """
+
+    train: Split
+    test: Split
+    group_names: tuple[str, ...]
+    classes: int | None
+    preprocessing: Mapping[str, Sequence[float]]
+
+    @property
+    def outputs(self) -> int:
+        """Numbers a model has to give for each sample."""
+        return self.classes or 1
+
+    @property
+    def proportions(self) -> NDArray[np.float64]:
+        """α̃: the groups' shares of the training split, (k,)."""
+        sizes = np.bincount(self.train.groups.cpu().numpy(), minlength=len(self.group_names))
+        shares: NDArray[np.float64] = sizes / sizes.sum()
+        return shares
+
+
+class Source(NamedTuple):
+    """Where a data set comes from and what draws it."""
+
+    folder: Path
+    data_seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """No imbalance; the base of all recipes.
+
+    Attributes:
+        keep: which samples of a group stay: its first ones (the paper's regression sets) or a random choice
+            drawn by ``data_seed`` (its image sets).
+    """
+
+    keep: Literal["random", "first"] = "random"
+
+    def kept(self, sizes: Sequence[int]) -> list[int]:
+        """How many samples of each group stay, given how many there are."""
+        return list(sizes)
+
+    def select(self, groups: NDArray[np.int64], names: Sequence[str], data_seed: int) -> NDArray[np.int64]:
+        """Indices of the samples that stay, ascending.
+
+        Raises:
+            UserError: a group would be left without samples.
+        """
+        sizes = np.bincount(groups, minlength=len(names)).tolist()
+        rng = np.random.default_rng(derive(data_seed, "imbalance"))
+        stay = []
+        for group, count in enumerate(self.kept(sizes)):
+            if not count:
+                raise UserError(
+                    f"group {group} ({names[group]}) is left with none of its {sizes[group]} training samples: "
+                    "every group needs one, choose another imbalance or a larger share"
+                )
+            members = np.flatnonzero(groups == group)
+            stay.append(members[:count] if self.keep == "first" else rng.choice(members, count, replace=False))
+        return np.sort(np.concatenate(stay))
+
+
+def share(size: int, fraction: Fraction | float) -> int:
+    """⌊fraction · size⌋, exact for a Fraction."""
+    return int(fraction * size)
+
+
+@lru_cache(maxsize=1)  # a sweep over strategies and seeds loads its data set once
+def _load(dataset: str, options: tuple[tuple[str, Any], ...], recipe: Recipe, source: Source) -> Data:
+    data: Data = DATASETS.build({"name": dataset, **dict(options)}, source)
+    index = recipe.select(data.train.groups.numpy(), data.group_names, source.data_seed)
+    return replace(data, train=data.train.subset(torch.from_numpy(index)))
+
+
+def load(config: RunConfig) -> Data:
+    """The data set of a run, its recipe of imbalance applied to the training split; on the CPU.
+
+    Raises:
+        UserError: the data set is not there and can't be downloaded, or a group is left without samples.
+    """
+    name, options = config.dataset["name"], {k: v for k, v in config.dataset.items() if k != "name"}
+    recipe = RECIPES.build(config.imbalance)
+    return _load(name, tuple(sorted(options.items())), recipe, Source(Path(config.data_dir), config.data_seed))

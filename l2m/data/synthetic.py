@@ -1,0 +1,64 @@
+"""Data that are drawn rather than collected."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+
+from l2m.data import DATASETS, Data, Source, Split
+from l2m.errors import UserError
+from l2m.schema import Range
+from l2m.seeding import derive
+
+DISTRIBUTIONS = ("normal", "exponential", "chi-squared", "uniform")
+SAMPLES = 10
+"""Numbers in a row (section B.7)."""
+
+Size = Annotated[int, Range(1)]
+
+
+@DATASETS.register("mean_estimation")
+def mean_estimation(
+    source: Source,
+    *,
+    task: Literal["regression"] = "regression",
+    train_sizes: tuple[Size, ...] = (1000, 1000, 800, 200),
+    test_size: Size = 1000,
+) -> Data:
+    """Mean Estimation (section B.7): ten draws from a distribution, to tell its mean. A group a distribution.
+
+    normal(μ, 1), exponential(μ), chi-squared(df = μ) with μ ~ U[0, 1]; uniform(μ − 10, μ + 10) with
+    μ ~ U[20, 50]. ``train_sizes`` rows of each for training, ``test_size`` of each for testing; inputs as drawn.
+    """
+    if len(train_sizes) != len(DISTRIBUTIONS):
+        raise UserError(
+            f"dataset.train_sizes={list(train_sizes)} must have 4 numbers, one for each of {', '.join(DISTRIBUTIONS)}"
+        )
+    rng = np.random.default_rng(derive(source.data_seed, "mean_estimation"))
+
+    def split(sizes: tuple[int, ...]) -> Split:
+        rows, means = [], []
+        for name, size in zip(DISTRIBUTIONS, sizes, strict=True):
+            mu = rng.uniform(*((20, 50) if name == "uniform" else (0, 1)), size=(size, 1))
+            means.append(mu)
+            match name:
+                case "normal":
+                    row = rng.normal(mu, 1, (size, SAMPLES))
+                case "exponential":
+                    row = rng.exponential(mu, (size, SAMPLES))
+                case "chi-squared":
+                    row = rng.chisquare(mu, (size, SAMPLES))
+                case _:
+                    row = rng.uniform(mu - 10, mu + 10, (size, SAMPLES))
+            rows.append(row)
+        return Split(
+            torch.from_numpy(np.concatenate(rows)).float(),
+            torch.from_numpy(np.concatenate(means)).float(),
+            torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes)),
+        )
+
+    train = split(train_sizes)
+    test = split((test_size,) * len(DISTRIBUTIONS))
+    return Data(train, test, DISTRIBUTIONS, classes=None, preprocessing={})

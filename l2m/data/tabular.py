@@ -1,0 +1,133 @@
+"""Tables with a categorical column for the groups: Wine Quality and California Housing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.datasets import fetch_openml
+from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import StandardScaler
+
+from l2m.data import DATASETS, Data, Source, Split
+from l2m.errors import UserError
+
+WINE_URL = "https://archive.ics.uci.edu/ml/machine-learning-databases/wine-quality/"
+WINE_FEATURES = (
+    "fixed acidity", "volatile acidity", "citric acid", "residual sugar", "chlorides", "free sulfur dioxide",
+    "total sulfur dioxide", "density", "pH", "sulphates", "alcohol",
+)  # fmt: skip
+HOUSING_OPENML = 43939
+"""California Housing as in Géron's book, with ocean_proximity."""
+HOUSING_FEATURES = (
+    "longitude", "latitude", "housing_median_age", "total_rooms", "total_bedrooms", "population", "households",
+    "median_income",
+)  # fmt: skip
+PROXIMITIES = ("<1H OCEAN", "INLAND", "NEAR BAY", "NEAR OCEAN")
+
+
+@DATASETS.register("wine_quality")
+def wine_quality(source: Source, *, task: Literal["regression"] = "regression") -> Data:
+    """Wine Quality (Cortez et al., 2009; section B.8): the quality of a wine from 11 measurements.
+
+    Groups: white, red. Halves for training and testing, stratified by type. The tables come from UCI, where
+    they are kept as two files; OpenML's copies number the quality anew or lack the type.
+    """
+    tables = []
+    for group, kind in enumerate(("white", "red")):
+        file = source.folder / "wine_quality" / f"winequality-{kind}.csv"
+        table = _table(file, partial(_semicolons, WINE_URL + file.name), ";")
+        _numbers(table, (*WINE_FEATURES, "quality"), file)
+        tables.append(table.assign(group=group))
+    frame = pd.concat(tables, ignore_index=True)
+    train, test = train_test_split(frame, test_size=0.5, random_state=source.data_seed, stratify=frame["group"])
+    return _regression(train, test, WINE_FEATURES, "quality", 1.0, ("white", "red"))
+
+
+@DATASETS.register("california_housing")
+def california_housing(source: Source, *, task: Literal["regression"] = "regression") -> Data:
+    """California Housing with ``ocean_proximity`` (Géron, 2022; section B.9): house values, in 100 000 $.
+
+    Groups: <1H OCEAN, INLAND, NEAR BAY, NEAR OCEAN. Rows with missing values are dropped, then the five of
+    ISLAND; halves for training and testing.
+    """
+    file = source.folder / "california_housing" / "housing.csv"
+    frame = _table(file, lambda: fetch_openml(data_id=HOUSING_OPENML, as_frame=True, parser="auto").frame, ",")
+    _numbers(frame, (*HOUSING_FEATURES, "median_house_value"), file, missing=True)
+    if "ocean_proximity" not in frame:
+        raise UserError(f"{file} has no column ocean_proximity: put Géron's housing.csv there, which has it")
+    frame = frame.dropna()
+    strange = sorted(set(frame["ocean_proximity"]) - {*PROXIMITIES, "ISLAND"})
+    if strange:
+        raise UserError(f"{file} has ocean_proximity={strange[0]}: it must be ISLAND or {', '.join(PROXIMITIES)}")
+    frame = frame[frame["ocean_proximity"] != "ISLAND"]
+    frame = frame.assign(group=frame["ocean_proximity"].map(PROXIMITIES.index).astype(int))
+    train, test = train_test_split(frame, test_size=0.5, random_state=source.data_seed)
+    return _regression(train, test, HOUSING_FEATURES, "median_house_value", 100_000.0, PROXIMITIES)
+
+
+def _semicolons(url: str) -> pd.DataFrame:
+    return pd.read_csv(url, sep=";")
+
+
+def _table(file: Path, download: Callable[[], pd.DataFrame], separator: str) -> pd.DataFrame:
+    """The table in ``file``, or downloaded and kept there."""
+    if file.exists():
+        try:
+            return pd.read_csv(file, sep=separator)
+        except (ValueError, OSError) as error:
+            raise UserError(f"{file} can't be read as a table: {error}") from error
+    try:
+        table = download()
+    except Exception as error:  # whatever the network, the server or the parser says
+        raise UserError(
+            f"{file} is not there and can't be downloaded ({type(error).__name__}: {error}): put the file there, "
+            "or name the folder that holds it with data_dir="
+        ) from error
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(file.name + ".part")
+    table.to_csv(part, sep=separator, index=False)
+    part.replace(file)
+    return table
+
+
+def _numbers(table: pd.DataFrame, columns: tuple[str, ...], file: Path, missing: bool = False) -> None:
+    """Refuse a table that lacks columns, or whose columns hold something else than finite numbers."""
+    absent = [column for column in columns if column not in table]
+    if absent:
+        raise UserError(f"{file} has no column {absent[0]}: it must have {', '.join(columns)}")
+    for column in columns:
+        values = pd.to_numeric(table[column], errors="coerce").to_numpy(float)
+        empty = table[column].isna().to_numpy()
+        wrong = np.flatnonzero(~np.isfinite(values) & ~(empty & missing))
+        if len(wrong):
+            value = table[column].iloc[wrong[0]]
+            raise UserError(
+                f"{file} has {column}={value} in line {wrong[0] + 2}: it must be a finite number, mend or drop the line"
+            )
+
+
+def _regression(
+    train: pd.DataFrame, test: pd.DataFrame, features: tuple[str, ...], target: str, unit: float, names: tuple[str, ...]
+) -> Data:
+    """Standardised features; the scaler is fitted on the training half, before any recipe."""
+    scaler = StandardScaler().fit(train[list(features)].to_numpy(float))
+
+    def split(frame: pd.DataFrame) -> Split:
+        return Split(
+            torch.from_numpy(scaler.transform(frame[list(features)].to_numpy(float))).float(),
+            torch.from_numpy(frame[[target]].to_numpy(float) / unit).float(),
+            torch.from_numpy(frame["group"].to_numpy(np.int64)),
+        )
+
+    for group, name in enumerate(names):
+        for part, frame in (("training", train), ("test", test)):
+            if not (frame["group"] == group).any():
+                raise UserError(f"group {group} ({name}) has no samples in the {part} half: the table needs more of it")
+    preprocessing = {"mean": scaler.mean_.tolist(), "sd": scaler.scale_.tolist(), "target_unit": [unit]}
+    return Data(split(train), split(test), names, classes=None, preprocessing=preprocessing)

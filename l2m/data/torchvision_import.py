@@ -1,0 +1,29 @@
+"""``torchvision``, imported here and nowhere else.
+
+torchvision's wheel for Linux is built against CUDA: beside a CPU build of torch its compiled operators cannot
+load, and ``import torchvision`` stops at «operator torchvision::nms does not exist». Data sets, transforms and
+models need none of them. When, and only when, the plain import fails in that way, the two operators that
+torchvision's Python code refers to as it is imported are declared without a body, and it is imported again.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import torch
+
+try:
+    import torchvision
+except RuntimeError as error:
+    if "torchvision::nms" not in str(error):
+        raise
+    for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+        del sys.modules[name]
+    _operators = torch.library.Library("torchvision", "DEF")  # the declarations live as long as this object
+    _operators.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    _operators.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    import torchvision
+
+import torchvision.datasets
+
+__all__ = ["torchvision"]

@@ -1,0 +1,121 @@
+"""Images, kept in uint8 and normalised batch by batch: digits, MNIST, Fashion-MNIST, CIFAR-10."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+from l2m.data import DATASETS, Data, Source, Split
+from l2m.errors import UserError
+
+Images = NDArray[np.uint8]
+Labels = NDArray[np.int64]
+
+Task = Literal["classification"]
+
+CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
+CIFAR10_SD = (0.2470, 0.2435, 0.2616)
+
+
+@DATASETS.register("digits")
+def digits(source: Source, *, task: Task = "classification") -> Data:
+    """scikit-learn's embedded digits: 1797 images of 8×8 pixels from 0 to 16; halves, stratified by digit."""
+    images, labels = load_digits(return_X_y=True)
+    halves = train_test_split(
+        images.reshape(-1, 1, 8, 8).astype(np.uint8), labels, test_size=0.5, random_state=source.data_seed,
+        stratify=labels,
+    )  # fmt: skip
+    train, test = (halves[0], halves[2]), (halves[1], halves[3])
+    return _classification(train, test, [str(digit) for digit in range(10)], (0.5,), (0.5,), white=16)
+
+
+@DATASETS.register("mnist")
+def mnist(source: Source, *, task: Task = "classification") -> Data:
+    """MNIST (section B.1): 60 000 and 10 000 images of 28×28 pixels, scaled to [−1, 1]."""
+    train, test = (_torchvision("MNIST", source.folder, part, "MNIST/raw/*-ubyte") for part in (True, False))
+    return _classification(_arrays(train), _arrays(test), _classes(train), (0.5,), (0.5,))
+
+
+@DATASETS.register("fashion_mnist")
+def fashion_mnist(source: Source, *, task: Task = "classification") -> Data:
+    """Fashion-MNIST (section B.2): as MNIST, but clothing."""
+    train, test = (
+        _torchvision("FashionMNIST", source.folder, part, "FashionMNIST/raw/*-ubyte") for part in (True, False)
+    )
+    return _classification(_arrays(train), _arrays(test), _classes(train), (0.5,), (0.5,))
+
+
+@DATASETS.register("cifar10")
+def cifar10(source: Source, *, task: Task = "classification") -> Data:
+    """CIFAR-10 (section B.3): 50 000 and 10 000 images of 3×32×32 pixels, standardised by channel."""
+    train, test = (_torchvision("CIFAR10", source.folder, part, "cifar-10-batches-py/") for part in (True, False))
+    return _classification(_arrays(train), _arrays(test), _classes(train), CIFAR10_MEAN, CIFAR10_SD)
+
+
+def _torchvision(name: str, folder: Path, train: bool, files: str) -> Any:
+    """torchvision's data set, from ``folder`` if it is there, else downloaded into it."""
+    from l2m.data.torchvision_import import torchvision
+
+    build = getattr(torchvision.datasets, name)
+    try:
+        return build(folder, train=train, download=False)
+    except RuntimeError:  # torchvision's word for "not found or corrupted"
+        pass
+    except (ValueError, EOFError, OSError) as error:
+        raise UserError(f"{folder / files} can't be read ({error}): remove it, and it is fetched anew") from error
+    try:
+        return build(folder, train=train, download=True)
+    except Exception as error:  # whatever the network or the archive says
+        raise UserError(
+            f"{name} is not in {folder} and can't be downloaded ({type(error).__name__}: {error}): put it there as "
+            f"{folder / files}, or name the folder that holds it with data_dir="
+        ) from error
+
+
+def _arrays(dataset: Any) -> tuple[Images, Labels]:
+    """(N, C, H, W) images and (N,) labels of one of torchvision's data sets."""
+    images = np.asarray(dataset.data)
+    images = images[:, None] if images.ndim == 3 else np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+    return images, np.asarray(dataset.targets, np.int64)
+
+
+def _classes(dataset: Any) -> list[str]:
+    return [str(name) for name in dataset.classes]
+
+
+def _classification(
+    train: tuple[Images, Labels],
+    test: tuple[Images, Labels],
+    names: Sequence[str],
+    mean: Sequence[float],
+    sd: Sequence[float],
+    white: int = 255,
+) -> Data:
+    """Classes are groups; a pixel x in 0 to ``white`` is seen as (x / white − mean) / sd."""
+    for part, (images, labels) in (("training", train), ("test", test)):
+        if len(images) != len(labels):
+            raise UserError(f"the {part} set has {len(images)} images, but {len(labels)} labels: fetch its files anew")
+        counts = np.bincount(labels, minlength=len(names))
+        if labels.min() < 0 or len(counts) > len(names):
+            raise UserError(
+                f"the {part} set has labels from {labels.min()} to {labels.max()}, not 0 to {len(names) - 1}"
+            )
+        if not counts.all():
+            empty = int(np.flatnonzero(counts == 0)[0])
+            raise UserError(f"class {empty} ({names[empty]}) has no images in the {part} set: fetch its files anew")
+    deviation = torch.tensor(sd).view(-1, 1, 1)
+    scale, shift = 1 / (white * deviation), -torch.tensor(mean).view(-1, 1, 1) / deviation
+
+    def split(images: Images, labels: Labels) -> Split:
+        targets = torch.from_numpy(labels)
+        return Split(torch.from_numpy(images), targets, targets, scale, shift)
+
+    preprocessing = {"mean": list(mean), "sd": list(sd), "white": [float(white)]}
+    return Data(split(*train), split(*test), tuple(names), classes=len(names), preprocessing=preprocessing)

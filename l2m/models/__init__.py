@@ -1,0 +1,30 @@
+"""Networks of the paper's appendix (section C.1), one file each.
+
+A model is a function ``build(data, *, options) -> Module``, registered in ``MODELS``. It maps inputs (M, ...)
+to (M, ``data.outputs``); the engine's seed draws its parameters from torch's default generator.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from l2m.data import Data
+from l2m.errors import UserError
+from l2m.registry import Registry
+
+MODELS: Registry[Any] = Registry("model")
+
+
+def image_size(data: Data, model: str, smallest: int) -> tuple[int, int, int]:
+    """Channels, height and width of the images that ``model`` is to take.
+
+    Raises:
+        UserError: the inputs are no images, or smaller than ``smallest`` pixels either way.
+    """
+    shape = tuple(data.train.inputs.shape[1:])
+    if len(shape) != 3 or min(shape[1:]) < smallest:
+        raise UserError(
+            f"model={model} takes images of at least {smallest}×{smallest} pixels, not inputs of shape {shape}: "
+            "use model=mlp"
+        )
+    return shape[0], shape[1], shape[2]

@@ -1,0 +1,27 @@
+"""LeNet-5 (LeCun et al., 1998; section C.1.2).
+
+Here and in :mod:`l2m.models.lenet5_large` pooling comes before ReLU: the two commute, so the function is the
+same, on a quarter of the elements.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from l2m.data import Data
+from l2m.models import MODELS, image_size
+
+
+@MODELS.register("lenet5")
+def lenet5(data: Data) -> nn.Module:
+    """Convolutions 6@5 and 16@5, each with 2×2 max pooling, then 256-120-84-outputs for 28×28 pixels."""
+    channels, height, width = image_size(data, "lenet5", 16)
+    rows, columns = (((side - 4) // 2 - 4) // 2 for side in (height, width))
+    return nn.Sequential(
+        nn.Conv2d(channels, 6, 5), nn.MaxPool2d(2), nn.ReLU(),
+        nn.Conv2d(6, 16, 5), nn.MaxPool2d(2), nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(16 * rows * columns, 120), nn.ReLU(),
+        nn.Linear(120, 84), nn.ReLU(),
+        nn.Linear(84, data.outputs),
+    )  # fmt: skip

@@ -1,0 +1,18 @@
+"""The fully connected network of the regression rows (section C.1.1)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from torch import nn
+
+from l2m.data import Data
+from l2m.models import MODELS
+from l2m.schema import Range
+
+
+@MODELS.register("mlp")
+def mlp(data: Data, *, hidden: Annotated[int, Range(1)] = 64) -> nn.Module:
+    """d-``hidden``-outputs with ReLU; d counts all numbers of an input, and images are flattened."""
+    features = data.train.inputs[0].numel()
+    return nn.Sequential(nn.Flatten(), nn.Linear(features, hidden), nn.ReLU(), nn.Linear(hidden, data.outputs))

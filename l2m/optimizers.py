@@ -1,0 +1,28 @@
+"""Optimizers, from parameters and a learning rate. The paper uses Adam throughout (section C.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import torch
+
+from l2m.registry import Registry
+from l2m.schema import Range
+
+OPTIMIZERS: Registry[Any] = Registry("optimizer")
+
+Decay = Annotated[float, Range(0, 1)]
+
+
+@OPTIMIZERS.register("adam")
+def adam(
+    parameters: Iterable[torch.nn.Parameter],
+    learning_rate: float,
+    *,
+    beta1: Decay = 0.9,
+    beta2: Decay = 0.999,
+    epsilon: Annotated[float, Range(0, above=True)] = 1e-8,
+) -> torch.optim.Optimizer:
+    """Adam (Kingma and Ba, 2015) with all parameters updated in one fused call."""
+    return torch.optim.Adam(parameters, learning_rate, (beta1, beta2), epsilon, fused=True)

@@ -1,0 +1,59 @@
+"""What a person sees of a run: a bar at a terminal, plain lines in a pipe."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from l2m.config import RunConfig
+from l2m.records import EpochRow, Records
+from l2m.tasks import TASKS
+
+LINES = 10
+"""Plain lines a run, at most; never more than one an epoch."""
+
+
+class Progress:
+    """Shows a run's epochs as they come, on standard output."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self.name = f"{config.dataset['name']} {config.strategy['name']} seed {config.seed}"
+        self._epochs = config.epochs
+        self._metric = TASKS[config.task].metric
+        self._bar: Bar | None = None
+        if sys.stdout.isatty():
+            self._bar = Bar(
+                TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn(),
+                TextColumn("{task.fields[metric]}"), console=Console(highlight=False), transient=True,
+            )  # fmt: skip
+            self._job = self._bar.add_task(self.name, total=config.epochs, metric="")
+
+    def __enter__(self) -> Progress:
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def advance(self, row: EpochRow) -> None:
+        """Show an epoch."""
+        if self._bar:
+            self._bar.update(self._job, completed=row.epoch, metric=f"{row.test_metric:.4g}")
+        elif row.epoch * LINES // self._epochs > (row.epoch - 1) * LINES // self._epochs:
+            print(f"{self.name}: epoch {row.epoch}/{self._epochs}, {self._metric} {row.test_metric:.4g}", flush=True)
+
+    def tell(self, records: Records) -> None:
+        """Show how the run ended, and where its records are."""
+        last = records.metrics.iloc[-1]
+        print(
+            f"{self.name}: {self._metric} {last.test_metric:.4g}, worst group {last.worst_group:.4g}\n  {records.path}",
+            flush=True,
+        )

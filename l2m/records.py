@@ -1,0 +1,173 @@
+"""Records: one directory a run, and in it all that the reports read.
+
+    <results_dir>/runs/<dataset>/<strategy>/seed<k>-<digest>/
+        config.yaml   the configuration whole; the digest is that of its scientific part
+        metrics.csv   a row an epoch: the fields of EpochRow
+        groups.csv    a row an epoch and group: the fields of GroupRow
+        run.json      schema, version, commit, torch, device, threads, start, end, status, and why it failed
+        model.pt      parameters and fitted preprocessing; loads with ``weights_only=True``
+
+Files are written beside their place and renamed into it; ``run.json`` with the status ``done`` comes last.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+import yaml
+
+import l2m
+from l2m.config import RunConfig
+from l2m.errors import UserError
+
+SCHEMA = 1
+"""Version of the layout above; raised when a reader of the old one would misread the new."""
+
+
+@dataclass(frozen=True)
+class EpochRow:
+    """A row of ``metrics.csv``. Counts and seconds are totals since the run's start."""
+
+    epoch: int
+    steps: int
+    samples: int
+    train_loss: float
+    """Mean over the epoch's batches of what was descended: not comparable across strategies."""
+    test_loss: float
+    test_metric: float
+    """Accuracy in [0, 1], or mean squared error in the square of the target's unit."""
+    worst_group: float
+    """The worst of ``test_metric`` over the groups."""
+    seconds: float
+    """Training time without evaluation."""
+
+
+@dataclass(frozen=True)
+class GroupRow:
+    """A row of ``groups.csv``."""
+
+    epoch: int
+    group: int
+    name: str
+    proportion: float
+    """α_i as the epoch began."""
+    count: int
+    """Samples of the group in the epoch's batches."""
+    train_loss: float
+    """L_i of eq. 10: the task's loss, whatever the strategy descends; empty if no batch held the group."""
+    test_metric: float
+
+
+@dataclass(frozen=True)
+class Records:
+    """A run as it was written."""
+
+    path: Path
+    metrics: pd.DataFrame
+    groups: pd.DataFrame
+    info: dict[str, Any]
+
+
+class RunDirectory:
+    """The directory of one run: what is in it, and how it gets there. Made with its first file."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self.config = config
+        self.path = (
+            Path(config.results_dir) / "runs" / config.dataset["name"] / config.strategy["name"]
+        ) / f"seed{config.seed}-{config.digest()}"
+        self._rows: list[EpochRow] = []
+        self._groups: list[GroupRow] = []
+        self._info: dict[str, Any] = {}
+
+    def status(self) -> str | None:
+        """``done``, ``failed``, or None if the run was never finished.
+
+        Raises:
+            UserError: ``run.json`` can't be read.
+        """
+        file = self.path / "run.json"
+        if not file.exists():
+            return None
+        try:
+            return str(json.loads(file.read_text())["status"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{file} can't be read as a record ({error}): remove it, and the run is repeated"
+            ) from error
+
+    def start(self, device: torch.device) -> None:
+        """Note what the run starts with; writes nothing yet."""
+        self._info = {
+            "schema": SCHEMA,
+            "version": l2m.__version__,
+            "commit": _commit(),
+            "torch": torch.__version__,
+            "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
+            "threads": torch.get_num_threads(),
+            "start": _now(),
+        }
+
+    def add(self, row: EpochRow, groups: Sequence[GroupRow]) -> None:
+        """Keep an epoch's rows; seconds come in for the epoch and are totalled here."""
+        before = self._rows[-1].seconds if self._rows else 0.0
+        self._rows.append(EpochRow(**{**asdict(row), "seconds": before + row.seconds}))
+        self._groups += groups
+
+    def save_model(self, model: torch.nn.Module, preprocessing: Mapping[str, Sequence[float]]) -> None:
+        """Write ``model.pt``."""
+        buffer = io.BytesIO()
+        state = {name: value.cpu() for name, value in model.state_dict().items()}
+        torch.save({"parameters": state, "preprocessing": dict(preprocessing)}, buffer)
+        self._write("model.pt", buffer.getvalue())
+
+    def finish(self, status: str, problem: str | None = None) -> None:
+        """Write the records, ``run.json`` last."""
+        for name, rows in (("metrics.csv", self._rows), ("groups.csv", self._groups)):
+            table = pd.DataFrame([asdict(row) for row in rows])
+            self._write(name, table.to_csv(index=False, float_format="%.7g", lineterminator="\n").encode())
+        self._write("config.yaml", yaml.safe_dump(self.config.to_dict(), sort_keys=False).encode())
+        info = self._info | {"end": _now(), "status": status} | ({"problem": problem} if problem else {})
+        self._write("run.json", (json.dumps(info, indent=2) + "\n").encode())
+
+    def read(self) -> Records:
+        """The records of a finished run."""
+        metrics, groups = (pd.read_csv(self.path / name) for name in ("metrics.csv", "groups.csv"))
+        return Records(self.path, metrics, groups, json.loads((self.path / "run.json").read_text()))
+
+    def _write(self, name: str, content: bytes) -> None:
+        part = self.path / f"{name}.{os.getpid()}.part"
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            part.write_bytes(content)
+            part.replace(self.path / name)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise UserError(
+                f"{self.path / name} can't be written ({error.strerror}): choose a results_dir that can be"
+            ) from error
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def _commit() -> str | None:
+    """The commit of the checkout the package runs from, ``-dirty`` if it was changed; None outside one."""
+    home = Path(__file__).resolve().parents[1]
+    if not (home / ".git").exists():
+        return None
+    asked = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=40"], cwd=home, capture_output=True, text=True
+    )
+    return asked.stdout.strip() or None

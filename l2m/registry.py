@@ -1,0 +1,103 @@
+"""Named things to choose from: data sets, recipes, models, strategies, optimizers.
+
+An entry is a function or a dataclass; its keyword-only parameters are its options, their annotations the
+options' types and ranges. A name is taken once; an unknown one is answered with the choices.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterable, Mapping
+from types import ModuleType
+from typing import Any, Generic, TypeVar, get_type_hints
+
+from l2m.errors import UserError
+from l2m.schema import coerce
+
+T = TypeVar("T", bound=Callable[..., Any])
+
+
+def unknown(kind: str, name: object, choices: Iterable[str]) -> str:
+    """The sentence that answers an unknown name."""
+    known = sorted(choices)
+    near = difflib.get_close_matches(str(name), known, n=1)
+    guess = f" (did you mean {near[0]}?)" if near else ""
+    return f"{kind}={name} is not known{guess}: choose one of {', '.join(known)}"
+
+
+class Registry(Generic[T]):
+    """Entries of one kind, by name."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._entries: dict[str, T] = {}
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Decorator that enters a function or class under ``name``; a name taken already is refused."""
+
+        def enter(entry: T) -> T:
+            if name in self._entries:
+                raise ValueError(f"{self.kind} {name} is registered already, by {self._entries[name]!r}")
+            self._entries[name] = entry
+            return entry
+
+        return enter
+
+    def names(self) -> list[str]:
+        """The registered names, sorted."""
+        return sorted(self._entries)
+
+    def __getitem__(self, name: str) -> T:
+        if name not in self._entries:
+            raise UserError(unknown(self.kind, name, self._entries))
+        return self._entries[name]
+
+    def defaults(self, name: str) -> dict[str, Any]:
+        """Options of an entry that have a default, with it; those without are left out."""
+        options = self._options(name)
+        return {key: p.default for key, p in options.items() if p.default is not inspect.Parameter.empty}
+
+    def check(self, choice: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
+        """``{name, option: value, ...}`` with typed values and defaults filled in.
+
+        What is wrong is appended to ``problems``, a sentence each.
+        """
+        name = choice.get("name")
+        if not isinstance(name, str) or name not in self._entries:
+            problems.append(unknown(self.kind, name, self._entries))
+            return dict(choice)
+        hints = get_type_hints(self._entries[name], include_extras=True)
+        checked: dict[str, Any] = {"name": name}
+        options = self._options(name)
+        for key in choice.keys() - options.keys() - {"name"}:
+            near = f"its options are {', '.join(sorted(options))}" if options else "it has no options"
+            problems.append(f"{self.kind}.{key} is not an option of {self.kind}={name}: {near}")
+        for key, parameter in options.items():
+            if key in choice:
+                try:
+                    checked[key] = coerce(choice[key], hints[key])
+                except ValueError as rule:
+                    problems.append(f"{self.kind}.{key}={choice[key]} {rule}")
+            elif parameter.default is inspect.Parameter.empty:
+                problems.append(f"{self.kind}={name} needs {self.kind}.{key}: give it a value")
+            else:
+                checked[key] = parameter.default
+        return checked
+
+    def build(self, choice: Mapping[str, Any], *arguments: Any) -> Any:
+        """Call the entry that ``choice`` names with ``arguments`` and its options."""
+        options = {key: value for key, value in choice.items() if key != "name"}
+        return self[choice["name"]](*arguments, **options)
+
+    def _options(self, name: str) -> dict[str, inspect.Parameter]:
+        parameters = inspect.signature(self._entries[name]).parameters
+        return {key: p for key, p in parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+def discover(package: ModuleType) -> None:
+    """Import every module of a package, so that its entries register themselves."""
+    for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
+        importlib.import_module(module.name)

@@ -1,0 +1,106 @@
+"""Finished runs, read back and put together by configuration."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from l2m.config import GROUPS, SCIENTIFIC
+from l2m.errors import UserError
+from l2m.tasks import TASKS, Task
+
+CHECKPOINTS = (0.25, 0.5, 1.0)
+"""Shares of E at which the paper's tables stand."""
+
+
+@dataclass(frozen=True)
+class Runs:
+    """All finished runs of one configuration but for the seed, in the order of their seeds.
+
+    Attributes:
+        label: the strategy, and what else tells it from the data set's other configurations of that strategy.
+        settings: the scientific configuration without the seed, flat: ``{"strategy.mixing_rate": 0.1, ...}``.
+        metrics, groups: by seed, as written.
+    """
+
+    dataset: str
+    label: str
+    settings: dict[str, Any]
+    metrics: dict[int, pd.DataFrame]
+    groups: dict[int, pd.DataFrame]
+
+    @property
+    def strategy(self) -> str:
+        return str(self.settings["strategy.name"])
+
+    @property
+    def task(self) -> Task:
+        return TASKS[self.settings["dataset.task"]]
+
+    def at(self, share: float, column: str = "test_metric") -> pd.Series[float]:
+        """A column at epoch ⌊share · E⌋, the paper's checkpoint, indexed by seed."""
+        epoch = max(int(share * self.settings["epochs"]), 1)
+        return pd.Series({seed: float(table[column].iloc[epoch - 1]) for seed, table in self.metrics.items()})
+
+    def curve(self, column: str = "test_metric") -> pd.DataFrame:
+        """A column over epochs (rows) and seeds (columns)."""
+        return pd.DataFrame({seed: table.set_index("epoch")[column] for seed, table in self.metrics.items()})
+
+
+def read(results_dir: Path) -> list[Runs]:
+    """The finished runs under ``results_dir``, by data set and strategy.
+
+    Raises:
+        UserError: there is none, or a record can't be read.
+    """
+    found: dict[str, list[tuple[dict[str, Any], int, Path]]] = defaultdict(list)
+    for file in sorted(results_dir.glob("runs/*/*/*/run.json")):
+        try:
+            if json.loads(file.read_text())["status"] == "done":
+                config = yaml.safe_load((file.parent / "config.yaml").read_text())
+                found[str(file.parents[2].name)].append((_settings(config), int(config["seed"]), file.parent))
+        except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+            raise UserError(
+                f"{file.parent} can't be read as a record ({error}): remove it, and repeat the run"
+            ) from error
+    if not found:
+        raise UserError(
+            f"there are no finished runs under {results_dir}/runs: train some with results_dir={results_dir}"
+        )
+    runs = []
+    for dataset, entries in sorted(found.items()):
+        by_settings: dict[str, list[tuple[dict[str, Any], int, Path]]] = defaultdict(list)
+        for entry in entries:
+            by_settings[json.dumps(entry[0], sort_keys=True)].append(entry)
+        configurations = [group[0][0] for group in by_settings.values()]
+        for group in by_settings.values():
+            seeds = sorted((seed, path) for _, seed, path in group)
+            runs.append(
+                Runs(
+                    dataset,
+                    _label(group[0][0], configurations),
+                    group[0][0],
+                    {seed: pd.read_csv(path / "metrics.csv") for seed, path in seeds},
+                    {seed: pd.read_csv(path / "groups.csv") for seed, path in seeds},
+                )
+            )
+    return runs
+
+
+def _settings(config: dict[str, Any]) -> dict[str, Any]:
+    flat = {f"{group}.{key}": value for group in GROUPS for key, value in config[group].items()}
+    return flat | {key: config[key] for key in ("data_seed", *SCIENTIFIC)}
+
+
+def _label(settings: dict[str, Any], all_settings: list[dict[str, Any]]) -> str:
+    """The strategy's name, then what differs among the configurations that share it."""
+    name = settings["strategy.name"]
+    same = [other for other in all_settings if other["strategy.name"] == name]
+    differing = [key for key in settings if any(other.get(key) != settings[key] for other in same)]
+    return " ".join([name, *(f"{key.rpartition('.')[2]}={settings[key]}" for key in differing)])

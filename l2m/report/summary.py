@@ -1,0 +1,146 @@
+"""What a results folder holds, at a glance: a table for the terminal and one figure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from rich.table import Table
+
+from l2m.report.runs import CHECKPOINTS, Runs
+from l2m.report.statistics import half_width, paired
+
+STYLES = {
+    "learn2mix": ("#0072B2", "-"),
+    "classical": ("#000000", "--"),
+    "focal": ("#D55E00", "-."),
+    "smote": ("#009E73", ":"),
+    "balanced": ("#CC79A7", (0, (5, 1, 1, 1, 1, 1))),
+}
+"""Colours of Okabe and Ito, which stay apart for the colour-blind, and dashes that do so in print."""
+
+
+def decimals(value: float, percent: bool) -> int:
+    """Digits after the point: one for accuracies in %, three digits in all for errors of 1 to 999."""
+    return 1 if percent else 2 if value < 10 else 1 if value < 100 else 0
+
+
+COLUMNS = ("strategy", "n", *("E" if share == 1 else f"{share:g}E" for share in CHECKPOINTS), "worst group", "less classical")
+
+
+def rows(runs: list[Runs]) -> dict[str, list[list[str]]]:
+    """The cells under ``COLUMNS``, a row a configuration, by the title of the data set's table."""
+    made: dict[str, list[list[str]]] = {}
+    for run in runs:
+        percent = run.task.higher_is_better
+        classical = next((r for r in runs if r.dataset == run.dataset and r.label == "classical"), None)
+        title = f"{run.dataset}: test {run.task.metric}" + (" in %" if percent else "")
+        cells = [_cell(run, share, "test_metric", percent) for share in CHECKPOINTS]
+        cells += [_cell(run, 1.0, "worst_group", percent), _difference(run, classical, percent)]
+        made.setdefault(title, []).append([run.label, str(len(run.metrics)), *cells])
+    return made
+
+
+def tables(runs: list[Runs]) -> list[Table]:
+    """One table a data set: mean ± sd over seeds, the worst group, and the difference to classical."""
+    made = []
+    for title, cells in rows(runs).items():
+        table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+        table.add_column(COLUMNS[0], min_width=9)
+        for column in COLUMNS[1:]:
+            table.add_column(column, justify="right", no_wrap=True)
+        for row in cells:
+            table.add_row(*row)
+        made.append(table)
+    return made
+
+
+def markdown(runs: list[Runs]) -> str:
+    """The same as one Markdown table, with its caption."""
+    lines = ["| test set | " + " | ".join(COLUMNS) + " |", "|---|---|" + "--:|" * (len(COLUMNS) - 1)]
+    for title, cells in rows(runs).items():
+        lines += ["| " + " | ".join([title, *row]) + " |" for row in cells]
+    return "\n".join([*lines, "", CAPTION, ""])
+
+
+CAPTION = (
+    "Mean ± sd (ddof 1) over n seeds at epochs 0.25E, 0.5E and E; worst group at E.\n"
+    "less classical: difference at E on the same seeds ± half of its 95 % t-interval."
+)
+
+
+def _cell(run: Runs, share: float, column: str, percent: bool) -> str:
+    values = run.at(share, column) * (100 if percent else 1)
+    digits = decimals(float(values.mean()), percent)
+    mean = f"{values.mean():.{digits}f}"
+    return mean if len(values) == 1 else f"{mean} ± {values.std(ddof=1):.{digits}f}"
+
+
+def _difference(run: Runs, classical: Runs | None, percent: bool) -> str:
+    if classical is None or run is classical:
+        return ""
+    mean, half, n = paired(run.at(1.0), classical.at(1.0))
+    digits, factor = decimals(run.at(1.0).mean(), percent), 100 if percent else 1
+    text = f"{factor * mean:+.{digits}f}" if n else ""
+    return text if n < 2 else f"{text} ± {factor * half:.{digits}f}"
+
+
+def figure(runs: list[Runs], file: Path) -> None:
+    """Write one figure: a column a data set, test metric above, learn2mix's proportions below."""
+    datasets = sorted({run.dataset for run in runs})
+    with mpl.rc_context({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False}):
+        canvas, axes = plt.subplots(
+            2, len(datasets), figsize=(3.4 * len(datasets) + 0.4, 4.8), squeeze=False, layout="constrained",
+            height_ratios=(3, 2),
+        )  # fmt: skip
+        for column, dataset in enumerate(datasets):
+            rows = [run for run in runs if run.dataset == dataset]
+            _curves(axes[0, column], rows)
+            _proportions(axes[1, column], next((run for run in rows if run.strategy == "learn2mix"), None))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        canvas.savefig(file, dpi=200)
+        plt.close(canvas)
+
+
+def _curves(axes: Axes, rows: list[Runs]) -> None:
+    task = rows[0].task
+    for run in rows:
+        curve = run.curve()
+        mean = curve.mean(axis=1)
+        colour, dashes = STYLES.get(run.strategy, ("#56B4E9", "-"))
+        axes.plot(mean.index, mean, color=colour, linestyle=dashes, linewidth=1.3, label=run.label)
+        if curve.shape[1] > 1:
+            half = half_width(curve)
+            axes.fill_between(mean.index, mean - half, mean + half, color=colour, alpha=0.15, linewidth=0)
+    seeds = sorted({len(run.metrics) for run in rows})
+    axes.set_title(
+        f"{rows[0].dataset}\nmean of {' or '.join(map(str, seeds))} seeds, band: 95 % t-interval", fontsize=8
+    )
+    axes.set_ylabel(f"test {task.metric}")
+    if not task.higher_is_better:
+        lowest = min(float(run.curve().to_numpy().min()) for run in rows)
+        axes.set_yscale("log")
+        axes.set_ylim(bottom=0.8 * lowest)  # bands may reach below 0
+    axes.set_xlim(left=0)
+    axes.legend(frameon=False)
+
+
+def _proportions(axes: Axes, run: Runs | None) -> None:
+    if run is None:
+        axes.set_axis_off()
+        return
+    mean = sum(table.pivot(index="epoch", columns="name", values="proportion") for table in run.groups.values())
+    order = next(iter(run.groups.values()))["name"].drop_duplicates()
+    shares = (mean / len(run.groups))[order]  # type: ignore[index]
+    colours = mpl.colormaps["cividis"](np.linspace(0.05, 0.95, len(order)))
+    axes.stackplot(
+        shares.index, shares.T.to_numpy(), labels=list(order), colors=colours, edgecolor="white", linewidth=0.3
+    )
+    axes.set(ylim=(0, 1), xlim=(0, shares.index.max()), xlabel="epoch", ylabel="share of a batch")
+    axes.set_title(f"{run.label}: proportions", fontsize=8)
+    if len(order) <= 10:
+        handles, names = axes.get_legend_handles_labels()
+        axes.legend(handles[::-1], names[::-1], loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=7)

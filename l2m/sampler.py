@@ -1,0 +1,243 @@
+"""``Learn2MixBatchSampler``: batches whose group proportions follow the groups' losses (section 3 of the paper)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+from torch.utils.data import Sampler
+
+from l2m.errors import UserError
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_ROUNDING = 1e-9
+"""Slack for sums of α·M that are whole but for rounding."""
+
+
+class Learn2MixBatchSampler(Sampler[list[int]]):
+    """Yields batches of indices; ``update`` moves the groups' proportions towards their losses.
+
+    Works as ``DataLoader(dataset, batch_sampler=Learn2MixBatchSampler(labels, batch_size=64))``: every pass
+    over the loader is an epoch of ``floor(N / batch_size)`` batches (Algorithm 1). Each epoch shuffles every
+    group's own list of samples; a list that ends is read again from its beginning (eq. 12 and 13).
+
+    Every batch holds exactly ``batch_size`` samples, though ``proportions * batch_size`` is seldom whole:
+    what a group is owed is carried to the next batch and the next epoch. While the proportions stand, a group
+    is within one sample of its due after every batch, so a group with a tiny share is seen rarely, but is
+    seen. That is by earliest deadline: of the samples that may be drawn now, those go first that must be
+    drawn soonest.
+
+    Args:
+        labels: the group of each sample, (N,) integers 0 to k − 1; every group has a sample.
+        batch_size: samples a batch (M in the paper), 1 to N.
+        mixing_rate: γ in [0, 1]; at 0 the proportions stay where they are.
+        proportions: where they start, (k,) numbers of at least 0 that sum to 1; by default the groups'
+            shares of ``labels``.
+        generator: draws the order of samples; by default one seeded from torch's default generator.
+
+    Raises:
+        ValueError: a value out of these ranges.
+    """
+
+    def __init__(
+        self,
+        labels: ArrayLike | Tensor,
+        *,
+        batch_size: int,
+        mixing_rate: float = 0.1,
+        proportions: Sequence[float] | Floats | Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        groups = np.asarray(labels)
+        if groups.ndim != 1 or not len(groups) or groups.dtype.kind not in "iu":
+            raise UserError(
+                f"labels must be a list of whole numbers, one group a sample, not {groups.dtype} of shape "
+                f"{groups.shape}: number the groups from 0, as numpy.unique(labels, return_inverse=True)[1] does"
+            )
+        if groups.min() < 0:
+            raise UserError(f"label {groups.min()} is negative: number the groups from 0")
+        self._sizes: Ints = np.bincount(groups)
+        if not self._sizes.all():
+            raise UserError(
+                f"group {int(np.flatnonzero(self._sizes == 0)[0])} has no samples, but labels go up to "
+                f"{groups.max()}: number the groups without gaps, as numpy.unique(labels, return_inverse=True)[1] does"
+            )
+        if isinstance(batch_size, bool) or batch_size != int(batch_size) or not 1 <= batch_size <= len(groups):
+            raise UserError(
+                f"batch_size={batch_size} must be a whole number from 1 to the {len(groups)} samples there are"
+            )
+        if not 0 <= mixing_rate <= 1:
+            raise UserError(f"mixing_rate={mixing_rate} must be in [0, 1]")
+        self.batch_size = int(batch_size)
+        self.mixing_rate = float(mixing_rate)
+        self._alpha = self._start(proportions)
+        self._losses: Floats = np.full(len(self._sizes), np.nan)
+        if generator is None:
+            generator = torch.Generator().manual_seed(int(torch.empty((), dtype=torch.int64).random_().item()))
+        self._generator = generator
+
+        self._groups = groups.astype(np.uint16 if len(self._sizes) <= 2**16 else np.int64)  # uint16 sorts faster
+        self._offsets: Ints = np.cumsum(self._sizes) - self._sizes
+        self._owed: Floats = np.zeros(len(self._sizes))  # Σ α·M less what was drawn; sums to 0
+        self._taken: Ints = np.zeros(len(self._sizes), np.int64)  # drawn in this epoch: τ of eq. 12, before its mod
+        self._order: Ints = np.zeros(0, np.int64)  # this epoch's shuffled lists, group after group
+        self._batch = len(self)  # batches drawn in this epoch; an epoch begins once all are
+        self._shuffled_from = generator.get_state()  # the generator's state before this epoch's shuffle
+        self._resumed = False
+
+    def __len__(self) -> int:
+        """Batches an epoch, ``floor(N / batch_size)``."""
+        return len(self._groups) // self.batch_size
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """One epoch, batch by batch, at the proportions in force as each batch is drawn."""
+        if not self._resumed:
+            self._batch = len(self)
+        self._resumed = False
+        for _ in range(len(self) - self._batch % len(self)):
+            yield self.next_batch().tolist()
+
+    def plan(self) -> Tensor:
+        """All batches of the next epoch at once, (P, batch_size) indices: what iteration would yield."""
+        self._shuffle()
+        self._batch = len(self)
+        counts = np.stack([self._counts() for _ in range(len(self))])
+        return torch.from_numpy(self._draw(counts)).view(len(self), self.batch_size)
+
+    def next_batch(self) -> Tensor:
+        """The next batch, (batch_size,) indices; begins an epoch where the last one is at its end."""
+        if self._batch == len(self):
+            self._shuffle()
+            self._batch = 0
+        self._batch += 1
+        return torch.from_numpy(self._draw(self._counts()[None]))
+
+    @property
+    def proportions(self) -> Tensor:
+        """The mixing parameters α, (k,) float64, at least 0 and summing to 1; a copy."""
+        return torch.from_numpy(self._alpha.copy())
+
+    def update(self, losses: ArrayLike | Tensor, seen: ArrayLike | Tensor | None = None) -> None:
+        """Move the proportions: α ← α + γ (L / ΣL − α) (eq. 3, Algorithm 2). Call it at the end of an epoch.
+
+        Args:
+            losses: L, (k,) mean losses of the groups, finite and at least 0. If all are 0, α stays.
+            seen: (k,) booleans, by default all true. A group that is not seen keeps its last loss, before its
+                first the mean of those seen; its entry of ``losses`` is not read.
+
+        Raises:
+            ValueError: not k losses, or one that is negative or not finite.
+        """
+        given: Floats = np.array(losses.tolist() if isinstance(losses, Tensor) else losses, np.float64)
+        held = np.ones(len(self._sizes), bool) if seen is None else np.array(seen, bool)
+        if given.shape != self._sizes.shape or held.shape != self._sizes.shape:
+            shape = given.shape if given.shape != self._sizes.shape else held.shape
+            raise UserError(f"update takes one loss for each of the {len(self._sizes)} groups, not shape {shape}")
+        wrong = np.flatnonzero(held & ~((given >= 0) & np.isfinite(given)))
+        if len(wrong):
+            raise UserError(
+                f"the loss of group {wrong[0]} is {given[wrong[0]]}: losses must be finite and at least 0 "
+                "(name the groups that no batch held with seen=)"
+            )
+        if not held.any():
+            return
+        self._losses[held] = given[held]
+        current = np.where(np.isnan(self._losses), given[held].mean(), self._losses)
+        largest = current.max()
+        if largest > 0:
+            target = current / largest  # so that the sum cannot overflow
+            self._alpha = self._alpha + self.mixing_rate * (target / target.sum() - self._alpha)
+            self._alpha /= self._alpha.sum()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and numbers from which ``load_state_dict`` goes on exactly, between epochs or within one."""
+        return {
+            "proportions": torch.from_numpy(self._alpha.copy()),
+            "losses": torch.from_numpy(self._losses.copy()),
+            "owed": torch.from_numpy(self._owed.copy()),
+            "taken": torch.from_numpy(self._taken.copy()),
+            "batch": self._batch,
+            "shuffled_from": self._shuffled_from.clone(),
+            "generator": self._generator.get_state(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a ``state_dict``; the next pass over the sampler yields the rest of the epoch, if any.
+
+        Raises:
+            ValueError: the state is of a sampler with another number of groups or batches.
+        """
+        if state["proportions"].shape != (len(self._sizes),) or state["batch"] > len(self):
+            raise UserError(
+                f"the state is of a sampler with {len(state['proportions'])} groups, at batch {state['batch']}; this "
+                f"one has {len(self._sizes)} groups and {len(self)} batches: load it with the labels it was saved with"
+            )
+        self._alpha = state["proportions"].numpy().copy()
+        self._losses = state["losses"].numpy().copy()
+        self._owed = state["owed"].numpy().copy()
+        self._generator.set_state(state["shuffled_from"])
+        self._shuffle()
+        self._taken = state["taken"].numpy().copy()
+        self._batch = int(state["batch"])
+        self._generator.set_state(state["generator"])
+        self._resumed = self._batch < len(self)
+
+    def _start(self, proportions: Sequence[float] | Floats | Tensor | None) -> Floats:
+        if proportions is None:
+            proportions = self._sizes / self._sizes.sum()
+        alpha: Floats = np.array(proportions, np.float64)
+        if alpha.shape != self._sizes.shape or not (alpha >= 0).all() or not abs(alpha.sum() - 1) < 1e-6:
+            raise UserError(
+                f"proportions must be {len(self._sizes)} numbers of at least 0 that sum to 1, one a group, "
+                f"not {alpha.tolist()[:10]}"
+            )
+        alpha /= alpha.sum()
+        return alpha
+
+    def _shuffle(self) -> None:
+        self._shuffled_from = self._generator.get_state()
+        mixed: Ints = torch.randperm(len(self._groups), generator=self._generator).numpy()
+        self._order = mixed[np.argsort(self._groups[mixed], kind="stable")]
+        self._taken[:] = 0
+
+    def _counts(self) -> Ints:
+        """Samples of each group in the next batch, (k,), and the new debts.
+
+        After the batch a group's count lies between the floor and the ceiling of its due: what the floor
+        demands is drawn, and the rest of the batch goes to the groups whose next sample falls due soonest.
+        Should the floors alone exceed the batch, which only proportions that jump can bring about, those
+        that are least behind wait.
+        """
+        wanted = self._alpha * self.batch_size
+        due = self._owed + wanted
+        counts = np.maximum(np.floor(due + _ROUNDING), 0.0)
+        spare = self.batch_size - int(counts.sum())
+        if spare > 0:
+            wait = np.minimum((counts + 1 - due) / np.maximum(wanted, 1e-300), 1e15)
+            wait[due - counts <= _ROUNDING] += 1e16  # its due is no larger than its count
+            counts[np.argpartition(wait, spare - 1)[:spare]] += 1
+        while spare < 0:
+            waiting = np.argsort(np.where(counts > 0, due - counts, np.inf), kind="stable")
+            waiting = waiting[: min(-spare, int((counts > 0).sum()))]
+            counts[waiting] -= 1
+            spare += len(waiting)
+        self._owed = due - counts
+        return counts.astype(np.int64)
+
+    def _draw(self, counts: Ints) -> Ints:
+        """Indices of consecutive batches, (Σ counts,), given each one's counts, (batches, k)."""
+        before = np.cumsum(counts, axis=0) - counts + self._taken
+        self._taken = self._taken + counts.sum(axis=0)
+        flat = counts.ravel()
+        group = np.broadcast_to(np.arange(len(self._sizes)), counts.shape).ravel()
+        first = before.ravel() - (np.cumsum(flat) - flat)  # plus the place in the result: the place in the list
+        where = np.repeat(first, flat) + np.arange(flat.sum())
+        group = np.repeat(group, flat)
+        index: Ints = self._order[where % self._sizes[group] + self._offsets[group]]
+        return index

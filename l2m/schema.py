@@ -1,0 +1,89 @@
+"""Types and ranges of configuration values: how an annotation becomes a check. Imports no torch."""
+
+from __future__ import annotations
+
+import math
+import types
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+
+@dataclass(frozen=True)
+class Range:
+    """A closed interval, or one without its lower end if ``above``."""
+
+    low: float
+    high: float = math.inf
+    above: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        return (self.low < value if self.above else self.low <= value) and value <= self.high
+
+    def __str__(self) -> str:
+        if self.high == math.inf:
+            return f"{'above' if self.above else 'at least'} {self.low}"
+        return f"in {'(' if self.above else '['}{self.low}, {self.high}]"
+
+
+def coerce(value: Any, annotation: Any) -> Any:
+    """``value`` as the annotation asks for it.
+
+    Understands bool, int, float, str, ``Literal``, ``X | None``, ``tuple[X, ...]`` and ``Annotated`` with a
+    :class:`Range`. Whole floats pass as int, int as float, lists as tuples.
+
+    Raises:
+        ValueError: the rule that the value breaks, as the end of a sentence ("must be ...").
+    """
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        value = coerce(value, arguments[0])
+        for note in arguments[1:]:
+            if isinstance(note, Range) and value is not None and value not in note:
+                raise ValueError(f"must be {note}")
+        return value
+    if origin is Literal:
+        if value not in arguments:
+            raise ValueError(f"must be one of {', '.join(map(str, arguments))}")
+        return value
+    if origin in (Union, types.UnionType):
+        if value is None:
+            return None
+        return coerce(value, next(a for a in arguments if a is not type(None)))
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise ValueError("must be a list, like [0,1]")
+        return tuple(coerce(item, arguments[0]) for item in value)
+    if annotation is bool:
+        if not isinstance(value, bool):
+            raise ValueError("must be true or false")
+    elif annotation is int:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int_or_nan(value):
+            raise ValueError("must be a whole number")
+        return int(value)
+    elif annotation is float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise ValueError("must be a finite number")
+        return float(value)
+    elif annotation is str:
+        if not isinstance(value, str) or not value:
+            raise ValueError("must be text")
+    else:
+        raise TypeError(f"no rule for the annotation {annotation}")
+    return value
+
+
+def int_or_nan(value: float) -> float:
+    """The whole part of a number; NaN, which equals nothing, where it has none."""
+    return int(value) if math.isfinite(value) else math.nan
+
+
+def type_name(annotation: Any) -> str:
+    """An annotation in words, for ``--help``: ``int, at least 1``."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return ", ".join([type_name(arguments[0]), *(str(n) for n in arguments[1:] if isinstance(n, Range))])
+    if origin is Literal:
+        return " or ".join(map(str, arguments))
+    if origin in (Union, types.UnionType):
+        return " or ".join("null" if a is type(None) else type_name(a) for a in arguments)
+    return str(getattr(annotation, "__name__", annotation))

@@ -1,0 +1,122 @@
+"""Strategies: everything that a way of training may decide. One file each; every default is classical training.
+
+The engine calls, in this order: ``prepare`` once; each epoch ``plan`` or, where that gives None, ``next_batch``
+before each step; ``loss`` and ``after_step`` at each step; ``end_epoch``. A strategy never touches the
+optimizer, the device or a file, and never asks for the task: ``tasks`` says where it is defined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from l2m.data import Batch, Split
+from l2m.registry import Registry
+from l2m.sampler import Learn2MixBatchSampler
+from l2m.tasks import TASKS
+
+STRATEGIES: Registry[Any] = Registry("strategy")
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a strategy is given to prepare itself.
+
+    Attributes:
+        train: the training split after its recipe of imbalance, on the CPU.
+        groups: k, the number of groups.
+        batch_size: M, samples a step.
+        steps: P = ⌊N / M⌋, steps an epoch; N counts the samples of ``train``, for every strategy.
+        generator: gives the CPU generator of a purpose ("order", "smote"), seeded by the run.
+    """
+
+    train: Split
+    groups: int
+    batch_size: int
+    steps: int
+    generator: Callable[[str], torch.Generator]
+
+    def sampler(self, mixing_rate: float = 0.0, proportions: Sequence[float] | None = None) -> Learn2MixBatchSampler:
+        """A sampler over ``train``; at rate 0 it keeps its proportions, by default those of ``train``."""
+        return Learn2MixBatchSampler(
+            self.train.groups,
+            batch_size=self.batch_size,
+            mixing_rate=mixing_rate,
+            proportions=proportions,
+            generator=self.generator("order"),
+        )
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What an epoch's batches told of each group, on the CPU.
+
+    Attributes:
+        loss: L (k,) float64, the mean over the batches that held group i of its mean loss in them (eq. 10).
+        last_loss: (k,) float64, its mean loss in the last batch.
+        count: (k,) int64, samples drawn. ``loss`` is NaN where it is 0.
+        last_count: (k,) int64, the same of the last batch, for ``last_loss``.
+    """
+
+    loss: Tensor
+    last_loss: Tensor
+    count: Tensor
+    last_count: Tensor
+
+
+class Strategy:
+    """Classical training with shuffled batches. Its subclasses say where they differ."""
+
+    tasks: ClassVar[frozenset[str]] = frozenset(TASKS)
+
+    def prepare(self, context: Context) -> Split:
+        """Keep what is needed of ``context``; return the split that indices refer to."""
+        self.context = context
+        self.drawn_from = context.train
+        self._order = context.generator("order")
+        return context.train
+
+    @property
+    def proportions(self) -> Tensor:
+        """α in force, (k,) float64: the groups' shares of the samples that are drawn."""
+        counts = torch.bincount(self.drawn_from.groups, minlength=self.context.groups)
+        return counts.double() / counts.sum()
+
+    def plan(self, epoch: int) -> Tensor | None:
+        """All batches of the epoch, (P, M) indices; None if ``next_batch`` is to be asked at each step."""
+        steps, size = self.context.steps, self.context.batch_size
+        return torch.randperm(len(self.drawn_from), generator=self._order)[: steps * size].view(steps, size)
+
+    def next_batch(self) -> Tensor:
+        """The next batch, (M,) indices; asked only where ``plan`` gives None."""
+        raise NotImplementedError
+
+    def loss(self, batch: Batch, per_sample: Tensor) -> Tensor:
+        """The scalar to descend, from the losses of the batch's samples (M,)."""
+        return per_sample.mean()
+
+    def after_step(self, batch: Batch, per_sample: Tensor) -> None:
+        """Look at a step that was taken; ``per_sample`` (M,) is detached."""
+
+    def end_epoch(self, statistics: Statistics) -> None:
+        """Look at an epoch that was trained."""
+
+
+class SampledStrategy(Strategy):
+    """A strategy whose batches come from a :class:`~l2m.sampler.Learn2MixBatchSampler`, set in ``prepare``."""
+
+    sampler: Learn2MixBatchSampler
+
+    @property
+    def proportions(self) -> Tensor:
+        return self.sampler.proportions
+
+    def plan(self, epoch: int) -> Tensor | None:
+        return self.sampler.plan()
+
+    def next_batch(self) -> Tensor:
+        return self.sampler.next_batch()

@@ -1,0 +1,18 @@
+"""Balanced batches: every group has the share 1/k, throughout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from l2m.data import Split
+from l2m.strategies import STRATEGIES, Context, SampledStrategy
+
+
+@STRATEGIES.register("balanced")
+@dataclass(kw_only=True)
+class Balanced(SampledStrategy):
+    """A control that the paper lacks: what learn2mix owes to balancing, and what to adapting."""
+
+    def prepare(self, context: Context) -> Split:
+        self.sampler = context.sampler(proportions=[1 / context.groups] * context.groups)
+        return super().prepare(context)

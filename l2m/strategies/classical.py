@@ -1,0 +1,29 @@
+"""Classical training: the proportions of the training set, throughout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from l2m.data import Split
+from l2m.strategies import STRATEGIES, Context, SampledStrategy, Strategy
+
+
+@STRATEGIES.register("classical")
+@dataclass(kw_only=True)
+class Classical(SampledStrategy):
+    """Attributes:
+    batches: ``shuffled`` cuts batches from the shuffled set; ``stratified`` gives each one the set's
+        proportions through the sampler, and equals learn2mix at rate 0.
+    """
+
+    batches: Literal["shuffled", "stratified"] = "shuffled"
+
+    def prepare(self, context: Context) -> Split:
+        self.sampler = context.sampler()
+        return Strategy.prepare(self, context)
+
+    def plan(self, epoch: int) -> Tensor | None:
+        return self.sampler.plan() if self.batches == "stratified" else Strategy.plan(self, epoch)

@@ -1,0 +1,52 @@
+"""Tasks: the loss of each sample, and the metric that is reported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+@dataclass(frozen=True)
+class Task:
+    """A loss and a metric, per sample.
+
+    Attributes:
+        loss: (outputs (M, ...), targets) -> losses (M,).
+        score: (outputs, targets, losses) -> metric of each sample (M,); its mean over a set is reported.
+        metric: what that mean is called.
+        higher_is_better: whether a worst group is the one with the lowest metric.
+    """
+
+    name: str
+    loss: Callable[[Tensor, Tensor], Tensor]
+    score: Callable[[Tensor, Tensor, Tensor], Tensor]
+    metric: str
+    higher_is_better: bool
+
+
+def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Cross entropy of logits (M, k) with labels (M,)."""
+    return functional.cross_entropy(outputs.float(), targets, reduction="none")
+
+
+def correct(outputs: Tensor, targets: Tensor, losses: Tensor) -> Tensor:
+    """1 where the largest logit is the label's, else 0."""
+    return (outputs.argmax(1) == targets).to(torch.float32)
+
+
+def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Squared error of predictions (M, 1), each in the square of the target's unit."""
+    return (outputs.float() - targets).square().flatten(1).sum(1)
+
+
+TASKS = {
+    task.name: task
+    for task in (
+        Task("classification", cross_entropy, correct, "accuracy", higher_is_better=True),
+        Task("regression", squared_error, lambda outputs, targets, losses: losses, "mean squared error", False),
+    )
+}
