@@ -28,7 +28,7 @@ import yaml
 
 import l2m
 from l2m.config import RunConfig
-from l2m.errors import UserError
+from l2m.errors import UserError, cause
 
 SCHEMA = 1
 """Version of the layout above; raised when a reader of the old one would misread the new."""
@@ -91,7 +91,7 @@ class RunDirectory:
         self._info: dict[str, Any] = {}
 
     def status(self) -> str | None:
-        """``done``, ``failed``, or None if the run was never finished.
+        """``done``, ``failed``, ``running`` (or killed), or None if the run never started.
 
         Raises:
             UserError: ``run.json`` can't be read.
@@ -103,11 +103,15 @@ class RunDirectory:
             return str(json.loads(file.read_text())["status"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(
-                f"{file} can't be read as a record ({error}): remove it, and the run is repeated"
+                f"{file} can't be read as a record ({cause(error)}): remove it, and the run is repeated"
             ) from error
 
     def start(self, device: torch.device) -> None:
-        """Note what the run starts with; writes nothing yet."""
+        """Make the directory, with what the run starts with.
+
+        Raises:
+            UserError: it can't be written to; better now than after hours of training.
+        """
         self._info = {
             "schema": SCHEMA,
             "version": l2m.__version__,
@@ -116,7 +120,9 @@ class RunDirectory:
             "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
             "threads": torch.get_num_threads(),
             "start": _now(),
+            "status": "running",
         }
+        self._write_info()
 
     def add(self, row: EpochRow, groups: Sequence[GroupRow]) -> None:
         """Keep an epoch's rows; seconds come in for the epoch and are totalled here."""
@@ -137,13 +143,16 @@ class RunDirectory:
             table = pd.DataFrame([asdict(row) for row in rows])
             self._write(name, table.to_csv(index=False, float_format="%.7g", lineterminator="\n").encode())
         self._write("config.yaml", yaml.safe_dump(self.config.to_dict(), sort_keys=False).encode())
-        info = self._info | {"end": _now(), "status": status} | ({"problem": problem} if problem else {})
-        self._write("run.json", (json.dumps(info, indent=2) + "\n").encode())
+        self._info |= {"end": _now(), "status": status} | ({"problem": problem} if problem else {})
+        self._write_info()
 
     def read(self) -> Records:
         """The records of a finished run."""
         metrics, groups = (pd.read_csv(self.path / name) for name in ("metrics.csv", "groups.csv"))
         return Records(self.path, metrics, groups, json.loads((self.path / "run.json").read_text()))
+
+    def _write_info(self) -> None:
+        self._write("run.json", (json.dumps(self._info, indent=2) + "\n").encode())
 
     def _write(self, name: str, content: bytes) -> None:
         part = self.path / f"{name}.{os.getpid()}.part"

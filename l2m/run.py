@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 import hydra
 from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -44,8 +46,10 @@ def compose(*overrides: str) -> RunConfig:
     try:
         with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
             return check(_plain(hydra.compose("config", overrides=list(overrides))))
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(explain(error, overrides)) from error
+    except Exception as error:
+        if sentence := explain(error):
+            raise UserError(sentence) from error
+        raise
 
 
 def main() -> None:
@@ -64,19 +68,21 @@ def main() -> None:
         except UserError as error:
             if traceback:
                 raise
+            hydra_config = HydraConfig.get()
+            swept = " ".join(hydra_config.overrides.task) + ": " if hydra_config.mode is RunMode.MULTIRUN else ""
             problems.append(str(error))
-            _complain(str(error))
+            _complain(str(error), swept)
 
     try:
         job()
-    except (UserError, HydraException, OmegaConfBaseException) as error:
-        if traceback:
+    except Exception as error:
+        sentence = explain(error)
+        if traceback or not sentence:
             raise
-        problem = str(error) if isinstance(error, UserError) else explain(error, sys.argv[1:])
-        problems.append(problem)
-        _complain(problem)
+        problems.append(sentence)
+        _complain(sentence)
     except KeyboardInterrupt:
-        print("\nstopped: this run left no records; finished runs are kept, and skipped next time", file=sys.stderr)
+        print("\nstopped: this run begins anew next time; finished runs are kept, and skipped", file=sys.stderr)
         sys.exit(130)
     if runs > 1:
         print(f"{runs} runs: {runs - len(problems)} done, {len(problems)} failed")
@@ -84,27 +90,41 @@ def main() -> None:
         sys.exit(1)
 
 
-def explain(error: Exception, overrides: object) -> str:
-    """Hydra's errors as one sentence: the value, the rule, the remedy."""
+def explain(error: Exception) -> str | None:
+    """What a user did wrong, as the value, the rule and the remedy; None for errors that are not a user's."""
+    text = str(error)
+    if isinstance(error, UserError):
+        return text
+    if "Config group override must be" in text:  # a plain ValueError of Hydra's
+        return f"a group needs one of its choices, not null: {', '.join(GROUPS)} are groups"
+    if not isinstance(error, (HydraException, OmegaConfBaseException)):
+        return None
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
         group, _, name = error.missing_cfg_file.rpartition("/")
         return unknown(group.lstrip("/"), name, error.options)
-    text = str(error)
     if found := re.match(r"Could not override '([^']+)'", text):
         key = found[1]
-        group, _, option = key.rpartition(".")
-        if not group:
+        group = key.partition(".")[0]
+        if group not in GROUPS or key == group:
             return unknown("key", key, [field.name for field in fields(RunConfig)])
-        return (
-            f"{key} is not an option: {group} has none of the name {option}; python -m l2m.run "
-            f"{group}=NAME --help shows those there are"
-        )
+        there_are = "; ".join(f"{group}={name} has {', '.join(options)}" for name, options in _options(group).items())
+        return f"{key} is not an option: {there_are}"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if found := re.match(r"Ambiguous value for argument '([^']+)'", text):
         return f"{found[1]} gives several values to one run: add -m to sweep over them"
     if (lines and "mismatched input" in lines[0]) or "no viable alternative" in text:
         return f"the command line can't be read ({lines[0]}): write key=value, and quote values with special characters"
     return "; ".join(lines[:3])
+
+
+def _options(group: str) -> dict[str, list[str]]:
+    """Options of each of a group's choices that has any, as its YAML lists them."""
+    found = {}
+    for file in sorted((conf_dir() / group).glob("*.yaml")):
+        node: Any = OmegaConf.to_container(OmegaConf.load(file))
+        if options := sorted(node.get(group, node).keys() - {"name", "defaults", "row"}):
+            found[file.stem] = options
+    return found
 
 
 def _plain(raw: DictConfig) -> dict[str, Any]:
@@ -126,9 +146,9 @@ def _train(raw: DictConfig) -> None:
     progress.tell(records)
 
 
-def _complain(problem: str) -> None:
+def _complain(problem: str, run: str = "") -> None:
     for line in problem.splitlines():
-        print(f"error: {line}", file=sys.stderr)
+        print(f"error: {run}{line}", file=sys.stderr)
 
 
 def _help() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
 from l2m.data import DATASETS, Data, Source, Split
-from l2m.errors import UserError
+from l2m.errors import UserError, cause
 
 WINE_URL = "https://archive.ics.uci.edu/ml/machine-learning-databases/wine-quality/"
 WINE_FEATURES = (
@@ -81,12 +82,14 @@ def _table(file: Path, download: Callable[[], pd.DataFrame], separator: str) -> 
         try:
             return pd.read_csv(file, sep=separator)
         except (ValueError, OSError) as error:
-            raise UserError(f"{file} can't be read as a table: {error}") from error
+            raise UserError(f"{file} can't be read as a table ({cause(error)}): put a whole one there") from error
     try:
-        table = download()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # scikit-learn warns of every retry
+            table = download()
     except Exception as error:  # whatever the network, the server or the parser says
         raise UserError(
-            f"{file} is not there and can't be downloaded ({type(error).__name__}: {error}): put the file there, "
+            f"{file} is not there and can't be downloaded ({cause(error)}): put the file there, "
             "or name the folder that holds it with data_dir="
         ) from error
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +15,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from l2m.data import DATASETS, Data, Source, Split
-from l2m.errors import UserError
+from l2m.errors import UserError, cause
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -39,43 +41,58 @@ def digits(source: Source, *, task: Task = "classification") -> Data:
 @DATASETS.register("mnist")
 def mnist(source: Source, *, task: Task = "classification") -> Data:
     """MNIST (section B.1): 60 000 and 10 000 images of 28×28 pixels, scaled to [−1, 1]."""
-    train, test = (_torchvision("MNIST", source.folder, part, "MNIST/raw/*-ubyte") for part in (True, False))
-    return _classification(_arrays(train), _arrays(test), _classes(train), (0.5,), (0.5,))
+    return _torchvision(source.folder, "MNIST", "MNIST/raw/*-ubyte", (0.5,), (0.5,))
 
 
 @DATASETS.register("fashion_mnist")
 def fashion_mnist(source: Source, *, task: Task = "classification") -> Data:
     """Fashion-MNIST (section B.2): as MNIST, but clothing."""
-    train, test = (
-        _torchvision("FashionMNIST", source.folder, part, "FashionMNIST/raw/*-ubyte") for part in (True, False)
-    )
-    return _classification(_arrays(train), _arrays(test), _classes(train), (0.5,), (0.5,))
+    return _torchvision(source.folder, "FashionMNIST", "FashionMNIST/raw/*-ubyte", (0.5,), (0.5,))
 
 
 @DATASETS.register("cifar10")
 def cifar10(source: Source, *, task: Task = "classification") -> Data:
     """CIFAR-10 (section B.3): 50 000 and 10 000 images of 3×32×32 pixels, standardised by channel."""
-    train, test = (_torchvision("CIFAR10", source.folder, part, "cifar-10-batches-py/") for part in (True, False))
-    return _classification(_arrays(train), _arrays(test), _classes(train), CIFAR10_MEAN, CIFAR10_SD)
+    return _torchvision(source.folder, "CIFAR10", "cifar-10-batches-py/", CIFAR10_MEAN, CIFAR10_SD)
 
 
-def _torchvision(name: str, folder: Path, train: bool, files: str) -> Any:
-    """torchvision's data set, from ``folder`` if it is there, else downloaded into it."""
+def _torchvision(folder: Path, name: str, files: str, mean: Sequence[float], sd: Sequence[float]) -> Data:
+    """One of torchvision's data sets, from ``folder`` if it is there, else downloaded into it."""
     from l2m.data.torchvision_import import torchvision
 
     build = getattr(torchvision.datasets, name)
+
+    def parts() -> list[Any]:
+        return [build(folder, train=train, download=False) for train in (True, False)]
+
     try:
-        return build(folder, train=train, download=False)
-    except RuntimeError:  # torchvision's word for "not found or corrupted"
-        pass
-    except (ValueError, EOFError, OSError) as error:
-        raise UserError(f"{folder / files} can't be read ({error}): remove it, and it is fetched anew") from error
-    try:
-        return build(folder, train=train, download=True)
-    except Exception as error:  # whatever the network or the archive says
+        try:
+            train, test = parts()
+        except RuntimeError as error:
+            if "not found" not in str(error):  # what torchvision says of files that are not there, or altered
+                raise
+            _download(folder, name, files, build)
+            train, test = parts()
+        return _classification(_arrays(train), _arrays(test), [str(label) for label in train.classes], mean, sd)
+    except UserError:
+        raise
+    except Exception as error:  # whatever a damaged file makes its reader say
         raise UserError(
-            f"{name} is not in {folder} and can't be downloaded ({type(error).__name__}: {error}): put it there as "
-            f"{folder / files}, or name the folder that holds it with data_dir="
+            f"{folder / files} can't be read as {name} ({cause(error)}): "
+            "remove what is there, and put whole files in its place"
+        ) from error
+
+
+def _download(folder: Path, name: str, files: str, build: Callable[..., Any]) -> None:
+    """Fetch a data set into ``folder``: whole, or not at all."""
+    try:
+        with tempfile.TemporaryDirectory() as fresh:
+            build(fresh, train=True, download=True)
+            shutil.copytree(fresh, folder, dirs_exist_ok=True)
+    except Exception as error:  # whatever the network, the server or the archive says
+        raise UserError(
+            f"{name} is not in {folder}, or not as published, and can't be downloaded ({cause(error)}): "
+            f"put it there as {folder / files}, or name the folder that holds it with data_dir="
         ) from error
 
 
@@ -84,10 +101,6 @@ def _arrays(dataset: Any) -> tuple[Images, Labels]:
     images = np.asarray(dataset.data)
     images = images[:, None] if images.ndim == 3 else np.ascontiguousarray(images.transpose(0, 3, 1, 2))
     return images, np.asarray(dataset.targets, np.int64)
-
-
-def _classes(dataset: Any) -> list[str]:
-    return [str(name) for name in dataset.classes]
 
 
 def _classification(

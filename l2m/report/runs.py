@@ -12,7 +12,7 @@ import pandas as pd
 import yaml
 
 from l2m.config import GROUPS, SCIENTIFIC
-from l2m.errors import UserError
+from l2m.errors import UserError, cause
 from l2m.tasks import TASKS, Task
 
 CHECKPOINTS = (0.25, 0.5, 1.0)
@@ -67,7 +67,7 @@ def read(results_dir: Path) -> list[Runs]:
                 found[str(file.parents[2].name)].append((_settings(config), int(config["seed"]), file.parent))
         except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
             raise UserError(
-                f"{file.parent} can't be read as a record ({error}): remove it, and repeat the run"
+                f"{file.parent} can't be read as a record ({cause(error)}): remove it, and repeat the run"
             ) from error
     if not found:
         raise UserError(

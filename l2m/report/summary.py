@@ -28,7 +28,8 @@ def decimals(value: float, percent: bool) -> int:
     return 1 if percent else 2 if value < 10 else 1 if value < 100 else 0
 
 
-COLUMNS = ("strategy", "n", *("E" if share == 1 else f"{share:g}E" for share in CHECKPOINTS), "worst group", "less classical")
+EPOCHS = ["E" if share == 1 else f"{share:g}E" for share in CHECKPOINTS]
+COLUMNS = ("strategy", "n", *EPOCHS, "worst group", "less classical")
 
 
 def rows(runs: list[Runs]) -> dict[str, list[list[str]]]:
