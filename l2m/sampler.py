@@ -54,7 +54,7 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
         proportions: Sequence[float] | Floats | Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
-        groups = np.asarray(labels)
+        groups = _array(labels)
         if groups.ndim != 1 or not len(groups) or groups.dtype.kind not in "iu":
             raise UserError(
                 f"labels must be a list of whole numbers, one group a sample, not {groups.dtype} of shape "
@@ -134,8 +134,8 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
         Raises:
             ValueError: not k losses, or one that is negative or not finite.
         """
-        given: Floats = np.array(losses.tolist() if isinstance(losses, Tensor) else losses, np.float64)
-        held = np.ones(len(self._sizes), bool) if seen is None else np.array(seen, bool)
+        given: Floats = _array(losses).astype(np.float64)
+        held = np.ones(len(self._sizes), bool) if seen is None else _array(seen).astype(bool)
         if given.shape != self._sizes.shape or held.shape != self._sizes.shape:
             shape = given.shape if given.shape != self._sizes.shape else held.shape
             raise UserError(f"update takes one loss for each of the {len(self._sizes)} groups, not shape {shape}")
@@ -191,7 +191,7 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
     def _start(self, proportions: Sequence[float] | Floats | Tensor | None) -> Floats:
         if proportions is None:
             proportions = self._sizes / self._sizes.sum()
-        alpha: Floats = np.array(proportions, np.float64)
+        alpha: Floats = _array(proportions).astype(np.float64)
         if alpha.shape != self._sizes.shape or not (alpha >= 0).all() or not abs(alpha.sum() - 1) < 1e-6:
             raise UserError(
                 f"proportions must be {len(self._sizes)} numbers of at least 0 that sum to 1, one a group, "
@@ -241,3 +241,8 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
         group = np.repeat(group, flat)
         index: Ints = self._order[where % self._sizes[group] + self._offsets[group]]
         return index
+
+
+def _array(values: ArrayLike | Tensor) -> NDArray[Any]:
+    """An array of what a user gives, from any device."""
+    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)

@@ -125,7 +125,7 @@ def _regression(
         return Split(
             torch.from_numpy(scaler.transform(frame[list(features)].to_numpy(float))).float(),
             torch.from_numpy(frame[[target]].to_numpy(float) / unit).float(),
-            torch.from_numpy(frame["group"].to_numpy(np.int64)),
+            torch.tensor(frame["group"].to_numpy(np.int64)),
         )
 
     for group, name in enumerate(names):
