@@ -37,7 +37,9 @@ class RunConfig:
     data_seed: Annotated[Seed, "draws synthetic data, splits and imbalance, the same for all runs"] = 42
     precision: Annotated[Literal["fp32", "bf16"], "arithmetic of the forward pass"] = "fp32"
     device: Annotated[Literal["auto", "cpu", "cuda"], "where to train; auto takes a GPU if there is one"] = "auto"
-    threads: Annotated[Count | None, "CPU threads of one run; null leaves torch's choice"] = None
+    threads: Annotated[
+        Count | None, "CPU threads of one run; the default comes with the data set, null is torch's choice"
+    ] = None
     data_dir: Annotated[str, "where data sets lie; the default is L2M_DATA_DIR, or data"] = "data"
     results_dir: Annotated[str, "where records are written, under runs/"] = "outputs"
     force: Annotated[bool, "run again, and overwrite, what is finished"] = False

@@ -79,7 +79,7 @@ class Trainer:
         self.train_set = self.strategy.prepare(context).to(self.device)
         self.test_set = loaded.test.to(self.device)
         self._test_counts = torch.bincount(self.test_set.groups, minlength=k)
-        self.epoch = 0
+        self.epoch, self.seconds = 0, 0.0
 
     def train_epoch(self) -> TrainedEpoch:
         """Take the P steps of the next epoch."""
@@ -150,6 +150,7 @@ class Trainer:
             raise FloatingPointError(f"in groups {', '.join(lost)}" if lost else "of the test set or the objective")
         began = time.perf_counter()
         self.strategy.end_epoch(statistics)
+        self.seconds += seconds() + time.perf_counter() - began
         worst = group_metric.min() if self.task.higher_is_better else group_metric.max()
         row = records.EpochRow(
             epoch=self.epoch,
@@ -159,7 +160,7 @@ class Trainer:
             test_loss=test_loss,
             test_metric=test_metric,
             worst_group=float(worst),
-            seconds=seconds() + time.perf_counter() - began,
+            seconds=self.seconds,
         )
         groups = [
             records.GroupRow(self.epoch, i, name, *values)

@@ -12,12 +12,13 @@ Files are written beside their place and renamed into it; ``run.json`` with the 
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -125,9 +126,8 @@ class RunDirectory:
         self._write_info()
 
     def add(self, row: EpochRow, groups: Sequence[GroupRow]) -> None:
-        """Keep an epoch's rows; seconds come in for the epoch and are totalled here."""
-        before = self._rows[-1].seconds if self._rows else 0.0
-        self._rows.append(EpochRow(**{**asdict(row), "seconds": before + row.seconds}))
+        """Keep an epoch's rows."""
+        self._rows.append(row)
         self._groups += groups
 
     def save_model(self, model: torch.nn.Module, preprocessing: Mapping[str, Sequence[float]]) -> None:
@@ -139,16 +139,23 @@ class RunDirectory:
 
     def finish(self, status: str, problem: str | None = None) -> None:
         """Write the records, ``run.json`` last."""
-        for name, rows in (("metrics.csv", self._rows), ("groups.csv", self._groups)):
-            table = pd.DataFrame([asdict(row) for row in rows])
+        for name, kind, rows in (("metrics.csv", EpochRow, self._rows), ("groups.csv", GroupRow, self._groups)):
+            table = pd.DataFrame([asdict(row) for row in rows], columns=[field.name for field in fields(kind)])
             self._write(name, table.to_csv(index=False, float_format="%.7g", lineterminator="\n").encode())
         self._write("config.yaml", yaml.safe_dump(self.config.to_dict(), sort_keys=False).encode())
         self._info |= {"end": _now(), "status": status} | ({"problem": problem} if problem else {})
         self._write_info()
 
     def read(self) -> Records:
-        """The records of a finished run."""
-        metrics, groups = (pd.read_csv(self.path / name) for name in ("metrics.csv", "groups.csv"))
+        """The records of a finished run.
+
+        Raises:
+            UserError: one of its files is missing or can't be read.
+        """
+        try:
+            metrics, groups = (pd.read_csv(self.path / name) for name in ("metrics.csv", "groups.csv"))
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self.path} is not whole ({cause(error)}): remove it, and the run repeats") from error
         return Records(self.path, metrics, groups, json.loads((self.path / "run.json").read_text()))
 
     def _write_info(self) -> None:
@@ -161,7 +168,8 @@ class RunDirectory:
             part.write_bytes(content)
             part.replace(self.path / name)
         except OSError as error:
-            part.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
             raise UserError(
                 f"{self.path / name} can't be written ({error.strerror}): choose a results_dir that can be"
             ) from error

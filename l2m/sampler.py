@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from l2m.errors import UserError
+from l2m.schema import Range, coerce
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -28,10 +29,10 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
     group's own list of samples; a list that ends is read again from its beginning (eq. 12 and 13).
 
     Every batch holds exactly ``batch_size`` samples, though ``proportions * batch_size`` is seldom whole:
-    what a group is owed is carried to the next batch and the next epoch. While the proportions stand, a group
-    is within one sample of its due after every batch, so a group with a tiny share is seen rarely, but is
-    seen. That is by earliest deadline: of the samples that may be drawn now, those go first that must be
-    drawn soonest.
+    what a group is owed is carried to the next batch and the next epoch, so a group with a tiny share is seen
+    rarely, but is seen. After every batch a group is within one sample of its due, the sum of what its
+    proportions have asked for, as long as they stand. Proportions that jump at a high mixing rate may leave
+    a group a little further behind, never ahead: no rule that does not know the next proportions can avoid it.
 
     Args:
         labels: the group of each sample, (N,) integers 0 to k − 1; every group has a sample.
@@ -68,14 +69,12 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
                 f"group {int(np.flatnonzero(self._sizes == 0)[0])} has no samples, but labels go up to "
                 f"{groups.max()}: number the groups without gaps, as numpy.unique(labels, return_inverse=True)[1] does"
             )
-        if isinstance(batch_size, bool) or batch_size != int(batch_size) or not 1 <= batch_size <= len(groups):
-            raise UserError(
-                f"batch_size={batch_size} must be a whole number from 1 to the {len(groups)} samples there are"
-            )
-        if not 0 <= mixing_rate <= 1:
-            raise UserError(f"mixing_rate={mixing_rate} must be in [0, 1]")
-        self.batch_size = int(batch_size)
-        self.mixing_rate = float(mixing_rate)
+        self.batch_size: int = _checked(
+            "batch_size", batch_size, Annotated[int, Range(1, len(groups))], f"1 to the {len(groups)} samples there are"
+        )
+        self.mixing_rate: float = _checked(
+            "mixing_rate", mixing_rate, Annotated[float, Range(0, 1)], "0 leaves the proportions where they start"
+        )
         self._alpha = self._start(proportions)
         self._losses: Floats = np.full(len(self._sizes), np.nan)
         if generator is None:
@@ -129,7 +128,7 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
         Args:
             losses: L, (k,) mean losses of the groups, finite and at least 0. If all are 0, α stays.
             seen: (k,) booleans, by default all true. A group that is not seen keeps its last loss, before its
-                first the mean of those seen; its entry of ``losses`` is not read.
+                first the mean of the groups that have one; its entry of ``losses`` is not read.
 
         Raises:
             ValueError: not k losses, or one that is negative or not finite.
@@ -148,10 +147,10 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
         if not held.any():
             return
         self._losses[held] = given[held]
-        current = np.where(np.isnan(self._losses), given[held].mean(), self._losses)
-        largest = current.max()
+        largest = np.nanmax(self._losses)
         if largest > 0:
-            target = current / largest  # so that the sum cannot overflow
+            target = self._losses / largest  # so that no sum can overflow
+            target[np.isnan(target)] = np.nanmean(target)
             self._alpha = self._alpha + self.mixing_rate * (target / target.sum() - self._alpha)
             self._alpha /= self._alpha.sum()
 
@@ -241,6 +240,13 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
         group = np.repeat(group, flat)
         index: Ints = self._order[where % self._sizes[group] + self._offsets[group]]
         return index
+
+
+def _checked(name: str, value: Any, annotation: Any, remedy: str) -> Any:
+    try:
+        return coerce(value.item() if isinstance(value, (np.generic, Tensor)) else value, annotation)
+    except ValueError as rule:
+        raise UserError(f"{name}={value} {rule} ({remedy})") from None
 
 
 def _array(values: ArrayLike | Tensor) -> NDArray[Any]:

@@ -1,0 +1,321 @@
+"""The training loop: pinned numbers, repeatability, statistics and evaluation against slow ones, ends of a run."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.metrics import accuracy_score, log_loss, mean_squared_error
+from torch import Tensor
+
+import l2m
+from l2m import UserError, engine
+from l2m.catalog import registries
+from l2m.config import RunConfig, check
+from l2m.data import Batch
+from l2m.engine import Trainer, train
+from l2m.records import EpochRow, Records, RunDirectory
+from l2m.strategies import STRATEGIES, Strategy
+
+SMALL = (
+    "dataset=mean_estimation", "dataset.train_sizes=[40,30,20,5]", "dataset.test_size=20", "batch_size=19",
+)  # fmt: skip
+"""Five steps an epoch."""
+
+
+def tiny(folder: Path, *overrides: str) -> RunConfig:
+    return l2m.compose("device=cpu", "threads=1", "epochs=1", f"results_dir={folder}", *overrides)
+
+
+def trainer_of(config: RunConfig) -> Trainer:
+    with torch.random.fork_rng():
+        return Trainer(config)
+
+
+def what_it_left(records: Records) -> tuple[list[str], bytes, dict[str, Tensor]]:
+    """metrics.csv without its seconds, groups.csv, and the parameters."""
+    rows = (records.path / "metrics.csv").read_text().splitlines()
+    assert rows[0].endswith(",seconds")
+    state = torch.load(records.path / "model.pt", weights_only=True)["parameters"]
+    return [row.rpartition(",")[0] for row in rows], (records.path / "groups.csv").read_bytes(), state
+
+
+def same(first: Records, second: Records) -> bool:
+    ours, theirs = what_it_left(first), what_it_left(second)
+    states = ours[2].keys() == theirs[2].keys() and all(torch.equal(ours[2][key], theirs[2][key]) for key in ours[2])
+    return ours[:2] == theirs[:2] and states
+
+
+def written(folder: Path) -> dict[str, int]:
+    """When each file below ``folder`` was written last."""
+    return {str(file): file.stat().st_mtime_ns for file in folder.rglob("*") if file.is_file()}
+
+
+# Golden
+
+
+def test_digits_with_learn2mix_is_pinned(tmp_path: Path) -> None:
+    records = train(tiny(tmp_path, "dataset=digits", "strategy=learn2mix", "epochs=2"))
+    first, second = records.metrics.to_dict("records")
+    assert (first["steps"], first["samples"], second["steps"], second["samples"]) == (9, 450, 18, 900)
+    assert first["train_loss"] == pytest.approx(2.125094, rel=1e-3)
+    assert first["test_loss"] == pytest.approx(2.202353, rel=1e-3)
+    assert first["test_metric"] == pytest.approx(0.296997, abs=3 / 899)
+    assert second["test_loss"] == pytest.approx(2.172965, rel=1e-3)
+    proportions = records.groups["proportion"].to_numpy().reshape(2, 10)
+    assert proportions[:, 0] == pytest.approx([0.180162, 0.171590], rel=1e-3)
+    assert proportions[:, 9] == pytest.approx([0.018219, 0.027294], rel=1e-3)
+    assert records.groups["count"].tolist()[:10] == [82, 83, 81, 83, 82, 8, 8, 8, 7, 8]
+
+
+def test_mean_estimation_with_classical_is_pinned(tmp_path: Path) -> None:
+    records = train(tiny(tmp_path, "dataset=mean_estimation", "strategy=classical"))
+    (row,) = records.metrics.to_dict("records")
+    assert (row["steps"], row["samples"]) == (6, 3000)
+    assert row["train_loss"] == pytest.approx(162.2949, rel=1e-3)
+    assert row["test_loss"] == pytest.approx(592.4847, rel=1e-3)
+    assert row["worst_group"] == pytest.approx(2366.515, rel=1e-3)
+    assert records.groups["train_loss"].tolist() == pytest.approx([1.229090, 0.944049, 1.166876, 2437.148], rel=1e-3)
+    assert records.groups["count"].tolist() == [1000, 1000, 800, 200]
+
+
+# Repeatability
+
+
+@pytest.mark.parametrize("strategy", registries()["strategy"].names())
+def test_a_seed_says_it_all(strategy: str, tmp_path: Path) -> None:
+    runs = []
+    with torch.random.fork_rng():
+        for number, seed in enumerate((0, 0, 1)):
+            torch.manual_seed(number)  # what others do with torch's generator makes no difference
+            config = tiny(tmp_path / str(number), "dataset=digits", f"strategy={strategy}", f"seed={seed}", "epochs=2")
+            runs.append(train(config))
+    assert same(runs[0], runs[1])
+    assert not same(runs[0], runs[2])
+    ours, theirs = what_it_left(runs[0]), what_it_left(runs[2])
+    assert not any(torch.equal(ours[2][key], theirs[2][key]) for key in ours[2])
+
+
+@pytest.mark.parametrize("learning_rate", ["1e-3", "1e30"])
+def test_torch_is_left_as_it_was(learning_rate: str, tmp_path: Path) -> None:
+    threads = torch.get_num_threads()
+    other = 2 if threads == 1 else 1
+    config = tiny(tmp_path, *SMALL, f"threads={other}", f"learning_rate={learning_rate}")
+    with torch.random.fork_rng():
+        torch.manual_seed(12345)
+        torch.rand(3)
+        before = torch.get_rng_state()
+        try:
+            info = train(config).info
+        except UserError:
+            info = json.loads(next(tmp_path.rglob("run.json")).read_text())
+        assert torch.equal(torch.get_rng_state(), before)
+    assert info["status"] == ("done" if learning_rate == "1e-3" else "failed")
+    assert info["threads"] == other
+    assert torch.get_num_threads() == threads
+
+
+# An epoch's numbers
+
+
+@pytest.mark.parametrize("cells", [engine.CELLS, 9, 1])
+def test_statistics_are_equation_10(cells: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "CELLS", cells)
+    subject = trainer_of(tiny(tmp_path, *SMALL))
+    random = torch.Generator().manual_seed(0)
+    losses, objective = torch.rand(5, 6, generator=random), torch.rand(5, generator=random)
+    groups = torch.tensor([[0, 0, 1, 1, 1, 1], [1] * 6, [0, 1, 1, 1, 1, 2], [2] * 6, [0, 1, 1, 1, 1, 0]])  # 3 never
+    told = subject._summary(losses, objective, groups)
+    for group in range(4):
+        held = [losses[step][groups[step] == group].mean().item() for step in range(5) if group in groups[step]]
+        loss = sum(held) / len(held) if held else math.nan
+        assert told.group_loss[group].item() == pytest.approx(loss, rel=1e-6, nan_ok=True)
+        last = losses[4][groups[4] == group].mean().item()
+        assert told.last_loss[group].item() == pytest.approx(last, rel=1e-6, nan_ok=True)
+    assert told.count.tolist() == [5, 18, 7, 0]
+    assert told.last_count.tolist() == [2, 4, 0, 0]
+    assert told.objective.item() == pytest.approx(objective.mean().item())
+
+
+@pytest.mark.parametrize("at_once", [engine.EVALUATION_BATCH, 7])
+def test_evaluation_of_classification(at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "EVALUATION_BATCH", at_once)
+    subject = trainer_of(tiny(tmp_path, "dataset=digits"))
+    subject.train_epoch()
+    told = subject.evaluate()
+    with torch.no_grad():
+        every = subject.test_set.batch(slice(None))
+        probabilities = subject.model(every.inputs).double().softmax(1).numpy()
+    truth, guess = every.targets.numpy(), probabilities.argmax(1)
+    assert told.loss.item() == pytest.approx(log_loss(truth, probabilities), rel=1e-5)
+    assert told.metric.item() == pytest.approx(accuracy_score(truth, guess))
+    by_group = [accuracy_score(truth[truth == group], guess[truth == group]) for group in range(10)]
+    assert told.group_metric.tolist() == pytest.approx(by_group)
+
+
+@pytest.mark.parametrize("at_once", [engine.EVALUATION_BATCH, 7])
+def test_evaluation_of_regression(at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "EVALUATION_BATCH", at_once)
+    subject = trainer_of(tiny(tmp_path, *SMALL))
+    subject.train_epoch()
+    told = subject.evaluate()
+    with torch.no_grad():
+        every = subject.test_set.batch(slice(None))
+        guess = subject.model(every.inputs).numpy()
+    truth, groups = every.targets.numpy(), every.groups.numpy()
+    assert told.loss.item() == told.metric.item() == pytest.approx(mean_squared_error(truth, guess), rel=1e-5)
+    by_group = [mean_squared_error(truth[groups == group], guess[groups == group]) for group in range(4)]
+    assert told.group_metric.tolist() == pytest.approx(by_group, rel=1e-5)
+
+
+def test_evaluation_drops_nothing_out_and_training_does(tmp_path: Path) -> None:
+    subject = trainer_of(tiny(tmp_path, "dataset=digits"))
+    plain = subject.evaluate().loss
+    subject.model = torch.nn.Sequential(subject.model, torch.nn.Dropout(0.5))
+    assert torch.equal(subject.evaluate().loss, plain)
+    with torch.random.fork_rng():
+        subject.train_epoch()
+    assert subject.model.training
+    trained = subject.evaluate().loss
+    assert torch.equal(subject.evaluate().loss, trained)
+    assert not torch.equal(trained, plain)
+
+
+@pytest.mark.parametrize(("row", "worst"), [(("dataset=digits",), min), (SMALL, max)])
+def test_the_worst_group_is_the_worst(row: tuple[str, ...], worst: type[min], tmp_path: Path) -> None:
+    records = train(tiny(tmp_path, *row, "epochs=2"))
+    for epoch, metrics in enumerate(records.metrics.to_dict("records"), start=1):
+        groups = records.groups[records.groups["epoch"] == epoch]
+        assert metrics["worst_group"] == pytest.approx(worst(groups["test_metric"]))
+
+
+def test_each_row_is_told_as_it_comes(tmp_path: Path) -> None:
+    told: list[EpochRow] = []
+    records = train(tiny(tmp_path, *SMALL, "epochs=3"), told.append)
+    assert [row.epoch for row in told] == [1, 2, 3]
+    assert [row.steps for row in told] == [5, 10, 15]
+    ours = pd.DataFrame([dataclasses.asdict(row) for row in told])
+    pd.testing.assert_frame_equal(ours, records.metrics, rtol=1e-6)
+
+
+def test_seconds_are_a_total(tmp_path: Path) -> None:
+    seconds = train(tiny(tmp_path, *SMALL, "epochs=3")).metrics["seconds"]
+    assert seconds.is_monotonic_increasing
+    assert seconds[0] > 0
+
+
+def test_bf16_trains(tmp_path: Path) -> None:
+    half, full = (train(tiny(tmp_path, "dataset=digits", f"precision={name}")) for name in ("bf16", "fp32"))
+    assert half.metrics["test_loss"][0] == pytest.approx(full.metrics["test_loss"][0], rel=0.05)
+    assert half.metrics["test_loss"][0] != full.metrics["test_loss"][0]
+    assert {value.dtype for value in what_it_left(half)[2].values()} == {torch.float32}
+
+
+# Ends of a run
+
+
+def test_a_loss_that_overflows_ends_the_run(tmp_path: Path) -> None:
+    config = tiny(tmp_path, *SMALL, "learning_rate=1e30", "epochs=3")
+    with pytest.raises(UserError, match=r"not finite in epoch 1, steps 1 to 5, in groups .*uniform.*below 1e\+30"):
+        train(config)
+    (record,) = tmp_path.rglob("run.json")
+    info = json.loads(record.read_text())
+    assert info["status"] == "failed"
+    assert "not finite in epoch 1, steps 1 to 5" in info["problem"]
+    assert not (record.parent / "model.pt").exists()
+    assert [len(pd.read_csv(record.parent / name)) for name in ("metrics.csv", "groups.csv")] == [0, 0]
+
+
+class Spoiled(Strategy):
+    """Classical training whose objective is lost from an epoch on."""
+
+    spoiled_from = 3
+
+    def plan(self, epoch: int) -> Tensor | None:
+        self.factor = math.nan if epoch >= self.spoiled_from else 1.0
+        return super().plan(epoch)
+
+    def loss(self, batch: Batch, per_sample: Tensor) -> Tensor:
+        return super().loss(batch, per_sample) * self.factor
+
+
+@pytest.fixture
+def spoiled() -> Iterator[type[Spoiled]]:
+    yield STRATEGIES.register("spoiled")(Spoiled)
+    del STRATEGIES._entries["spoiled"]
+
+
+def test_a_failed_run_keeps_its_records_and_is_tried_again(
+    spoiled: type[Spoiled], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = tiny(tmp_path, *SMALL, "strategy=classical", "epochs=4")
+    config = check(base.to_dict() | {"strategy": {"name": "spoiled"}})
+    told: list[EpochRow] = []
+    with pytest.raises(UserError, match="epoch 3, steps 11 to 15"):
+        train(config, told.append)
+    assert [row.epoch for row in told] == [1, 2]
+    (record,) = tmp_path.rglob("run.json")
+    assert json.loads(record.read_text())["status"] == "failed"
+    assert pd.read_csv(record.parent / "metrics.csv")["epoch"].tolist() == [1, 2]
+    assert pd.read_csv(record.parent / "groups.csv")["epoch"].tolist() == [1] * 4 + [2] * 4
+
+    with pytest.raises(UserError, match="epoch 3, steps 11 to 15"):
+        train(config)
+    monkeypatch.setattr(spoiled, "spoiled_from", 99)
+    mended = train(config)
+    assert mended.path == record.parent
+    assert mended.info["status"] == "done"
+    assert "problem" not in mended.info
+    assert same(mended, train(base))
+
+
+def test_a_finished_run_is_read_and_not_repeated(tmp_path: Path) -> None:
+    told: list[EpochRow] = []
+    config = tiny(tmp_path, *SMALL)
+    first = train(config, told.append)
+    before = written(tmp_path)
+    again = train(config, told.append)
+    assert written(tmp_path) == before
+    assert len(told) == 1
+    assert again.info == first.info
+    pd.testing.assert_frame_equal(again.metrics, first.metrics)
+
+    forced = train(dataclasses.replace(config, force=True), told.append)
+    assert len(told) == 2
+    assert forced.path == first.path
+    after = written(tmp_path)
+    assert after.keys() == before.keys()
+    assert all(after[file] > before[file] for file in before)
+
+
+def test_an_interrupted_run_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
+    def interrupt(row: EpochRow) -> None:
+        if row.epoch == 2:
+            raise KeyboardInterrupt
+
+    config = tiny(tmp_path / "interrupted", *SMALL, "epochs=4")
+    with pytest.raises(KeyboardInterrupt):
+        train(config, interrupt)
+    assert RunDirectory(config).status() != "done"
+    assert same(train(config), train(tiny(tmp_path / "whole", *SMALL, "epochs=4")))
+
+
+def test_a_batch_larger_than_the_set_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "results"
+    with pytest.raises(UserError, match=r"batch_size=96 .*mean_estimation.* 95 samples: use batch_size=95 or less"):
+        train(tiny(folder, *SMALL, "batch_size=96"))
+    assert not folder.exists()
+    assert train(tiny(folder, *SMALL, "batch_size=95")).metrics["steps"].tolist() == [1]
+
+
+def test_an_epoch_leaves_out_what_fills_no_batch(tmp_path: Path) -> None:
+    records = train(tiny(tmp_path, *SMALL, "batch_size=50", "strategy=classical"))
+    assert records.metrics["samples"].tolist() == [50]
+    assert np.sum(records.groups["count"]) == 50

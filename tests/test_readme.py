@@ -1,0 +1,80 @@
+"""The README is run: its commands and its Python, and its table is that of the committed records."""
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+COMMANDS = [
+    shlex.split(line, comments=True)
+    for block in re.findall(r"```sh\n(.*?)```", README, re.S)
+    for line in block.splitlines()
+]
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.S)
+
+
+def test_commands_and_blocks_were_found() -> None:
+    assert len(COMMANDS) == 7
+    assert len(BLOCKS) == 2
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_command_runs(
+    command: list[str], tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """As written, but for one epoch of small batches on small files."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("L2M_DATA_DIR", str(tiny_data))
+    if command[1] == "scripts/summary.py":
+        _run(monkeypatch, ["-m", "l2m.run", "dataset=digits", "epochs=1"])
+        _run(monkeypatch, [str(ROOT / "scripts" / "summary.py"), *command[2:]])
+        assert (tmp_path / "outputs" / "summary.png").exists()
+    elif "--help" in command:
+        with pytest.raises(SystemExit, match="0"):
+            _run(monkeypatch, command[1:])
+        assert "learning_rate" in capsys.readouterr().out
+    else:
+        seeds = ["seed=0"] if "-m" in command and "seed=range(5)" not in command else []
+        _run(monkeypatch, [*command[1:], "epochs=1", "batch_size=10", *seeds])
+        assert list(tmp_path.glob("outputs/runs/*/*/*/metrics.csv"))
+        assert "error" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=("suite", "sampler"))
+def test_block_runs(block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.chdir(tmp_path)
+    exec(compile(block, "README.md", "exec"), {})
+    assert capsys.readouterr().out
+
+
+def test_sampler_example_moves_proportions() -> None:
+    namespace: dict = {}
+    exec(compile(BLOCKS[1], "README.md", "exec"), namespace)
+    shares = namespace["sampler"].proportions
+    assert shares.sum().item() == pytest.approx(1)
+    assert shares[1].item() > 0.31  # the rare class starts at 0.3, and is the harder one
+
+
+def test_table_is_that_of_the_records() -> None:
+    from l2m.report import runs, summary
+
+    block = README.partition("<!-- results: written by scripts/summary.py -->\n")[2]
+    assert block.partition("<!-- end of results -->")[0] == summary.markdown(runs.read(ROOT / "results"))
+
+
+def _run(monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> None:
+    """``python *arguments`` in this process."""
+    import runpy
+
+    if arguments[0] == "-m":
+        from l2m import run
+
+        monkeypatch.setattr(sys, "argv", ["l2m.run", *arguments[2:]])
+        run.main()
+    else:
+        monkeypatch.setattr(sys, "argv", arguments)
+        runpy.run_path(arguments[0], run_name="__main__")

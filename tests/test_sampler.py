@@ -1,0 +1,432 @@
+"""Learn2MixBatchSampler: what each batch holds, how proportions move, how it goes on, what it refuses."""
+
+from __future__ import annotations
+
+import io
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, TensorDataset
+
+from l2m import Learn2MixBatchSampler, UserError
+
+STABLE = settings(derandomize=True, deadline=None, max_examples=60)
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+ROUNDING = 1e-6
+
+
+def sampler(labels: Any, batch_size: int, seed: int = 0, **options: Any) -> Learn2MixBatchSampler:
+    generator = torch.Generator().manual_seed(seed)
+    return Learn2MixBatchSampler(labels, batch_size=batch_size, generator=generator, **options)
+
+
+def labelled(sizes: Any, seed: int = 0) -> Ints:
+    """Labels in which group i comes ``sizes[i]`` times, shuffled."""
+    return np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes))
+
+
+def ahead(subject: Learn2MixBatchSampler, labels: Ints, batches: int, so_far: Floats) -> list[Floats]:
+    """After each of the next ``batches``: samples drawn of each group less its due; adds them to ``so_far``."""
+    seen = []
+    for _ in range(batches):
+        drawn = np.bincount(labels[subject.next_batch().numpy()], minlength=len(so_far))
+        so_far += drawn - subject.proportions.numpy() * subject.batch_size
+        seen.append(so_far.copy())
+    return seen
+
+
+group_sizes = st.lists(st.integers(1, 40), min_size=1, max_size=12)
+shares = st.floats(0, 1)
+seeds = st.integers(0, 2**31)
+
+
+@STABLE
+@given(group_sizes, st.floats(0, 1), seeds)
+def test_every_batch_is_full_and_drawn_from_the_set(sizes: list[int], share: float, seed: int) -> None:
+    labels = labelled(sizes, seed)
+    size = 1 + int(share * (len(labels) - 1))
+    subject = sampler(labels, size, seed)
+    for _ in range(2):
+        batches = list(subject)
+        assert len(batches) == len(subject) == len(labels) // size
+        assert {len(batch) for batch in batches} == {size}
+        assert 0 <= min(map(min, batches)) <= max(map(max, batches)) < len(labels)
+
+
+@STABLE
+@given(group_sizes, st.floats(0, 1), seeds, st.booleans())
+def test_groups_keep_within_one_sample_of_their_due(sizes: list[int], share: float, seed: int, skewed: bool) -> None:
+    labels, k = labelled(sizes, seed), len(sizes)
+    proportions = np.random.default_rng(seed).dirichlet(np.full(k, 0.2)) if skewed else None
+    subject = sampler(labels, 1 + int(share * (len(labels) - 1)), seed, proportions=proportions)
+    for off in ahead(subject, labels, 3 * len(subject), np.zeros(k)):
+        assert abs(off).max() < 1 + ROUNDING
+
+
+@pytest.mark.parametrize(
+    ("k", "batch_size"), [(2, 1), (2, 7), (10, 3), (10, 64), (100, 30), (100, 128), (10_000, 64), (10_000, 3_000)]
+)
+@pytest.mark.parametrize("concentration", [0.02, 1.0, 50.0])
+def test_groups_keep_within_one_sample_of_their_due_at_any_size(k: int, batch_size: int, concentration: float) -> None:
+    rng = np.random.default_rng(k + batch_size)
+    labels = labelled(1 + rng.integers(0, 3, k)) if k > 1000 else labelled(1 + rng.integers(0, 400 // k, k))
+    proportions = rng.dirichlet(np.full(k, concentration))
+    subject = sampler(labels, batch_size, proportions=proportions)
+    for off in ahead(subject, labels, 3 * len(subject), np.zeros(k)):
+        assert abs(off).max() < 1 + ROUNDING
+
+
+@pytest.mark.parametrize("k", [2, 3, 10, 100])
+@pytest.mark.parametrize("batch_size", [1, 10, 100])
+@pytest.mark.parametrize("mixing_rate", [0.01, 0.1, 0.5])
+def test_groups_keep_near_their_due_while_proportions_move(k: int, batch_size: int, mixing_rate: float) -> None:
+    rng = np.random.default_rng(k)
+    labels = labelled(1 + rng.integers(0, 600 // k, k))
+    subject = sampler(labels, min(batch_size, len(labels)), mixing_rate=mixing_rate)
+    so_far = np.zeros(k)
+    for _ in range(25):
+        for off in ahead(subject, labels, min(len(subject), 30), so_far):
+            assert off.max() < 1 + ROUNDING  # a group is never more than a sample ahead, however they move
+            assert off.min() > (-1 - ROUNDING if mixing_rate < 0.5 else -1.5)  # one that jumps up may wait longer
+        subject.update(rng.lognormal(0, 3, k))
+
+
+def test_a_group_with_a_tiny_share_is_seen_as_often_as_it_is_owed() -> None:
+    labels = labelled([1, 999])
+    subject = sampler(labels, 10)
+    counts = [np.bincount(labels[subject.plan().flatten()], minlength=2)[0] for _ in range(20)]
+    assert sum(counts) == pytest.approx(20, abs=1)
+    assert max(counts) <= 2
+    rarer = sampler(labels, 10, proportions=[0.0003, 0.9997])
+    assert sum((labels[rarer.plan().flatten()] == 0).sum() for _ in range(50)) == pytest.approx(15, abs=1)
+
+
+def test_a_group_of_share_0_is_not_drawn() -> None:
+    labels = labelled([5, 5, 90])
+    subject = sampler(labels, 7, proportions=[0, 0.5, 0.5])
+    assert not any((labels[subject.plan().flatten()] == 0).any() for _ in range(5))
+
+
+@STABLE
+@given(group_sizes, st.floats(0, 1), seeds)
+def test_a_list_is_read_in_a_circle(sizes: list[int], share: float, seed: int) -> None:
+    labels, k = labelled(sizes, seed), len(sizes)
+    subject = sampler(labels, 1 + int(share * (len(labels) - 1)), seed, proportions=np.full(k, 1 / k))
+    for _ in range(2):
+        times = np.bincount(subject.plan().flatten(), minlength=len(labels))
+        for group in range(k):
+            of_group = times[labels == group]
+            assert of_group.max() - of_group.min() <= 1
+
+
+def test_each_epoch_has_its_own_order() -> None:
+    labels = labelled([50, 50])
+    subject = sampler(labels, 100)
+    first, second = subject.plan()[0].tolist(), subject.plan()[0].tolist()
+    assert sorted(first) == sorted(second) == list(range(100))
+    assert first != second
+
+
+@STABLE
+@given(group_sizes, st.floats(0, 1), seeds)
+def test_iteration_plan_and_next_batch_agree(sizes: list[int], share: float, seed: int) -> None:
+    labels = labelled(sizes, seed)
+    size = 1 + int(share * (len(labels) - 1))
+    iterated, planned, asked = (sampler(labels, size, seed, mixing_rate=0.3) for _ in range(3))
+    losses = np.random.default_rng(seed).exponential(1, (3, len(sizes)))
+    for epoch in range(3):
+        batches = list(iterated)
+        assert batches == planned.plan().tolist()
+        assert batches == [asked.next_batch().tolist() for _ in range(len(asked))]
+        for subject in (iterated, planned, asked):
+            subject.update(losses[epoch])
+
+
+def test_an_epoch_that_was_broken_off_is_followed_by_a_whole_one() -> None:
+    subject = sampler(labelled([30, 10]), 4)
+    for _ in subject:
+        break
+    assert len(list(subject)) == len(subject) == 10
+
+
+def test_labels_may_be_of_any_whole_type() -> None:
+    labels = labelled([3, 5, 9])
+    plans = [
+        sampler(given_as, 4).plan()
+        for given_as in (labels, labels.tolist(), torch.from_numpy(labels), labels.astype(np.uint8))
+    ]
+    assert all(torch.equal(plan, plans[0]) for plan in plans)
+
+
+def test_the_default_generator_is_seeded_from_torch() -> None:
+    labels = labelled([30, 10])
+    plans = []
+    with torch.random.fork_rng():
+        for seed in (1, 1, 2):
+            torch.manual_seed(seed)
+            plans.append(Learn2MixBatchSampler(labels, batch_size=4).plan())
+    assert torch.equal(plans[0], plans[1])
+    assert not torch.equal(plans[0], plans[2])
+
+
+# Proportions
+
+
+def test_proportions_start_at_the_groups_shares() -> None:
+    subject = sampler(labelled([1, 3, 4]), 2)
+    assert subject.proportions.tolist() == [0.125, 0.375, 0.5]
+    assert subject.proportions.dtype == torch.float64
+    subject.proportions.zero_()  # a copy
+    assert subject.proportions.sum() == 1
+
+
+def test_update_is_equation_3() -> None:
+    subject = sampler(labelled([1, 3, 4]), 2, mixing_rate=0.2)
+    subject.update([6.0, 3.0, 1.0])  # targets .6 .3 .1
+    assert subject.proportions.tolist() == pytest.approx([0.22, 0.36, 0.42])
+    subject.update(torch.tensor([0.0, 1.0, 1.0]))
+    assert subject.proportions.tolist() == pytest.approx([0.176, 0.388, 0.436])
+
+
+def test_rate_0_stays_and_rate_1_jumps() -> None:
+    still, jumping = (sampler(labelled([1, 3]), 2, mixing_rate=rate) for rate in (0, 1))
+    still.update([9.0, 1.0])
+    jumping.update([9.0, 1.0])
+    assert still.proportions.tolist() == [0.25, 0.75]
+    assert jumping.proportions.tolist() == pytest.approx([0.9, 0.1])
+
+
+def test_losses_of_0_leave_the_proportions() -> None:
+    subject = sampler(labelled([1, 3]), 2, mixing_rate=0.5)
+    subject.update([0.0, 0.0])
+    assert subject.proportions.tolist() == [0.25, 0.75]
+
+
+def test_a_group_not_seen_keeps_its_last_loss() -> None:
+    subject = sampler(labelled([1, 1, 2]), 2, mixing_rate=1)
+    subject.update([1.0, 2.0, 5.0])
+    subject.update([2.0, 3.0, math.nan], seen=[True, True, False])
+    assert subject.proportions.tolist() == pytest.approx([0.2, 0.3, 0.5])
+
+
+def test_a_group_never_seen_takes_the_mean_of_those_seen() -> None:
+    subject = sampler(labelled([1, 1, 2]), 2, mixing_rate=1)
+    subject.update([1.0, 2.0, math.nan], seen=[True, True, False])
+    assert subject.proportions.tolist() == pytest.approx([1 / 4.5, 2 / 4.5, 1.5 / 4.5])
+
+
+def test_tensors_are_taken() -> None:
+    subject = sampler(labelled([1, 1, 2]), 2, mixing_rate=1, proportions=torch.tensor([0.5, 0.25, 0.25]))
+    assert subject.proportions.tolist() == [0.5, 0.25, 0.25]
+    subject.update(torch.tensor([1.0, 2.0, math.nan], requires_grad=True), seen=torch.tensor([True, True, False]))
+    assert subject.proportions.tolist() == pytest.approx([1 / 4.5, 2 / 4.5, 1.5 / 4.5])
+
+
+def test_no_group_seen_changes_nothing() -> None:
+    subject = sampler(labelled([1, 3]), 2, mixing_rate=1)
+    subject.update([math.nan, math.nan], seen=[False, False])
+    assert subject.proportions.tolist() == [0.25, 0.75]
+
+
+@pytest.mark.parametrize("scale", [5e-324, 1e-320, 1e-300, 1e308])
+def test_losses_of_any_magnitude(scale: float) -> None:
+    subject = sampler(labelled([1, 3]), 2, mixing_rate=1)
+    subject.update([scale, scale])
+    assert subject.proportions.tolist() == pytest.approx([0.5, 0.5])
+    subject.update([scale, 0])
+    assert subject.proportions.tolist() == [1, 0]
+
+
+def test_huge_losses_of_the_groups_seen_do_not_overflow() -> None:
+    subject = sampler(labelled([1, 1, 2]), 2, mixing_rate=1)
+    subject.update([1e308, 1e308, math.nan], seen=[True, True, False])
+    assert subject.proportions.tolist() == pytest.approx([1 / 3] * 3)
+
+
+@STABLE
+@given(
+    st.lists(st.lists(st.floats(0, 1.7e308), min_size=4, max_size=4), min_size=1, max_size=40),
+    st.floats(0, 1),
+    st.lists(st.booleans(), min_size=4, max_size=4),
+)
+def test_proportions_stay_on_the_simplex(losses: list[list[float]], rate: float, seen: list[bool]) -> None:
+    subject = sampler(labelled([1, 2, 3, 50]), 5, mixing_rate=rate)
+    for step, loss in enumerate(losses):
+        subject.update(loss, seen=seen if step % 2 else None)
+        alpha = subject.proportions
+        assert alpha.min() >= 0
+        assert alpha.sum().item() == pytest.approx(1, abs=1e-12)
+
+
+def test_groups_with_higher_losses_are_drawn_more() -> None:
+    labels = labelled([100, 100])
+    subject = sampler(labels, 10, mixing_rate=0.5)
+    for _ in range(20):
+        subject.update([3.0, 1.0])
+    assert np.bincount(labels[subject.plan().flatten()]).tolist() == pytest.approx([150, 50], abs=1)
+
+
+# State
+
+
+@pytest.mark.parametrize("batches", [0, 1, 7, 10, 13, 20])
+def test_a_state_goes_on_exactly(batches: int) -> None:
+    """Before the first epoch, within one (of 10 batches), between two; through a file."""
+    labels = labelled([37, 11, 2, 3])
+    whole, other = sampler(labels, 5, mixing_rate=0.4), sampler(labels, 5, seed=99, mixing_rate=0.4)
+    for batch in range(batches):
+        whole.next_batch()
+        if batch % 4 == 3:
+            whole.update([1.0, 2.0, 3.0, math.nan], seen=[True, True, True, False])
+    file = io.BytesIO()
+    torch.save(whole.state_dict(), file)
+    file.seek(0)
+    other.load_state_dict(torch.load(file, weights_only=True))
+    for _ in range(25):
+        assert torch.equal(other.proportions, whole.proportions)
+        assert torch.equal(other.next_batch(), whole.next_batch())
+    for subject in (whole, other):
+        subject.update([1.0, 1.0, 1.0, math.nan], seen=[True, True, True, False])
+    assert torch.equal(other.proportions, whole.proportions)
+
+
+def test_the_next_pass_yields_the_rest_of_the_epoch() -> None:
+    labels = labelled([37, 11, 2])
+    whole, other = sampler(labels, 5), sampler(labels, 5, seed=99)
+    epochs = [list(whole), list(whole), list(whole)]
+    again = sampler(labels, 5)
+    list(again)
+    passing = iter(again)
+    head = [next(passing) for _ in range(4)]
+    other.load_state_dict(again.state_dict())
+    assert head + list(other) == epochs[1]
+    assert list(other) == epochs[2]
+
+
+def test_a_state_does_not_move_with_its_sampler() -> None:
+    subject = sampler(labelled([37, 11, 2]), 5, mixing_rate=0.5)
+    state = subject.state_dict()
+    first = subject.plan()
+    subject.update([5.0, 1.0, 1.0])
+    subject.load_state_dict(state)
+    assert subject.proportions.tolist() == pytest.approx([0.74, 0.22, 0.04])
+    assert torch.equal(subject.plan(), first)
+
+
+@pytest.mark.parametrize(
+    ("labels", "batch_size", "named"), [([0, 1, 2] * 20, 1, "2 groups"), ([0, 1] * 5, 5, "at batch 12")]
+)
+def test_a_state_of_another_set_is_refused(labels: list[int], batch_size: int, named: str) -> None:
+    saved = sampler([0, 1] * 30, 5)
+    list(saved)
+    with pytest.raises(ValueError, match=named):
+        sampler(labels, batch_size).load_state_dict(saved.state_dict())
+
+
+# In a DataLoader
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # Python 3.12 warns of what DataLoader does by default
+@pytest.mark.parametrize("workers", [0, 2])
+def test_in_a_data_loader(workers: int) -> None:
+    labels = labelled([40, 17, 3])
+    subject, twin = sampler(labels, 7), sampler(labels, 7)
+    dataset = TensorDataset(torch.arange(60), torch.from_numpy(labels))
+    loader = DataLoader(dataset, batch_sampler=subject, num_workers=workers)
+    assert len(loader) == 8
+    for losses in ([1.0, 2.0, 3.0], [3.0, 2.0, 1.0]):
+        batches = [(index.tolist(), groups.tolist()) for index, groups in loader]
+        assert [index for index, _ in batches] == list(twin)
+        assert all(groups == labels[index].tolist() for index, groups in batches)
+        subject.update(losses)
+        twin.update(losses)
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("labels", "named"),
+    [
+        ([0, 1, -3], "-3 is negative"),
+        ([0, 1, 3, 3], "group 2 has no samples"),
+        ([[0, 1], [1, 0]], r"shape \(2, 2\)"),
+        ([0.0, 1.0], "float64"),
+        ([], r"shape \(0,\)"),
+        ([True, False], "bool"),
+        (["a", "b"], "<U1"),
+        (5, r"shape \(\)"),
+    ],
+)
+def test_labels_that_are_no_groups_are_refused(labels: Any, named: str) -> None:
+    with pytest.raises(UserError, match=named):
+        sampler(labels, 1)
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, 21, 10**9, 2.5, "4", True, None, math.nan, math.inf])
+def test_batch_sizes_out_of_range_are_refused(batch_size: Any) -> None:
+    with pytest.raises(UserError, match=f"batch_size={batch_size} must be .*1 to the 20"):
+        sampler([0, 1] * 10, batch_size)
+
+
+@pytest.mark.parametrize("batch_size", [1, 20, 4.0, np.int64(4)])
+def test_batch_sizes_in_range_are_taken(batch_size: Any) -> None:
+    subject = sampler([0, 1] * 10, batch_size)
+    assert subject.plan().shape == (20 // batch_size, batch_size)
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.1, math.nan, math.inf, -math.inf, None, "a"])
+def test_mixing_rates_out_of_range_are_refused(rate: Any) -> None:
+    with pytest.raises(UserError, match=f"mixing_rate={rate} "):
+        sampler([0, 1], 1, mixing_rate=rate)
+
+
+@pytest.mark.parametrize(
+    ("proportions", "named"),
+    [
+        ([0.5, 0.6], "0.6"),
+        ([-0.5, 1.5], "-0.5"),
+        ([1.0], "not .1.0."),
+        ([0.5, 0.25, 0.25], "0.25"),
+        ([[0.5, 0.5]], "0.5"),
+        ([math.nan, 1.0], "nan"),
+        ([math.inf, 0.0], "inf"),
+        ([0.0, 0.0], "0.0"),
+    ],
+)
+def test_proportions_off_the_simplex_are_refused(proportions: Any, named: str) -> None:
+    with pytest.raises(UserError, match=f"2 numbers .*{named}"):
+        sampler([0, 1], 1, proportions=proportions)
+
+
+@pytest.mark.parametrize(
+    ("losses", "named"),
+    [
+        ([1.0, -2.0], "group 1 is -2.0"),
+        ([math.nan, 1.0], "group 0 is nan"),
+        ([1.0, math.inf], "group 1 is inf"),
+        ([1.0], r"shape \(1,\)"),
+        ([1.0, 2.0, 3.0], r"shape \(3,\)"),
+        ([[1.0, 2.0]], r"shape \(1, 2\)"),
+        (1.0, r"shape \(\)"),
+    ],
+)
+def test_losses_that_are_none_are_refused(losses: Any, named: str) -> None:
+    subject = sampler([0, 1, 1], 1, mixing_rate=1)
+    with pytest.raises(UserError, match=named):
+        subject.update(losses)
+    assert subject.proportions.tolist() == pytest.approx([1 / 3, 2 / 3])
+
+
+def test_a_wrong_number_of_seen_is_refused() -> None:
+    with pytest.raises(UserError, match=r"2 groups, not shape \(3,\)"):
+        sampler([0, 1], 1).update([1.0, 1.0], seen=[True, True, True])

@@ -1,0 +1,439 @@
+"""Strategies: one contract that every registered one passes without being named, then what is each one's own."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+import l2m
+from l2m import UserError
+from l2m.catalog import registries
+from l2m.config import RunConfig, check
+from l2m.data import Batch, Split
+from l2m.engine import Trainer, train
+from l2m.seeding import generator
+from l2m.strategies import STRATEGIES, Context, Statistics, Strategy, smote
+from l2m.tasks import TASKS
+
+NAMES = registries()["strategy"].names()
+
+ROWS = {
+    "classification": ("dataset=digits",),
+    "regression": (
+        "dataset=mean_estimation", "dataset.train_sizes=[40,30,20,5]", "dataset.test_size=20", "batch_size=19",
+    ),
+}  # fmt: skip
+"""A small data set of every task."""
+
+DECLARED = [(name, task) for name in NAMES for task in sorted(STRATEGIES[name].tasks)]
+UNDECLARED = [(name, task) for name in NAMES for task in sorted(TASKS.keys() - STRATEGIES[name].tasks)]
+
+SIZES = (30, 12, 6, 2)
+
+
+def tiny(task: str, folder: Path, *overrides: str) -> RunConfig:
+    common = ("device=cpu", "threads=1", "epochs=1", f"results_dir={folder}")
+    return l2m.compose(*ROWS[task], *common, *overrides)
+
+
+def built(name: str, **options: Any) -> Any:
+    """A strategy with its defaults, but for ``options``."""
+    problems: list[str] = []
+    choice = STRATEGIES.check({"name": name, **options}, problems)
+    assert not problems
+    return STRATEGIES.build(choice)
+
+
+def small(task: str = "classification", sizes: tuple[int, ...] = SIZES) -> Split:
+    groups = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
+    groups = groups[torch.randperm(len(groups), generator=generator(0, "groups"))]
+    inputs = torch.rand(len(groups), 6, generator=generator(0, "inputs"))
+    return Split(inputs, groups if task == "classification" else inputs[:, :1].clone(), groups)
+
+
+def context(train_split: Split, batch_size: int = 10, seed: int = 0) -> Context:
+    k = int(train_split.groups.max()) + 1
+    return Context(train_split, k, batch_size, len(train_split) // batch_size, lambda purpose: generator(seed, purpose))
+
+
+def batches(strategy: Strategy, epoch: int) -> Tensor:
+    """An epoch's batches, (P, M), whichever way the strategy gives them."""
+    plan = strategy.plan(epoch)
+    return torch.stack([strategy.next_batch() for _ in range(strategy.context.steps)]) if plan is None else plan
+
+
+def parameters(records: Any) -> dict[str, Tensor]:
+    state: dict[str, Tensor] = torch.load(records.path / "model.pt", weights_only=True)["parameters"]
+    return state
+
+
+def without_seconds(metrics: Path) -> list[str]:
+    rows = metrics.read_text().splitlines()
+    assert rows[0].endswith(",seconds")
+    return [row.rpartition(",")[0] for row in rows]
+
+
+# The contract
+
+
+def test_there_is_a_small_data_set_of_every_task() -> None:
+    assert ROWS.keys() == TASKS.keys()
+    assert {task for _, task in DECLARED} == TASKS.keys()
+    assert len(NAMES) >= 5
+
+
+@pytest.mark.parametrize(("name", "task"), DECLARED)
+def test_batches_lie_in_the_split(name: str, task: str) -> None:
+    strategy, given = built(name), small(task)
+    untouched = Split(given.inputs.clone(), given.targets.clone(), given.groups.clone())
+    drawn_from = strategy.prepare(context(given))
+    assert len(drawn_from.inputs) == len(drawn_from.targets) == len(drawn_from.groups) == len(drawn_from)
+    assert (drawn_from.inputs.dtype, drawn_from.targets.dtype) == (given.inputs.dtype, given.targets.dtype)
+    for epoch in (1, 2, 3):
+        index = batches(strategy, epoch)
+        assert index.dtype == torch.int64
+        assert index.shape == (5, 10)
+        assert 0 <= int(index.min()) <= int(index.max()) < len(drawn_from)
+    for kept, before in zip(vars(given).values(), vars(untouched).values(), strict=True):
+        assert kept is before is None or torch.equal(kept, before)
+
+
+@pytest.mark.parametrize(("name", "task"), DECLARED)
+def test_order_comes_from_the_seed(name: str, task: str) -> None:
+    plans = []
+    for seed in (0, 0, 1):
+        strategy = built(name)
+        strategy.prepare(context(small(task), seed=seed))
+        plans.append(torch.cat([batches(strategy, epoch) for epoch in (1, 2)]))
+    assert torch.equal(plans[0], plans[1])
+    assert not torch.equal(plans[0], plans[2])
+    assert not torch.equal(plans[0][:5], plans[0][5:])  # epochs differ
+
+
+@pytest.mark.parametrize(("name", "task"), DECLARED)
+def test_the_loss_is_a_scalar_with_a_gradient(name: str, task: str) -> None:
+    strategy = built(name)
+    drawn_from = strategy.prepare(context(small(task)))
+    batch = drawn_from.batch(batches(strategy, 1)[0])
+    width = len(SIZES) if task == "classification" else 1
+    outputs = torch.randn(10, width, generator=generator(0, "outputs")).requires_grad_()
+    loss = strategy.loss(batch, TASKS[task].loss(outputs, batch.targets))
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert loss.shape == ()
+    assert loss > 0
+    assert outputs.grad is not None
+    assert outputs.grad.isfinite().all()
+    assert outputs.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(("name", "task"), DECLARED)
+def test_proportions_are_on_the_simplex(name: str, task: str) -> None:
+    strategy = built(name)
+    drawn_from = strategy.prepare(context(small(task)))
+    random = generator(0, "losses")
+    for epoch in (1, 2, 3):
+        alpha = strategy.proportions
+        assert alpha.shape == (len(SIZES),)
+        assert alpha.dtype == torch.float64
+        assert alpha.min() >= 0
+        assert alpha.sum().item() == pytest.approx(1)
+        for index in batches(strategy, epoch):
+            strategy.after_step(drawn_from.batch(index), torch.rand(10, generator=random))
+        held = torch.tensor([5, 5, 5, 0 if epoch == 2 else 5])
+        loss = torch.rand(4, dtype=torch.float64, generator=random)
+        loss[held == 0] = math.nan
+        strategy.end_epoch(Statistics(loss, loss.clone(), held, held.clone()))
+
+
+@pytest.mark.parametrize(("name", "task"), DECLARED)
+def test_an_epoch_trains(name: str, task: str, tmp_path: Path) -> None:
+    records = train(tiny(task, tmp_path, f"strategy={name}"))
+    (row,) = records.metrics.to_dict("records")
+    assert np.isfinite([row["train_loss"], row["test_loss"], row["test_metric"]]).all()
+    assert row["train_loss"] > 0
+    assert records.groups["proportion"].sum() == pytest.approx(1)
+    assert records.groups["count"].sum() == row["samples"]
+    assert records.info["status"] == "done"
+
+
+@pytest.mark.parametrize(("name", "task"), UNDECLARED)
+def test_other_tasks_are_refused(name: str, task: str, tmp_path: Path) -> None:
+    declared = ", ".join(sorted(STRATEGIES[name].tasks))
+    with pytest.raises(UserError, match=f"strategy={name} is not defined for {task}.*: it is for {declared}$"):
+        tiny(task, tmp_path, f"strategy={name}")
+
+
+@pytest.mark.parametrize("task", sorted(ROWS))
+def test_strategies_share_initial_parameters_and_steps(task: str, tmp_path: Path) -> None:
+    states, steps = [], set()
+    for name in (name for name, of in DECLARED if of == task):
+        for seed in (0, 1):
+            with torch.random.fork_rng():
+                trainer = Trainer(tiny(task, tmp_path, f"strategy={name}", f"seed={seed}"))
+            states.append(torch.cat([value.flatten() for value in trainer.model.state_dict().values()]))
+            steps.add(trainer.steps)
+    assert all(torch.equal(state, states[0]) for state in states[::2])
+    assert not torch.equal(states[0], states[1])
+    assert len(steps) == 1
+
+
+# Each one's own
+
+
+def test_classical_epochs_are_permutations() -> None:
+    strategy = built("classical")
+    strategy.prepare(context(small()))
+    for epoch in (1, 2):
+        assert sorted(batches(strategy, epoch).flatten().tolist()) == list(range(50))
+
+
+@pytest.mark.parametrize("task", sorted(ROWS))
+def test_learn2mix_at_rate_0_is_stratified_classical(task: str, tmp_path: Path) -> None:
+    still = train(tiny(task, tmp_path, "strategy=learn2mix", "strategy.mixing_rate=0", "epochs=3"))
+    stratified = train(tiny(task, tmp_path, "strategy=classical", "strategy.batches=stratified", "epochs=3"))
+    assert still.path != stratified.path
+    assert without_seconds(still.path / "metrics.csv") == without_seconds(stratified.path / "metrics.csv")
+    assert (still.path / "groups.csv").read_bytes() == (stratified.path / "groups.csv").read_bytes()
+    ours, theirs = parameters(still), parameters(stratified)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours | theirs)
+
+
+def test_balanced_batches_hold_as_many_of_every_group() -> None:
+    strategy, given = built("balanced"), small()
+    strategy.prepare(context(given))
+    for index in torch.cat([batches(strategy, epoch) for epoch in (1, 2, 3)]):
+        counts = torch.bincount(given.groups[index], minlength=4)
+        assert counts.max() - counts.min() <= 1
+    assert strategy.proportions.tolist() == [0.25] * 4
+
+
+def focal_loss(strategy: Any, groups: list[int], losses: Tensor) -> Tensor:
+    result: Tensor = strategy.loss(Batch(losses, torch.tensor(groups), torch.tensor(groups)), losses)
+    return result
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_focal_without_focusing_on_equal_groups_is_cross_entropy(inside: bool) -> None:
+    strategy, equal = built("focal", focusing=0, weight_inside=inside), small(sizes=(7, 7, 7))
+    strategy.prepare(context(equal))
+    logits = torch.randn(21, 3, generator=generator(0, "logits"))
+    each = functional.cross_entropy(logits, equal.targets, reduction="none")
+    assert focal_loss(strategy, equal.groups.tolist(), each).item() == pytest.approx(each.mean().item())
+    for group, loss in zip(equal.groups.tolist(), each, strict=True):
+        assert focal_loss(strategy, [group], loss[None]).item() == pytest.approx(loss.item())
+
+
+@pytest.mark.parametrize(
+    ("inside", "value"),
+    [
+        # n = 8, 2: weights 0.4 and 1.6; p = 1/2 and 1/4
+        (False, (0.4 * 0.5**2 * math.log(2) + 1.6 * 0.75**2 * math.log(4)) / 2),
+        (True, (0.4 * (1 - 0.5**0.4) ** 2 * math.log(2) + 1.6 * (1 - 0.25**1.6) ** 2 * math.log(4)) / 2),
+    ],
+)
+def test_focal_by_hand(inside: bool, value: float) -> None:
+    strategy = built("focal", weight_inside=inside)
+    strategy.prepare(context(small(sizes=(8, 2)), batch_size=2))
+    losses = torch.tensor([math.log(2), math.log(4)])
+    assert focal_loss(strategy, [0, 1], losses).item() == pytest.approx(value, rel=1e-5)
+
+
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize("focusing", [0, 0.5, 1, 2, 5])
+def test_focal_has_a_gradient_where_the_label_is_certain(focusing: float, inside: bool) -> None:
+    strategy = built("focal", focusing=focusing, weight_inside=inside)
+    strategy.prepare(context(small(), batch_size=3))
+    losses = torch.tensor([0.0, 1e-30, 100.0], requires_grad=True)
+    loss = focal_loss(strategy, [0, 1, 3], losses)
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert loss.isfinite()
+    assert losses.grad is not None
+    assert losses.grad.isfinite().all()
+
+
+def images(sizes: tuple[int, ...], dtype: torch.dtype = torch.uint8) -> Split:
+    """Images (1, 4, 4) whose pixels lie between 20·(group + 1) and 20·(group + 1) + 9."""
+    split = small(sizes=sizes)
+    noise = torch.randint(10, (len(split), 1, 4, 4), generator=generator(0, "pixels"))
+    pixels = noise + 20 * (split.groups.view(-1, 1, 1, 1) + 1)
+    return Split(pixels.to(dtype), split.groups, split.groups, torch.ones(1, 1, 1), torch.zeros(1, 1, 1))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+@pytest.mark.parametrize("chunk", [smote.CHUNK, 48, 1])
+def test_smote_fills_every_group(dtype: torch.dtype, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(smote, "CHUNK", chunk)
+    given = images((20, 9, 1, 2, 6), dtype)
+    strategy = built("smote")
+    filled = strategy.prepare(context(given))
+    assert torch.bincount(filled.groups).tolist() == [20] * 5
+    assert torch.equal(filled.groups, filled.targets)
+    assert filled.inputs.dtype == dtype
+    assert filled.inputs.shape == (100, 1, 4, 4)
+    assert torch.equal(filled.inputs[: len(given)], given.inputs)
+    assert torch.equal(filled.groups[: len(given)], given.groups)
+    assert filled.scale is given.scale
+    for group in range(5):
+        old, new = (split.inputs[split.groups == group].float() for split in (given, filled))
+        assert (old.amin(0) <= new.amin(0)).all()
+        assert (new.amax(0) <= old.amax(0)).all()
+    assert strategy.proportions.tolist() == [0.2] * 5
+    assert batches(strategy, 1).max() >= len(given)
+    alone = filled.inputs[filled.groups == 2]
+    assert (alone == alone[0]).all()
+
+
+def test_smote_lies_on_the_line_between_two() -> None:
+    filled = built("smote").prepare(context(images((40, 2), torch.float32)))
+    first, second, *new = filled.inputs[filled.groups == 1].flatten(1)
+    along = [((sample - first) @ (second - first) / (second - first).square().sum()).item() for sample in new]
+    assert 0 <= min(along) < 0.3 < 0.7 < max(along) <= 1
+    for place, sample in zip(along, new, strict=True):
+        assert torch.allclose(sample, first + place * (second - first), atol=1e-4)
+
+
+def test_smote_draws_from_the_seed() -> None:
+    first, same, other = (built("smote").prepare(context(images(SIZES), seed=seed)) for seed in (0, 0, 1))
+    assert torch.equal(first.inputs, same.inputs)
+    assert not torch.equal(first.inputs, other.inputs)
+
+
+def test_smote_refuses_groups_that_are_not_the_classes() -> None:
+    given = small()
+    with pytest.raises(UserError, match="strategy=smote needs groups that are the classes"):
+        built("smote").prepare(context(Split(given.inputs, given.targets.flip(0), given.groups)))
+
+
+STATISTICS = Statistics(
+    loss=torch.tensor([4.0, 3.0, 2.0, 1.0], dtype=torch.float64),
+    last_loss=torch.tensor([1.0, 1.0, 8.0, math.nan], dtype=torch.float64),
+    count=torch.tensor([20, 20, 9, 1]),
+    last_count=torch.tensor([4, 4, 2, 0]),
+)
+
+
+@pytest.mark.parametrize(
+    ("cadence", "target"),
+    [
+        ("epoch_mean", [0.4, 0.3, 0.2, 0.1]),
+        ("epoch_last", [3 / 40, 3 / 40, 24 / 40, 10 / 40]),  # the unseen group takes the mean, 10/3
+        ("batch", [0.6, 0.24, 0.12, 0.04]),  # that is, where it was
+    ],
+)
+def test_learn2mix_reads_what_its_cadence_says(cadence: str, target: list[float]) -> None:
+    strategy = built("learn2mix", cadence=cadence, mixing_rate=0.25)
+    strategy.prepare(context(small()))
+    before = strategy.proportions
+    strategy.end_epoch(STATISTICS)
+    expected = before + 0.25 * (torch.tensor(target, dtype=torch.float64) - before)
+    assert strategy.proportions.tolist() == pytest.approx(expected.tolist())
+
+
+def test_learn2mix_moves_after_a_batch() -> None:
+    strategy = built("learn2mix", cadence="batch", mixing_rate=0.25)
+    drawn_from = strategy.prepare(context(small()))
+    before = strategy.proportions
+    index = torch.cat([torch.nonzero(drawn_from.groups == group)[:n, 0] for group, n in enumerate((2, 2, 1, 0))])
+    strategy.after_step(drawn_from.batch(index), torch.tensor([1.0, 3.0, 2.0, 4.0, 1.0]))  # means 2, 3, 1, unseen: 2
+    expected = before + 0.25 * (torch.tensor([2, 3, 1, 2], dtype=torch.float64) / 8 - before)
+    assert strategy.proportions.tolist() == pytest.approx(expected.tolist())
+    strategy.after_step(drawn_from.batch(index), torch.tensor([1.0, math.nan, 2.0, 4.0, 1.0]))
+    assert strategy.proportions.tolist() == pytest.approx(expected.tolist())
+
+
+@pytest.mark.parametrize("cadence", ["epoch_mean", "epoch_last"])
+def test_learn2mix_does_not_move_within_an_epoch(cadence: str) -> None:
+    strategy = built("learn2mix", cadence=cadence)
+    drawn_from = strategy.prepare(context(small()))
+    before = strategy.proportions
+    for index in batches(strategy, 1):
+        strategy.after_step(drawn_from.batch(index), torch.arange(10.0))
+    assert torch.equal(strategy.proportions, before)
+
+
+@pytest.mark.parametrize("task", sorted(ROWS))
+@pytest.mark.parametrize("cadence", ["epoch_mean", "epoch_last", "batch"])
+def test_learn2mix_moves_in_training(task: str, cadence: str, tmp_path: Path) -> None:
+    records = train(tiny(task, tmp_path, f"strategy.cadence={cadence}", "strategy.mixing_rate=0.2", "epochs=2"))
+    groups = records.groups
+    first, second = (groups[groups["epoch"] == epoch].reset_index() for epoch in (1, 2))
+    assert second["proportion"].sum() == pytest.approx(1, abs=1e-5)
+    assert (first["proportion"] - second["proportion"]).abs().max() > 1e-3
+    by_the_mean = first["proportion"] + 0.2 * (first["train_loss"] / first["train_loss"].sum() - first["proportion"])
+    is_the_mean = np.allclose(second["proportion"], by_the_mean, rtol=1e-5)
+    assert is_the_mean == (cadence == "epoch_mean")  # eq. 3 with the L of eq. 10, as groups.csv tells it
+
+
+# A strategy of one's own is one file
+
+TOY = '''
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from torch import Tensor
+
+from l2m.data import Batch
+from l2m.schema import Range
+from l2m.strategies import STRATEGIES, Strategy
+
+
+@STRATEGIES.register("hardest")
+@dataclass(kw_only=True)
+class Hardest(Strategy):
+    """Descends the mean of the hardest samples of a batch."""
+
+    share: Annotated[float, Range(0, 1)] = 0.5
+
+    def loss(self, batch: Batch, per_sample: Tensor) -> Tensor:
+        return per_sample.topk(max(1, int(self.share * len(per_sample)))).values.mean()
+'''
+
+
+@contextmanager
+def imported(file: Path) -> Iterator[ModuleType]:
+    """A module of strategies from a file, for a while."""
+    before = set(STRATEGIES.names())
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[file.stem] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        yield module
+    finally:
+        del sys.modules[file.stem]
+        for name in set(STRATEGIES.names()) - before:
+            del STRATEGIES._entries[name]
+
+
+def test_a_strategy_is_one_file(tmp_path: Path) -> None:
+    file = tmp_path / "toy_strategy.py"
+    file.write_text(TOY)
+    base = tiny("classification", tmp_path, "strategy=classical").to_dict()
+    with imported(file):
+        config = check(base | {"strategy": {"name": "hardest"}})
+        easier = check(base | {"strategy": {"name": "hardest", "share": 1}})
+        with pytest.raises(UserError, match=r"strategy.share=2 must be in \[0, 1\]"):
+            check(base | {"strategy": {"name": "hardest", "share": 2}})
+        assert config.strategy == {"name": "hardest", "share": 0.5}
+        hard, mean = train(config), train(easier)
+        assert hard.path.parent == tmp_path / "runs" / "digits" / "hardest"
+        assert hard.info["status"] == mean.info["status"] == "done"
+        assert hard.metrics["train_loss"][0] > mean.metrics["train_loss"][0]
+    assert mean.metrics["train_loss"][0] == train(check(base)).metrics["train_loss"][0]  # share 1 is classical
+    with pytest.raises(UserError, match="strategy=hardest is not known"):
+        check(base | {"strategy": {"name": "hardest"}})
