@@ -3,7 +3,7 @@ PYTHON ?= python3
 RESULTS ?= results
 BIN := .venv/bin
 
-.PHONY: help run test bench reproduce summary lint clean
+.PHONY: help run test bench reproduce summary clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18

@@ -19,6 +19,7 @@ GROUPS = ("dataset", "imbalance", "model", "strategy", "optimizer")
 
 Seed = Annotated[int, Range(0, 2**31 - 1)]
 Count = Annotated[int, Range(1)]
+Threads = Annotated[int, Range(1, 1024)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,7 @@ class RunConfig:
     precision: Annotated[Literal["fp32", "bf16"], "arithmetic of the forward pass"] = "fp32"
     device: Annotated[Literal["auto", "cpu", "cuda"], "where to train; auto takes a GPU if there is one"] = "auto"
     threads: Annotated[
-        Count | None, "CPU threads of one run; the default comes with the data set, null is torch's choice"
+        Threads | None, "CPU threads of one run; the default comes with the data set, null is torch's"
     ] = None
     data_dir: Annotated[str, "where data sets lie; the default is L2M_DATA_DIR, or data"] = "data"
     results_dir: Annotated[str, "where records are written, under runs/"] = "outputs"
@@ -100,7 +101,7 @@ def check(raw: Mapping[str, Any]) -> RunConfig:
     problems: list[str] = []
     hints = get_type_hints(RunConfig, include_extras=True)
     given = {key: value for key, value in raw.items() if key != "row"}
-    problems += [unknown("key", key, hints) for key in given.keys() - hints.keys()]
+    problems += [unknown("key", key, hints) for key in sorted(given.keys() - hints.keys())]
     values: dict[str, Any] = {}
     for field in fields(RunConfig):
         if field.name not in given:
@@ -119,14 +120,14 @@ def check(raw: Mapping[str, Any]) -> RunConfig:
                 problems.append(f"{field.name}={given[field.name]} {rule}")
     if values.get("device") == "cuda" and not torch.cuda.is_available():
         problems.append("device=cuda asks for a GPU that torch cannot see here: use device=cpu or device=auto")
-    if not problems:
-        config = RunConfig(**values)
-        tasks = known["strategy"][config.strategy["name"]].tasks
-        if config.task not in tasks:
+    dataset, strategy = values.get("dataset", {}), values.get("strategy", {}).get("name")
+    if strategy in known["strategy"].names() and "task" in dataset:
+        tasks = known["strategy"][strategy].tasks
+        if dataset["task"] not in tasks:
             problems.append(
-                f"strategy={config.strategy['name']} is not defined for {config.task}, the task of "
-                f"dataset={config.dataset['name']}: it is for {', '.join(sorted(tasks))}"
+                f"strategy={strategy} is not defined for {dataset['task']}, the task of "
+                f"dataset={dataset['name']}: it is for {', '.join(sorted(tasks))}"
             )
-        else:
-            return config
-    raise UserError("\n".join(problems))
+    if problems:
+        raise UserError("\n".join(problems))
+    return RunConfig(**values)

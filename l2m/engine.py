@@ -32,17 +32,6 @@ class Evaluation:
     group_metric: Tensor
 
 
-@dataclass(frozen=True)
-class TrainedEpoch:
-    """What an epoch's steps left, on the device: () and the tensors of :class:`~l2m.strategies.Statistics`."""
-
-    objective: Tensor
-    group_loss: Tensor
-    last_loss: Tensor
-    count: Tensor
-    last_count: Tensor
-
-
 class Trainer:
     """A model, its data and its strategy, trained an epoch at a time.
 
@@ -81,8 +70,12 @@ class Trainer:
         self._test_counts = torch.bincount(self.test_set.groups, minlength=k)
         self.epoch, self.seconds = 0, 0.0
 
-    def train_epoch(self) -> TrainedEpoch:
-        """Take the P steps of the next epoch."""
+    def train_epoch(self) -> tuple[Tensor, strategies.Statistics]:
+        """Take the P steps of the next epoch.
+
+        Returns:
+            The mean over the steps of what was descended, (), and the groups' statistics, on the device.
+        """
         self.epoch += 1
         self.model.train()
         size = self.config.batch_size
@@ -107,7 +100,7 @@ class Trainer:
             self.optimizer.step()
             losses[step], objective[step] = per_sample.detach(), loss.detach()
             self.strategy.after_step(batch, losses[step])
-        return self._summary(losses, objective, self.train_set.groups[drawn])
+        return objective.double().mean(), self._statistics(losses, self.train_set.groups[drawn])
 
     @torch.inference_mode()
     def evaluate(self) -> Evaluation:
@@ -131,22 +124,21 @@ class Trainer:
         Raises:
             FloatingPointError: a loss is not finite; names the groups it was found in, if a group's is.
         """
-        proportions = self.strategy.proportions
         stop = stopwatch(self.device)
-        trained = self.train_epoch()
+        proportions = self.strategy.proportions
+        objective, told = self.train_epoch()
         seconds = stop()
         tested = self.evaluate()
         k = len(self.group_names)
-        told = torch.cat([
-            torch.stack([trained.objective, tested.loss, tested.metric]),
-            trained.group_loss, trained.last_loss, tested.group_metric,
-            trained.count.double(), trained.last_count.double(),
+        read = torch.cat([
+            torch.stack([objective, tested.loss, tested.metric]),
+            told.loss, told.last_loss, told.count.double(), told.last_count.double(), tested.group_metric,
         ]).cpu()  # fmt: skip
-        objective, test_loss, test_metric = told[:3].tolist()
-        group_loss, last_loss, group_metric, count, last_count = told[3:].view(5, k)
-        statistics = strategies.Statistics(group_loss, last_loss, count.long(), last_count.long())
-        lost = [self.group_names[i] for i in range(k) if count[i] and not group_loss[i].isfinite()]
-        if lost or not all(map(torch.isfinite, told[:3])):
+        train_loss, test_loss, test_metric = read[:3].tolist()
+        loss, last_loss, count, last_count, group_metric = read[3:].view(5, k)
+        statistics = strategies.Statistics(loss, last_loss, count.long(), last_count.long())
+        lost = [self.group_names[i] for i in range(k) if count[i] and not loss[i].isfinite()]
+        if lost or not read[:3].isfinite().all():
             raise FloatingPointError(f"in groups {', '.join(lost)}" if lost else "of the test set or the objective")
         began = time.perf_counter()
         self.strategy.end_epoch(statistics)
@@ -156,7 +148,7 @@ class Trainer:
             epoch=self.epoch,
             steps=self.epoch * self.steps,
             samples=self.epoch * self.steps * self.config.batch_size,
-            train_loss=objective,
+            train_loss=train_loss,
             test_loss=test_loss,
             test_metric=test_metric,
             worst_group=float(worst),
@@ -165,7 +157,7 @@ class Trainer:
         groups = [
             records.GroupRow(self.epoch, i, name, *values)
             for i, (name, *values) in enumerate(
-                zip(self.group_names, proportions.tolist(), statistics.count.tolist(), group_loss.tolist(),
+                zip(self.group_names, proportions.tolist(), statistics.count.tolist(), loss.tolist(),
                     group_metric.tolist(), strict=True)
             )
         ]  # fmt: skip
@@ -174,7 +166,7 @@ class Trainer:
     def _precision(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16")
 
-    def _summary(self, losses: Tensor, objective: Tensor, groups: Tensor) -> TrainedEpoch:
+    def _statistics(self, losses: Tensor, groups: Tensor) -> strategies.Statistics:
         """Eq. 10 from the losses (P, M) and groups (P, M) of an epoch's samples."""
         k = len(self.group_names)
         total, held = (torch.zeros(k, dtype=torch.float64, device=self.device) for _ in range(2))
@@ -190,7 +182,7 @@ class Trainer:
             total += torch.where(counts > 0, sums / counts, 0.0).sum(0)
             held += (counts > 0).sum(0)
             count += counts.sum(0)
-        return TrainedEpoch(objective.double().mean(), total / held, sums[-1] / counts[-1], count, counts[-1])
+        return strategies.Statistics(total / held, sums[-1] / counts[-1], count.long(), counts[-1].long())
 
 
 def train(config: RunConfig, on_epoch: Callable[[records.EpochRow], None] | None = None) -> records.Records:
@@ -256,12 +248,15 @@ def stopwatch(device: torch.device) -> Callable[[], Callable[[], float]]:
 
 @contextmanager
 def _torch_state(config: RunConfig) -> Iterator[None]:
-    """Torch's default generators and number of threads, put back as they were at the end."""
-    threads = torch.get_num_threads()
-    with torch.random.fork_rng():
+    """Torch's default generators, number of threads and TF32, put back as they were at the end."""
+    threads, tf32 = torch.get_num_threads(), torch.backends.cudnn.allow_tf32
+    devices = [torch.cuda.current_device()] if choose_device(config.device).type == "cuda" else []
+    with torch.random.fork_rng(devices):
         if config.threads:
             torch.set_num_threads(config.threads)
+        torch.backends.cudnn.allow_tf32 = False  # fp32 is fp32: cuDNN would round convolutions' inputs
         try:
             yield
         finally:
             torch.set_num_threads(threads)
+            torch.backends.cudnn.allow_tf32 = tf32

@@ -12,7 +12,7 @@ from l2m.schema import Range
 
 OPTIMIZERS: Registry[Any] = Registry("optimizer")
 
-Decay = Annotated[float, Range(0, 1)]
+Decay = Annotated[float, Range(0, 1, below=True)]
 
 
 @OPTIMIZERS.register("adam")

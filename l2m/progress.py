@@ -24,6 +24,7 @@ class Progress:
         self.name = f"{config.dataset['name']} {config.strategy['name']} seed {config.seed}"
         self._epochs = config.epochs
         self._metric = TASKS[config.task].metric
+        self._trained = False
         self._bar: Bar | None = None
         if sys.stdout.isatty():
             self._bar = Bar(
@@ -45,6 +46,7 @@ class Progress:
 
     def advance(self, row: EpochRow) -> None:
         """Show an epoch."""
+        self._trained = True
         if self._bar:
             self._bar.update(self._job, completed=row.epoch, metric=f"{row.test_metric:.4g}")
         elif row.epoch * LINES // self._epochs > (row.epoch - 1) * LINES // self._epochs:
@@ -53,7 +55,6 @@ class Progress:
     def tell(self, records: Records) -> None:
         """Show how the run ended, and where its records are."""
         last = records.metrics.iloc[-1]
-        print(
-            f"{self.name}: {self._metric} {last.test_metric:.4g}, worst group {last.worst_group:.4g}\n  {records.path}",
-            flush=True,
-        )
+        again = "" if self._trained else " (finished before, not run again)"
+        told = f"{self._metric} {last.test_metric:.4g}, worst group {last.worst_group:.4g}{again}"
+        print(f"{self.name}: {told}\n  {records.path}", flush=True)

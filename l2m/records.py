@@ -184,7 +184,11 @@ def _commit() -> str | None:
     home = Path(__file__).resolve().parents[1]
     if not (home / ".git").exists():
         return None
-    asked = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=40"], cwd=home, capture_output=True, text=True
-    )
-    return asked.stdout.strip() or None
+    try:
+        commit, changes = (
+            subprocess.run(["git", *question.split()], cwd=home, capture_output=True, text=True).stdout.strip()
+            for question in ("rev-parse HEAD", "status --porcelain --untracked-files=no")
+        )
+    except OSError:  # no git
+        return None
+    return f"{commit}-dirty" if commit and changes else commit or None

@@ -72,7 +72,7 @@ class Registry(Generic[T]):
         hints = get_type_hints(self._entries[name], include_extras=True)
         checked: dict[str, Any] = {"name": name}
         options = self._options(name)
-        for key in choice.keys() - options.keys() - {"name"}:
+        for key in sorted(choice.keys() - options.keys() - {"name"}):
             near = f"its options are {', '.join(sorted(options))}" if options else "it has no options"
             problems.append(f"{self.kind}.{key} is not an option of {self.kind}={name}: {near}")
         for key, parameter in options.items():
@@ -82,7 +82,7 @@ class Registry(Generic[T]):
                 except ValueError as rule:
                     problems.append(f"{self.kind}.{key}={choice[key]} {rule}")
             elif parameter.default is inspect.Parameter.empty:
-                problems.append(f"{self.kind}={name} needs {self.kind}.{key}: give it a value")
+                problems.append(f"{self.kind}.{key} has no value: {self.kind}={name} needs one")
             else:
                 checked[key] = parameter.default
         return checked

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import sys
 import tempfile
 import textwrap
+import traceback
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import Any, get_type_hints
 
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from l2m.config import GROUPS, RunConfig
-from l2m.errors import UserError
+from l2m.config import GROUPS, RunConfig, check
+from l2m.errors import UserError, cause
 from l2m.registry import unknown
 from l2m.schema import type_name
-
-if TYPE_CHECKING:
-    pass
 
 
 def conf_dir() -> Path:
@@ -41,8 +41,6 @@ def compose(*overrides: str) -> RunConfig:
     Raises:
         UserError: what is wrong with it, in sentences.
     """
-    from l2m.config import check
-
     try:
         with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
             return check(_plain(hydra.compose("config", overrides=list(overrides))))
@@ -54,39 +52,46 @@ def compose(*overrides: str) -> RunConfig:
 
 def main() -> None:
     """Run what the command line asks for; a user's error is told in a sentence, with exit status 1."""
-    traceback = os.environ.get("HYDRA_FULL_ERROR") == "1" or "debug=true" in sys.argv
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors on, to be told here
-    problems: list[str] = []
-    runs = 0
+    before = os.environ.get("HYDRA_FULL_ERROR")
+    debug = before == "1" or any(re.fullmatch(r"\+*debug=(true|yes|on|y|1)", word.lower()) for word in sys.argv)
+    runs = failed = 0
 
     @hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")
     def job(raw: DictConfig) -> None:
-        nonlocal runs
+        nonlocal runs, failed
         runs += 1
         try:
-            _train(raw)
-        except UserError as error:
-            if traceback:
+            _train(check(_plain(raw)))
+        except Exception as error:
+            settings = HydraConfig.get()
+            swept = settings.mode is RunMode.MULTIRUN
+            sentence = explain(error)
+            if debug or not (sentence or swept):
                 raise
-            hydra_config = HydraConfig.get()
-            swept = " ".join(hydra_config.overrides.task) + ": " if hydra_config.mode is RunMode.MULTIRUN else ""
-            problems.append(str(error))
-            _complain(str(error), swept)
+            if not sentence:  # a fault of ours, or the machine's, stops no other run of a sweep
+                traceback.print_exc()
+            failed += 1
+            _complain(sentence or cause(error), " ".join(settings.overrides.task) + ": " if swept else "")
 
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors on, to be told here
     try:
         job()
     except Exception as error:
         sentence = explain(error)
-        if traceback or not sentence:
+        if debug or not sentence:
             raise
-        problems.append(sentence)
+        failed += 1
         _complain(sentence)
     except KeyboardInterrupt:
         print("\nstopped: this run begins anew next time; finished runs are kept, and skipped", file=sys.stderr)
         sys.exit(130)
+    finally:
+        del os.environ["HYDRA_FULL_ERROR"]
+        if before is not None:
+            os.environ["HYDRA_FULL_ERROR"] = before
     if runs > 1:
-        print(f"{runs} runs: {runs - len(problems)} done, {len(problems)} failed")
-    if problems:
+        print(f"{runs} runs: {runs - failed} done, {failed} failed")
+    if failed:
         sys.exit(1)
 
 
@@ -105,16 +110,18 @@ def explain(error: Exception) -> str | None:
     if found := re.match(r"Could not override '([^']+)'", text):
         key = found[1]
         group = key.partition(".")[0]
+        if key == "experiment":
+            return "experiment is not part of every run: add it, as +experiment=NAME"
         if group not in GROUPS or key == group:
             return unknown("key", key, [field.name for field in fields(RunConfig)])
         there_are = "; ".join(f"{group}={name} has {', '.join(options)}" for name, options in _options(group).items())
         return f"{key} is not an option: {there_are}"
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
     if found := re.match(r"Ambiguous value for argument '([^']+)'", text):
         return f"{found[1]} gives several values to one run: add -m to sweep over them"
-    if (lines and "mismatched input" in lines[0]) or "no viable alternative" in text:
-        return f"the command line can't be read ({lines[0]}): write key=value, and quote values with special characters"
-    return "; ".join(lines[:3])
+    told = text.strip().partition("\n")[0]
+    if isinstance(error, OverrideParseException):
+        return f"the command line can't be read ({told}): write key=value, and quote values with special characters"
+    return f"the configuration can't be put together ({told}): look for what the command line changes or takes away"
 
 
 def _options(group: str) -> dict[str, list[str]]:
@@ -128,19 +135,19 @@ def _options(group: str) -> dict[str, list[str]]:
 
 
 def _plain(raw: DictConfig) -> dict[str, Any]:
-    missing = sorted(OmegaConf.missing_keys(raw))
-    if missing:
-        raise UserError("\n".join(f"{key} has no value: give it one, as {key}=..." for key in missing))
+    """Plain values; what has none is left out, for :func:`l2m.config.check` to miss."""
+    with open_dict(raw):
+        for key in OmegaConf.missing_keys(raw):
+            group, _, option = key.rpartition(".")
+            del (OmegaConf.select(raw, group) if group else raw)[option]
     container: Any = OmegaConf.to_container(raw, resolve=True)
     return dict(container)
 
 
-def _train(raw: DictConfig) -> None:
-    from l2m.config import check
+def _train(config: RunConfig) -> None:
     from l2m.engine import train
     from l2m.progress import Progress
 
-    config = check(_plain(raw))
     with Progress(config) as progress:
         records = train(config, progress.advance)
     progress.tell(records)
@@ -167,16 +174,27 @@ def _help() -> str:
         if field.name not in GROUPS:
             note = next(n for n in hints[field.name].__metadata__[::-1] if isinstance(n, str))
             lines += [f"  {field.name:14} {type_name(hints[field.name])}", f"  {'':14} {note}"]
-    lines += ["", "Options of strategies (strategy.KEY=VALUE)", ""]
-    for file in sorted((conf_dir() / "strategy").glob("*.yaml")):
-        options = file.read_text().splitlines()[1:]
-        lines += [f"  {file.stem}", *(f"    {option}" for option in options)]
+    lines += ["", "Options of choices, as strategy.focusing=1", ""]
+    for group in ("strategy", "imbalance", "model", "optimizer"):
+        for file in sorted((conf_dir() / group).glob("*.yaml")):
+            content = [line for line in file.read_text().splitlines() if not line.startswith(("#", "name:"))]
+            if content:
+                lines += [f"  {group}={file.stem}", *(f"    {option}" for option in content)]
     text = re.sub(r"\$\{row\.\w+\}", "the data set's", "\n".join(lines))
     return f"{text}\n\nThis command line gives\n\n$CONFIG"
 
 
+@cache
+def _scratch() -> str:
+    """A folder for what Hydra writes of a sweep, removed at exit."""
+    folder = tempfile.TemporaryDirectory(prefix="l2m-")
+    atexit.register(folder.cleanup)
+    return folder.name
+
+
 ConfigStore.instance().store("l2m", {"app_name": "l2m", "header": "", "footer": "", "template": _help()}, "hydra/help")
-OmegaConf.register_new_resolver("scratch", tempfile.gettempdir, replace=True)
+OmegaConf.register_new_resolver("scratch", _scratch, replace=True)
+OmegaConf.register_new_resolver("data_dir", lambda: os.environ.get("L2M_DATA_DIR") or "data", replace=True)
 
 if __name__ == "__main__":
     main()

@@ -20,6 +20,9 @@ Ints = NDArray[np.int64]
 _ROUNDING = 1e-9
 """Slack for sums of α·M that are whole but for rounding."""
 
+_CELLS = 2**20
+"""Cells of (batch, group) that are drawn at a time: 8 MiB an array."""
+
 
 class Learn2MixBatchSampler(Sampler[list[int]]):
     """Yields batches of indices; ``update`` moves the groups' proportions towards their losses.
@@ -63,7 +66,7 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
             )
         if groups.min() < 0:
             raise UserError(f"label {groups.min()} is negative: number the groups from 0")
-        self._sizes: Ints = np.bincount(groups)
+        self._sizes: Ints = np.bincount(np.minimum(groups, len(groups)))
         if not self._sizes.all():
             raise UserError(
                 f"group {int(np.flatnonzero(self._sizes == 0)[0])} has no samples, but labels go up to "
@@ -106,8 +109,12 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
         """All batches of the next epoch at once, (P, batch_size) indices: what iteration would yield."""
         self._shuffle()
         self._batch = len(self)
-        counts = np.stack([self._counts() for _ in range(len(self))])
-        return torch.from_numpy(self._draw(counts)).view(len(self), self.batch_size)
+        rows = max(1, _CELLS // len(self._sizes))
+        drawn = [
+            self._draw(np.stack([self._counts() for _ in range(at, min(at + rows, len(self)))]))
+            for at in range(0, len(self), rows)
+        ]
+        return torch.from_numpy(np.concatenate(drawn)).view(len(self), self.batch_size)
 
     def next_batch(self) -> Tensor:
         """The next batch, (batch_size,) indices; begins an epoch where the last one is at its end."""
@@ -152,11 +159,12 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
             target = self._losses / largest  # so that no sum can overflow
             target[np.isnan(target)] = np.nanmean(target)
             self._alpha = self._alpha + self.mixing_rate * (target / target.sum() - self._alpha)
-            self._alpha /= self._alpha.sum()
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors and numbers from which ``load_state_dict`` goes on exactly, between epochs or within one."""
         return {
+            "sizes": torch.from_numpy(self._sizes.copy()),
+            "batch_size": self.batch_size,
             "proportions": torch.from_numpy(self._alpha.copy()),
             "losses": torch.from_numpy(self._losses.copy()),
             "owed": torch.from_numpy(self._owed.copy()),
@@ -170,12 +178,14 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
         """Go on from a ``state_dict``; the next pass over the sampler yields the rest of the epoch, if any.
 
         Raises:
-            ValueError: the state is of a sampler with another number of groups or batches.
+            ValueError: the state is of a sampler of other labels or another batch size.
         """
-        if state["proportions"].shape != (len(self._sizes),) or state["batch"] > len(self):
+        sizes, batch_size = state["sizes"].numpy(), state["batch_size"]
+        if not np.array_equal(sizes, self._sizes) or batch_size != self.batch_size:
             raise UserError(
-                f"the state is of a sampler with {len(state['proportions'])} groups, at batch {state['batch']}; this "
-                f"one has {len(self._sizes)} groups and {len(self)} batches: load it with the labels it was saved with"
+                f"the state is of a sampler of {sizes.sum()} samples in {len(sizes)} groups, {batch_size} a batch, and "
+                f"this one is of {len(self._groups)} in {len(self._sizes)}, {self.batch_size} a batch: give it the "
+                "labels and the batch_size that the other one had"
             )
         self._alpha = state["proportions"].numpy().copy()
         self._losses = state["losses"].numpy().copy()
@@ -220,7 +230,7 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
         if spare > 0:
             wait = np.minimum((counts + 1 - due) / np.maximum(wanted, 1e-300), 1e15)
             wait[due - counts <= _ROUNDING] += 1e16  # its due is no larger than its count
-            counts[np.argpartition(wait, spare - 1)[:spare]] += 1
+            counts[np.argsort(wait, kind="stable")[:spare]] += 1
         while spare < 0:
             waiting = np.argsort(np.where(counts > 0, due - counts, np.inf), kind="stable")
             waiting = waiting[: min(-spare, int((counts > 0).sum()))]
@@ -251,4 +261,7 @@ def _checked(name: str, value: Any, annotation: Any, remedy: str) -> Any:
 
 def _array(values: ArrayLike | Tensor) -> NDArray[Any]:
     """An array of what a user gives, from any device."""
-    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    if not isinstance(values, Tensor):
+        return np.asarray(values)
+    values = values.detach().cpu()
+    return (values.double() if values.is_floating_point() else values).numpy()  # numpy has no bfloat16

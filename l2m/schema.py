@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import types
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -10,19 +11,22 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 @dataclass(frozen=True)
 class Range:
-    """A closed interval, or one without its lower end if ``above``."""
+    """A closed interval; ``above`` takes off its lower end, ``below`` its upper one."""
 
     low: float
     high: float = math.inf
     above: bool = False
+    below: bool = False
 
     def __contains__(self, value: float) -> bool:
-        return (self.low < value if self.above else self.low <= value) and value <= self.high
+        return (self.low < value if self.above else self.low <= value) and (
+            value < self.high if self.below else value <= self.high
+        )
 
     def __str__(self) -> str:
         if self.high == math.inf:
             return f"{'above' if self.above else 'at least'} {self.low}"
-        return f"in {'(' if self.above else '['}{self.low}, {self.high}]"
+        return f"in {'(' if self.above else '['}{self.low}, {self.high}{')' if self.below else ']'}"
 
 
 def coerce(value: Any, annotation: Any) -> Any:
@@ -57,24 +61,21 @@ def coerce(value: Any, annotation: Any) -> Any:
         if not isinstance(value, bool):
             raise ValueError("must be true or false")
     elif annotation is int:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int_or_nan(value):
+        whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+        if isinstance(value, bool) or not whole:
             raise ValueError("must be a whole number")
         return int(value)
     elif annotation is float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= sys.float_info.max:
             raise ValueError("must be a finite number")
         return float(value)
     elif annotation is str:
+        value = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
         if not isinstance(value, str) or not value:
             raise ValueError("must be text")
     else:
         raise TypeError(f"no rule for the annotation {annotation}")
     return value
-
-
-def int_or_nan(value: float) -> float:
-    """The whole part of a number; NaN, which equals nothing, where it has none."""
-    return int(value) if math.isfinite(value) else math.nan
 
 
 def type_name(annotation: Any) -> str:

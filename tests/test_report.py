@@ -118,3 +118,24 @@ def test_script_without_records_says_so(tmp_path: Path) -> None:
     assert told.returncode == 1
     assert told.stderr.startswith("error: ")
     assert "Traceback" not in told.stderr
+
+
+def test_baseline_is_classical_with_all_else_equal(results: Path) -> None:
+    """Shuffled and stratified classical stand side by side; other epochs are compared with nothing."""
+    write(results, "classical", 0, 0.8, batches="stratified")
+    table = {row[0]: row[-1] for rows in summary.rows(runs.read(results)).values() for row in rows}
+    assert table["classical batches=shuffled"] == ""
+    assert table["classical batches=stratified"] == "+10.0"
+    assert table["learn2mix"].startswith("+5.0 ± ")
+    for file in results.glob("runs/toy/learn2mix/*/config.yaml"):
+        file.write_text(file.read_text().replace(f"epochs: {EPOCHS}", f"epochs: {EPOCHS // 2}"))
+    table = {row[0]: row[-1] for rows in summary.rows(runs.read(results)).values() for row in rows}
+    assert table[f"learn2mix epochs={EPOCHS // 2}"] == ""
+
+
+def test_records_older_than_an_option_stay_with_theirs(results: Path) -> None:
+    older = next(results.glob("runs/toy/classical/seed0-*/config.yaml"))
+    older.write_text(older.read_text().replace("  batches: shuffled\n", ""))
+    assert "batches" not in older.read_text()
+    classical = runs.read(results)[0]
+    assert (classical.label, list(classical.metrics)) == ("classical", [0, 1, 2])

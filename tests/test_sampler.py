@@ -323,7 +323,7 @@ def test_a_state_does_not_move_with_its_sampler() -> None:
 
 
 @pytest.mark.parametrize(
-    ("labels", "batch_size", "named"), [([0, 1, 2] * 20, 1, "2 groups"), ([0, 1] * 5, 5, "at batch 12")]
+    ("labels", "batch_size", "named"), [([0, 1, 2] * 20, 1, "2 groups"), ([0, 1] * 5, 5, "of 10 in 2")]
 )
 def test_a_state_of_another_set_is_refused(labels: list[int], batch_size: int, named: str) -> None:
     saved = sampler([0, 1] * 30, 5)
@@ -430,3 +430,25 @@ def test_losses_that_are_none_are_refused(losses: Any, named: str) -> None:
 def test_a_wrong_number_of_seen_is_refused() -> None:
     with pytest.raises(UserError, match=r"2 groups, not shape \(3,\)"):
         sampler([0, 1], 1).update([1.0, 1.0], seen=[True, True, True])
+
+
+def test_rate_0_keeps_its_batches_whatever_the_losses() -> None:
+    """Equal to the bit: proportions that do not sum to 1 exactly must not be normalised anew."""
+    for sizes in ([1, 4, 1], [3, 7, 2, 1], [5] * 29):
+        still, updated = (sampler(labelled(sizes), 1, mixing_rate=0) for _ in range(2))
+        for _ in range(6):
+            assert torch.equal(still.plan(), updated.plan())
+            updated.update(np.arange(1.0, len(sizes) + 1))
+
+
+def test_a_plan_drawn_in_parts_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, parts = (sampler(labelled([30, 7, 3]), 4) for _ in range(2))
+    expected = whole.plan()
+    monkeypatch.setattr("l2m.sampler._CELLS", 7)
+    assert torch.equal(parts.plan(), expected)
+
+
+def test_losses_in_half_precision() -> None:
+    subject = sampler(labelled([1, 3]), 2, mixing_rate=1)
+    subject.update(torch.tensor([1.0, 3.0], dtype=torch.bfloat16, requires_grad=True))
+    assert subject.proportions.tolist() == [0.25, 0.75]

@@ -64,7 +64,8 @@ class Split:
         """The samples at ``index`` (M,), normalised."""
         inputs = self.inputs[index]
         if self.scale is not None and self.shift is not None:
-            inputs = inputs.to(torch.float32, memory_format=torch.channels_last).mul_(self.scale).add_(self.shift)
+            inputs = inputs.to(torch.float32, memory_format=torch.channels_last, copy=True)
+            inputs.mul_(self.scale).add_(self.shift)
         return Batch(inputs, self.targets[index], self.groups[index])
 
     def subset(self, index: Tensor) -> Split:

@@ -46,7 +46,7 @@ def wine_quality(source: Source, *, task: Literal["regression"] = "regression") 
         _numbers(table, (*WINE_FEATURES, "quality"), file)
         tables.append(table.assign(group=group))
     frame = pd.concat(tables, ignore_index=True)
-    train, test = train_test_split(frame, test_size=0.5, random_state=source.data_seed, stratify=frame["group"])
+    train, test = _halves(frame, ("white", "red"), source.folder / "wine_quality", source, stratify=True)
     return _regression(train, test, WINE_FEATURES, "quality", 1.0, ("white", "red"))
 
 
@@ -58,17 +58,19 @@ def california_housing(source: Source, *, task: Literal["regression"] = "regress
     ISLAND; halves for training and testing.
     """
     file = source.folder / "california_housing" / "housing.csv"
-    frame = _table(file, lambda: fetch_openml(data_id=HOUSING_OPENML, as_frame=True, parser="auto").frame, ",")
+    frame = _table(
+        file, lambda: fetch_openml(data_id=HOUSING_OPENML, as_frame=True, parser="auto", n_retries=1).frame, ","
+    )
     _numbers(frame, (*HOUSING_FEATURES, "median_house_value"), file, missing=True)
     if "ocean_proximity" not in frame:
         raise UserError(f"{file} has no column ocean_proximity: put Géron's housing.csv there, which has it")
-    frame = frame.dropna()
+    frame = frame.dropna(subset=[*HOUSING_FEATURES, "median_house_value", "ocean_proximity"])
     strange = sorted(set(frame["ocean_proximity"]) - {*PROXIMITIES, "ISLAND"})
     if strange:
         raise UserError(f"{file} has ocean_proximity={strange[0]}: it must be ISLAND or {', '.join(PROXIMITIES)}")
     frame = frame[frame["ocean_proximity"] != "ISLAND"]
     frame = frame.assign(group=frame["ocean_proximity"].map(PROXIMITIES.index).astype(int))
-    train, test = train_test_split(frame, test_size=0.5, random_state=source.data_seed)
+    train, test = _halves(frame, PROXIMITIES, file, source, stratify=False)
     return _regression(train, test, HOUSING_FEATURES, "median_house_value", 100_000.0, PROXIMITIES)
 
 
@@ -80,9 +82,14 @@ def _table(file: Path, download: Callable[[], pd.DataFrame], separator: str) -> 
     """The table in ``file``, or downloaded and kept there."""
     if file.exists():
         try:
-            return pd.read_csv(file, sep=separator)
+            table = pd.read_csv(file, sep=separator, skip_blank_lines=False)  # so that line numbers are true
         except (ValueError, OSError) as error:
             raise UserError(f"{file} can't be read as a table ({cause(error)}): put a whole one there") from error
+        if not isinstance(table.index, pd.RangeIndex):
+            raise UserError(
+                f"{file} has more fields in its lines than columns in its first line: put a whole one there"
+            )
+        return table
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # scikit-learn warns of every retry
@@ -92,11 +99,14 @@ def _table(file: Path, download: Callable[[], pd.DataFrame], separator: str) -> 
             f"{file} is not there and can't be downloaded ({cause(error)}): put the file there, "
             "or name the folder that holds it with data_dir="
         ) from error
-    file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(file.name + ".part")
-    table.to_csv(part, sep=separator, index=False)
-    part.replace(file)
-    return table
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        table.to_csv(part, sep=separator, index=False)
+        part.replace(file)
+    except OSError as error:
+        raise UserError(f"{file} can't be written ({cause(error)}): choose a data_dir that can be") from error
+    return pd.read_csv(file, sep=separator)  # as every later run reads it
 
 
 def _numbers(table: pd.DataFrame, columns: tuple[str, ...], file: Path, missing: bool = False) -> None:
@@ -105,14 +115,34 @@ def _numbers(table: pd.DataFrame, columns: tuple[str, ...], file: Path, missing:
     if absent:
         raise UserError(f"{file} has no column {absent[0]}: it must have {', '.join(columns)}")
     for column in columns:
-        values = pd.to_numeric(table[column], errors="coerce").to_numpy(float)
         empty = table[column].isna().to_numpy()
+        cells = table[column].astype(str) if table[column].dtype == bool else table[column]
+        values = pd.to_numeric(cells, errors="coerce").to_numpy(float)
         wrong = np.flatnonzero(~np.isfinite(values) & ~(empty & missing))
         if len(wrong):
-            value = table[column].iloc[wrong[0]]
+            value = "nothing" if empty[wrong[0]] else table[column].iloc[wrong[0]]
             raise UserError(
                 f"{file} has {column}={value} in line {wrong[0] + 2}: it must be a finite number, mend or drop the line"
             )
+
+
+def _halves(
+    frame: pd.DataFrame, names: tuple[str, ...], file: Path, source: Source, stratify: bool
+) -> list[pd.DataFrame]:
+    """Training and test half, each of which holds every group."""
+    for group, name in enumerate(names):
+        if (frame["group"] == group).sum() < 2:
+            raise UserError(f"{file} has fewer than two whole rows of group {group} ({name}): put a whole table there")
+    halves: list[pd.DataFrame] = train_test_split(
+        frame, test_size=0.5, random_state=source.data_seed, stratify=frame["group"] if stratify else None
+    )
+    for part, half in zip(("training", "test"), halves, strict=True):
+        if missing := set(range(len(names))) - set(half["group"]):
+            raise UserError(
+                f"{file} leaves group {min(missing)} ({names[min(missing)]}) without rows in the {part} half: "
+                "put a whole table there, or use another data_seed"
+            )
+    return halves
 
 
 def _regression(
@@ -128,9 +158,5 @@ def _regression(
             torch.tensor(frame["group"].to_numpy(np.int64)),
         )
 
-    for group, name in enumerate(names):
-        for part, frame in (("training", train), ("test", test)):
-            if not (frame["group"] == group).any():
-                raise UserError(f"group {group} ({name}) has no samples in the {part} half: the table needs more of it")
     preprocessing = {"mean": scaler.mean_.tolist(), "sd": scaler.scale_.tolist(), "target_unit": [unit]}
     return Data(split(train), split(test), names, classes=None, preprocessing=preprocessing)

@@ -35,7 +35,7 @@ def digits(source: Source, *, task: Task = "classification") -> Data:
         stratify=labels,
     )  # fmt: skip
     train, test = (halves[0], halves[2]), (halves[1], halves[3])
-    return _classification(train, test, [str(digit) for digit in range(10)], (0.5,), (0.5,), white=16)
+    return _classification(Path("digits"), train, test, [str(digit) for digit in range(10)], (0.5,), (0.5,), white=16)
 
 
 @DATASETS.register("mnist")
@@ -73,7 +73,7 @@ def _torchvision(folder: Path, name: str, files: str, mean: Sequence[float], sd:
                 raise
             _download(folder, name, files, build)
             train, test = parts()
-        return _classification(_arrays(train), _arrays(test), [str(label) for label in train.classes], mean, sd)
+        arrays = _arrays(train), _arrays(test)
     except UserError:
         raise
     except Exception as error:  # whatever a damaged file makes its reader say
@@ -81,10 +81,11 @@ def _torchvision(folder: Path, name: str, files: str, mean: Sequence[float], sd:
             f"{folder / files} can't be read as {name} ({cause(error)}): "
             "remove what is there, and put whole files in its place"
         ) from error
+    return _classification(folder / files, *arrays, [str(label) for label in train.classes], mean, sd)
 
 
 def _download(folder: Path, name: str, files: str, build: Callable[..., Any]) -> None:
-    """Fetch a data set into ``folder``: whole, or not at all."""
+    """Fetch a data set, and once it is whole copy it into ``folder``."""
     try:
         with tempfile.TemporaryDirectory() as fresh:
             build(fresh, train=True, download=True)
@@ -104,6 +105,7 @@ def _arrays(dataset: Any) -> tuple[Images, Labels]:
 
 
 def _classification(
+    files: Path,
     train: tuple[Images, Labels],
     test: tuple[Images, Labels],
     names: Sequence[str],
@@ -114,15 +116,19 @@ def _classification(
     """Classes are groups; a pixel x in 0 to ``white`` is seen as (x / white − mean) / sd."""
     for part, (images, labels) in (("training", train), ("test", test)):
         if len(images) != len(labels):
-            raise UserError(f"the {part} set has {len(images)} images, but {len(labels)} labels: fetch its files anew")
+            raise UserError(
+                f"{files}: the {part} set has {len(images)} images, but {len(labels)} labels: fetch its files anew"
+            )
         counts = np.bincount(labels, minlength=len(names))
         if labels.min() < 0 or len(counts) > len(names):
             raise UserError(
-                f"the {part} set has labels from {labels.min()} to {labels.max()}, not 0 to {len(names) - 1}"
+                f"{files}: the {part} set has labels from {labels.min()} to {labels.max()}, not 0 to {len(names) - 1}"
             )
         if not counts.all():
             empty = int(np.flatnonzero(counts == 0)[0])
-            raise UserError(f"class {empty} ({names[empty]}) has no images in the {part} set: fetch its files anew")
+            raise UserError(
+                f"{files}: class {empty} ({names[empty]}) has no images in the {part} set: fetch its files anew"
+            )
     deviation = torch.tensor(sd).view(-1, 1, 1)
     scale, shift = 1 / (white * deviation), -torch.tensor(mean).view(-1, 1, 1) / deviation
 

@@ -12,7 +12,7 @@ from l2m.schema import Range
 
 
 @MODELS.register("mlp")
-def mlp(data: Data, *, hidden: Annotated[int, Range(1)] = 64) -> nn.Module:
+def mlp(data: Data, *, hidden: Annotated[int, Range(1, 2**16)] = 64) -> nn.Module:
     """d-``hidden``-outputs with ReLU; d counts all numbers of an input, and images are flattened."""
     features = data.train.inputs[0].numel()
     return nn.Sequential(nn.Flatten(), nn.Linear(features, hidden), nn.ReLU(), nn.Linear(hidden, data.outputs))

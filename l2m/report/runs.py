@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from l2m.catalog import registries
 from l2m.config import GROUPS, SCIENTIFIC
 from l2m.errors import UserError, cause
 from l2m.tasks import TASKS, Task
@@ -38,6 +39,12 @@ class Runs:
     @property
     def strategy(self) -> str:
         return str(self.settings["strategy.name"])
+
+    def is_baseline_of(self, other: Runs) -> bool:
+        """Whether this is shuffled classical training, all else as in ``other``."""
+        apart = [{k: v for k, v in runs.settings.items() if not k.startswith("strategy.")} for runs in (self, other)]
+        shuffled = self.settings.get("strategy.batches") == "shuffled"
+        return self.strategy == "classical" and shuffled and self.dataset == other.dataset and apart[0] == apart[1]
 
     @property
     def task(self) -> Task:
@@ -94,13 +101,22 @@ def read(results_dir: Path) -> list[Runs]:
 
 
 def _settings(config: dict[str, Any]) -> dict[str, Any]:
-    flat = {f"{group}.{key}": value for group in GROUPS for key, value in config[group].items()}
+    """The scientific configuration but for the seed, with the defaults that a record of an older version lacks."""
+    flat: dict[str, Any] = {}
+    for group in GROUPS:
+        choice, registry = config[group], registries()[group]
+        defaults = registry.defaults(choice["name"]) if choice["name"] in registry.names() else {}
+        flat |= {f"{group}.{key}": value for key, value in (defaults | choice).items()}
     return flat | {key: config[key] for key in ("data_seed", *SCIENTIFIC)}
 
 
 def _label(settings: dict[str, Any], all_settings: list[dict[str, Any]]) -> str:
-    """The strategy's name, then what differs among the configurations that share it."""
+    """The strategy's name, then what differs among the data set's configurations, options among the strategy's."""
     name = settings["strategy.name"]
-    same = [other for other in all_settings if other["strategy.name"] == name]
-    differing = [key for key in settings if any(other.get(key) != settings[key] for other in same)]
-    return " ".join([name, *(f"{key.rpartition('.')[2]}={settings[key]}" for key in differing)])
+    told = [name]
+    for key, value in settings.items():
+        ours = key.startswith("strategy.")
+        others = [s for s in all_settings if not ours or s["strategy.name"] == name]
+        if key != "strategy.name" and any(other.get(key) != value for other in others):
+            told.append(f"{key if key.endswith('.name') else key.rpartition('.')[2]}={value}".replace(".name", ""))
+    return " ".join(told)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from rich.table import Table
 
 from l2m.report.runs import CHECKPOINTS, Runs
@@ -29,7 +29,7 @@ def decimals(value: float, percent: bool) -> int:
 
 
 EPOCHS = ["E" if share == 1 else f"{share:g}E" for share in CHECKPOINTS]
-COLUMNS = ("strategy", "n", *EPOCHS, "worst group", "less classical")
+COLUMNS = ("strategy", "n", *EPOCHS, "worst group", "− classical")
 
 
 def rows(runs: list[Runs]) -> dict[str, list[list[str]]]:
@@ -37,7 +37,7 @@ def rows(runs: list[Runs]) -> dict[str, list[list[str]]]:
     made: dict[str, list[list[str]]] = {}
     for run in runs:
         percent = run.task.higher_is_better
-        classical = next((r for r in runs if r.dataset == run.dataset and r.label == "classical"), None)
+        classical = next((r for r in runs if r.is_baseline_of(run)), None)
         title = f"{run.dataset}: test {run.task.metric}" + (" in %" if percent else "")
         cells = [_cell(run, share, "test_metric", percent) for share in CHECKPOINTS]
         cells += [_cell(run, 1.0, "worst_group", percent), _difference(run, classical, percent)]
@@ -50,7 +50,7 @@ def tables(runs: list[Runs]) -> list[Table]:
     made = []
     for title, cells in rows(runs).items():
         table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
-        table.add_column(COLUMNS[0], min_width=9)
+        table.add_column(COLUMNS[0], min_width=9, overflow="fold")
         for column in COLUMNS[1:]:
             table.add_column(column, justify="right", no_wrap=True)
         for row in cells:
@@ -69,7 +69,7 @@ def markdown(runs: list[Runs]) -> str:
 
 CAPTION = (
     "Mean ± sd (ddof 1) over n seeds at epochs 0.25E, 0.5E and E; worst group at E.\n"
-    "less classical: difference at E on the same seeds ± half of its 95 % t-interval."
+    "− classical: difference at E on the same seeds ± half of its 95 % t-interval."
 )
 
 
@@ -93,17 +93,14 @@ def figure(runs: list[Runs], file: Path) -> None:
     """Write one figure: a column a data set, test metric above, learn2mix's proportions below."""
     datasets = sorted({run.dataset for run in runs})
     with mpl.rc_context({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False}):
-        canvas, axes = plt.subplots(
-            2, len(datasets), figsize=(3.4 * len(datasets) + 0.4, 4.8), squeeze=False, layout="constrained",
-            height_ratios=(3, 2),
-        )  # fmt: skip
+        canvas = Figure(figsize=(3.4 * len(datasets) + 0.4, 4.8), layout="constrained")
+        axes = canvas.subplots(2, len(datasets), squeeze=False, height_ratios=(3, 2))
         for column, dataset in enumerate(datasets):
             rows = [run for run in runs if run.dataset == dataset]
             _curves(axes[0, column], rows)
             _proportions(axes[1, column], next((run for run in rows if run.strategy == "learn2mix"), None))
         file.parent.mkdir(parents=True, exist_ok=True)
         canvas.savefig(file, dpi=200)
-        plt.close(canvas)
 
 
 def _curves(axes: Axes, rows: list[Runs]) -> None:

@@ -53,7 +53,7 @@ class Context:
 
 @dataclass(frozen=True)
 class Statistics:
-    """What an epoch's batches told of each group, on the CPU.
+    """What an epoch's batches told of each group; ``end_epoch`` gets it on the CPU.
 
     Attributes:
         loss: L (k,) float64, the mean over the batches that held group i of its mean loss in them (eq. 10).

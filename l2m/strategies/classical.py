@@ -8,22 +8,24 @@ from typing import Literal
 from torch import Tensor
 
 from l2m.data import Split
-from l2m.strategies import STRATEGIES, Context, SampledStrategy, Strategy
+from l2m.strategies import STRATEGIES, Context, Strategy
 
 
 @STRATEGIES.register("classical")
 @dataclass(kw_only=True)
-class Classical(SampledStrategy):
-    """Attributes:
-    batches: ``shuffled`` cuts batches from the shuffled set; ``stratified`` gives each one the set's
-        proportions through the sampler, and equals learn2mix at rate 0.
+class Classical(Strategy):
+    """The task's mean loss on batches that reflect the training set.
+
+    Attributes:
+        batches: ``shuffled`` cuts batches from the shuffled set; ``stratified`` gives each one the set's
+            proportions through the sampler, and equals learn2mix at rate 0.
     """
 
     batches: Literal["shuffled", "stratified"] = "shuffled"
 
     def prepare(self, context: Context) -> Split:
-        self.sampler = context.sampler()
-        return Strategy.prepare(self, context)
+        self._sampler = context.sampler() if self.batches == "stratified" else None
+        return super().prepare(context)
 
     def plan(self, epoch: int) -> Tensor | None:
-        return self.sampler.plan() if self.batches == "stratified" else Strategy.plan(self, epoch)
+        return self._sampler.plan() if self._sampler else super().plan(epoch)

@@ -16,12 +16,14 @@ from l2m.strategies import STRATEGIES, Context, SampledStrategy, Statistics
 @STRATEGIES.register("learn2mix")
 @dataclass(kw_only=True)
 class Learn2Mix(SampledStrategy):
-    """Attributes:
-    mixing_rate: γ of eq. 3.
-    cadence: when α moves: once an epoch from the mean over its batches (``epoch_mean``, the paper's text),
-        once an epoch from its last batch alone (``epoch_last``, the authors' code for regression and
-        reconstruction), or after every batch (``batch``, their older code for classification), for which the
-        losses are read from the device at every step.
+    """The task's mean loss on batches whose proportions α start as the training set's, and follow eq. 3.
+
+    Attributes:
+        mixing_rate: γ.
+        cadence: when α moves: once an epoch from the mean over its batches (``epoch_mean``, the paper's text),
+            once an epoch from its last batch alone (``epoch_last``, the authors' code for regression and
+            reconstruction), or after every batch (``batch``, their older code for classification), for which
+            the losses are read from the device at every step.
     """
 
     mixing_rate: Annotated[float, Range(0, 1)] = 0.1

@@ -1,0 +1,371 @@
+"""The door as a person uses it: what is printed, what is written, and with which exit status it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+
+from l2m import RunConfig, UserError
+from l2m.catalog import registries
+from l2m.config import GROUPS
+from l2m.progress import Progress
+from l2m.run import main
+
+QUICK = ("epochs=1", "dataset.train_sizes=[40,30,20,10]", "dataset.test_size=5", "batch_size=20")
+"""A run of Mean Estimation of five steps."""
+
+
+class Told(NamedTuple):
+    """What a command left behind."""
+
+    status: int
+    out: str
+    err: str
+
+
+Door = Callable[..., Told]
+
+
+@pytest.fixture
+def door(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Door:
+    """``python -m l2m.run`` in this process, in an empty folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("L2M_DATA_DIR", raising=False)
+
+    def run(*arguments: str) -> Told:
+        monkeypatch.setattr(sys, "argv", ["l2m.run", *arguments])
+        monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # main sets it
+        status = 0
+        try:
+            main()
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else 1
+        return Told(status, *capsys.readouterr())
+
+    return run
+
+
+def process(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """``python -m l2m.run`` in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "l2m.run", *arguments],
+        cwd=folder,
+        env=os.environ | {"HYDRA_FULL_ERROR": "0"} | environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def written(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def assert_refused(told: Told, folder: Path, *fragments: str, lines: int = 1) -> None:
+    """Exit status 1, a line for each problem, no traceback, and nothing written."""
+    assert told.status == 1
+    problems = told.err.splitlines()
+    assert len(problems) == lines, told.err
+    assert all(line.startswith("error: ") for line in problems)
+    assert "Traceback" not in told.err + told.out
+    for fragment in fragments:
+        assert fragment in told.err
+    assert list(folder.iterdir()) == []
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("group", "wrong", "near"),
+    [
+        ("dataset", "mnits", "mnist"),
+        ("strategy", "learn3mix", "learn2mix"),
+        ("model", "lenet", "lenet5"),
+        ("imbalance", "stp", "step"),
+        ("optimizer", "adm", "adam"),
+    ],
+)
+def test_unknown_choice_lists_the_choices(door: Door, tmp_path: Path, group: str, wrong: str, near: str) -> None:
+    names = registries()[group].names()
+    assert_refused(door(f"{group}={wrong}"), tmp_path, f"{group}={wrong}", f"did you mean {near}?", *names)
+
+
+@pytest.mark.parametrize("key", ["sede=1", "+sede=1"])
+def test_unknown_key_lists_the_keys(door: Door, tmp_path: Path, key: str) -> None:
+    names = [field.name for field in fields(RunConfig)]
+    assert_refused(door(key), tmp_path, "sede", "did you mean seed?", *names)
+
+
+@pytest.mark.parametrize("key", ["strategy.rate=1", "+strategy.rate=1"])
+def test_unknown_option_lists_the_options(door: Door, tmp_path: Path, key: str) -> None:
+    assert_refused(door(key), tmp_path, "strategy.rate is not an option", "mixing_rate", "cadence")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rule"),
+    [
+        (["seed=-1"], "seed=-1 must be in [0, 2147483647]"),
+        (["seed=2147483648"], "must be in [0, 2147483647]"),
+        (["seed=null"], "must be a whole number"),
+        (["seed=true"], "must be a whole number"),
+        (["epochs=0"], "epochs=0 must be at least 1"),
+        (["epochs=1.5"], "epochs=1.5 must be a whole number"),
+        (["epochs="], "epochs= must be a whole number"),
+        (["epochs=ten"], "epochs=ten must be a whole number"),
+        (["batch_size=0"], "batch_size=0 must be at least 1"),
+        (["learning_rate=0"], "learning_rate=0 must be above 0"),
+        (["learning_rate=-1"], "learning_rate=-1 must be above 0"),
+        (["learning_rate=nan"], "learning_rate=nan must be a finite number"),
+        (["learning_rate=inf"], "learning_rate=inf must be a finite number"),
+        (["learning_rate=fast"], "learning_rate=fast must be a finite number"),
+        (["strategy.mixing_rate=1.5"], "strategy.mixing_rate=1.5 must be in [0, 1]"),
+        (["strategy.cadence=sometimes"], "must be one of epoch_mean, epoch_last, batch"),
+        (["precision=fp8"], "precision=fp8 must be one of fp32, bf16"),
+        (["device=tpu"], "device=tpu must be one of auto, cpu, cuda"),
+        (["threads=0"], "threads=0 must be in [1, 1024]"),
+        (["force=maybe"], "force=maybe must be true or false"),
+        (["data_dir="], "data_dir= must be text"),
+        (["results_dir="], "results_dir= must be text"),
+        (["model.hidden=0"], "model.hidden=0 must be in [1, 65536]"),
+        (["optimizer.epsilon=0"], "optimizer.epsilon=0 must be above 0"),
+        (["imbalance=step", "imbalance.groups=0", "imbalance.factor=0.5"], "must be a list, like [0,1]"),
+        (["imbalance=step", "imbalance.groups=[0]", "imbalance.factor=0"], "must be in (0, 1]"),
+        (["imbalance=step", "imbalance.groups=[4]", "imbalance.factor=0.5"], "groups are 0 to 3"),
+        (["batch_size=2", "dataset.train_sizes=[1,2]"], "must have 4 numbers"),
+        (["dataset.task=classification"], "dataset.task=classification must be one of regression"),
+    ],
+)
+def test_value_against_its_rule(door: Door, tmp_path: Path, arguments: list[str], rule: str) -> None:
+    assert_refused(door(*arguments), tmp_path, rule, arguments[-1].split("=")[0].lstrip("+").split(".")[0])
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_cuda_without_a_gpu(door: Door, tmp_path: Path) -> None:
+    assert_refused(door("device=cuda"), tmp_path, "device=cuda", "device=cpu")
+
+
+def test_batch_larger_than_the_training_set(door: Door, tmp_path: Path) -> None:
+    assert_refused(door("batch_size=3001"), tmp_path, "batch_size=3001", "3000 samples")
+
+
+@pytest.mark.parametrize("dataset", ["mnist", "wine_quality"])
+def test_data_dir_that_is_not_there(door: Door, tmp_path: Path, dataset: str) -> None:
+    assert_refused(door(f"dataset={dataset}", "data_dir=nowhere"), tmp_path, "nowhere", "data_dir=", "downloaded")
+
+
+def test_strategy_for_another_task(door: Door, tmp_path: Path) -> None:
+    told = door("strategy=smote")
+    assert_refused(told, tmp_path, "strategy=smote", "regression", "dataset=mean_estimation", "classification")
+
+
+def test_model_for_other_inputs(door: Door, tiny_data: Path, tmp_path: Path) -> None:
+    told = door("dataset=wine_quality", "model=lenet5", "batch_size=10", f"data_dir={tiny_data}")
+    assert_refused(told, tmp_path, "model=lenet5", "images", "model=mlp")
+
+
+def test_several_values_for_one_run(door: Door, tmp_path: Path) -> None:
+    assert_refused(door("strategy=classical,learn2mix"), tmp_path, "strategy", "add -m")
+
+
+def test_values_that_a_choice_needs(door: Door, tmp_path: Path) -> None:
+    told = door("imbalance=step")
+    assert_refused(told, tmp_path, "imbalance.groups has no value", "imbalance.factor has no value", lines=2)
+
+
+@pytest.mark.parametrize("garbage", ["seed=[", "seed=${epochs", "seed", "=", "seed=1 2]"])
+def test_garbage(door: Door, tmp_path: Path, garbage: str) -> None:
+    told = door(garbage)
+    assert_refused(told, tmp_path)
+    assert len(told.err) < 300
+
+
+def test_a_line_for_every_problem(door: Door, tmp_path: Path) -> None:
+    told = door("seed=-1", "epochs=0", "strategy.mixing_rate=2")
+    assert_refused(told, tmp_path, "seed=-1", "epochs=0", "strategy.mixing_rate=2", lines=3)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="where nobody may write, not even root")
+def test_results_dir_that_cannot_be_written(door: Door, tmp_path: Path) -> None:
+    told = door(*QUICK, "results_dir=/proc/nowhere")
+    assert_refused(told, tmp_path, "/proc/nowhere", "results_dir")
+    assert "epoch 1/1" not in told.out, "told before training"
+
+
+# Runs
+
+
+def test_a_run_tells_where_its_records_are(door: Door, tmp_path: Path) -> None:
+    told = door(*QUICK)
+    assert (told.status, told.err) == (0, "")
+    path = tmp_path / told.out.splitlines()[-1].strip()
+    assert json.loads((path / "run.json").read_text())["status"] == "done"
+    assert path.relative_to(tmp_path).parts[:4] == ("outputs", "runs", "mean_estimation", "learn2mix")
+    assert {file.parent for file in written(tmp_path)} == {path}, "nothing is written elsewhere"
+
+
+def test_the_same_command_twice_trains_once(door: Door, tmp_path: Path) -> None:
+    first = door(*QUICK)
+    before = {file: (file.stat().st_mtime_ns, file.read_bytes()) for file in written(tmp_path)}
+    second = door(*QUICK)
+    assert second.status == 0
+    assert {file: (file.stat().st_mtime_ns, file.read_bytes()) for file in written(tmp_path)} == before
+    assert "epoch 1/1" in first.out
+    assert "epoch 1/1" not in second.out
+    assert second.out.splitlines()[-1] == first.out.splitlines()[-1]
+    again = door(*QUICK, "force=true")
+    assert "epoch 1/1" in again.out
+    assert [str(file) for file in written(tmp_path)] == [str(file) for file in before]
+
+
+def test_loss_that_is_not_finite_is_recorded_as_failed(door: Door, tmp_path: Path) -> None:
+    told = door(*QUICK, "learning_rate=1e30")
+    assert told.status == 1
+    assert told.err.startswith("error: the loss is not finite in epoch 1")
+    assert len(told.err.splitlines()) == 1
+    (record,) = tmp_path.rglob("run.json")
+    assert json.loads(record.read_text())["status"] == "failed"
+
+
+@pytest.mark.parametrize("epochs", [3, 25])
+def test_plain_lines_where_nobody_watches(door: Door, epochs: int) -> None:
+    out = door(*QUICK, f"epochs={epochs}").out
+    shown = [int(epoch) for epoch in re.findall(rf"epoch (\d+)/{epochs}", out)]
+    assert shown == sorted(set(shown)), "at most a line an epoch"
+    assert len(shown) <= 10
+    assert shown[-1] == epochs
+    assert "\x1b" not in out
+    assert "\r" not in out
+
+
+# Sweeps
+
+
+def test_sweep_runs_all_and_tells_which_failed(door: Door, tmp_path: Path) -> None:
+    told = door("-m", "strategy=smote,classical", *QUICK)
+    assert told.status == 1
+    assert "2 runs: 1 done, 1 failed" in told.out
+    (problem,) = told.err.splitlines()
+    assert problem.startswith("error: ")
+    assert "strategy=smote" in problem
+    assert "strategy=classical" not in problem
+    (record,) = tmp_path.rglob("run.json")
+    assert record.parts[-3] == "classical"
+    assert json.loads(record.read_text())["status"] == "done"
+
+
+def test_sweep_without_failures(door: Door, tmp_path: Path) -> None:
+    told = door("-m", "strategy=classical,learn2mix", "seed=range(2)", *QUICK)
+    assert (told.status, told.err) == (0, "")
+    assert "4 runs: 4 done, 0 failed" in told.out
+    assert len(list(tmp_path.rglob("model.pt"))) == 4
+    assert {file.name for file in written(tmp_path)} == {
+        "config.yaml", "metrics.csv", "groups.csv", "run.json", "model.pt",
+    }  # fmt: skip
+
+
+def test_sweep_with_an_unknown_choice_runs_nothing(door: Door, tmp_path: Path) -> None:
+    assert_refused(door("-m", "strategy=classical,learn3mix", *QUICK), tmp_path, "learn3mix", "learn2mix")
+
+
+# Help, tracebacks, interruption
+
+
+def test_help_names_every_key_without_importing_torch(tmp_path: Path) -> None:
+    code = (
+        "import atexit, sys; from l2m.run import main; sys.argv = ['l2m.run', '--help']\n"
+        "heavy = lambda: [name for name in ('torch', 'pandas', 'sklearn') if name in sys.modules]\n"
+        "atexit.register(lambda: print(heavy(), file=sys.stderr)); main()"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=300
+    )
+    assert told.stderr.strip() == "[]"
+    for field in fields(RunConfig):
+        assert re.search(rf"^  {field.name}\b", told.stdout, re.MULTILINE), field.name
+    for group in GROUPS:
+        for name in registries()[group].names():
+            assert name in told.stdout
+    for option in ("mixing_rate", "cadence", "focusing", "batches"):
+        assert option in told.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_shows_what_the_command_line_gives(door: Door, tmp_path: Path) -> None:
+    told = door("--help", "dataset=wine_quality")
+    assert told.status == 0
+    assert "name: wine_quality" in told.out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_debug_shows_the_traceback(door: Door) -> None:
+    with pytest.raises(UserError, match="epochs=0"):
+        door("epochs=0", "debug=true")
+
+
+def test_hydra_full_error_shows_the_traceback(tmp_path: Path) -> None:
+    told = process(tmp_path, "epochs=0", HYDRA_FULL_ERROR="1")
+    assert told.returncode == 1
+    assert "Traceback" in told.stderr
+    assert "epochs=0 must be at least 1" in told.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_process_of_its_own(tmp_path: Path) -> None:
+    refused = process(tmp_path, "dataset=mnits")
+    assert_refused(Told(refused.returncode, refused.stdout, refused.stderr), tmp_path, "did you mean mnist?")
+    told = process(tmp_path, *QUICK, "threads=1", "epochs=3")
+    assert (told.returncode, told.stderr) == (0, "")
+    assert re.findall(r"epoch (\d)/3", told.stdout) == ["1", "2", "3"]
+    assert "\x1b" not in told.stdout
+    assert len(list(tmp_path.rglob("model.pt"))) == 1
+
+
+def test_interrupted(door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Progress, "advance", interrupt)
+        told = door(*QUICK, "epochs=2")
+    assert told.status == 130
+    assert "Traceback" not in told.err
+    assert "stopped" in told.err
+    assert list(tmp_path.rglob("model.pt")) == []
+    again = door(*QUICK, "epochs=2")
+    assert (again.status, again.err) == (0, "")
+    assert "epoch 2/2" in again.out
+    (record,) = tmp_path.rglob("run.json")
+    assert json.loads(record.read_text())["status"] == "done"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_interrupted_by_a_signal(tmp_path: Path) -> None:
+    run = subprocess.Popen(
+        [sys.executable, "-m", "l2m.run", *QUICK, "threads=1", "epochs=5000", "batch_size=100"],
+        cwd=tmp_path,
+        env=os.environ | {"HYDRA_FULL_ERROR": "0"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert run.stdout is not None
+    with run:
+        assert "epoch 500/5000" in run.stdout.readline()
+        run.send_signal(signal.SIGINT)
+        out, err = run.communicate(timeout=300)
+    assert run.returncode == 130
+    assert "Traceback" not in err + out
+    assert "stopped" in err
+    assert list(tmp_path.rglob("model.pt")) == []

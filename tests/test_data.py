@@ -1,0 +1,522 @@
+"""Data sets from their real file formats, and the recipes of imbalance."""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from sklearn.model_selection import train_test_split
+
+from l2m import UserError, compose
+from l2m.data import Data, Recipe, Split, load
+from l2m.data.recipes import Linear, Logarithmic, Step
+from l2m.data.tabular import HOUSING_FEATURES, PROXIMITIES, WINE_FEATURES
+from l2m.data.vision import CIFAR10_MEAN, CIFAR10_SD
+
+IMAGES = ("mnist", "fashion_mnist", "cifar10")
+TABLES = ("wine_quality", "california_housing")
+FILES = {
+    "mnist": "MNIST/raw",
+    "fashion_mnist": "FashionMNIST/raw",
+    "cifar10": "cifar-10-batches-py",
+    "wine_quality": "wine_quality/winequality-white.csv",
+    "california_housing": "california_housing/housing.csv",
+}
+"""What a person is told to put into ``data_dir``."""
+
+
+def loaded(dataset: str, folder: Path, *overrides: str) -> Data:
+    return load(compose(f"dataset={dataset}", f"data_dir={folder}", *overrides))
+
+
+def sizes(split: Split) -> list[int]:
+    return torch.bincount(split.groups).tolist()
+
+
+def names(k: int) -> list[str]:
+    return [f"g{group}" for group in range(k)]
+
+
+def everything(folder: Path) -> dict[str, bytes | None]:
+    """All that lies in a folder, files with their content."""
+    return {str(path): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+# Recipes
+
+
+def test_none_keeps_all() -> None:
+    assert Recipe().kept([3, 1, 2]) == [3, 1, 2]
+    assert Recipe().select(np.array([1, 0, 1, 2]), names(3), 0).tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "before", "after"),
+    [
+        (Step(groups=(0,), factor=0.1), [2448, 799], [244, 799]),  # Wine Quality: N = 1043
+        (Step(groups=(5, 6, 7, 8, 9), factor=0.2), [6000] * 10, [6000] * 5 + [1200] * 5),  # Fashion: N = 36 000
+        (Step(groups=(0, 2), factor=0.29), [100, 7, 200], [29, 7, 58]),  # in floats 0.29 * 100 is 28.99...
+        (Step(groups=(1,), factor=1.0), [3, 5], [3, 5]),
+        (Step(groups=(), factor=0.5), [3, 5], [3, 5]),
+        (Linear(), [960] * 10, [960, 864, 768, 672, 576, 480, 384, 288, 192, 96]),  # floats: 95.99... of 960
+        (Linear(slope=0.0), [7, 7], [7, 7]),
+        (Linear(slope=0.25), [9] * 4, [9, 6, 4, 2]),
+        (Linear(slope=0.5), [10, 10, 10, 10], [10, 5, 0, 0]),
+        (Logarithmic(ratio=4.0), [100] * 3, [100, 50, 25]),
+        (Logarithmic(ratio=1.0), [100] * 3, [100] * 3),
+        (Logarithmic(), [40], [40]),
+    ],
+)
+def test_kept(recipe: Recipe, before: list[int], after: list[int]) -> None:
+    assert recipe.kept(before) == after
+
+
+def test_logarithmic_is_cifar100s() -> None:
+    kept = Logarithmic().kept([500] * 100)
+    assert kept[:3] == [500, 481, 464]
+    assert kept[-1] == 12
+    assert sum(kept) == 13290  # PAPER.md, section 2: the paper's 13209 has two digits swapped
+
+
+def test_first_keeps_the_first_samples_of_each_group() -> None:
+    groups = np.array([0, 1, 0, 1, 0, 1, 0, 1])
+    chosen = Step(groups=(1,), factor=0.5, keep="first").select(groups, names(2), 0)
+    assert chosen.tolist() == [0, 1, 2, 3, 4, 6]
+
+
+def test_random_choice_is_drawn_by_the_data_seed() -> None:
+    groups = np.arange(2).repeat(100)
+    recipe = Step(groups=(1,), factor=0.3)
+    once, again, other = (recipe.select(groups, names(2), seed) for seed in (42, 42, 43))
+    assert np.array_equal(once, again)
+    assert not np.array_equal(once, other)
+    for chosen in (once, other):
+        assert np.array_equal(chosen[:100], np.arange(100)), "a group that is not listed stays whole"
+        assert len(np.unique(chosen)) == 130, "no sample twice"
+        assert not np.array_equal(chosen[100:], np.arange(100, 130)), "not merely the first"
+
+
+def test_random_choice_is_the_same_for_every_seed_of_a_run(tiny_data: Path) -> None:
+    step = ("imbalance=step", "imbalance.groups=[0]", "imbalance.factor=0.5")
+    one, two = (loaded("mnist", tiny_data, *step, seed) for seed in ("seed=0", "seed=1"))
+    other = loaded("mnist", tiny_data, *step, "data_seed=7")
+    assert torch.equal(one.train.inputs, two.train.inputs)
+    assert sizes(one.train) == sizes(other.train) == [6, *[12] * 9]
+    assert not torch.equal(one.train.inputs, other.train.inputs)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (("imbalance=step", "imbalance.groups=[2]", "imbalance.factor=0.001"), "group 2 (chi-squared)"),
+        (("imbalance=linear", "imbalance.slope=0.5"), "group 2 (chi-squared)"),
+        (("imbalance=logarithmic", "imbalance.ratio=1e4"), "group 3 (uniform)"),
+        (("imbalance=step", "imbalance.groups=[0,4]", "imbalance.factor=0.5"), "groups are 0 to 3"),
+    ],
+)
+def test_recipe_that_leaves_no_sample_or_names_no_group(overrides: tuple[str, ...], told: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load(compose(*overrides))
+    assert told in str(caught.value)
+
+
+@pytest.mark.parametrize("dataset", ["mnist", "cifar10", "wine_quality", "digits", "mean_estimation"])
+def test_recipes_leave_the_test_set_alone(tiny_data: Path, dataset: str) -> None:
+    plain = loaded(dataset, tiny_data, "imbalance=none")
+    rare = loaded(dataset, tiny_data, "imbalance=step", "imbalance.groups=[1]", "imbalance.factor=0.1")
+    assert sizes(rare.train)[1] == sizes(plain.train)[1] // 10
+    assert rare.preprocessing == plain.preprocessing
+    for name in ("inputs", "targets", "groups"):
+        assert torch.equal(getattr(plain.test, name), getattr(rare.test, name))
+
+
+# Images
+
+
+@pytest.mark.parametrize("dataset", IMAGES)
+def test_images_rest_as_published(tiny_data: Path, dataset: str) -> None:
+    data = loaded(dataset, tiny_data)
+    shape = (3, 32, 32) if dataset == "cifar10" else (1, 28, 28)
+    for split, each in ((data.train, 12), (data.test, 3)):
+        assert split.inputs.shape == (10 * each, *shape)
+        assert split.inputs.dtype == torch.uint8
+        assert split.targets.dtype == split.groups.dtype == torch.int64
+        assert torch.equal(split.targets, split.groups)
+        assert sizes(split) == [each] * 10
+    assert data.classes == data.outputs == len(data.group_names) == 10
+    assert data.proportions.tolist() == [0.1] * 10
+
+
+def test_class_names(tiny_data: Path) -> None:
+    assert loaded("fashion_mnist", tiny_data).group_names[9] == "Ankle boot"
+    assert loaded("cifar10", tiny_data).group_names[:2] == ("airplane", "automobile")
+
+
+def test_mnist_is_read_pixel_by_pixel(tiny_data: Path) -> None:
+    raw = tiny_data / "MNIST" / "raw"
+    data = loaded("mnist", tiny_data)
+    for split, part in ((data.train, "train"), (data.test, "t10k")):
+        pixels = np.frombuffer((raw / f"{part}-images-idx3-ubyte").read_bytes()[16:], np.uint8)
+        labels = np.frombuffer((raw / f"{part}-labels-idx1-ubyte").read_bytes()[8:], np.uint8)
+        assert np.array_equal(split.inputs.numpy().ravel(), pixels)
+        assert np.array_equal(split.targets.numpy(), labels)
+
+
+def test_mnist_batches_lie_in_minus_one_to_one(tiny_data: Path) -> None:
+    split = loaded("mnist", tiny_data).train
+    batch = split.batch(torch.arange(len(split)))
+    assert batch.inputs.dtype == torch.float32
+    assert float(batch.inputs.min()) == -1.0
+    assert float(batch.inputs.max()) == 1.0
+    torch.testing.assert_close(batch.inputs, split.inputs.float() / 127.5 - 1)
+
+
+def test_cifar10_is_read_and_standardised_by_channel(tiny_data: Path) -> None:
+    stored = pickle.loads((tiny_data / "cifar-10-batches-py" / "data_batch_1").read_bytes())
+    split = loaded("cifar10", tiny_data).train
+    batch = split.batch(torch.arange(24))
+    assert batch.targets.tolist() == stored["labels"]
+    pixels = stored["data"].reshape(24, 3, 32, 32).astype(np.float64) / 255
+    for channel in range(3):
+        expected = (pixels[:, channel] - CIFAR10_MEAN[channel]) / CIFAR10_SD[channel]
+        np.testing.assert_allclose(batch.inputs[:, channel].numpy(), expected, atol=1e-5)
+
+
+def test_digits() -> None:
+    data = load(compose("dataset=digits", "imbalance=none"))
+    assert len(data.train) + len(data.test) == 1797
+    assert abs(len(data.train) - len(data.test)) == 1
+    assert data.train.inputs.shape[1:] == (1, 8, 8)
+    assert data.train.inputs.dtype == torch.uint8
+    assert int(data.train.inputs.max()) == 16
+    inputs = data.train.batch(slice(None)).inputs
+    assert (float(inputs.min()), float(inputs.max())) == (-1.0, 1.0)
+    differences = [abs(a - b) for a, b in zip(sizes(data.train), sizes(data.test), strict=True)]
+    assert max(differences) <= 1, "stratified by digit"
+
+
+def test_digits_recipe_makes_half_of_the_classes_rare() -> None:
+    full, rare = load(compose("dataset=digits", "imbalance=none")), load(compose("dataset=digits"))
+    expected = [n if digit < 5 else n // 10 for digit, n in enumerate(sizes(full.train))]
+    assert sizes(rare.train) == expected
+
+
+# Tables
+
+
+def wine_table(folder: Path) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Features, quality and group of the files as they stand, white first."""
+    white, red = (
+        np.loadtxt(folder / "wine_quality" / f"winequality-{kind}.csv", delimiter=";", skiprows=1)
+        for kind in ("white", "red")
+    )
+    rows = np.concatenate([white, red])
+    return rows[:, :11], rows[:, 11], np.array([0] * len(white) + [1] * len(red))
+
+
+def test_wine_is_split_by_type_and_standardised_before_the_recipe(tiny_data: Path) -> None:
+    features, quality, group = wine_table(tiny_data)
+    train, test = train_test_split(np.arange(len(group)), test_size=0.5, random_state=42, stratify=group)
+    mean, sd = features[train].mean(0), features[train].std(0)
+    data = loaded("wine_quality", tiny_data)
+    assert data.group_names == ("white", "red")
+    assert sizes(data.train) == [14, 60]  # the recipe keeps a tenth of 140
+    assert sizes(data.test) == [140, 60]
+    np.testing.assert_allclose(data.preprocessing["mean"], mean, rtol=1e-9)
+    np.testing.assert_allclose(data.preprocessing["sd"], sd, rtol=1e-9)
+    white, red = train[group[train] == 0], train[group[train] == 1]
+    first = np.array([i for i in train if i in {*white[:14], *red}])  # the recipe keeps the first rows
+    for split, rows in ((data.train, first), (data.test, test)):
+        np.testing.assert_allclose(split.inputs.numpy(), (features[rows] - mean) / sd, atol=1e-5)
+        assert split.targets.squeeze(1).tolist() == quality[rows].tolist()
+        assert split.groups.tolist() == group[rows].tolist()
+        assert split.inputs.dtype == split.targets.dtype == torch.float32
+        assert split.inputs.shape[1:] == (len(WINE_FEATURES),)
+
+
+def test_housing_drops_missing_rows_and_island(tiny_data: Path) -> None:
+    lines = (tiny_data / "california_housing" / "housing.csv").read_text().splitlines()[1:]
+    cells = [line.split(",") for line in lines]
+    rows = [row for row in cells if "" not in row and row[-1] != "ISLAND"]
+    assert len(cells) - len(rows) in range(5, 9), "the file has both kinds of rows"
+    data = loaded("california_housing", tiny_data, "imbalance=none")
+    assert len(data.train) + len(data.test) == len(rows)
+    assert data.group_names == PROXIMITIES
+    train, test = train_test_split(np.arange(len(rows)), test_size=0.5, random_state=42)
+    features = np.array([row[:8] for row in rows], float)
+    mean, sd = features[train].mean(0), features[train].std(0)
+    for split, index in ((data.train, train), (data.test, test)):
+        assert split.inputs.shape == (len(index), len(HOUSING_FEATURES))
+        np.testing.assert_allclose(split.inputs.numpy(), (features[index] - mean) / sd, atol=1e-5)
+        dollars = [float(rows[i][8]) for i in index]
+        np.testing.assert_allclose(split.targets.squeeze(1).numpy(), np.array(dollars) / 100_000, rtol=1e-6)
+        assert split.groups.tolist() == [PROXIMITIES.index(rows[i][9]) for i in index]
+    assert data.preprocessing["target_unit"] == [100_000.0]
+
+
+def test_housing_recipe_keeps_a_twentieth_of_all_but_inland(tiny_data: Path) -> None:
+    plain, rare = loaded("california_housing", tiny_data, "imbalance=none"), loaded("california_housing", tiny_data)
+    assert sizes(rare.train) == [n if i == 1 else n // 20 for i, n in enumerate(sizes(plain.train))]
+
+
+def test_another_data_seed_splits_tables_anew(tiny_data: Path) -> None:
+    once, other = (loaded("wine_quality", tiny_data, f"data_seed={seed}") for seed in (42, 43))
+    assert not torch.equal(once.test.targets, other.test.targets)
+
+
+# Mean Estimation
+
+
+def test_mean_estimation() -> None:
+    data = load(compose("dataset=mean_estimation"))
+    assert data.group_names == ("normal", "exponential", "chi-squared", "uniform")
+    assert sizes(data.train) == [1000, 1000, 800, 200]
+    assert sizes(data.test) == [1000] * 4
+    assert data.outputs == 1
+    assert data.classes is None
+    for split in (data.train, data.test):
+        assert split.inputs.shape == (len(split), 10)
+        for group in range(4):
+            rows = split.groups == group
+            mu, mean = split.targets[rows].squeeze(1), split.inputs[rows].mean(1)
+            low, high = (20, 50) if group == 3 else (0, 1)
+            assert low <= float(mu.min()) < float(mu.max()) <= high
+            assert float(mu.mean()) == pytest.approx((low + high) / 2, rel=0.06)
+            # ten draws of variance 1, μ², 2μ and 400/12: their mean is off by its sd at most, on average
+            spread = (1, 1 / 3, 1, 400 / 12)[group] / 10
+            assert float((mean - mu).square().mean()) == pytest.approx(spread, rel=0.3)
+    assert float(data.train.inputs[data.train.groups == 1].min()) >= 0
+    uniform = data.train.groups == 3
+    assert float((data.train.inputs[uniform] - data.train.targets[uniform]).abs().max()) <= 10
+
+
+def test_mean_estimation_in_other_sizes() -> None:
+    data = load(compose("dataset.train_sizes=[5,4,3,2]", "dataset.test_size=7"))
+    assert (sizes(data.train), sizes(data.test)) == ([5, 4, 3, 2], [7] * 4)
+    with pytest.raises(UserError, match=r"train_sizes=\[5, 4\] must have 4 numbers"):
+        load(compose("dataset.train_sizes=[5,4]"))
+
+
+# Split
+
+
+def test_split_subset_and_batch(tiny_data: Path) -> None:
+    split = loaded("mnist", tiny_data).train
+    index = torch.tensor([5, 0, 5])
+    part = split.subset(index)
+    assert len(part) == 3
+    assert part.inputs.dtype == torch.uint8
+    assert torch.equal(part.targets, split.targets[index])
+    for ours, direct in zip(part.batch(slice(None)), split.batch(index), strict=True):
+        assert torch.equal(ours, direct)
+    images = split.batch(torch.arange(4)).inputs
+    assert images.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_batches_are_copies_that_leave_the_split_as_it_is(tiny_data: Path) -> None:
+    split = loaded("mnist", tiny_data).test
+    before = split.inputs.clone()
+    split.batch(slice(0, 5)).inputs.zero_()
+    assert torch.equal(split.inputs, before)
+
+
+def test_split_moves_whole(tiny_data: Path) -> None:
+    for split in (loaded("mnist", tiny_data).test, load(compose()).test):
+        moved = split.to(torch.device("meta"))
+        present = [name for name, value in vars(split).items() if value is not None]
+        assert {getattr(moved, name).device.type for name in present} == {"meta"}
+        assert (moved.scale is None) == (split.scale is None)
+
+
+# Loading once
+
+
+def test_a_sweep_over_strategies_and_seeds_loads_once(tiny_data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(tiny_data / "wine_quality", folder / "wine_quality")
+    first = loaded("wine_quality", folder)
+    shutil.rmtree(folder)
+    assert loaded("wine_quality", folder, "strategy=classical", "seed=3", "epochs=7") is first
+    with pytest.raises(UserError):
+        loaded("wine_quality", folder, "imbalance=none")
+
+
+# What goes wrong
+
+
+@pytest.mark.parametrize("dataset", FILES)
+def test_missing_data_set_says_which_file_goes_where(tmp_path: Path, dataset: str) -> None:
+    folder = tmp_path / "data"
+    with pytest.raises(UserError) as caught:
+        loaded(dataset, folder)
+    told = str(caught.value)
+    assert str(folder / FILES[dataset]) in told
+    assert "data_dir=" in told
+    assert "\n" not in told
+    assert everything(tmp_path) == {}, "nothing was written"
+
+
+@pytest.mark.parametrize("dataset", FILES)
+def test_missing_part_leaves_the_rest_alone(tiny_data: Path, tmp_path: Path, dataset: str) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(tiny_data, folder)
+    place = folder / FILES[dataset]
+    gone = place if place.is_file() else sorted(place.iterdir())[-1]
+    gone.unlink()
+    before = everything(folder)
+    with pytest.raises(UserError) as caught:
+        loaded(dataset, folder)
+    assert str(folder / FILES[dataset]) in str(caught.value)
+    assert everything(folder) == before
+
+
+def altered(tiny_data: Path, folder: Path, name: str, change: Callable[[bytes], bytes]) -> Path:
+    """A copy of the tiny data sets in which one file is changed."""
+    shutil.copytree(tiny_data, folder)
+    file = folder / name
+    file.write_bytes(change(file.read_bytes()))
+    return folder
+
+
+def cell(row: int, column: int, value: str, separator: str = ";") -> Callable[[bytes], bytes]:
+    """Replace a cell; rows are the lines of the file, counted from 1."""
+
+    def change(content: bytes) -> bytes:
+        lines = content.decode().splitlines()
+        cells = lines[row - 1].split(separator)
+        cells[column] = value
+        lines[row - 1] = separator.join(cells)
+        return "\n".join(lines).encode()
+
+    return change
+
+
+@pytest.mark.parametrize("value", ["abc", "nan", "inf", "-inf", "1e999", "1,5", ""])
+@pytest.mark.parametrize(("column", "name"), [(2, "citric acid"), (11, "quality")])
+def test_wine_with_a_cell_that_is_no_number(
+    tiny_data: Path, tmp_path: Path, column: int, name: str, value: str
+) -> None:
+    file = "wine_quality/winequality-red.csv"
+    folder = altered(tiny_data, tmp_path / "data", file, cell(6, column, value))
+    with pytest.raises(UserError) as caught:
+        loaded("wine_quality", folder)
+    told = str(caught.value)
+    assert told.startswith(str(folder / file))
+    assert f"{name}=" in told
+    assert "line 6" in told
+
+
+@pytest.mark.parametrize("value", ["abc", "inf", "0x10"])
+@pytest.mark.parametrize(("column", "name"), [(0, "longitude"), (8, "median_house_value")])
+def test_housing_with_a_cell_that_is_no_number(
+    tiny_data: Path, tmp_path: Path, column: int, name: str, value: str
+) -> None:
+    file = "california_housing/housing.csv"
+    folder = altered(tiny_data, tmp_path / "data", file, cell(4, column, value, ","))
+    with pytest.raises(UserError, match=rf"housing\.csv has {name}=.* in line 4"):
+        loaded("california_housing", folder)
+
+
+@pytest.mark.parametrize("column", [0, 4, 8, 9])
+def test_housing_drops_a_row_with_any_cell_missing(tiny_data: Path, tmp_path: Path, column: int) -> None:
+    whole = loaded("california_housing", tiny_data, "imbalance=none")
+    file = "california_housing/housing.csv"
+    lines = (tiny_data / file).read_text().splitlines()
+    row = next(i for i, line in enumerate(lines, 1) if "INLAND" in line and ",," not in line)
+    folder = altered(tiny_data, tmp_path / "data", file, cell(row, column, "", ","))
+    less = loaded("california_housing", folder, "imbalance=none")
+    assert len(less.train) + len(less.test) == len(whole.train) + len(whole.test) - 1
+
+
+@pytest.mark.parametrize(
+    ("dataset", "name", "change", "told"),
+    [
+        ("wine_quality", "winequality-red.csv", lambda b: b.replace(b"alcohol", b"alc"), "has no column alcohol"),
+        ("wine_quality", "winequality-white.csv", lambda b: b.replace(b'"quality"', b'"q"'), "no column quality"),
+        ("wine_quality", "winequality-red.csv", lambda b: b.replace(b";", b","), "no column fixed acidity"),
+        ("wine_quality", "winequality-red.csv", lambda b: b"", "can't be read as a table"),
+        ("wine_quality", "winequality-red.csv", lambda b: b"\xff\xfe" + b, "can't be read as a table"),
+        ("wine_quality", "winequality-red.csv", lambda b: b + b"1;2;3;4;5;6;7;8;9;10;11;12;13\n", "line 122"),
+        ("california_housing", "housing.csv", lambda b: b.replace(b"households", b"hh"), "no column households"),
+        ("california_housing", "housing.csv", lambda b: b.replace(b"ocean_", b"sea_"), "no column ocean_proximity"),
+        ("california_housing", "housing.csv", lambda b: b.replace(b"INLAND", b"Inland"), "ocean_proximity=Inland"),
+    ],
+)
+def test_table_of_another_shape(
+    tiny_data: Path, tmp_path: Path, dataset: str, name: str, change: Callable[[bytes], bytes], told: str
+) -> None:
+    folder = altered(tiny_data, tmp_path / "data", f"{dataset}/{name}", change)
+    with pytest.raises(UserError) as caught:
+        loaded(dataset, folder)
+    assert told in str(caught.value)
+    assert str(folder / dataset / name) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_table_that_lacks_a_group(tiny_data: Path, tmp_path: Path) -> None:
+    folder = altered(
+        tiny_data, tmp_path / "data", "california_housing/housing.csv", lambda b: b.replace(b"NEAR BAY", b"INLAND")
+    )
+    with pytest.raises(UserError, match=r"housing\.csv has fewer than two whole rows of group 2 \(NEAR BAY\)"):
+        loaded("california_housing", folder)
+
+
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [
+        ("train-images-idx3-ubyte", lambda b: b[:-5]),
+        ("train-images-idx3-ubyte", lambda b: b[:6]),
+        ("train-images-idx3-ubyte", lambda b: b""),
+        ("train-images-idx3-ubyte", lambda b: b"\0\0\x63" + b[3:]),
+        ("train-images-idx3-ubyte", lambda b: b[:4] + struct.pack(">I", 2**31) + b[8:]),
+        ("train-labels-idx1-ubyte", lambda b: b[:-1]),
+        ("t10k-labels-idx1-ubyte", lambda b: b""),
+        ("t10k-images-idx3-ubyte", lambda b: b"<html>not found</html>"),
+    ],
+)
+@pytest.mark.parametrize(("dataset", "name"), [("mnist", "MNIST"), ("fashion_mnist", "FashionMNIST")])
+def test_damaged_idx_file(
+    tiny_data: Path, tmp_path: Path, dataset: str, name: str, part: str, change: Callable[[bytes], bytes]
+) -> None:
+    folder = altered(tiny_data, tmp_path / "data", f"{name}/raw/{part}", change)
+    before = everything(folder)
+    with pytest.raises(UserError) as caught:
+        loaded(dataset, folder)
+    assert f"{folder / name / 'raw'}" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert everything(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "told"),
+    [
+        ("train", lambda b: b[:-1] + b"\x0a", "labels from 0 to 10, not 0 to 9"),
+        ("t10k", lambda b: b[:-1] + b"\xff", "labels from 0 to 255, not 0 to 9"),
+        ("train", lambda b: b[:4] + struct.pack(">I", 119) + b[8:-1], "120 images, but 119 labels"),
+        ("t10k", lambda b: b[:8] + b[8:].replace(b"\x09", b"\x01"), "class 9 (9 - nine) has no images"),
+    ],
+)
+def test_idx_labels_that_fit_no_image(
+    tiny_data: Path, tmp_path: Path, part: str, change: Callable[[bytes], bytes], told: str
+) -> None:
+    folder = altered(tiny_data, tmp_path / "data", f"MNIST/raw/{part}-labels-idx1-ubyte", change)
+    with pytest.raises(UserError) as caught:
+        loaded("mnist", folder)
+    assert told in str(caught.value)
+    assert {"train": "training", "t10k": "test"}[part] in str(caught.value)
+
+
+def test_cifar10_file_that_is_not_the_published_one(tiny_data: Path, tmp_path: Path) -> None:
+    folder = altered(tiny_data, tmp_path / "data", "cifar-10-batches-py/data_batch_3", lambda b: b + b"x")
+    before = everything(folder)
+    with pytest.raises(UserError) as caught:
+        loaded("cifar10", folder)
+    assert str(folder / "cifar-10-batches-py") in str(caught.value)
+    assert everything(folder) == before
