@@ -139,7 +139,9 @@ class Trainer:
         statistics = strategies.Statistics(loss, last_loss, count.long(), last_count.long())
         lost = [self.group_names[i] for i in range(k) if count[i] and not loss[i].isfinite()]
         if lost or not read[:3].isfinite().all():
-            raise FloatingPointError(f"in groups {', '.join(lost)}" if lost else "of the test set or the objective")
+            more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
+            where = f"in groups {', '.join(lost[:5])}{more}" if lost else "on the test set, or after weighting"
+            raise FloatingPointError(where)
         began = time.perf_counter()
         self.strategy.end_epoch(statistics)
         self.seconds += seconds() + time.perf_counter() - began

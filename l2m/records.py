@@ -180,14 +180,14 @@ def _now() -> str:
 
 
 def _commit() -> str | None:
-    """The commit of the checkout the package runs from, ``-dirty`` if it was changed; None outside one."""
+    """The commit of the checkout the package runs from, ``-dirty`` if its code was changed; None outside one."""
     home = Path(__file__).resolve().parents[1]
     if not (home / ".git").exists():
         return None
     try:
         commit, changes = (
             subprocess.run(["git", *question.split()], cwd=home, capture_output=True, text=True).stdout.strip()
-            for question in ("rev-parse HEAD", "status --porcelain --untracked-files=no")
+            for question in ("rev-parse HEAD", "status --porcelain -- l2m conf")
         )
     except OSError:  # no git
         return None
