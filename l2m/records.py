@@ -20,6 +20,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timezone
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +180,7 @@ def _now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
+@cache  # as the code was when it was loaded, though a sweep goes on for hours
 def _commit() -> str | None:
     """The commit of the checkout the package runs from, ``-dirty`` if its code was changed; None outside one."""
     home = Path(__file__).resolve().parents[1]
