@@ -26,7 +26,6 @@ bench: .venv/ready  ## time the training loop on MNIST (a few minutes on a quiet
 
 reproduce: .venv/ready  ## train what is missing under results/, then its table and figure (a day on two CPU cores)
 	$(BIN)/python -m l2m.run -m +experiment=table2 results_dir=results
-	$(BIN)/python -m l2m.run -m +experiment=cadence results_dir=results
 	$(BIN)/python -m l2m.run -m +experiment=table1 results_dir=results
 	$(BIN)/python scripts/summary.py results --readme README.md
 

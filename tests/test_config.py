@@ -18,7 +18,7 @@ from l2m.registry import Registry
 from l2m.run import conf_dir
 from l2m.schema import Range, coerce, type_name
 
-FOUND = {"dataset": 7, "experiment": 5, "imbalance": 7, "model": 3, "optimizer": 1, "strategy": 5}
+FOUND = {"dataset": 7, "experiment": 4, "imbalance": 7, "model": 3, "optimizer": 1, "strategy": 5}
 """How many YAML files each group has."""
 
 OPTIONS = [(group, file.stem) for group in sorted(FOUND) for file in sorted((conf_dir() / group).glob("*.yaml"))]
