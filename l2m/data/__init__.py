@@ -62,11 +62,14 @@ class Split:
 
     def batch(self, index: Tensor | slice) -> Batch:
         """The samples at ``index`` (M,), normalised."""
-        inputs = self.inputs[index]
+        inputs, targets, groups = (
+            rows[index] if isinstance(index, slice) else rows.index_select(0, index)  # on a CPU faster than rows[index]
+            for rows in (self.inputs, self.targets, self.groups)
+        )
         if self.scale is not None and self.shift is not None:
             inputs = inputs.to(torch.float32, memory_format=torch.channels_last, copy=True)
             inputs.mul_(self.scale).add_(self.shift)
-        return Batch(inputs, self.targets[index], self.groups[index])
+        return Batch(inputs, targets, groups)
 
     def subset(self, index: Tensor) -> Split:
         """The samples at ``index`` (M,), as they rest."""
