@@ -139,3 +139,11 @@ def test_records_older_than_an_option_stay_with_theirs(results: Path) -> None:
     assert "batches" not in older.read_text()
     classical = runs.read(results)[0]
     assert (classical.label, list(classical.metrics)) == ("classical", [0, 1, 2])
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "groups.csv", "config.yaml"])
+def test_a_record_that_lost_a_file_is_named(results: Path, name: str) -> None:
+    lost = next(results.glob(f"runs/toy/learn2mix/*/{name}"))
+    lost.unlink()
+    with pytest.raises(UserError, match=str(lost.parent)):
+        runs.read(results)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,38 +65,32 @@ def read(results_dir: Path) -> list[Runs]:
     Raises:
         UserError: there is none, or a record can't be read.
     """
-    found: dict[str, list[tuple[dict[str, Any], int, Path]]] = defaultdict(list)
+    found: dict[tuple[str, str], Runs] = {}
     for file in sorted(results_dir.glob("runs/*/*/*/run.json")):
+        folder, dataset = file.parent, file.parents[2].name
         try:
-            if json.loads(file.read_text())["status"] == "done":
-                config = yaml.safe_load((file.parent / "config.yaml").read_text())
-                found[str(file.parents[2].name)].append((_settings(config), int(config["seed"]), file.parent))
-        except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-            raise UserError(
-                f"{file.parent} can't be read as a record ({cause(error)}): remove it, and repeat the run"
-            ) from error
-    if not found:
-        raise UserError(
-            f"there are no finished runs under {results_dir}/runs: train some with results_dir={results_dir}"
-        )
-    runs = []
-    for dataset, entries in sorted(found.items()):
-        by_settings: dict[str, list[tuple[dict[str, Any], int, Path]]] = defaultdict(list)
-        for entry in entries:
-            by_settings[json.dumps(entry[0], sort_keys=True)].append(entry)
-        configurations = [group[0][0] for group in by_settings.values()]
-        for group in by_settings.values():
-            seeds = sorted((seed, path) for _, seed, path in group)
-            runs.append(
-                Runs(
-                    dataset,
-                    _label(group[0][0], configurations),
-                    group[0][0],
-                    {seed: pd.read_csv(path / "metrics.csv") for seed, path in seeds},
-                    {seed: pd.read_csv(path / "groups.csv") for seed, path in seeds},
-                )
+            if json.loads(file.read_text())["status"] != "done":
+                continue
+            config = yaml.safe_load((folder / "config.yaml").read_text())
+            settings, seed = _settings(config), int(config["seed"])
+            runs = Runs(dataset, config["strategy"]["name"], settings, {}, {})
+            runs = found.setdefault((dataset, json.dumps(settings, sort_keys=True)), runs)
+            runs.metrics[seed], runs.groups[seed] = (
+                pd.read_csv(folder / name) for name in ("metrics.csv", "groups.csv")
             )
-    return runs
+        except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+            raise UserError(f"{folder} can't be read as a record ({cause(error)}): remove it, and repeat it") from error
+    if not found:
+        raise UserError(f"{results_dir}/runs holds no finished runs: train some with results_dir={results_dir}")
+    return [
+        replace(
+            runs,
+            label=_label(runs.settings, [other.settings for other in found.values() if other.dataset == runs.dataset]),
+            metrics=dict(sorted(runs.metrics.items())),
+            groups=dict(sorted(runs.groups.items())),
+        )
+        for _, runs in sorted(found.items(), key=lambda item: (item[1].dataset, item[1].strategy))
+    ]
 
 
 def _settings(config: dict[str, Any]) -> dict[str, Any]:
