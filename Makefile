@@ -8,31 +8,31 @@ BIN := .venv/bin
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
 
-run: .venv/ready  ## quickstart: two small data sets, five seeds; its table and figure (2 minutes, no download)
+run: .venv/ready  ## quickstart: two small sets, five seeds, a table, a figure
 	@echo "quickstart: Mean Estimation (classical, learn2mix), five seeds"
 	@$(BIN)/python -m l2m.run -m +experiment=quickstart_regression
 	@echo "quickstart: digits (classical, learn2mix, focal, smote), five seeds"
 	@$(BIN)/python -m l2m.run -m +experiment=quickstart_classification
 	@$(BIN)/python scripts/summary.py outputs/quickstart
 
-test: .venv/ready  ## checks of style and types, then the tests; offline, on the CPU
+test: .venv/ready  ## style, types and tests; offline, on the CPU
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
-bench: .venv/ready  ## time the training loop on MNIST (a few minutes on a quiet machine)
+bench: .venv/ready  ## time the training loop on MNIST
 	$(BIN)/python scripts/bench.py
 
-reproduce: .venv/ready  ## train what is missing under results/, then its table and figure (a day on two CPU cores)
+reproduce: .venv/ready  ## train what results/ lacks (a day on two cores), then summary
 	$(BIN)/python -m l2m.run -m +experiment=table2 results_dir=results
 	$(BIN)/python -m l2m.run -m +experiment=table1 results_dir=results
 	$(BIN)/python scripts/summary.py results --readme README.md
 
-summary: .venv/ready  ## table and figure of the records in results/ (RESULTS=outputs for your own); never trains
+summary: .venv/ready  ## table and figure of results/; RESULTS=outputs for your runs
 	@$(BIN)/python scripts/summary.py $(RESULTS)
 
-clean:  ## remove the environment and caches; records and data stay
+clean:  ## remove the environment and caches
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 .venv/ready: pyproject.toml constraints.txt

@@ -48,13 +48,13 @@ class Progress:
         """Show an epoch."""
         self._trained = True
         if self._bar:
-            self._bar.update(self._job, completed=row.epoch, metric=f"{row.test_metric:.4g}")
+            self._bar.update(self._job, completed=row.epoch, metric=f"{self._metric} {row.test_metric:.4g}")
         elif row.epoch * LINES // self._epochs > (row.epoch - 1) * LINES // self._epochs:
             print(f"{self.name}: epoch {row.epoch}/{self._epochs}, {self._metric} {row.test_metric:.4g}", flush=True)
 
     def tell(self, records: Records) -> None:
         """Show how the run ended, and where its records are."""
         last = records.metrics.iloc[-1]
-        again = "" if self._trained else " (finished before, not run again)"
-        told = f"{self._metric} {last.test_metric:.4g}, worst group {last.worst_group:.4g}{again}"
-        print(f"{self.name}: {told}\n  {records.path}", flush=True)
+        again = "" if self._trained else "done before: "
+        told = f"{self._metric} {last.test_metric:.4g}, worst group {last.worst_group:.4g}"
+        print(f"{self.name}: {told}\n  {again}{records.path}", flush=True)

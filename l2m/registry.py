@@ -25,7 +25,8 @@ def unknown(kind: str, name: object, choices: Iterable[str]) -> str:
     known = sorted(choices)
     near = difflib.get_close_matches(str(name), known, n=1)
     guess = f" (did you mean {near[0]}?)" if near else ""
-    return f"{kind}={name} is not known{guess}: choose one of {', '.join(known)}"
+    said = f"key {name}" if kind == "key" else f"{kind}={name}"
+    return f"{said} is not known{guess}: choose one of {', '.join(known)}"
 
 
 class Registry(Generic[T]):

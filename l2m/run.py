@@ -10,6 +10,7 @@ import tempfile
 import textwrap
 import traceback
 from dataclasses import fields
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -54,11 +55,12 @@ def main() -> None:
     """Run what the command line asks for; a user's error is told in a sentence, with exit status 1."""
     before = os.environ.get("HYDRA_FULL_ERROR")
     debug = before == "1" or any(re.fullmatch(r"\+*debug=(true|yes|on|y|1)", word.lower()) for word in sys.argv)
-    runs = failed = 0
+    runs = 0
+    failed: list[str] = []
 
     @hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")
     def job(raw: DictConfig) -> None:
-        nonlocal runs, failed
+        nonlocal runs
         runs += 1
         try:
             _train(check(_plain(raw)))
@@ -70,8 +72,8 @@ def main() -> None:
                 raise
             if not sentence:  # a fault of ours, or the machine's, stops no other run of a sweep
                 traceback.print_exc()
-            failed += 1
-            _complain(sentence or cause(error), " ".join(settings.overrides.task) + ": " if swept else "")
+            failed.append(" ".join(settings.overrides.task))
+            _complain(sentence or cause(error), failed[-1] + ": " if swept else "")
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors on, to be told here
     try:
@@ -80,7 +82,7 @@ def main() -> None:
         sentence = explain(error)
         if debug or not sentence:
             raise
-        failed += 1
+        failed.append("")
         _complain(sentence)
     except KeyboardInterrupt:
         print("\nstopped: this run begins anew next time; finished runs are kept, and skipped", file=sys.stderr)
@@ -90,7 +92,7 @@ def main() -> None:
         if before is not None:
             os.environ["HYDRA_FULL_ERROR"] = before
     if runs > 1:
-        print(f"{runs} runs: {runs - failed} done, {failed} failed")
+        print(f"{runs} runs: {runs - len(failed)} done, {len(failed)} failed", *failed, sep="\n  ")
     if failed:
         sys.exit(1)
 
@@ -114,8 +116,14 @@ def explain(error: Exception) -> str | None:
             return "experiment is not part of every run: add it, as +experiment=NAME"
         if group not in GROUPS or key == group:
             return unknown("key", key, [field.name for field in fields(RunConfig)])
-        there_are = "; ".join(f"{group}={name} has {', '.join(options)}" for name, options in _options(group).items())
-        return f"{key} is not an option: {there_are}"
+        known = _options(group)
+        near = get_close_matches(
+            key.rpartition(".")[2], [option for options in known.values() for option in options], 1
+        )
+        guess = f" (did you mean {group}.{near[0]}?)" if near else ""
+        return f"{key} is not an option{guess}: " + "; ".join(
+            f"{group}={name} has {', '.join(options)}" for name, options in known.items()
+        )
     if found := re.match(r"Ambiguous value for argument '([^']+)'", text):
         return f"{found[1]} gives several values to one run: add -m to sweep over them"
     told = text.strip().partition("\n")[0]
@@ -173,7 +181,8 @@ def _help() -> str:
     for field in fields(RunConfig):
         if field.name not in GROUPS:
             note = next(n for n in hints[field.name].__metadata__[::-1] if isinstance(n, str))
-            lines += [f"  {field.name:14} {type_name(hints[field.name])}", f"  {'':14} {note}"]
+            lines += [f"  {field.name:14} {type_name(hints[field.name])}"]
+            lines += textwrap.wrap(note, 79, initial_indent=" " * 17, subsequent_indent=" " * 17)
     lines += ["", "Options of choices, as strategy.focusing=1", ""]
     for group in ("strategy", "imbalance", "model", "optimizer"):
         for file in sorted((conf_dir() / group).glob("*.yaml")):

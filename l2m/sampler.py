@@ -59,6 +59,7 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
         generator: torch.Generator | None = None,
     ) -> None:
         groups = _array(labels)
+        groups = groups.astype(np.int64) if groups.dtype == bool else groups
         if groups.ndim != 1 or not len(groups) or groups.dtype.kind not in "iu":
             raise UserError(
                 f"labels must be a list of whole numbers, one group a sample, not {groups.dtype} of shape "

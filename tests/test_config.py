@@ -200,8 +200,8 @@ def test_two_wrong_keys_give_two_lines() -> None:
         compose("+epoch=3", "+lr=0.1")
     told = sorted(str(caught.value).splitlines())
     assert len(told) == 2
-    assert told[0].startswith("key=epoch is not known (did you mean epochs?)")
-    assert told[1].startswith("key=lr is not known")
+    assert told[0].startswith("key epoch is not known (did you mean epochs?)")
+    assert told[1].startswith("key lr is not known")
     assert all("learning_rate" in line for line in told), "the choices are listed"
 
 

@@ -147,3 +147,18 @@ def test_a_record_that_lost_a_file_is_named(results: Path, name: str) -> None:
     lost.unlink()
     with pytest.raises(UserError, match=str(lost.parent)):
         runs.read(results)
+
+
+def test_a_choice_that_differs_is_named_and_its_options_are_not_repeated(results: Path) -> None:
+    for file in results.glob("runs/toy/learn2mix/*/config.yaml"):
+        config = yaml.safe_load(file.read_text())
+        file.write_text(yaml.safe_dump(config | {"imbalance": {"name": "step", "groups": [0], "factor": 0.1}}))
+    assert [run.label for run in runs.read(results)] == ["classical imbalance=none", "learn2mix imbalance=step"]
+
+
+def test_a_folder_beside_the_right_one_is_told(results: Path) -> None:
+    above = results / "above"
+    write(above / "mine", "classical", 0, 0.5)
+    for wrong, right in ((results / "runs", results), (above, above / "mine")):
+        with pytest.raises(UserError, match=f"name {right}, which does"):
+            runs.read(wrong)

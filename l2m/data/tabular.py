@@ -96,8 +96,8 @@ def _table(file: Path, download: Callable[[], pd.DataFrame], separator: str) -> 
             table = download()
     except Exception as error:  # whatever the network, the server or the parser says
         raise UserError(
-            f"{file} is not there and can't be downloaded ({cause(error)}): put the file there, "
-            "or name the folder that holds it with data_dir="
+            f"{file} is not there: put it there, or name the folder that holds it with data_dir= (the download failed: "
+            f"{cause(error)})"
         ) from error
     part = file.with_name(file.name + ".part")
     try:

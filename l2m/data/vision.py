@@ -92,8 +92,8 @@ def _download(folder: Path, name: str, files: str, build: Callable[..., Any]) ->
             shutil.copytree(fresh, folder, dirs_exist_ok=True)
     except Exception as error:  # whatever the network, the server or the archive says
         raise UserError(
-            f"{name} is not in {folder}, or not as published, and can't be downloaded ({cause(error)}): "
-            f"put it there as {folder / files}, or name the folder that holds it with data_dir="
+            f"{name} is not in {folder}, or not as published: put it there as {folder / files}, or name the "
+            f"folder that holds it with data_dir= (the download failed: {cause(error)})"
         ) from error
 
 

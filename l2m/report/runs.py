@@ -81,7 +81,9 @@ def read(results_dir: Path) -> list[Runs]:
         except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
             raise UserError(f"{folder} can't be read as a record ({cause(error)}): remove it, and repeat it") from error
     if not found:
-        raise UserError(f"{results_dir}/runs holds no finished runs: train some with results_dir={results_dir}")
+        near = [results_dir.parent] if results_dir.name == "runs" else [p.parent for p in results_dir.glob("*/runs")]
+        hint = f"name {near[0]}, which does" if near else f"train some with results_dir={results_dir}"
+        raise UserError(f"{results_dir}/runs holds no finished runs: {hint}")
     return [
         replace(
             runs,
@@ -104,12 +106,15 @@ def _settings(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _label(settings: dict[str, Any], all_settings: list[dict[str, Any]]) -> str:
-    """The strategy's name, then what differs among the data set's configurations, options among the strategy's."""
-    name = settings["strategy.name"]
-    told = [name]
+    """The strategy's name, then choices that differ among the data set's configurations, and options of the same."""
+    told = [settings["strategy.name"]]
     for key, value in settings.items():
-        ours = key.startswith("strategy.")
-        others = [s for s in all_settings if not ours or s["strategy.name"] == name]
-        if key != "strategy.name" and any(other.get(key) != value for other in others):
-            told.append(f"{key if key.endswith('.name') else key.rpartition('.')[2]}={value}".replace(".name", ""))
+        group, _, option = key.partition(".")
+        if option == "name":
+            differs = group != "strategy" and any(other[key] != value for other in all_settings)
+        else:
+            same = [s for s in all_settings if s.get(f"{group}.name") == settings.get(f"{group}.name")]
+            differs = any(other.get(key) != value for other in same)
+        if differs:
+            told.append(f"{group if option in ('name', '') else option}={value}")
     return " ".join(told)

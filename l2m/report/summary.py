@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
+from textwrap import wrap
 
 import matplotlib as mpl
 import numpy as np
@@ -98,21 +100,30 @@ def figure(runs: list[Runs], file: Path) -> None:
         for column, dataset in enumerate(datasets):
             rows = [run for run in runs if run.dataset == dataset]
             _curves(axes[0, column], rows)
-            _proportions(axes[1, column], next((run for run in rows if run.strategy == "learn2mix"), None))
+            adaptive = [run for run in rows if run.strategy == "learn2mix"]
+            longest = max(adaptive, key=lambda run: (run.settings["epochs"], len(run.metrics)), default=None)
+            _proportions(axes[1, column], longest)
         file.parent.mkdir(parents=True, exist_ok=True)
         canvas.savefig(file, dpi=200)
 
 
 def _curves(axes: Axes, rows: list[Runs]) -> None:
     task = rows[0].task
+    drawn: Counter[str] = Counter()
     for run in rows:
         curve = run.curve()
         mean = curve.mean(axis=1)
         colour, dashes = STYLES.get(run.strategy, ("#56B4E9", "-"))
-        axes.plot(mean.index, mean, color=colour, linestyle=dashes, linewidth=1.3, label=run.label)
+        weight = 0.6 ** drawn[run.strategy]  # variants of a strategy are ever paler
+        drawn[run.strategy] += 1
+        label = "\n".join(wrap(run.label, 30))
+        axes.plot(mean.index, mean, color=colour, linestyle=dashes, linewidth=1.3, alpha=weight, label=label)
         if curve.shape[1] > 1:
             half = half_width(curve)
-            axes.fill_between(mean.index, mean - half, mean + half, color=colour, alpha=0.15, linewidth=0)
+            low, high = mean - half, mean + half
+            if task.higher_is_better:
+                low, high = low.clip(0, 1), high.clip(0, 1)
+            axes.fill_between(mean.index, low, high, color=colour, alpha=0.15 * weight, linewidth=0)
     seeds = sorted({len(run.metrics) for run in rows})
     axes.set_title(
         f"{rows[0].dataset}\nmean of {' or '.join(map(str, seeds))} seeds, band: 95 % t-interval", fontsize=8
@@ -123,7 +134,7 @@ def _curves(axes: Axes, rows: list[Runs]) -> None:
         axes.set_yscale("log")
         axes.set_ylim(bottom=0.8 * lowest)  # bands may reach below 0
     axes.set_xlim(left=0)
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, fontsize=8 if len(rows) < 6 else 5)
 
 
 def _proportions(axes: Axes, run: Runs | None) -> None:
@@ -138,7 +149,7 @@ def _proportions(axes: Axes, run: Runs | None) -> None:
         shares.index, shares.T.to_numpy(), labels=list(order), colors=colours, edgecolor="white", linewidth=0.3
     )
     axes.set(ylim=(0, 1), xlim=(0, shares.index.max()), xlabel="epoch", ylabel="share of a batch")
-    axes.set_title(f"{run.label}: proportions", fontsize=8)
+    axes.set_title("\n".join(wrap(f"{run.label}: proportions", 45)), fontsize=8)
     if len(order) <= 10:
         handles, names = axes.get_legend_handles_labels()
         axes.legend(handles[::-1], names[::-1], loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=7)
