@@ -362,7 +362,6 @@ def test_in_a_data_loader(workers: int) -> None:
         ([[0, 1], [1, 0]], r"shape \(2, 2\)"),
         ([0.0, 1.0], "float64"),
         ([], r"shape \(0,\)"),
-        ([True, False], "bool"),
         (["a", "b"], "<U1"),
         (5, r"shape \(\)"),
     ],
@@ -452,3 +451,7 @@ def test_losses_in_half_precision() -> None:
     subject = sampler(labelled([1, 3]), 2, mixing_rate=1)
     subject.update(torch.tensor([1.0, 3.0], dtype=torch.bfloat16, requires_grad=True))
     assert subject.proportions.tolist() == [0.25, 0.75]
+
+
+def test_a_mask_makes_two_groups() -> None:
+    assert sampler([True, False, False, False], 2).proportions.tolist() == [0.75, 0.25]
