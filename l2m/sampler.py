@@ -38,7 +38,7 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
     a group a little further behind, never ahead: no rule that does not know the next proportions can avoid it.
 
     Args:
-        labels: the group of each sample, (N,) integers 0 to k − 1; every group has a sample.
+        labels: the group of each sample, (N,) integers 0 to k − 1, or booleans; every group has a sample.
         batch_size: samples a batch (M in the paper), 1 to N.
         mixing_rate: γ in [0, 1]; at 0 the proportions stay where they are.
         proportions: where they start, (k,) numbers of at least 0 that sum to 1; by default the groups'

@@ -25,6 +25,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15, help="at least 2")
     parser.add_argument("--out", help="write the figures to this file as JSON")
     options = parser.parse_args()
+    if options.rounds < 2:
+        parser.error(f"--rounds {options.rounds} must be at least 2: quartiles need two")
 
     import torch
 

@@ -9,13 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
+from sklearn.utils import Bunch
 
 from l2m import UserError, compose
-from l2m.data import Data, Recipe, Split, load
+from l2m.data import Data, Recipe, Split, load, tabular
 from l2m.data.recipes import Linear, Logarithmic, Step
 from l2m.data.tabular import HOUSING_FEATURES, PROXIMITIES, WINE_FEATURES
 from l2m.data.vision import CIFAR10_MEAN, CIFAR10_SD
@@ -520,3 +522,30 @@ def test_cifar10_file_that_is_not_the_published_one(tiny_data: Path, tmp_path: P
         loaded("cifar10", folder)
     assert str(folder / "cifar-10-batches-py") in str(caught.value)
     assert everything(folder) == before
+
+
+def same_data(ours: Data, theirs: Data) -> bool:
+    return all(
+        torch.equal(getattr(getattr(ours, part), name), getattr(getattr(theirs, part), name))
+        for part in ("train", "test")
+        for name in ("inputs", "targets", "groups")
+    )
+
+
+def test_wine_is_downloaded_once_and_kept(tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real reader, on an address of this machine."""
+    monkeypatch.setattr(tabular, "WINE_URL", (tiny_data / "wine_quality").as_uri() + "/")
+    first = loaded("wine_quality", tmp_path)
+    assert same_data(first, loaded("wine_quality", tiny_data))
+    assert sorted(file.name for file in tmp_path.rglob("*.*")) == ["winequality-red.csv", "winequality-white.csv"]
+    monkeypatch.setattr(tabular, "WINE_URL", "file:///nowhere/")
+    assert same_data(first, loaded("wine_quality", tmp_path))
+
+
+def test_housing_is_downloaded_and_kept(tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenML gives ocean_proximity as a categorical column; only the network is stood in for."""
+    table = pd.read_csv(tiny_data / "california_housing" / "housing.csv")
+    served = Bunch(frame=table.astype({"ocean_proximity": "category"}))
+    monkeypatch.setattr(tabular, "fetch_openml", lambda **asked: served if asked["data_id"] == 43939 else None)
+    assert same_data(loaded("california_housing", tmp_path), loaded("california_housing", tiny_data))
+    assert [file.name for file in tmp_path.rglob("*.*")] == ["housing.csv"]

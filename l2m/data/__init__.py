@@ -158,8 +158,8 @@ def share(size: int, fraction: Fraction | float) -> int:
 
 
 @lru_cache(maxsize=1)  # a sweep over strategies and seeds loads its data set once
-def _load(dataset: str, options: tuple[tuple[str, Any], ...], recipe: Recipe, source: Source) -> Data:
-    data: Data = DATASETS.build({"name": dataset, **dict(options)}, source)
+def _load(choice: tuple[tuple[str, Any], ...], recipe: Recipe, source: Source) -> Data:
+    data: Data = DATASETS.build(dict(choice), source)
     index = recipe.select(data.train.groups.numpy(), data.group_names, source.data_seed)
     return replace(data, train=data.train.subset(torch.from_numpy(index)))
 
@@ -170,6 +170,5 @@ def load(config: RunConfig) -> Data:
     Raises:
         UserError: the data set is not there and can't be downloaded, or a group is left without samples.
     """
-    name, options = config.dataset["name"], {k: v for k, v in config.dataset.items() if k != "name"}
-    recipe = RECIPES.build(config.imbalance)
-    return _load(name, tuple(sorted(options.items())), recipe, Source(Path(config.data_dir), config.data_seed))
+    source = Source(Path(config.data_dir), config.data_seed)
+    return _load(tuple(sorted(config.dataset.items())), RECIPES.build(config.imbalance), source)

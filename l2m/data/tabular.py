@@ -79,17 +79,19 @@ def _semicolons(url: str) -> pd.DataFrame:
 
 
 def _table(file: Path, download: Callable[[], pd.DataFrame], separator: str) -> pd.DataFrame:
-    """The table in ``file``, or downloaded and kept there."""
-    if file.exists():
-        try:
-            table = pd.read_csv(file, sep=separator, skip_blank_lines=False)  # so that line numbers are true
-        except (ValueError, OSError) as error:
-            raise UserError(f"{file} can't be read as a table ({cause(error)}): put a whole one there") from error
-        if not isinstance(table.index, pd.RangeIndex):
-            raise UserError(
-                f"{file} has more fields in its lines than columns in its first line: put a whole one there"
-            )
-        return table
+    """The table in ``file``, downloaded into it where it is not there."""
+    if not file.exists():
+        _download(file, download, separator)
+    try:
+        table = pd.read_csv(file, sep=separator, skip_blank_lines=False)  # so that line numbers are true
+    except (ValueError, OSError) as error:
+        raise UserError(f"{file} can't be read as a table ({cause(error)}): put a whole one there") from error
+    if not isinstance(table.index, pd.RangeIndex):
+        raise UserError(f"{file} has more fields in its lines than columns in its first line: put a whole one there")
+    return table
+
+
+def _download(file: Path, download: Callable[[], pd.DataFrame], separator: str) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # scikit-learn warns of every retry
@@ -106,7 +108,6 @@ def _table(file: Path, download: Callable[[], pd.DataFrame], separator: str) -> 
         part.replace(file)
     except OSError as error:
         raise UserError(f"{file} can't be written ({cause(error)}): choose a data_dir that can be") from error
-    return pd.read_csv(file, sep=separator)  # as every later run reads it
 
 
 def _numbers(table: pd.DataFrame, columns: tuple[str, ...], file: Path, missing: bool = False) -> None:

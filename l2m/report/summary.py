@@ -8,6 +8,7 @@ from textwrap import wrap
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.table import Table
@@ -141,9 +142,9 @@ def _proportions(axes: Axes, run: Runs | None) -> None:
     if run is None:
         axes.set_axis_off()
         return
-    mean = sum(table.pivot(index="epoch", columns="name", values="proportion") for table in run.groups.values())
-    order = next(iter(run.groups.values()))["name"].drop_duplicates()
-    shares = (mean / len(run.groups))[order]  # type: ignore[index]
+    rows = pd.concat(run.groups.values())
+    order = rows["name"].drop_duplicates()
+    shares = rows.groupby(["epoch", "name"])["proportion"].mean().unstack()[order]
     colours = mpl.colormaps["cividis"](np.linspace(0.05, 0.95, len(order)))
     axes.stackplot(
         shares.index, shares.T.to_numpy(), labels=list(order), colors=colours, edgecolor="white", linewidth=0.3
