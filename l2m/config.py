@@ -48,7 +48,7 @@ class RunConfig:
 
     @property
     def task(self) -> str:
-        """The data set's task: classification or regression."""
+        """The data set's task: classification, regression or reconstruction."""
         return str(self.dataset["task"])
 
     def to_dict(self) -> dict[str, Any]:

@@ -175,6 +175,8 @@ def test_strategy_for_another_task(door: Door, tmp_path: Path) -> None:
 def test_model_for_other_inputs(door: Door, tiny_data: Path, tmp_path: Path) -> None:
     told = door("dataset=wine_quality", "model=lenet5", "batch_size=10", f"data_dir={tiny_data}")
     assert_refused(told, tmp_path, "model=lenet5", "images", "model=mlp")
+    told = door("dataset=wine_quality", "model=autoencoder", "batch_size=10", f"data_dir={tiny_data}")
+    assert_refused(told, tmp_path, "model=autoencoder", "reconstruction", "another model")
 
 
 def test_several_values_for_one_run(door: Door, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from l2m.registry import Registry
 from l2m.run import conf_dir
 from l2m.schema import Range, coerce, type_name
 
-FOUND = {"dataset": 7, "experiment": 4, "imbalance": 7, "model": 3, "optimizer": 1, "strategy": 5}
+FOUND = {"dataset": 10, "experiment": 4, "imbalance": 9, "model": 4, "optimizer": 1, "strategy": 6}
 """How many YAML files each group has."""
 
 OPTIONS = [(group, file.stem) for group in sorted(FOUND) for file in sorted((conf_dir() / group).glob("*.yaml"))]
@@ -72,7 +72,7 @@ def combinations(group: str, name: str) -> list[tuple[str, ...]]:
         params = node["hydra"]["sweeper"]["params"] | {"seed": "0"}
         values = [[f"{key}={value}" for value in str(text).split(",")] for key, text in params.items()]
         return [(f"+experiment={name}", *pairs) for pairs in itertools.product(*values)]
-    return [("dataset=mnist", f"{group}={name}")]
+    return [("dataset=mnist_reconstruction" if name == "autoencoder" else "dataset=mnist", f"{group}={name}")]
 
 
 def test_experiments_sweep_over_choices_that_there_are() -> None:
@@ -111,6 +111,9 @@ TABLE_3 = {
     "mean_estimation": (500, 500, 5e-5, 0.01, "mlp"),
     "wine_quality": (300, 100, 1e-4, 0.05, "mlp"),
     "california_housing": (1200, 1000, 5e-5, 0.01, "mlp"),
+    "mnist_reconstruction": (40, 1000, 5e-4, 0.1, "autoencoder"),
+    "fashion_mnist_reconstruction": (70, 1000, 1e-5, 0.1, "autoencoder"),
+    "cifar10_reconstruction": (110, 1000, 1e-5, 0.1, "autoencoder"),
 }
 
 
@@ -128,6 +131,11 @@ def test_recipes_of_the_rows_are_the_papers() -> None:
     wine, housing = compose("dataset=wine_quality").imbalance, compose("dataset=california_housing").imbalance
     assert wine == {"name": "step", "groups": (0,), "factor": 0.1, "keep": "first"}
     assert housing == {"name": "step", "groups": (0, 2, 3), "factor": 0.05, "keep": "first"}
+    for dataset in ("mnist", "fashion_mnist"):
+        recipe = compose(f"dataset={dataset}_reconstruction").imbalance
+        assert recipe == {"name": "step", "groups": (5, 6, 7, 8, 9), "factor": 0.2, "keep": "random"}
+    recipe = compose("dataset=cifar10_reconstruction").imbalance
+    assert recipe == {"name": "step", "groups": (0, 1, 2, 3, 6, 7, 8, 9), "factor": 0.1, "keep": "random"}
     for dataset in ("mnist", "fashion_mnist", "cifar10", "mean_estimation"):
         assert compose(f"dataset={dataset}").imbalance["name"] == "none"
 

@@ -191,6 +191,20 @@ def test_cifar10_is_read_and_standardised_by_channel(tiny_data: Path) -> None:
         np.testing.assert_allclose(batch.inputs[:, channel].numpy(), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("dataset", "kept"), [("mnist", [12] * 5 + [2] * 5), ("cifar10", [1] * 4 + [12] * 2 + [1] * 4)]
+)
+def test_images_to_reconstruct_are_their_own_targets_in_0_to_1(tiny_data: Path, dataset: str, kept: list[int]) -> None:
+    plain, data = loaded(dataset, tiny_data), loaded(f"{dataset}_reconstruction", tiny_data)
+    assert sizes(data.train) == kept
+    assert torch.equal(data.test.inputs, plain.test.inputs)
+    assert (data.classes, data.outputs) == (None, plain.test.inputs[0].numel())
+    batch = data.test.batch(slice(0, 7))
+    assert batch.targets is batch.inputs
+    torch.testing.assert_close(batch.inputs, plain.test.inputs[:7].float() / 255)
+    assert torch.equal(batch.groups, plain.test.groups[:7])
+
+
 def test_digits() -> None:
     data = load(compose("dataset=digits", "imbalance=none"))
     assert len(data.train) + len(data.test) == 1797

@@ -7,6 +7,7 @@ import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -34,6 +35,7 @@ ROWS = {
     "regression": (
         "dataset=mean_estimation", "dataset.train_sizes=[40,30,20,5]", "dataset.test_size=20", "batch_size=19",
     ),
+    "reconstruction": ("dataset=mnist_reconstruction", "batch_size=14"),
 }  # fmt: skip
 """A small data set of every task."""
 
@@ -41,6 +43,11 @@ DECLARED = [(name, task) for name in NAMES for task in sorted(STRATEGIES[name].t
 UNDECLARED = [(name, task) for name in NAMES for task in sorted(TASKS.keys() - STRATEGIES[name].tasks)]
 
 SIZES = (30, 12, 6, 2)
+
+
+@pytest.fixture(autouse=True)
+def _tiny_files(tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("L2M_DATA_DIR", str(tiny_data))
 
 
 def tiny(task: str, folder: Path, *overrides: str) -> RunConfig:
@@ -60,7 +67,8 @@ def small(task: str = "classification", sizes: tuple[int, ...] = SIZES) -> Split
     groups = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
     groups = groups[torch.randperm(len(groups), generator=generator(0, "groups"))]
     inputs = torch.rand(len(groups), 6, generator=generator(0, "inputs"))
-    return Split(inputs, groups if task == "classification" else inputs[:, :1].clone(), groups)
+    targets = {"classification": groups, "regression": inputs[:, :1].clone(), "reconstruction": None}
+    return Split(inputs, targets[task], groups)
 
 
 def context(train_split: Split, batch_size: int = 10, seed: int = 0) -> Context:
@@ -97,10 +105,10 @@ def test_there_is_a_small_data_set_of_every_task() -> None:
 @pytest.mark.parametrize(("name", "task"), DECLARED)
 def test_batches_lie_in_the_split(name: str, task: str) -> None:
     strategy, given = built(name), small(task)
-    untouched = Split(given.inputs.clone(), given.targets.clone(), given.groups.clone())
+    untouched = deepcopy(given)
     drawn_from = strategy.prepare(context(given))
-    assert len(drawn_from.inputs) == len(drawn_from.targets) == len(drawn_from.groups) == len(drawn_from)
-    assert (drawn_from.inputs.dtype, drawn_from.targets.dtype) == (given.inputs.dtype, given.targets.dtype)
+    for drawn, rows in zip(vars(drawn_from).values(), vars(given).values(), strict=True):
+        assert drawn is rows is None or (len(drawn), drawn.dtype) == (len(drawn_from), rows.dtype)
     for epoch in (1, 2, 3):
         index = batches(strategy, epoch)
         assert index.dtype == torch.int64
@@ -127,7 +135,7 @@ def test_the_loss_is_a_scalar_with_a_gradient(name: str, task: str) -> None:
     strategy = built(name)
     drawn_from = strategy.prepare(context(small(task)))
     batch = drawn_from.batch(batches(strategy, 1)[0])
-    width = len(SIZES) if task == "classification" else 1
+    width = {"classification": len(SIZES), "regression": 1, "reconstruction": 6}[task]
     outputs = torch.randn(10, width, generator=generator(0, "outputs")).requires_grad_()
     loss = strategy.loss(batch, TASKS[task].loss(outputs, batch.targets))
     loss.backward()  # type: ignore[no-untyped-call]
