@@ -18,7 +18,7 @@ from l2m.registry import Registry
 from l2m.run import conf_dir
 from l2m.schema import Range, coerce, type_name
 
-FOUND = {"dataset": 7, "experiment": 4, "imbalance": 7, "model": 3, "optimizer": 1, "strategy": 5}
+FOUND = {"dataset": 8, "experiment": 4, "imbalance": 8, "model": 4, "optimizer": 1, "strategy": 5}
 """How many YAML files each group has."""
 
 OPTIONS = [(group, file.stem) for group in sorted(FOUND) for file in sorted((conf_dir() / group).glob("*.yaml"))]
@@ -72,7 +72,7 @@ def combinations(group: str, name: str) -> list[tuple[str, ...]]:
         params = node["hydra"]["sweeper"]["params"] | {"seed": "0"}
         values = [[f"{key}={value}" for value in str(text).split(",")] for key, text in params.items()]
         return [(f"+experiment={name}", *pairs) for pairs in itertools.product(*values)]
-    return [("dataset=mnist", f"{group}={name}")]
+    return [("dataset=imdb" if name == "transformer" else "dataset=mnist", f"{group}={name}")]
 
 
 def test_experiments_sweep_over_choices_that_there_are() -> None:
@@ -108,6 +108,7 @@ TABLE_3 = {
     "mnist": (60, 1000, 1e-5, 0.1, "lenet5"),
     "fashion_mnist": (70, 1000, 5e-6, 0.5, "lenet5"),
     "cifar10": (125, 1000, 7e-5, 0.1, "lenet5_large"),  # the rate of the third version and of the code
+    "imdb": (40, 500, 1e-4, 0.1, "transformer"),
     "mean_estimation": (500, 500, 5e-5, 0.01, "mlp"),
     "wine_quality": (300, 100, 1e-4, 0.05, "mlp"),
     "california_housing": (1200, 1000, 5e-5, 0.01, "mlp"),
@@ -128,6 +129,8 @@ def test_recipes_of_the_rows_are_the_papers() -> None:
     wine, housing = compose("dataset=wine_quality").imbalance, compose("dataset=california_housing").imbalance
     assert wine == {"name": "step", "groups": (0,), "factor": 0.1, "keep": "first"}
     assert housing == {"name": "step", "groups": (0, 2, 3), "factor": 0.05, "keep": "first"}
+    imdb = compose("dataset=imdb").imbalance
+    assert imdb == {"name": "step", "groups": (0,), "factor": 0.3, "keep": "random"}
     for dataset in ("mnist", "fashion_mnist", "cifar10", "mean_estimation"):
         assert compose(f"dataset={dataset}").imbalance["name"] == "none"
 

@@ -128,6 +128,8 @@ def _table(file: Path) -> list[tuple[int, str]]:
         table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8")
     except (ValueError, OSError) as error:
         raise UserError(f"{file} can't be read as a table ({cause(error)}): put a whole one there") from error
+    if not isinstance(table.index, pd.RangeIndex):
+        raise UserError(f"{file} has more fields in its lines than columns in its first line: put a whole one there")
     if absent := {"review", "sentiment"} - set(table.columns):
         raise UserError(f"{file} has no column {min(absent)}: it must have review and sentiment")
     reviews = []
@@ -170,7 +172,7 @@ def _cached(folder: Path, train: list[str], test: list[str]) -> Encoded:
     made_of = json.dumps([TOKEN.pattern, LENGTH, MINIMUM, SPECIAL, train, test])
     file = folder / f"tokens-{hashlib.sha256(made_of.encode()).hexdigest()[:16]}.npz"
     try:
-        with np.load(file, allow_pickle=False) as kept:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as kept:
             return Encoded(kept["train"], kept["test"], kept["vocabulary"].tobytes().decode().split("\n"))
     except Exception:  # not there, or whatever a damaged file makes its reader say
         encoded = _encode(train, test)
@@ -179,8 +181,8 @@ def _cached(folder: Path, train: list[str], test: list[str]) -> Encoded:
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            with part.open("wb") as stream:
-                np.savez_compressed(stream, train=encoded.train, test=encoded.test, vocabulary=words)
+            with part.open("wb") as target:
+                np.savez_compressed(target, train=encoded.train, test=encoded.test, vocabulary=words)
             part.replace(file)
         finally:
             part.unlink(missing_ok=True)
