@@ -47,7 +47,7 @@ def _one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A ``data_dir`` with every data set that has files, 10 classes of 12 + 3 images or some 400 rows each."""
+    """A ``data_dir`` with every data set that has files: 10 classes of 12 + 3 images, some 400 rows, 40 reviews."""
     folder = tmp_path_factory.mktemp("data")
     rng = np.random.default_rng(0)
     for name in ("MNIST", "FashionMNIST"):
@@ -55,6 +55,7 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_cifar10(folder / "cifar-10-batches-py", rng)
     write_wine(folder / "wine_quality", rng)
     write_housing(folder / "california_housing", rng)
+    write_imdb(folder / "aclImdb", rng)
     return folder
 
 
@@ -138,3 +139,15 @@ def write_housing(folder: Path, rng: np.random.Generator) -> None:
             values[HOUSING_FEATURES.index("total_bedrooms")] = ""
         lines.append(",".join([*values, f"{rng.integers(15, 501) * 1000:.1f}", place]))
     (folder / "housing.csv").write_text("\n".join(lines) + "\n")
+
+
+def write_imdb(folder: Path, rng: np.random.Generator) -> None:
+    """The archive's labelled files, ``number_rating.txt``: 20 negative and 20 positive reviews."""
+    words = ["the", "film", "was", "it's", "didn't", "well-made", "8/10", "café", "...", "<br /><br />", "(", ",", "!"]
+    for part in ("train", "test"):
+        for label, ratings in (("neg", (1, 5)), ("pos", (7, 11))):
+            place = folder / part / label
+            place.mkdir(parents=True)
+            for number in range(10):
+                text = " ".join(rng.choice([*words, label], rng.integers(4, 40)))
+                (place / f"{number}_{rng.integers(*ratings)}.txt").write_text(f"{part} {number}. {text}", "utf-8")

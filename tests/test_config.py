@@ -17,7 +17,7 @@ from l2m.registry import Registry
 from l2m.run import conf_dir
 from l2m.schema import Range, coerce, type_name
 
-FOUND = {"dataset": 12, "experiment": 22, "imbalance": 9, "model": 4, "optimizer": 2, "strategy": 8}
+FOUND = {"dataset": 13, "experiment": 22, "imbalance": 10, "model": 5, "optimizer": 2, "strategy": 8}
 """How many YAML files each group has."""
 
 OPTIONS = [(group, file.stem) for group in sorted(FOUND) for file in sorted((conf_dir() / group).glob("*.yaml"))]
@@ -80,7 +80,8 @@ def combinations(group: str, name: str) -> list[tuple[str, ...]]:
             )
             for overrides in sweep
         ]
-    return [("dataset=mnist_reconstruction" if name == "autoencoder" else "dataset=mnist", f"{group}={name}")]
+    suits = {"autoencoder": "mnist_reconstruction", "transformer": "imdb"}
+    return [(f"dataset={suits.get(name, 'mnist')}", f"{group}={name}")]
 
 
 def test_experiments_sweep_over_choices_that_there_are() -> None:
@@ -116,6 +117,7 @@ TABLE_3 = {
     "cifar10": (125, 1000, 7e-5, 0.1, "lenet5_large"),  # the rate of the third version and of the code
     "mnist_v3": (60, 1000, 1e-4, 0.1, "lenet5"),
     "fashion_mnist_v3": (70, 1000, 1e-4, 0.5, "lenet5"),
+    "imdb": (40, 500, 1e-4, 0.1, "transformer"),
     "mean_estimation": (500, 500, 5e-5, 0.01, "mlp"),
     "wine_quality": (300, 100, 1e-4, 0.05, "mlp"),
     "california_housing": (1200, 1000, 5e-5, 0.01, "mlp"),
@@ -144,6 +146,8 @@ def test_recipes_of_the_rows_are_the_papers() -> None:
         assert recipe == {"name": "step", "groups": (5, 6, 7, 8, 9), "factor": 0.2, "keep": "random"}
     recipe = compose("dataset=cifar10_reconstruction").imbalance
     assert recipe == {"name": "step", "groups": (0, 1, 2, 3, 6, 7, 8, 9), "factor": 0.1, "keep": "random"}
+    imdb = compose("dataset=imdb").imbalance
+    assert imdb == {"name": "step", "groups": (0,), "factor": 0.3, "keep": "random"}
     for dataset in ("mnist", "fashion_mnist", "cifar10", "mean_estimation"):
         assert compose(f"dataset={dataset}").imbalance["name"] == "none"
 

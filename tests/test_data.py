@@ -28,6 +28,7 @@ FILES = {
     "mnist": "MNIST/raw",
     "fashion_mnist": "FashionMNIST/raw",
     "cifar10": "cifar-10-batches-py",
+    "imdb": "aclImdb",
     "wine_quality": "wine_quality/winequality-white.csv",
     "california_housing": "california_housing/housing.csv",
 }
@@ -385,7 +386,7 @@ def test_missing_part_leaves_the_rest_alone(tiny_data: Path, tmp_path: Path, dat
     shutil.copytree(tiny_data, folder)
     place = folder / FILES[dataset]
     gone = place if place.is_file() else sorted(place.iterdir())[-1]
-    gone.unlink()
+    shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
     before = everything(folder)
     with pytest.raises(UserError) as caught:
         loaded(dataset, folder)

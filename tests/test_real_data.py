@@ -20,6 +20,7 @@ FILES = {
     "mnist": "MNIST/raw/train-images-idx3-ubyte",
     "fashion_mnist": "FashionMNIST/raw/train-images-idx3-ubyte",
     "cifar10": "cifar-10-batches-py/data_batch_1",
+    "imdb": "aclImdb/train/pos/0_9.txt",
     "wine_quality": "wine_quality/winequality-white.csv",
     "california_housing": "california_housing/housing.csv",
 }
@@ -30,6 +31,7 @@ PUBLISHED = {  # train N, test N, proportions, their printed digits
     "mnist": (60000, 10000, MNIST, 4),
     "fashion_mnist": (60000, 10000, [0.1] * 10, 4),
     "cifar10": (50000, 10000, [0.1] * 10, 4),
+    "imdb": (26000, 10000, [0.2308, 0.7692], 4),  # printed .2307 .7693, which are not 6000 and 20000 of 26000
     "mean_estimation": (3000, 4000, [0.333, 0.333, 0.267, 0.067], 3),
     "wine_quality": (1043, 3249, [0.234, 0.766], 3),
     "california_housing": (3641, 10214, [0.0615, 0.9055, 0.0154, 0.0176], 4),

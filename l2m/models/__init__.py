@@ -25,6 +25,20 @@ def image_size(data: Data, model: str, smallest: int) -> tuple[int, int, int]:
     if len(shape) != 3 or min(shape[1:]) < smallest:
         raise UserError(
             f"model={model} takes images of at least {smallest}×{smallest} pixels, not inputs of shape {shape}: "
-            "use model=mlp"
+            f"use model={'transformer' if data.vocabulary_size else 'mlp'}"
         )
     return shape[0], shape[1], shape[2]
+
+
+def sequence_size(data: Data, model: str) -> tuple[int, int]:
+    """Size of the vocabulary and length of the sequences of tokens that ``model`` is to take.
+
+    Raises:
+        UserError: the inputs are no tokens.
+    """
+    if data.vocabulary_size is None:
+        shape = tuple(data.train.inputs.shape[1:])
+        raise UserError(
+            f"model={model} takes sequences of tokens, and these are numbers of shape {shape}: use model=mlp"
+        )
+    return data.vocabulary_size, data.train.inputs.shape[1]
