@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -18,6 +19,9 @@ from l2m.tasks import TASKS
 
 EVALUATION_BATCH = 1000
 """Test samples a pass: small enough for the activations of an image row to stay in the cache."""
+
+EVALUATION_NUMBERS = 2**24
+"""Numbers in the inputs of a pass, at most: 111 images of 3×224×224, since 1000 would take 7 GB in ResNet-18."""
 
 CELLS = 2**22
 """Cells of (batch, group) that are summed at a time at the end of an epoch: 32 MiB in float64."""
@@ -56,6 +60,7 @@ class Trainer:
         self.steps = samples // size
         self.group_names = loaded.group_names
         self.preprocessing = loaded.preprocessing
+        self.augmentation = loaded.augmentation
         k = len(self.group_names)
 
         torch.manual_seed(derive(config.seed, "parameters"))
@@ -87,10 +92,12 @@ class Trainer:
         )
         losses = torch.empty(self.steps, size, device=self.device)
         objective = torch.empty(self.steps, device=self.device)
+        draws = generator(self.config.seed, f"augmentation/{self.epoch}")  # the same for every strategy
+        augment = self.augmentation and partial(self.augmentation, draws)
         for step in range(self.steps):
             if plan is None:
                 drawn[step] = self.strategy.next_batch()
-            batch = self.train_set.batch(drawn[step])
+            batch = self.train_set.batch(drawn[step], augment)
             with self._precision():
                 outputs = self.model(batch.inputs)
             per_sample = self.task.loss(outputs, batch.targets)
@@ -107,8 +114,9 @@ class Trainer:
         """Loss and metric of the whole test set."""
         self.model.eval()
         losses, scores = [], []
-        for start in range(0, len(self.test_set), EVALUATION_BATCH):
-            batch = self.test_set.batch(slice(start, start + EVALUATION_BATCH))
+        size = min(EVALUATION_BATCH, max(1, EVALUATION_NUMBERS // self.test_set.inputs[0].numel()))
+        for start in range(0, len(self.test_set), size):
+            batch = self.test_set.batch(slice(start, start + size))
             with self._precision():
                 outputs = self.model(batch.inputs)
             losses.append(self.task.loss(outputs, batch.targets))
