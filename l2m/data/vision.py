@@ -111,7 +111,7 @@ def imagenette(source: Source, *, task: Task = "classification", resize: Literal
     for part, published in IMAGENETTE_SIZES.items():
         if (found := len(parts[part])) != published:
             raise UserError(
-                f"{files / part} has {found} images, not {published}: put {files} there whole, or remove it to "
+                f"{files / part} has {found} images, not {published}: put all of them there, or remove {files} to "
                 "download it"
             )
     names = [synonyms[0] for synonyms in parts["train"].classes]
