@@ -9,10 +9,7 @@ help:  ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
 
 run: .venv/ready  ## quickstart: two small sets, five seeds, a table, a figure
-	@echo "quickstart: Mean Estimation (classical, learn2mix), five seeds"
-	@$(BIN)/python -m l2m.run -m +experiment=quickstart_regression
-	@echo "quickstart: digits (classical, learn2mix, focal, smote), five seeds"
-	@$(BIN)/python -m l2m.run -m +experiment=quickstart_classification
+	@$(BIN)/python -m l2m.run -m +experiment=quickstart
 	@$(BIN)/python scripts/summary.py outputs/quickstart
 
 test: .venv/ready  ## style, types and tests; offline, on the CPU

@@ -36,6 +36,10 @@ class RunConfig:
     learning_rate: Annotated[float, Range(0, above=True), "the optimizer's step size (eta in the paper)"]
     seed: Annotated[Seed, "draws initial parameters and the order of samples"] = 0
     data_seed: Annotated[Seed, "draws synthetic data, splits and imbalance, the same for all runs"] = 42
+    equal_seconds: Annotated[
+        bool,
+        "train as long as classical training takes for these epochs, which is measured first",
+    ] = False
     precision: Annotated[Literal["fp32", "bf16"], "arithmetic of the forward pass"] = "fp32"
     device: Annotated[Literal["auto", "cpu", "cuda"], "where to train; auto takes a GPU if there is one"] = "auto"
     threads: Annotated[
@@ -43,12 +47,13 @@ class RunConfig:
     ] = None
     data_dir: Annotated[str, "where data sets lie; the default is L2M_DATA_DIR, or data"] = "data"
     results_dir: Annotated[str, "where records are written, under runs/"] = "outputs"
+    dry_run: Annotated[bool, "print the plan, how many runs are done and to do, and train nothing"] = False
     force: Annotated[bool, "run again, and overwrite, what is finished"] = False
     debug: Annotated[bool, "show the traceback of an error"] = False
 
     @property
     def task(self) -> str:
-        """The data set's task: classification or regression."""
+        """The data set's task: classification, regression or reconstruction."""
         return str(self.dataset["task"])
 
     def to_dict(self) -> dict[str, Any]:
@@ -66,6 +71,8 @@ class RunConfig:
 
         known, plain = registries(), self.to_dict()
         science = {key: plain[key] for key in ("seed", "data_seed", *SCIENTIFIC)}
+        if self.equal_seconds:
+            science["equal_seconds"] = True
         for group in GROUPS:
             defaults = json.loads(json.dumps(known[group].defaults(plain[group]["name"])))
             science[group] = {

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -13,6 +13,8 @@ from torch import Tensor
 
 from l2m import data, models, optimizers, records, strategies
 from l2m.config import RunConfig
+from l2m.data import Split
+from l2m.device import choose_device, stopwatch, torch_state
 from l2m.errors import UserError
 from l2m.seeding import derive, generator
 from l2m.tasks import TASKS
@@ -40,7 +42,7 @@ class Trainer:
     """A model, its data and its strategy, trained an epoch at a time.
 
     Draws initial parameters from torch's default generator, which it seeds: call it inside
-    ``torch.random.fork_rng()``, as :func:`train` does.
+    ``torch.random.fork_rng()``, as :func:`train` does. What the strategy needs is trained first.
 
     Raises:
         UserError: the batch is larger than the training set, or the data or the model can't be had.
@@ -63,13 +65,18 @@ class Trainer:
         self.augmentation = loaded.augmentation
         k = len(self.group_names)
 
+        self.strategy: strategies.Strategy = strategies.STRATEGIES.build(config.strategy)
+        needed = {name: _final_parameters(run) for name, run in self.strategy.needs(config).items()}
+        losses = {name: self._losses(parameters, loaded) for name, parameters in needed.items()}
+
         torch.manual_seed(derive(config.seed, "parameters"))
         self.model = models.MODELS.build(config.model, loaded).to(self.device, memory_format=torch.channels_last)
         self.optimizer = optimizers.OPTIMIZERS.build(config.optimizer, self.model.parameters(), config.learning_rate)
         torch.manual_seed(derive(config.seed, "dropout"))
 
-        self.strategy: strategies.Strategy = strategies.STRATEGIES.build(config.strategy)
-        context = strategies.Context(loaded.train, k, size, self.steps, lambda purpose: generator(config.seed, purpose))
+        context = strategies.Context(
+            loaded.train, k, size, self.steps, lambda purpose: generator(config.seed, purpose), losses
+        )
         self.train_set = self.strategy.prepare(context).to(self.device)
         self.test_set = loaded.test.to(self.device)
         self._test_counts = torch.bincount(self.test_set.groups, minlength=k)
@@ -112,15 +119,10 @@ class Trainer:
     @torch.inference_mode()
     def evaluate(self) -> Evaluation:
         """Loss and metric of the whole test set."""
-        self.model.eval()
         losses, scores = [], []
-        size = min(EVALUATION_BATCH, max(1, EVALUATION_NUMBERS // self.test_set.inputs[0].numel()))
-        for start in range(0, len(self.test_set), size):
-            batch = self.test_set.batch(slice(start, start + size))
-            with self._precision():
-                outputs = self.model(batch.inputs)
-            losses.append(self.task.loss(outputs, batch.targets))
-            scores.append(self.task.score(outputs, batch.targets, losses[-1]))
+        for outputs, targets, loss in self._pass(self.model, self.test_set):
+            losses.append(loss)
+            scores.append(self.task.score(outputs, targets, loss))
         score = torch.cat(scores).double()
         by_group = torch.zeros(len(self._test_counts), dtype=torch.float64, device=self.device)
         by_group.index_add_(0, self.test_set.groups, score)
@@ -173,6 +175,25 @@ class Trainer:
         ]  # fmt: skip
         return row, groups
 
+    def _pass(self, model: torch.nn.Module, split: Split) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Outputs, targets and losses of the whole of a split, a batch at a time."""
+        model.eval()
+        size = min(EVALUATION_BATCH, max(1, EVALUATION_NUMBERS // split.inputs[0].numel()))
+        for start in range(0, len(split), size):
+            batch = split.batch(slice(start, start + size))
+            with self._precision():
+                outputs = model(batch.inputs)
+            yield outputs, batch.targets, self.task.loss(outputs, batch.targets)
+
+    @torch.inference_mode()
+    def _losses(self, parameters: dict[str, Tensor], loaded: data.Data) -> Tensor:
+        """The task's loss of each training sample (N,) under the model with these parameters, on the CPU."""
+        model = models.MODELS.build(self.config.model, loaded)
+        model.load_state_dict(parameters)
+        model.to(self.device, memory_format=torch.channels_last)
+        split = loaded.train.to(self.device)
+        return torch.cat([loss for _, _, loss in self._pass(model, split)]).cpu()
+
     def _precision(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16")
 
@@ -198,6 +219,8 @@ class Trainer:
 def train(config: RunConfig, on_epoch: Callable[[records.EpochRow], None] | None = None) -> records.Records:
     """Train one run and write its records; a run that is finished is read, not repeated, unless ``force``.
 
+    What it :func:`needs` is trained before it, in the same ``results_dir``.
+
     ``on_epoch`` is called with each row of ``metrics.csv`` as it comes.
 
     Raises:
@@ -207,10 +230,11 @@ def train(config: RunConfig, on_epoch: Callable[[records.EpochRow], None] | None
     run = records.RunDirectory(config)
     if run.status() == "done" and not config.force:
         return run.read()
-    with _torch_state(config):
+    budget = train(strategies.as_classical(config)).metrics["seconds"].iloc[-1] if config.equal_seconds else None
+    with torch_state(config):
         trainer = Trainer(config)
         run.start(trainer.device)
-        for _ in range(config.epochs):
+        while trainer.epoch < config.epochs if budget is None else trainer.seconds < budget:
             try:
                 row, groups = trainer.run_epoch()
             except FloatingPointError as where:
@@ -231,42 +255,17 @@ def train(config: RunConfig, on_epoch: Callable[[records.EpochRow], None] | None
     return run.read()
 
 
-def choose_device(name: str) -> torch.device:
-    """``cuda`` if asked for, or if there is one and the choice is ``auto``; else ``cpu``."""
-    return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
+def needs(config: RunConfig) -> list[RunConfig]:
+    """The runs that have to be done before that of ``config``: a strategy's, and the one whose seconds it is given."""
+    first = strategies.STRATEGIES.build(config.strategy).needs(config).values()
+    return [*first, *([strategies.as_classical(config)] if config.equal_seconds else [])]
 
 
-def stopwatch(device: torch.device) -> Callable[[], Callable[[], float]]:
-    """Start it; call it to stop it; call what that gives for the seconds, once the device has been waited for."""
-    if device.type != "cuda":
-        began = time.perf_counter()
-
-        def stop() -> Callable[[], float]:
-            elapsed = time.perf_counter() - began
-            return lambda: elapsed
-
-        return stop
-    first, last = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-    first.record()
-
-    def record() -> Callable[[], float]:
-        last.record()
-        return lambda: first.elapsed_time(last) / 1000
-
-    return record
-
-
-@contextmanager
-def _torch_state(config: RunConfig) -> Iterator[None]:
-    """Torch's default generators, number of threads and TF32, put back as they were at the end."""
-    threads, tf32 = torch.get_num_threads(), torch.backends.cudnn.allow_tf32
-    devices = [torch.cuda.current_device()] if choose_device(config.device).type == "cuda" else []
-    with torch.random.fork_rng(devices):
-        if config.threads:
-            torch.set_num_threads(config.threads)
-        torch.backends.cudnn.allow_tf32 = False  # fp32 is fp32: cuDNN would round convolutions' inputs
-        try:
-            yield
-        finally:
-            torch.set_num_threads(threads)
-            torch.backends.cudnn.allow_tf32 = tf32
+def _final_parameters(config: RunConfig) -> dict[str, Tensor]:
+    """The final parameters of a run, which is trained if it has to be."""
+    file = train(config).path / "model.pt"
+    if not file.exists():  # records may be copied about without their models: these are made again, and thrown away
+        with tempfile.TemporaryDirectory() as folder:
+            return _final_parameters(replace(config, results_dir=folder))
+    parameters: dict[str, Tensor] = torch.load(file, weights_only=True)["parameters"]
+    return parameters

@@ -23,6 +23,7 @@ class Progress:
     def __init__(self, config: RunConfig) -> None:
         self.name = f"{config.dataset['name']} {config.strategy['name']} seed {config.seed}"
         self._epochs = config.epochs
+        self._of = "" if config.equal_seconds else f"/{config.epochs}"
         self._metric = TASKS[config.task].metric
         self._trained = False
         self._bar: Bar | None = None
@@ -50,7 +51,7 @@ class Progress:
         if self._bar:
             self._bar.update(self._job, completed=row.epoch, metric=f"{self._metric} {row.test_metric:.4g}")
         elif row.epoch * LINES // self._epochs > (row.epoch - 1) * LINES // self._epochs:
-            print(f"{self.name}: epoch {row.epoch}/{self._epochs}, {self._metric} {row.test_metric:.4g}", flush=True)
+            print(f"{self.name}: epoch {row.epoch}{self._of}, {self._metric} {row.test_metric:.4g}", flush=True)
 
     def tell(self, records: Records) -> None:
         """Show how the run ended, and where its records are."""

@@ -47,7 +47,7 @@ class EpochRow:
     """Mean over the epoch's batches of what was descended: not comparable across strategies."""
     test_loss: float
     test_metric: float
-    """Accuracy in [0, 1], or mean squared error in the square of the target's unit."""
+    """Accuracy in [0, 1], mean squared error in the target's unit squared, or squared error summed over an image."""
     worst_group: float
     """The worst of ``test_metric`` over the groups."""
     seconds: float

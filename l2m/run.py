@@ -57,13 +57,18 @@ def main() -> None:
     debug = before == "1" or any(re.fullmatch(r"\+*debug=(true|yes|on|y|1)", word.lower()) for word in sys.argv)
     runs = 0
     failed: list[str] = []
+    planned: list[RunConfig] = []
 
     @hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")
     def job(raw: DictConfig) -> None:
         nonlocal runs
         runs += 1
         try:
-            _train(check(_plain(raw)))
+            config = check(_plain(raw))
+            if config.dry_run:
+                planned.append(config)
+            else:
+                _train(config)
         except Exception as error:
             settings = HydraConfig.get()
             swept = settings.mode is RunMode.MULTIRUN
@@ -78,6 +83,10 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors on, to be told here
     try:
         job()
+        if planned:
+            from l2m.plan import plan
+
+            print(plan(planned))
     except Exception as error:
         sentence = explain(error)
         if debug or not sentence:
@@ -91,7 +100,7 @@ def main() -> None:
         del os.environ["HYDRA_FULL_ERROR"]
         if before is not None:
             os.environ["HYDRA_FULL_ERROR"] = before
-    if runs > 1:
+    if runs > 1 and not planned:
         print(f"{runs} runs: {runs - len(failed)} done, {len(failed)} failed", *failed, sep="\n  ")
     if failed:
         sys.exit(1)
@@ -153,9 +162,11 @@ def _plain(raw: DictConfig) -> dict[str, Any]:
 
 
 def _train(config: RunConfig) -> None:
-    from l2m.engine import train
+    from l2m.engine import needs, train
     from l2m.progress import Progress
 
+    for first in needs(config):
+        _train(first)
     with Progress(config) as progress:
         records = train(config, progress.advance)
     progress.tell(records)

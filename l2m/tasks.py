@@ -39,8 +39,13 @@ def correct(outputs: Tensor, targets: Tensor, losses: Tensor) -> Tensor:
 
 
 def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Squared error of predictions (M, 1), each in the square of the target's unit."""
-    return (outputs.float() - targets).square().flatten(1).sum(1)
+    """Squared error of predictions (M, d), d = 1 but for images: its mean over a sample's d numbers."""
+    return (outputs.float() - targets.flatten(1)).square().mean(1)
+
+
+def squared_error_of_image(outputs: Tensor, targets: Tensor, losses: Tensor) -> Tensor:
+    """Squared error summed over an image's pixels, which lie in [0, 1] (the metric of Table 2)."""
+    return losses * targets[0].numel()
 
 
 TASKS = {
@@ -48,5 +53,6 @@ TASKS = {
     for task in (
         Task("classification", cross_entropy, correct, "accuracy", higher_is_better=True),
         Task("regression", squared_error, lambda outputs, targets, losses: losses, "mean squared error", False),
+        Task("reconstruction", squared_error, squared_error_of_image, "squared error", False),
     )
 }

@@ -175,6 +175,8 @@ def test_strategy_for_another_task(door: Door, tmp_path: Path) -> None:
 def test_model_for_other_inputs(door: Door, tiny_data: Path, tmp_path: Path) -> None:
     told = door("dataset=wine_quality", "model=lenet5", "batch_size=10", f"data_dir={tiny_data}")
     assert_refused(told, tmp_path, "model=lenet5", "images", "model=mlp")
+    told = door("dataset=wine_quality", "model=autoencoder", "batch_size=10", f"data_dir={tiny_data}")
+    assert_refused(told, tmp_path, "model=autoencoder", "reconstruction", "another model")
 
 
 def test_several_values_for_one_run(door: Door, tmp_path: Path) -> None:
@@ -265,6 +267,29 @@ def test_sweep_runs_all_and_tells_which_failed(door: Door, tmp_path: Path) -> No
     (record,) = tmp_path.rglob("run.json")
     assert record.parts[-3] == "classical"
     assert json.loads(record.read_text())["status"] == "done"
+
+
+def test_dry_run_tells_the_plan_and_trains_nothing(door: Door, tmp_path: Path) -> None:
+    sweep = ("-m", *QUICK, "strategy=classical,learn2mix", "seed=0,1", "results_dir=here")
+    told = door(*sweep, "dry_run=true")
+    unknown = "no record to tell the time by: mean_estimation"
+    assert (told.status, told.out) == (0, f"4 runs: 0 done, 0 failed, 4 to do, {unknown}\n")
+    assert written(tmp_path) == []
+    door(*QUICK, "results_dir=here")
+    before = {file: file.stat().st_mtime_ns for file in written(tmp_path)}
+    told = door(*sweep, "dry_run=true")
+    assert re.fullmatch(r"4 runs: 1 done, 0 failed, 3 to do, about \d s\n", told.out)
+    assert {file: file.stat().st_mtime_ns for file in written(tmp_path)} == before
+
+
+def test_dry_run_over_a_record_that_cannot_be_read(door: Door, tmp_path: Path) -> None:
+    door(*QUICK, "results_dir=here")
+    (info,) = tmp_path.glob("here/runs/*/*/*/run.json")
+    info.write_text("{")
+    told = door(*QUICK, "results_dir=here", "dry_run=true")
+    assert told.status == 1
+    assert told.err.startswith("error: here/runs/mean_estimation")
+    assert "Traceback" not in told.err
 
 
 def test_sweep_without_failures(door: Door, tmp_path: Path) -> None:

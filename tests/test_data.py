@@ -238,6 +238,39 @@ def test_cifar100_is_read_and_standardised_by_channel(tiny_data: Path) -> None:
     np.testing.assert_allclose(split.batch(slice(None)).inputs.permute(0, 2, 3, 1).numpy(), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("dataset", "kept"), [("mnist", [12] * 5 + [2] * 5), ("cifar10", [1] * 4 + [12] * 2 + [1] * 4)]
+)
+def test_images_to_reconstruct_are_their_own_targets_in_0_to_1(tiny_data: Path, dataset: str, kept: list[int]) -> None:
+    plain, data = loaded(dataset, tiny_data), loaded(f"{dataset}_reconstruction", tiny_data)
+    assert sizes(data.train) == kept
+    assert torch.equal(data.test.inputs, plain.test.inputs)
+    assert (data.classes, data.outputs) == (None, plain.test.inputs[0].numel())
+    batch = data.test.batch(slice(0, 7))
+    assert batch.targets is batch.inputs
+    torch.testing.assert_close(batch.inputs, plain.test.inputs[:7].float() / 255)
+    assert torch.equal(batch.groups, plain.test.groups[:7])
+
+
+def test_digits() -> None:
+    data = load(compose("dataset=digits", "imbalance=none"))
+    assert len(data.train) + len(data.test) == 1797
+    assert abs(len(data.train) - len(data.test)) == 1
+    assert data.train.inputs.shape[1:] == (1, 8, 8)
+    assert data.train.inputs.dtype == torch.uint8
+    assert int(data.train.inputs.max()) == 16
+    inputs = data.train.batch(slice(None)).inputs
+    assert (float(inputs.min()), float(inputs.max())) == (-1.0, 1.0)
+    differences = [abs(a - b) for a, b in zip(sizes(data.train), sizes(data.test), strict=True)]
+    assert max(differences) <= 1, "stratified by digit"
+
+
+def test_digits_recipe_makes_half_of_the_classes_rare() -> None:
+    full, rare = load(compose("dataset=digits", "imbalance=none")), load(compose("dataset=digits"))
+    expected = [n if digit < 5 else n // 10 for digit, n in enumerate(sizes(full.train))]
+    assert sizes(rare.train) == expected
+
+
 # Imagenette
 
 
@@ -365,25 +398,6 @@ def test_missing_image_is_named(tiny_data: Path, tmp_path: Path) -> None:
     file.symlink_to("nowhere")
     with pytest.raises(UserError, match=f"{WORDNET[0]}_0.JPEG can't be read as an image"):
         loaded("imagenette", folder)
-
-
-def test_digits() -> None:
-    data = load(compose("dataset=digits", "imbalance=none"))
-    assert len(data.train) + len(data.test) == 1797
-    assert abs(len(data.train) - len(data.test)) == 1
-    assert data.train.inputs.shape[1:] == (1, 8, 8)
-    assert data.train.inputs.dtype == torch.uint8
-    assert int(data.train.inputs.max()) == 16
-    inputs = data.train.batch(slice(None)).inputs
-    assert (float(inputs.min()), float(inputs.max())) == (-1.0, 1.0)
-    differences = [abs(a - b) for a, b in zip(sizes(data.train), sizes(data.test), strict=True)]
-    assert max(differences) <= 1, "stratified by digit"
-
-
-def test_digits_recipe_makes_half_of_the_classes_rare() -> None:
-    full, rare = load(compose("dataset=digits", "imbalance=none")), load(compose("dataset=digits"))
-    expected = [n if digit < 5 else n // 10 for digit, n in enumerate(sizes(full.train))]
-    assert sizes(rare.train) == expected
 
 
 # Tables

@@ -186,6 +186,20 @@ def test_evaluation_of_regression(at_once: int, tmp_path: Path, monkeypatch: pyt
     assert told.group_metric.tolist() == pytest.approx(by_group, rel=1e-5)
 
 
+def test_evaluation_of_reconstruction_sums_over_pixels(tiny_data: Path, tmp_path: Path) -> None:
+    subject = trainer_of(tiny(tmp_path, "dataset=cifar10_reconstruction", "batch_size=4", f"data_dir={tiny_data}"))
+    subject.train_epoch()
+    told = subject.evaluate()
+    images = subject.test_set.inputs.double().flatten(1).numpy() / 255
+    with torch.no_grad():
+        guess = subject.model(subject.test_set.batch(slice(None)).inputs).double().numpy()
+    assert told.loss.item() == pytest.approx(mean_squared_error(images, guess), rel=1e-5)
+    errors = ((images - guess) ** 2).sum(1)
+    assert told.metric.item() == pytest.approx(errors.mean(), rel=1e-5)
+    by_group = [errors[subject.test_set.groups.numpy() == group].mean() for group in range(10)]
+    assert told.group_metric.tolist() == pytest.approx(by_group, rel=1e-5)
+
+
 def test_evaluation_drops_nothing_out_and_training_does(tmp_path: Path) -> None:
     subject = trainer_of(tiny(tmp_path, "dataset=digits"))
     plain = subject.evaluate().loss

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import math
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,7 +25,8 @@ from l2m import UserError
 from l2m.catalog import registries
 from l2m.config import RunConfig, check
 from l2m.data import Batch, Split
-from l2m.engine import Trainer, train
+from l2m.engine import Trainer, needs, train
+from l2m.records import RunDirectory
 from l2m.seeding import generator
 from l2m.strategies import STRATEGIES, Context, Statistics, Strategy, smote
 from l2m.tasks import TASKS
@@ -34,6 +38,7 @@ ROWS = {
     "regression": (
         "dataset=mean_estimation", "dataset.train_sizes=[40,30,20,5]", "dataset.test_size=20", "batch_size=19",
     ),
+    "reconstruction": ("dataset=mnist_reconstruction", "batch_size=14"),
 }  # fmt: skip
 """A small data set of every task."""
 
@@ -41,6 +46,11 @@ DECLARED = [(name, task) for name in NAMES for task in sorted(STRATEGIES[name].t
 UNDECLARED = [(name, task) for name in NAMES for task in sorted(TASKS.keys() - STRATEGIES[name].tasks)]
 
 SIZES = (30, 12, 6, 2)
+
+
+@pytest.fixture(autouse=True)
+def _tiny_files(tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("L2M_DATA_DIR", str(tiny_data))
 
 
 def tiny(task: str, folder: Path, *overrides: str) -> RunConfig:
@@ -60,12 +70,15 @@ def small(task: str = "classification", sizes: tuple[int, ...] = SIZES) -> Split
     groups = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
     groups = groups[torch.randperm(len(groups), generator=generator(0, "groups"))]
     inputs = torch.rand(len(groups), 6, generator=generator(0, "inputs"))
-    return Split(inputs, groups if task == "classification" else inputs[:, :1].clone(), groups)
+    targets = {"classification": groups, "regression": inputs[:, :1].clone(), "reconstruction": None}
+    return Split(inputs, targets[task], groups)
 
 
 def context(train_split: Split, batch_size: int = 10, seed: int = 0) -> Context:
     k = int(train_split.groups.max()) + 1
-    return Context(train_split, k, batch_size, len(train_split) // batch_size, lambda purpose: generator(seed, purpose))
+    needed = defaultdict(lambda: torch.rand(len(train_split), generator=generator(0, "losses")))
+    steps = len(train_split) // batch_size
+    return Context(train_split, k, batch_size, steps, lambda purpose: generator(seed, purpose), needed)
 
 
 def batches(strategy: Strategy, epoch: int) -> Tensor:
@@ -97,10 +110,10 @@ def test_there_is_a_small_data_set_of_every_task() -> None:
 @pytest.mark.parametrize(("name", "task"), DECLARED)
 def test_batches_lie_in_the_split(name: str, task: str) -> None:
     strategy, given = built(name), small(task)
-    untouched = Split(given.inputs.clone(), given.targets.clone(), given.groups.clone())
+    untouched = deepcopy(given)
     drawn_from = strategy.prepare(context(given))
-    assert len(drawn_from.inputs) == len(drawn_from.targets) == len(drawn_from.groups) == len(drawn_from)
-    assert (drawn_from.inputs.dtype, drawn_from.targets.dtype) == (given.inputs.dtype, given.targets.dtype)
+    for drawn, rows in zip(vars(drawn_from).values(), vars(given).values(), strict=True):
+        assert drawn is rows is None or (len(drawn), drawn.dtype) == (len(drawn_from), rows.dtype)
     for epoch in (1, 2, 3):
         index = batches(strategy, epoch)
         assert index.dtype == torch.int64
@@ -127,7 +140,7 @@ def test_the_loss_is_a_scalar_with_a_gradient(name: str, task: str) -> None:
     strategy = built(name)
     drawn_from = strategy.prepare(context(small(task)))
     batch = drawn_from.batch(batches(strategy, 1)[0])
-    width = len(SIZES) if task == "classification" else 1
+    width = {"classification": len(SIZES), "regression": 1, "reconstruction": 6}[task]
     outputs = torch.randn(10, width, generator=generator(0, "outputs")).requires_grad_()
     loss = strategy.loss(batch, TASKS[task].loss(outputs, batch.targets))
     loss.backward()  # type: ignore[no-untyped-call]
@@ -374,6 +387,79 @@ def test_learn2mix_moves_in_training(task: str, cadence: str, tmp_path: Path) ->
     by_the_mean = first["proportion"] + 0.2 * (first["train_loss"] / first["train_loss"].sum() - first["proportion"])
     is_the_mean = np.allclose(second["proportion"], by_the_mean, rtol=1e-5)
     assert is_the_mean == (cadence == "epoch_mean")  # eq. 3 with the L of eq. 10, as groups.csv tells it
+
+
+def test_importance_sampling_draws_half_by_loss_without_replacement() -> None:
+    strategy, losses = built("importance_sampling"), torch.tensor([1.0, 2.0, 3.0, 4.0], requires_grad=True)
+    split = small(sizes=(4,))
+    strategy.prepare(context(split, batch_size=4))
+    p, draws = losses.detach().double() / 10, 4000
+    # the first of two by p, the second by p among the rest
+    expected = p + torch.stack([p * p[i] / (1 - p) for i in range(4)]).fill_diagonal_(0).sum(1)
+    taken = torch.zeros(4)
+    for _ in range(draws):
+        losses.grad = None
+        strategy.loss(split.batch(slice(None)), losses).backward()
+        assert losses.grad is not None
+        assert sorted(losses.grad.tolist()) == [0, 0, 0.5, 0.5]
+        taken += 2 * losses.grad
+    assert (taken / draws).tolist() == pytest.approx(expected.tolist(), abs=4 * 0.5 / draws**0.5)
+
+
+def test_importance_sampling_of_one_sample_takes_it() -> None:
+    strategy, split = built("importance_sampling"), small(sizes=(3,))
+    strategy.prepare(context(split, batch_size=1))
+    assert strategy.loss(split.batch(slice(0, 1)), torch.tensor([3.0])) == 3
+
+
+def test_curriculum_begins_with_the_easiest_half_and_ends_with_all() -> None:
+    strategy, split = built("curriculum"), small()
+    given = context(split)
+    strategy.prepare(given)
+    losses = given.losses["warm_up"]
+    for epoch in range(1, 51):
+        share = min(1.0, 0.5 * 1.2 ** ((epoch - 1) // 10))
+        easiest = set(losses.argsort()[: int(share * 50)].tolist())
+        assert set(strategy.plan(epoch).flatten().tolist()) == easiest
+        counts = torch.bincount(split.groups[list(easiest)], minlength=len(SIZES))
+        assert torch.equal(strategy.proportions, counts.double() / counts.sum())
+        strategy.end_epoch(None)
+    assert len(easiest) == 50
+
+
+def test_curriculum_in_random_order_needs_no_easiest() -> None:
+    strategy = built("curriculum", order="random")
+    given = context(small())
+    strategy.prepare(given)
+    easiest = given.losses["warm_up"].argsort()[:25]
+    assert set(strategy.plan(1).flatten().tolist()) != set(easiest.tolist())
+    assert len(strategy.plan(1).unique()) == 25
+
+
+def test_curriculum_scores_with_a_run_of_its_own(tmp_path: Path) -> None:
+    config = tiny("classification", tmp_path, "strategy=curriculum", "strategy.warm_up=2")
+    records = train(config)
+    (first,) = needs(config)
+    assert (first.strategy["name"], first.epochs, first.seed) == ("classical", 2, config.seed)
+    warm_up = RunDirectory(first)
+    assert warm_up.status() == "done"
+    with torch.random.fork_rng():
+        subject = Trainer(config)
+    subject.model.load_state_dict(torch.load(warm_up.path / "model.pt", weights_only=True)["parameters"])
+    subject.model.eval()
+    batch = subject.train_set.batch(slice(None))
+    with torch.no_grad():
+        confidence = subject.model(batch.inputs).softmax(1)[torch.arange(len(batch.targets)), batch.targets]
+    half = len(confidence) // 2
+    drawn = set(subject.strategy.plan(1).flatten().tolist())
+    easiest = confidence.argsort(descending=True)
+    assert drawn <= set(easiest[: half + 2].tolist())  # near the border float32 may swap two
+    kept = {file: file.stat().st_mtime_ns for file in warm_up.path.iterdir()}
+    (warm_up.path / "model.pt").unlink()  # as in a clone
+    again = train(dataclasses.replace(config, force=True))
+    assert parameters(again).keys() == parameters(records).keys()
+    assert without_seconds(again.path / "metrics.csv") == without_seconds(records.path / "metrics.csv")
+    assert {file: file.stat().st_mtime_ns for file in warm_up.path.iterdir()}.items() <= kept.items()
 
 
 # A strategy of one's own is one file

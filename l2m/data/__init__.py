@@ -35,7 +35,7 @@ class Batch(NamedTuple):
     inputs: Tensor
     """(M, ...) float32, images in channels-last memory."""
     targets: Tensor
-    """(M,) labels or (M, 1) values."""
+    """(M,) labels, (M, 1) values, or the inputs."""
     groups: Tensor
     """(M,) groups, 0 to k − 1."""
 
@@ -46,13 +46,13 @@ class Split:
 
     Attributes:
         inputs: (N, ...) float32, or images (N, C, H, W) in uint8.
-        targets: (N,) int64 labels, or (N, 1) float32 values in the target's unit.
+        targets: (N,) int64 labels, or (N, 1) float32 values in the target's unit. None: the inputs as they are seen.
         groups: (N,) int64, 0 to k − 1.
         scale, shift: (C, 1, 1) float32; a stored pixel x is seen as ``x * scale + shift``. None: as it is.
     """
 
     inputs: Tensor
-    targets: Tensor
+    targets: Tensor | None
     groups: Tensor
     scale: Tensor | None = None
     shift: Tensor | None = None
@@ -62,19 +62,22 @@ class Split:
 
     def batch(self, index: Tensor | slice, augment: Callable[[Tensor], Tensor] | None = None) -> Batch:
         """The samples at ``index`` (M,), normalised; images pass through ``augment`` before that, as stored pixels."""
-        inputs, targets, groups = (
-            rows[index] if isinstance(index, slice) else rows.index_select(0, index)  # on a CPU faster than rows[index]
-            for rows in (self.inputs, self.targets, self.groups)
-        )
+
+        def gather(rows: Tensor) -> Tensor:  # on a CPU index_select is faster than rows[index]
+            return rows[index] if isinstance(index, slice) else rows.index_select(0, index)
+
+        inputs = gather(self.inputs)
         if self.scale is not None and self.shift is not None:
             inputs = inputs.to(torch.float32, memory_format=torch.channels_last, copy=True)
             inputs = augment(inputs) if augment else inputs
             inputs.mul_(self.scale).add_(self.shift)
-        return Batch(inputs, targets, groups)
+        targets = inputs if self.targets is None else gather(self.targets)
+        return Batch(inputs, targets, gather(self.groups))
 
     def subset(self, index: Tensor) -> Split:
         """The samples at ``index`` (M,), as they rest."""
-        return replace(self, inputs=self.inputs[index], targets=self.targets[index], groups=self.groups[index])
+        targets = None if self.targets is None else self.targets[index]
+        return replace(self, inputs=self.inputs[index], targets=targets, groups=self.groups[index])
 
     def to(self, device: torch.device) -> Split:
         """The same on ``device``."""
@@ -88,7 +91,7 @@ class Data:
 
     Attributes:
         group_names: k names, in the order of the groups.
-        classes: number of classes, None for regression.
+        classes: number of classes, None for regression and reconstruction.
         preprocessing: what was fitted or fixed to make the inputs, as plain numbers; saved with the model.
         augmentation: (CPU generator, stored pixels of a training batch (M, C, H, W) as float32) -> new pixels, alike
             in shape, range and memory format. None: evaluation and training see the same.
@@ -104,7 +107,7 @@ class Data:
     @property
     def outputs(self) -> int:
         """Numbers a model has to give for each sample."""
-        return self.classes or 1
+        return self.train.inputs[0].numel() if self.train.targets is None else self.classes or 1
 
     @property
     def proportions(self) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Images, kept in uint8 and normalised batch by batch: digits, MNIST, Fashion-MNIST, CIFAR, Imagenette."""
+"""Images, kept in uint8 and normalised batch by batch, to classify or to reconstruct."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 
 Task = Literal["classification"]
+Reconstruction = Literal["reconstruction"]
 
 CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
 CIFAR10_SD = (0.2470, 0.2435, 0.2616)
@@ -49,7 +50,7 @@ def digits(source: Source, *, task: Task = "classification") -> Data:
         stratify=labels,
     )  # fmt: skip
     train, test = (halves[0], halves[2]), (halves[1], halves[3])
-    return _classification(Path("digits"), train, test, [str(digit) for digit in range(10)], (0.5,), (0.5,), white=16)
+    return _images(Path("digits"), train, test, [str(digit) for digit in range(10)], (0.5,), (0.5,), white=16)
 
 
 @DATASETS.register("mnist")
@@ -116,10 +117,30 @@ def imagenette(source: Source, *, task: Task = "classification", resize: Literal
             )
     names = [synonyms[0] for synonyms in parts["train"].classes]
     train, test = (_decoded(part) for part in parts.values())
-    return _classification(files, train, test, names, IMAGENET_MEAN, IMAGENET_SD)
+    return _images(files, train, test, names, IMAGENET_MEAN, IMAGENET_SD)
 
 
-def _torchvision(folder: Path, name: str, files: str, mean: Sequence[float], sd: Sequence[float]) -> Data:
+@DATASETS.register("mnist_reconstruction")
+def mnist_reconstruction(source: Source, *, task: Reconstruction = "reconstruction") -> Data:
+    """MNIST's images as their own targets, in [0, 1] (section B.1)."""
+    return _torchvision(source.folder, "MNIST", "MNIST/raw/*-ubyte")
+
+
+@DATASETS.register("fashion_mnist_reconstruction")
+def fashion_mnist_reconstruction(source: Source, *, task: Reconstruction = "reconstruction") -> Data:
+    """Fashion-MNIST's images as their own targets, in [0, 1] (section B.2)."""
+    return _torchvision(source.folder, "FashionMNIST", "FashionMNIST/raw/*-ubyte")
+
+
+@DATASETS.register("cifar10_reconstruction")
+def cifar10_reconstruction(source: Source, *, task: Reconstruction = "reconstruction") -> Data:
+    """CIFAR-10's images as their own targets, in [0, 1] (section B.3)."""
+    return _torchvision(source.folder, "CIFAR10", "cifar-10-batches-py/")
+
+
+def _torchvision(
+    folder: Path, name: str, files: str, mean: Sequence[float] | None = None, sd: Sequence[float] = (1.0,)
+) -> Data:
     """One of torchvision's data sets, from ``folder`` if it is there, else downloaded into it."""
     from l2m.data.torchvision_import import torchvision
 
@@ -144,7 +165,7 @@ def _torchvision(folder: Path, name: str, files: str, mean: Sequence[float], sd:
             f"{folder / files} can't be read as {name} ({cause(error)}): "
             "remove what is there, and put whole files in its place"
         ) from error
-    return _classification(folder / files, *arrays, [str(label) for label in train.classes], mean, sd)
+    return _images(folder / files, *arrays, [str(label) for label in train.classes], mean, sd)
 
 
 def _download(folder: Path, name: str, files: str, build: Callable[..., Any]) -> None:
@@ -190,16 +211,19 @@ def _decoded(dataset: Any) -> tuple[Images, Labels]:
     return images, labels
 
 
-def _classification(
+def _images(
     files: Path,
     train: tuple[Images, Labels],
     test: tuple[Images, Labels],
     names: Sequence[str],
-    mean: Sequence[float],
+    mean: Sequence[float] | None,
     sd: Sequence[float],
     white: int = 255,
 ) -> Data:
-    """Classes are groups; a pixel x in 0 to ``white`` is seen as (x / white − mean) / sd."""
+    """Classes are groups; a pixel x in 0 to ``white`` is seen as (x / white − mean) / sd.
+
+    Without a ``mean``, images are to be reconstructed: pixels are seen in [0, 1], and are the targets.
+    """
     for part, (images, labels) in (("training", train), ("test", test)):
         if len(images) != len(labels):
             raise UserError(
@@ -216,11 +240,12 @@ def _classification(
                 f"{files}: class {empty} ({names[empty]}) has no images in the {part} set: fetch its files anew"
             )
     deviation = torch.tensor(sd).view(-1, 1, 1)
-    scale, shift = 1 / (white * deviation), -torch.tensor(mean).view(-1, 1, 1) / deviation
+    scale, shift = 1 / (white * deviation), -torch.tensor(mean or (0.0,)).view(-1, 1, 1) / deviation
 
     def split(images: Images, labels: Labels) -> Split:
-        targets = torch.from_numpy(labels)
-        return Split(torch.from_numpy(images), targets, targets, scale, shift)
+        groups = torch.from_numpy(labels)
+        return Split(torch.from_numpy(images), groups if mean else None, groups, scale, shift)
 
-    preprocessing = {"mean": list(mean), "sd": list(sd), "white": [float(white)]}
-    return Data(split(*train), split(*test), tuple(names), classes=len(names), preprocessing=preprocessing)
+    preprocessing = {"mean": list(mean or (0.0,)), "sd": list(sd), "white": [float(white)]}
+    classes = len(names) if mean else None
+    return Data(split(*train), split(*test), tuple(names), classes=classes, preprocessing=preprocessing)

@@ -1,15 +1,15 @@
 """Strategies: everything that a way of training may decide. One file each; every default is classical training.
 
-The engine calls, in this order: ``prepare`` once; each epoch ``plan`` or, where that gives None, ``next_batch``
-before each step; ``loss`` and ``after_step`` at each step; ``end_epoch``. A strategy never touches the
-optimizer, the device or a file, and never asks for the task: ``tasks`` says where it is defined.
+The engine calls, in this order: ``needs`` and ``prepare`` once; each epoch ``plan`` or, where that gives None,
+``next_batch`` before each step; ``loss`` and ``after_step`` at each step; ``end_epoch``. A strategy never touches
+the optimizer, the device or a file, and never asks for the task: ``tasks`` says where it is defined.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -18,6 +18,9 @@ from l2m.data import Batch, Split
 from l2m.registry import Registry
 from l2m.sampler import Learn2MixBatchSampler
 from l2m.tasks import TASKS
+
+if TYPE_CHECKING:
+    from l2m.config import RunConfig
 
 STRATEGIES: Registry[Any] = Registry("strategy")
 
@@ -32,6 +35,8 @@ class Context:
         batch_size: M, samples a step.
         steps: P = ⌊N / M⌋, steps an epoch; N counts the samples of ``train``, for every strategy.
         generator: gives the CPU generator of a purpose ("order", "smote"), seeded by the run.
+        losses: by the name of a run that the strategy needs, the task's loss of each sample of ``train`` under the
+            model that run left, (N,) on the CPU.
     """
 
     train: Split
@@ -39,6 +44,7 @@ class Context:
     batch_size: int
     steps: int
     generator: Callable[[str], torch.Generator]
+    losses: Mapping[str, Tensor] = field(default_factory=dict)
 
     def sampler(self, mixing_rate: float = 0.0, proportions: Sequence[float] | None = None) -> Learn2MixBatchSampler:
         """A sampler over ``train``; at rate 0 it keeps its proportions, by default those of ``train``."""
@@ -73,6 +79,10 @@ class Strategy:
 
     tasks: ClassVar[frozenset[str]] = frozenset(TASKS)
 
+    def needs(self, config: RunConfig) -> dict[str, RunConfig]:
+        """Runs to be done before that of ``config``, by name: ordinary ones, skipped where they are finished."""
+        return {}
+
     def prepare(self, context: Context) -> Split:
         """Keep what is needed of ``context``; return the split that indices refer to."""
         self.context = context
@@ -104,6 +114,12 @@ class Strategy:
 
     def end_epoch(self, statistics: Statistics) -> None:
         """Look at an epoch that was trained."""
+
+
+def as_classical(config: RunConfig, **changes: Any) -> RunConfig:
+    """The run that differs from ``config`` by classical training, and by ``changes``."""
+    choice = {"name": "classical", **STRATEGIES.defaults("classical")}
+    return replace(config, strategy=choice, equal_seconds=False, force=False, **changes)
 
 
 class SampledStrategy(Strategy):

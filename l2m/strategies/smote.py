@@ -32,7 +32,7 @@ class Smote(Strategy):
     def prepare(self, context: Context) -> Split:
         super().prepare(context)
         train = context.train
-        if not torch.equal(train.groups, train.targets):
+        if train.targets is None or not torch.equal(train.groups, train.targets):
             raise UserError("strategy=smote needs groups that are the classes: a new sample has no other label")
         sizes = torch.bincount(train.groups, minlength=context.groups)
         rng = np.random.default_rng(context.generator("smote").initial_seed())

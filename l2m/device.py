@@ -1,0 +1,52 @@
+"""The device of a run: its choice, its clock, and torch's state while a run has it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+
+from l2m.config import RunConfig
+
+
+def choose_device(name: str) -> torch.device:
+    """``cuda`` if asked for, or if there is one and the choice is ``auto``; else ``cpu``."""
+    return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
+
+
+def stopwatch(device: torch.device) -> Callable[[], Callable[[], float]]:
+    """Start it; call it to stop it; call what that gives for the seconds, once the device has been waited for."""
+    if device.type != "cuda":
+        began = time.perf_counter()
+
+        def stop() -> Callable[[], float]:
+            elapsed = time.perf_counter() - began
+            return lambda: elapsed
+
+        return stop
+    first, last = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    first.record()
+
+    def record() -> Callable[[], float]:
+        last.record()
+        return lambda: first.elapsed_time(last) / 1000
+
+    return record
+
+
+@contextmanager
+def torch_state(config: RunConfig) -> Iterator[None]:
+    """Torch's default generators, number of threads and TF32, put back as they were at the end."""
+    threads, tf32 = torch.get_num_threads(), torch.backends.cudnn.allow_tf32
+    devices = [torch.cuda.current_device()] if choose_device(config.device).type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        torch.backends.cudnn.allow_tf32 = False  # fp32 is fp32: cuDNN would round convolutions' inputs
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+            torch.backends.cudnn.allow_tf32 = tf32

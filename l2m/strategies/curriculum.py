@@ -1,0 +1,70 @@
+"""Curriculum learning, a baseline of the paper's third version (after Hacohen and Weinshall, 2019)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import torch
+from torch import Tensor
+
+from l2m.data import Split
+from l2m.schema import Range
+from l2m.strategies import STRATEGIES, Context, Statistics, Strategy, as_classical
+
+if TYPE_CHECKING:
+    from l2m.config import RunConfig
+
+START, GROWTH, EVERY = 0.5, 1.2, 10
+"""Epoch t, counted from 0, trains on the easiest min(1, 0.5 · 1.2^⌊t/10⌋) of the set."""
+
+
+@STRATEGIES.register("curriculum")
+@dataclass(kw_only=True)
+class Curriculum(Strategy):
+    """Shuffled batches from the easiest samples, of which there are ever more; P = ⌊N/M⌋ an epoch as for all.
+
+    A sample's difficulty is 1 − the confidence in its label of the same model after ``warm_up`` epochs of
+    classical training: a run of its own, which is done first. Then training begins anew, from the same
+    initial parameters.
+
+    Attributes:
+        warm_up: epochs of the run that scores the samples.
+        order: ``easiest`` first; or ``random``, as in the authors' code, whose scores come from a shuffled loader.
+    """
+
+    warm_up: Annotated[int, Range(1)] = 50
+    order: Literal["easiest", "random"] = "easiest"
+
+    tasks = frozenset({"classification"})
+
+    def needs(self, config: RunConfig) -> dict[str, RunConfig]:
+        return {"warm_up": as_classical(config, epochs=self.warm_up)}
+
+    def prepare(self, context: Context) -> Split:
+        super().prepare(context)
+        if self.order == "easiest":  # confidence is exp(−cross entropy)
+            self._sorted = context.losses["warm_up"].argsort(stable=True)
+        else:
+            self._sorted = torch.randperm(len(context.train), generator=context.generator("curriculum"))
+        self._epoch = 0
+        return context.train
+
+    @property
+    def _easiest(self) -> Tensor:
+        share = min(1.0, START * GROWTH ** (self._epoch // EVERY))
+        return self._sorted[: max(int(share * len(self._sorted)), 1)]
+
+    @property
+    def proportions(self) -> Tensor:
+        counts = torch.bincount(self.context.train.groups[self._easiest], minlength=self.context.groups)
+        return counts.double() / counts.sum()
+
+    def plan(self, epoch: int) -> Tensor:
+        easiest, steps, size = self._easiest, self.context.steps, self.context.batch_size
+        rounds = -(-steps * size // len(easiest))
+        order = torch.cat([torch.randperm(len(easiest), generator=self._order) for _ in range(rounds)])
+        return easiest[order[: steps * size]].view(steps, size)
+
+    def end_epoch(self, statistics: Statistics) -> None:
+        self._epoch += 1

@@ -1,0 +1,78 @@
+"""The plan of a sweep, and runs of equal seconds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from l2m import UserError, compose, plan, train
+from l2m.config import RunConfig
+from l2m.engine import needs
+from l2m.records import RunDirectory
+
+
+def small(folder: Path, *overrides: str) -> RunConfig:
+    sizes = ("dataset.train_sizes=[40,30,20,10]", "dataset.test_size=5", "batch_size=20")
+    return compose(*sizes, "epochs=3", "device=cpu", "threads=1", f"results_dir={folder}", *overrides)
+
+
+def rewrite(config: RunConfig, **changes: str) -> None:
+    """Change what ``run.json`` says."""
+    file = RunDirectory(config).path / "run.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+def test_nothing_is_done_and_no_record_tells_the_time(tmp_path: Path) -> None:
+    told = plan.plan([small(tmp_path, f"seed={seed}") for seed in range(2)])
+    assert told == "2 runs: 0 done, 0 failed, 2 to do, no record to tell the time by: mean_estimation"
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_time_left_is_told_by_finished_runs_of_the_strategy(tmp_path: Path) -> None:
+    seconds = {"learn2mix": (30, 60, 300), "classical": (6000, 6000, 6000)}
+    for strategy, each in seconds.items():
+        for seed, took in enumerate(each):
+            config = small(tmp_path, f"strategy={strategy}", f"seed={seed}")
+            train(config)
+            end = pd.Timestamp("2026-01-01T00:00:00+00:00") + pd.Timedelta(seconds=took)
+            rewrite(config, start="2026-01-01T00:00:00+00:00", end=end.isoformat())
+    sweep = [small(tmp_path, f"seed={seed}", "epochs=6") for seed in range(2)]
+    assert plan.plan(sweep) == "2 runs: 0 done, 0 failed, 2 to do, about 4 min"
+    mixed = [*sweep, small(tmp_path), small(tmp_path, "strategy=balanced")]
+    assert plan.plan(mixed) == "4 runs: 1 done, 0 failed, 3 to do, about 56 min"  # 52.5 of them by the median of all
+    assert plan.plan([small(tmp_path)]) == "1 runs: 1 done, 0 failed, 0 to do"
+
+
+def test_failed_runs_are_named_with_their_reason_and_broken_ones_are_to_do(tmp_path: Path) -> None:
+    failed = small(tmp_path, "learning_rate=1e30")
+    with pytest.raises(UserError):
+        train(failed)
+    killed = small(tmp_path)
+    train(killed)
+    rewrite(killed, status="running")
+    told = plan.plan([failed, killed])
+    assert told.startswith("2 runs: 0 done, 1 failed, 1 to do, ")
+    assert f"failed: {RunDirectory(failed).path}\n  the loss is not finite in epoch " in told
+
+
+def test_what_a_run_needs_is_planned_once(tmp_path: Path) -> None:
+    digits = ("dataset=digits", "strategy=curriculum", "device=cpu", f"results_dir={tmp_path}")
+    sweep = [compose(*digits, f"strategy.order={order}") for order in ("easiest", "random")]
+    assert plan.plan(sweep).startswith("3 runs: 0 done, 0 failed, 3 to do")
+
+
+def test_a_run_of_equal_seconds_ends_with_the_first_epoch_past_those_of_classical(tmp_path: Path) -> None:
+    config = small(tmp_path, "equal_seconds=true", "epochs=20", "seed=3")
+    records = train(config)
+    (classical,) = needs(config)
+    assert (classical.strategy, classical.equal_seconds) == (compose("strategy=classical").strategy, False)
+    assert (classical.seed, classical.epochs, classical.model) == (3, 20, config.model)
+    budget = train(classical).metrics["seconds"].iloc[-1]
+    assert records.metrics["seconds"].iloc[-1] >= budget > records.metrics["seconds"].iloc[-2]
+    assert records.metrics["epoch"].tolist() == list(range(1, len(records.metrics) + 1))
+    assert config.digest() != compose(
+        "dataset.train_sizes=[40,30,20,10]", "dataset.test_size=5", "batch_size=20", "epochs=20", "seed=3"
+    ).digest()  # fmt: skip
