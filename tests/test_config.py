@@ -17,7 +17,7 @@ from l2m.registry import Registry
 from l2m.run import conf_dir
 from l2m.schema import Range, coerce, type_name
 
-FOUND = {"dataset": 13, "experiment": 22, "imbalance": 10, "model": 5, "optimizer": 2, "strategy": 8}
+FOUND = {"dataset": 17, "experiment": 22, "imbalance": 12, "model": 7, "optimizer": 2, "strategy": 8}
 """How many YAML files each group has."""
 
 OPTIONS = [(group, file.stem) for group in sorted(FOUND) for file in sorted((conf_dir() / group).glob("*.yaml"))]
@@ -64,8 +64,8 @@ def combinations(group: str, name: str) -> list[tuple[str, ...]]:
         return [(f"dataset={name}",)]
     if group == "imbalance":
         needs = ("imbalance.groups=[0]", "imbalance.factor=0.5") if name == "step" else ()
-        dataset = name if name in registries()["dataset"].names() else "mean_estimation"
-        return [(f"dataset={dataset}", f"imbalance={name}", *needs)]
+        dataset = name if ("dataset", name) in OPTIONS else "mean_estimation"
+        return [(f"dataset={dataset}", "model=mlp", f"imbalance={name}", *needs)]
     if group == "experiment":
         node = yaml.safe_load((conf_dir() / group / f"{name}.yaml").read_text())
         params = node["hydra"]["sweeper"]["params"] | {"seed": "0"}
@@ -80,7 +80,9 @@ def combinations(group: str, name: str) -> list[tuple[str, ...]]:
             )
             for overrides in sweep
         ]
-    suits = {"autoencoder": "mnist_reconstruction", "transformer": "imdb"}
+    suits = {
+        "autoencoder": "mnist_reconstruction", "transformer": "imdb", "resnet18": "cifar10", "mobilenet_v3": "cifar10",
+    }  # fmt: skip
     return [(f"dataset={suits.get(name, 'mnist')}", f"{group}={name}")]
 
 
@@ -115,6 +117,10 @@ TABLE_3 = {
     "mnist": (60, 1000, 1e-5, 0.1, "lenet5"),
     "fashion_mnist": (70, 1000, 5e-6, 0.5, "lenet5"),
     "cifar10": (125, 1000, 7e-5, 0.1, "lenet5_large"),  # the rate of the third version and of the code
+    "imagenette": (60, 100, 1e-6, 0.1, "resnet18"),
+    "imagenette_v1": (60, 100, 1e-6, 0.1, "resnet18"),
+    "cifar100": (120, 5000, 1e-4, 0.5, "lenet5_large"),
+    "cifar100_v1": (80, 5000, 1e-4, 0.5, "lenet5_large"),
     "mnist_v3": (60, 1000, 1e-4, 0.1, "lenet5"),
     "fashion_mnist_v3": (70, 1000, 1e-4, 0.5, "lenet5"),
     "imdb": (40, 500, 1e-4, 0.1, "transformer"),
@@ -141,6 +147,13 @@ def test_recipes_of_the_rows_are_the_papers() -> None:
     wine, housing = compose("dataset=wine_quality").imbalance, compose("dataset=california_housing").imbalance
     assert wine == {"name": "step", "groups": (0,), "factor": 0.1, "keep": "first"}
     assert housing == {"name": "step", "groups": (0, 2, 3), "factor": 0.05, "keep": "first"}
+    for dataset, recipe in (
+        ("imagenette", {"name": "linear", "slope": 0.1}),
+        ("imagenette_v1", {"name": "step", "groups": (5, 6, 7, 8, 9), "factor": 0.1}),
+        ("cifar100", {"name": "logarithmic", "ratio": 40.0}),
+        ("cifar100_v1", {"name": "step", "groups": tuple(range(50)), "factor": 0.05}),
+    ):
+        assert compose(f"dataset={dataset}").imbalance == {**recipe, "keep": "random"}
     for dataset in ("mnist", "fashion_mnist"):
         recipe = compose(f"dataset={dataset}_reconstruction").imbalance
         assert recipe == {"name": "step", "groups": (5, 6, 7, 8, 9), "factor": 0.2, "keep": "random"}

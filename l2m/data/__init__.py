@@ -6,7 +6,7 @@ A recipe says how many samples of each group of the training split stay; the tes
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
@@ -60,8 +60,8 @@ class Split:
     def __len__(self) -> int:
         return len(self.groups)
 
-    def batch(self, index: Tensor | slice) -> Batch:
-        """The samples at ``index`` (M,), normalised."""
+    def batch(self, index: Tensor | slice, augment: Callable[[Tensor], Tensor] | None = None) -> Batch:
+        """The samples at ``index`` (M,), normalised; images pass through ``augment`` before that, as stored pixels."""
 
         def gather(rows: Tensor) -> Tensor:  # on a CPU index_select is faster than rows[index]
             return rows[index] if isinstance(index, slice) else rows.index_select(0, index)
@@ -69,6 +69,7 @@ class Split:
         inputs = gather(self.inputs)
         if self.scale is not None and self.shift is not None:
             inputs = inputs.to(torch.float32, memory_format=torch.channels_last, copy=True)
+            inputs = augment(inputs) if augment else inputs
             inputs.mul_(self.scale).add_(self.shift)
         targets = inputs if self.targets is None else gather(self.targets)
         return Batch(inputs, targets, gather(self.groups))
@@ -93,6 +94,8 @@ class Data:
         classes: number of classes, None for regression and reconstruction.
         preprocessing: what was fitted or fixed to make the inputs, as plain numbers, and the ``vocabulary`` that
             tokens are indices of; saved with the model.
+        augmentation: (CPU generator, stored pixels of a training batch (M, C, H, W) as float32) -> new pixels, alike
+            in shape, range and memory format. None: evaluation and training see the same.
     """
 
     train: Split
@@ -100,6 +103,7 @@ class Data:
     group_names: tuple[str, ...]
     classes: int | None
     preprocessing: Mapping[str, Sequence[float] | Sequence[str]]
+    augmentation: Callable[[torch.Generator, Tensor], Tensor] | None = None
 
     @property
     def outputs(self) -> int:
