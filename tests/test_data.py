@@ -293,9 +293,9 @@ def test_imagenette_recipes(tiny_data: Path, row: str, kept: list[int]) -> None:
     assert sizes(loaded(row, tiny_data).train) == kept
 
 
-def test_imagenette_is_cropped_and_standardised(tiny_data: Path) -> None:
+def test_imagenette_can_be_cropped_and_is_standardised(tiny_data: Path) -> None:
     """64×48 pixels become 341×256, of which the 224×224 in the middle stay."""
-    split = loaded("imagenette", tiny_data, "imbalance=none").test
+    split = loaded("imagenette", tiny_data, "imbalance=none", "dataset.resize=crop").test
     name = WORDNET[7]
     with Image.open(tiny_data / "imagenette2-320" / "val" / name / f"{name}_0.JPEG") as image:
         pixels = np.asarray(image.resize((341, 256), Image.Resampling.BILINEAR))[16:240, 58:282]
@@ -304,8 +304,8 @@ def test_imagenette_is_cropped_and_standardised(tiny_data: Path) -> None:
     np.testing.assert_allclose(seen, (pixels / 255 - IMAGENET_MEAN) / IMAGENET_SD, atol=1e-5)
 
 
-def test_imagenette_can_be_stretched(tiny_data: Path) -> None:
-    split = loaded("imagenette", tiny_data, "dataset.resize=stretch").test
+def test_imagenette_is_stretched(tiny_data: Path) -> None:
+    split = loaded("imagenette", tiny_data).test
     name = WORDNET[7]
     with Image.open(tiny_data / "imagenette2-320" / "val" / name / f"{name}_0.JPEG") as image:
         pixels = np.asarray(image.resize((224, 224), Image.Resampling.BILINEAR))

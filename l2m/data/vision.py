@@ -84,11 +84,13 @@ def cifar100(source: Source, *, task: Task = "classification") -> Data:
 
 
 @DATASETS.register("imagenette")
-def imagenette(source: Source, *, task: Task = "classification", resize: Literal["crop", "stretch"] = "crop") -> Data:
+def imagenette(
+    source: Source, *, task: Task = "classification", resize: Literal["stretch", "crop"] = "stretch"
+) -> Data:
     """Imagenette (Howard, 2020; section B.4): 9469 and 3925 photographs of ten of ImageNet's classes.
 
-    The paper says 3×224×224 pixels and no more. ``crop``, as is usual for ImageNet, takes the shorter side to 256
-    and cuts the centre out; ``stretch``, as in the authors' code, takes both sides to 224. Standardised by
+    The paper says 3×224×224 pixels and no more. ``stretch``, as in the authors' code, takes both sides to 224;
+    ``crop``, as is usual for ImageNet, takes the shorter side to 256 and cuts the centre out. Standardised by
     ImageNet's statistics. Read from the published archive of 320 pixels, else the full one, else that of 160,
     whichever is there; a run's identity does not say which.
     """
