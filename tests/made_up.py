@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -27,10 +27,11 @@ def write(
     apart: float = 0.1,
     loss: float = 0.5,
     epochs: int | None = None,
+    shares: Sequence[float] = (0.25, 0.75),
 ) -> Path:
-    """A run whose test metric at an epoch is ``metric(epoch)``, and whose two groups lie ``apart`` either side of it.
+    """A run whose test metric at an epoch is ``metric(epoch)``; its first group lies ``apart`` below, the others above.
 
-    The groups have shares of 1/4 and 3/4 and training losses of 0.2 and 0.4; the test loss is ``loss``.
+    Group i has a share of ``shares[i]`` and a training loss of 0.2 (i + 1); the test loss is ``loss``.
     """
     config = replace(config, seed=seed, results_dir=str(folder), device="cpu")
     run = RunDirectory(config)
@@ -41,8 +42,10 @@ def write(
         run.add(
             EpochRow(epoch, epoch * 10, epoch * 10 * size, 0.35, loss, value, worst, epoch * 0.5),
             [
-                GroupRow(epoch, 0, "rare", 0.25, size * 10 // 4, 0.2, value - apart),
-                GroupRow(epoch, 1, "common", 0.75, size * 30 // 4, 0.4, value + apart),
+                GroupRow(
+                    epoch, i, str(i), share, int(share * size * 10), 0.2 * (i + 1), value + (apart if i else -apart)
+                )
+                for i, share in enumerate(shares)
             ],
         )
     run.finish(status)

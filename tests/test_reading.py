@@ -91,8 +91,8 @@ DAMAGE = {
     "no groups.csv": (lose("groups.csv"), "No such file"),
     "a group lost": (cut("groups.csv", 8), "does not hold the same number of groups"),
     "an epoch of groups lost": (cut("groups.csv", 7), "groups.csv has 3 epochs, metrics.csv 4"),
-    "groups of another name": (edit("groups.csv", "\n3,1,common", "\n3,1,rare"), "groups 0 to 1 alike in each epoch"),
-    "a share that is not finite": (edit("groups.csv", "\n3,0,rare,0.25", "\n3,0,rare,-inf"), "a value of proportion"),
+    "groups of another name": (edit("groups.csv", "\n3,1,1,", "\n3,1,one,"), "groups 0 to 1 alike in each epoch"),
+    "a share that is not finite": (edit("groups.csv", "\n3,0,0,0.25", "\n3,0,0,-inf"), "a value of proportion"),
 }
 
 
@@ -139,13 +139,13 @@ def test_a_record_of_a_gpu_is_read_without_one(tmp_path: Path) -> None:
 
 def test_a_loss_may_be_missing_where_no_batch_held_the_group(tmp_path: Path) -> None:
     folder = made(tmp_path, 0)
-    edit("groups.csv", "\n2,0,rare,0.25,25,0.2,", "\n2,0,rare,0.25,0,,")(folder)
+    edit("groups.csv", "\n2,0,0,0.25,25,0.2,", "\n2,0,0,0.25,0,,")(folder)
     assert runs.read(tmp_path).problems == []
 
 
 def test_a_group_may_be_called_na(tmp_path: Path) -> None:
     folder = made(tmp_path, 0)
-    edit("groups.csv", "rare", "NA")(folder)
+    edit("groups.csv", ",0,0,", ",0,NA,")(folder)
     found = runs.read(tmp_path)
     assert found.problems == []
     assert found.runs[0].groups[0]["name"].iloc[0] == "NA"
