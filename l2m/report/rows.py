@@ -55,7 +55,8 @@ class Row:
     def runs(self, found: Iterable[Runs], equal_seconds: bool = False) -> dict[str, Runs]:
         """By strategy, the runs whose scientific settings are exactly the row's, seed aside; none, no key.
 
-        With ``equal_seconds`` those that are but for it, as the paper's third version compares.
+        With ``equal_seconds`` those that are but for this key, as the third version compares; classical training,
+        whose time is the budget, has no runs of that kind.
         """
         besides = {"equal_seconds": True} if equal_seconds else {}
         wanted = {choice: settings(config) | besides for choice, config in self.configurations().items()}
@@ -82,6 +83,12 @@ VARIANTS = (
     Row("cifar100_v1", "CIFAR-100, first version", 1),
 )
 """Rows whose imbalance the second version changed, as the first one had them: its Table 1 belongs to these."""
+
+V3 = {
+    "mnist": Row("mnist_v3", "MNIST, third version", 1),
+    "fashion_mnist": Row("fashion_mnist_v3", "Fashion-MNIST, third version", 1),
+}
+"""By the row they stand for: the third version changed the learning rate, and compares at equal seconds alone."""
 
 
 def missing(row: Row, found: Iterable[Runs], strategies: Collection[str]) -> dict[str, tuple[int, ...]]:
@@ -115,18 +122,15 @@ def commands(lacking: Mapping[str, Mapping[str, tuple[int, ...]]]) -> list[str]:
 
 @cache
 def _configurations(row: str) -> dict[str, RunConfig]:
-    if not (conf_dir() / "dataset" / f"{row}.yaml").exists():
-        return {}
     config = compose(f"dataset={row}", "strategy=learn2mix")
     known, plain = registries()["strategy"], config.to_dict()
     row_keys = {"row": {"mixing_rate": config.strategy["mixing_rate"]}}  # what a strategy's YAML refers to
     made = {}
     for choice in STRATEGIES:
         file = conf_dir() / "strategy" / f"{choice}.yaml"
-        if file.exists():
-            node: Any = OmegaConf.create(row_keys | {"strategy": OmegaConf.load(file)})
-            OmegaConf.resolve(node)
-            options: Any = OmegaConf.to_container(node.strategy)
-            if config.task in known[options["name"]].tasks:
-                made[choice] = check(plain | {"strategy": options})
+        node: Any = OmegaConf.create(row_keys | {"strategy": OmegaConf.load(file)})
+        OmegaConf.resolve(node)
+        options: Any = OmegaConf.to_container(node.strategy)
+        if config.task in known[options["name"]].tasks:
+            made[choice] = check(plain | {"strategy": options})
     return made

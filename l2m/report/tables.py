@@ -92,7 +92,7 @@ def caption(table: Table) -> str:
         f"{table.title}: mean ± sd (ddof 1) over n seeds at epochs ⌊0.25E⌋, ⌊0.5E⌋ and E; {n}.",
         "" if is_percent(next(iter(table.cells))) else UNITS,
         "Δ: difference to classical on the same seeds ± half of its 95 % t-interval, bold where that leaves 0 out.",
-        f"Paper: mean ± sd (ddof 0) of five runs, where it has a number for these settings. {RULE}"
+        f"Small: the paper's mean ± sd (ddof 0) of five runs, where it has a number for these settings. {RULE}"
         if table.judged
         else "",
     ]).replace("  ", " ").strip()  # fmt: skip
@@ -120,7 +120,7 @@ def tex(table: Table, label: str) -> str:
     for row, by_strategy in table.cells.items():
         verdict = f" \\textit{{({', '.join(_verdicts(by_strategy['learn2mix']))})}}" if table.judged else ""
         title = f"\\textbf{{{latex.escape(row.title)}}}{verdict}"
-        lines += ["\\addlinespace", f"\\multicolumn{{8}}{{l}}{{{title}}} \\\\*"]
+        lines += ["\\addlinespace", f"\\multicolumn{{8}}{{l}}{{\\rlap{{{title}}}}} \\\\*"]
         for strategy, cells in by_strategy.items():
             lines += _tex_lines(strategy, cells, is_percent(row))
     return latex.longtable(columns, head, lines, caption(table), label, remedies(table))
@@ -160,7 +160,9 @@ def summary(tables: Iterable[Table]) -> str:
         for row, by_strategy in table.cells.items():
             ours, theirs = (by_strategy[strategy][-1] for strategy in ("learn2mix", "classical"))
             words = [_spread(cell, is_percent(row)) for cell in (ours, theirs)]
-            lines.append(form.format(row.title, *words, told(ours, is_percent(row)), _verdicts([ours])[0]))
+            lines.append(
+                form.format(row.title, *words, told(ours, is_percent(row)), ours.judged and ours.judged.verdict)
+            )
     return "\n".join(lines)
 
 
@@ -180,10 +182,11 @@ def remedies(table: Table) -> list[str]:
 
 def _verdicts(cells: list[Cell]) -> list[str]:
     """That at E, which is the row's, then those before it, if they are learn2mix's; one, if nothing is run."""
-    found = [(cell.judged.verdict, name) for cell, name in zip(cells[::-1], EPOCHS[::-1], strict=False) if cell.judged]
-    if {verdict for verdict, _ in found} == {"not run"}:
+    found = [(cell.judged, name) for cell, name in zip(cells[::-1], EPOCHS[::-1], strict=False) if cell.judged]
+    if {judged.verdict for judged, _ in found} == {"not run"}:
         return ["not run"]
-    return [verdict if name == "E" else f"{name}: {verdict}" for verdict, name in found]
+    told = [judged.verdict + (f" (n = {judged.n})" if judged.n < 2 else "") for judged, _ in found]
+    return [verdict if name == "E" else f"{name}: {verdict}" for verdict, (_, name) in zip(told, found, strict=True)]
 
 
 def _spread(cell: Cell, percent: bool) -> str:
