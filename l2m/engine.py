@@ -219,9 +219,8 @@ class Trainer:
 def train(config: RunConfig, on_epoch: Callable[[records.EpochRow], None] | None = None) -> records.Records:
     """Train one run and write its records; a run that is finished is read, not repeated, unless ``force``.
 
-    What it :func:`needs` is trained before it, in the same ``results_dir``.
-
-    ``on_epoch`` is called with each row of ``metrics.csv`` as it comes.
+    What it :func:`needs` is trained before it, in the same ``results_dir``. ``on_epoch`` is called with each row of
+    ``metrics.csv`` as it comes.
 
     Raises:
         UserError: the run can't start (nothing is written), or a loss is not finite (its records are written,
