@@ -22,9 +22,11 @@ def main() -> None:
     from l2m.report import runs, summary
 
     try:
-        found = runs.read(folder)
+        found, problems, _ = runs.read(folder)
     except UserError as error:
         sys.exit(f"error: {error}")
+    for problem in problems:
+        print(f"warning: {problem}", file=sys.stderr)
     console = Console(highlight=False)
     for table in summary.tables(found):
         console.print(table)

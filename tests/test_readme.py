@@ -63,7 +63,7 @@ def test_table_is_that_of_the_records() -> None:
     from l2m.report import runs, summary
 
     block = README.partition("<!-- results: written by scripts/summary.py -->\n")[2]
-    assert block.partition("<!-- end of results -->")[0] == summary.markdown(runs.read(ROOT / "results"))
+    assert block.partition("<!-- end of results -->")[0] == summary.markdown(runs.read(ROOT / "results").runs)
 
 
 def _run(monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> None:

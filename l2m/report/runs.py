@@ -1,22 +1,31 @@
-"""Finished runs, read back and put together by configuration."""
+"""Finished runs, read back strictly and put together by configuration.
+
+A record that is damaged, of another schema or of a changed configuration is named and left out.
+"""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, get_type_hints
 
+import numpy as np
 import pandas as pd
 import yaml
 
-from l2m.catalog import registries
-from l2m.config import GROUPS, SCIENTIFIC
+from l2m.config import GROUPS, RunConfig, check
 from l2m.errors import UserError, cause
+from l2m.records import SCHEMA, EpochRow, GroupRow, RunDirectory
 from l2m.tasks import TASKS, Task
 
 CHECKPOINTS = (0.25, 0.5, 1.0)
 """Shares of E at which the paper's tables stand."""
+
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The parser in C is ten times as fast, where PyYAML was built with it."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +36,7 @@ class Runs:
         label: the strategy, and what else tells it from the data set's other configurations of that strategy.
         settings: the scientific configuration without the seed, flat: ``{"strategy.mixing_rate": 0.1, ...}``.
         metrics, groups: by seed, as written.
+        info: by seed, what ``run.json`` holds.
     """
 
     dataset: str
@@ -34,6 +44,7 @@ class Runs:
     settings: dict[str, Any]
     metrics: dict[int, pd.DataFrame]
     groups: dict[int, pd.DataFrame]
+    info: dict[int, dict[str, Any]]
 
     @property
     def strategy(self) -> str:
@@ -50,59 +61,147 @@ class Runs:
         return TASKS[self.settings["dataset.task"]]
 
     def at(self, share: float, column: str = "test_metric") -> pd.Series[float]:
-        """A column at epoch ⌊share · E⌋, the paper's checkpoint, indexed by seed."""
-        epoch = max(int(share * self.settings["epochs"]), 1)
-        return pd.Series({seed: float(table[column].iloc[epoch - 1]) for seed, table in self.metrics.items()})
+        """A column at epoch ⌊share · E⌋, the paper's checkpoint, indexed by seed; E is the run's last epoch."""
+        columns = {seed: table[column] for seed, table in self.metrics.items()}
+        return pd.Series({seed: float(c.iloc[max(int(share * len(c)), 1) - 1]) for seed, c in columns.items()})
 
     def curve(self, column: str = "test_metric") -> pd.DataFrame:
         """A column over epochs (rows) and seeds (columns)."""
         return pd.DataFrame({seed: table.set_index("epoch")[column] for seed, table in self.metrics.items()})
 
 
-def read(results_dir: Path) -> list[Runs]:
-    """The finished runs under ``results_dir``, by data set and strategy.
+class Reading(NamedTuple):
+    """What a results folder holds.
+
+    Attributes:
+        runs: the finished runs, by data set and strategy.
+        problems: a sentence for each record that was left out: the directory, what is wrong, the remedy.
+        unfinished: how many runs have another status than ``done``, by data set, strategy and status.
+    """
+
+    runs: list[Runs]
+    problems: list[str]
+    unfinished: Counter[tuple[str, str, str]]
+
+
+def read(results_dir: Path) -> Reading:
+    """The runs under ``results_dir``.
+
+    Two directories can't hold the same run: a directory's place is that of its configuration and seed, or it is
+    left out.
 
     Raises:
-        UserError: there is none, or a record can't be read.
+        UserError: there is no finished run that can be read.
     """
     found: dict[tuple[str, str], Runs] = {}
-    for file in sorted(results_dir.glob("runs/*/*/*/run.json")):
-        folder, dataset = file.parent, file.parents[2].name
+    problems: list[str] = []
+    unfinished: Counter[tuple[str, str, str]] = Counter()
+    for folder in sorted(path for path in results_dir.glob("runs/*/*/*") if path.is_dir()):
+        dataset, strategy = folder.parts[-3:-1]
         try:
-            if json.loads(file.read_text())["status"] != "done":
+            info = _info(folder)
+            if info["status"] != "done":
+                unfinished[dataset, strategy, info["status"]] += 1
                 continue
-            config = yaml.safe_load((folder / "config.yaml").read_text())
-            settings, seed = _settings(config), int(config["seed"])
-            runs = Runs(dataset, config["strategy"]["name"], settings, {}, {})
-            runs = found.setdefault((dataset, json.dumps(settings, sort_keys=True)), runs)
-            runs.metrics[seed], runs.groups[seed] = (
-                pd.read_csv(folder / name) for name in ("metrics.csv", "groups.csv")
-            )
-        except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-            raise UserError(f"{folder} can't be read as a record ({cause(error)}): remove it, and repeat it") from error
+            config = _config(folder)
+            metrics, groups = _metrics(folder, config), _groups(folder)
+            if groups["epoch"].nunique() != len(metrics):
+                raise ValueError(f"groups.csv has {groups['epoch'].nunique()} epochs, metrics.csv {len(metrics)}")
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            told = str(error) if type(error) in (ValueError, UserError) else cause(error)
+            problems.append(f"{folder} is left out ({'; '.join(told.splitlines())}): remove it, and repeat the run")
+            continue
+        shared = settings(config)
+        runs = Runs(dataset, strategy, shared, {}, {}, {})
+        runs = found.setdefault((dataset, json.dumps(shared, sort_keys=True)), runs)
+        runs.metrics[config.seed], runs.groups[config.seed], runs.info[config.seed] = metrics, groups, info
     if not found:
         near = [results_dir.parent] if results_dir.name == "runs" else [p.parent for p in results_dir.glob("*/runs")]
         hint = f"name {near[0]}, which does" if near else f"train some with results_dir={results_dir}"
-        raise UserError(f"{results_dir}/runs holds no finished runs: {hint}")
-    return [
+        raise UserError("\n".join([*problems, f"{results_dir}/runs holds no finished runs: {hint}"]))
+    together = [
         replace(
             runs,
             label=_label(runs.settings, [other.settings for other in found.values() if other.dataset == runs.dataset]),
             metrics=dict(sorted(runs.metrics.items())),
             groups=dict(sorted(runs.groups.items())),
+            info=dict(sorted(runs.info.items())),
         )
-        for _, runs in sorted(found.items(), key=lambda item: (item[1].dataset, item[1].strategy))
+        for runs in sorted(found.values(), key=lambda runs: (runs.dataset, runs.strategy))
     ]
+    return Reading(together, problems, unfinished)
 
 
-def _settings(config: dict[str, Any]) -> dict[str, Any]:
-    """The scientific configuration but for the seed, with the defaults that a record of an older version lacks."""
-    flat: dict[str, Any] = {}
-    for group in GROUPS:
-        choice, registry = config[group], registries()[group]
-        defaults = registry.defaults(choice["name"]) if choice["name"] in registry.names() else {}
-        flat |= {f"{group}.{key}": value for key, value in (defaults | choice).items()}
-    return flat | {key: config[key] for key in ("data_seed", *SCIENTIFIC)}
+def settings(config: RunConfig) -> dict[str, Any]:
+    """The scientific configuration but for the seed, flat, every option of every group in it."""
+    plain, science = config.to_dict(), config.identity()
+    flat = {f"{group}.{key}": value for group in GROUPS for key, value in plain[group].items()}
+    return flat | {key: value for key, value in science.items() if key not in (*GROUPS, "seed")}
+
+
+def _info(folder: Path) -> dict[str, Any]:
+    """``run.json``."""
+    info = json.loads((folder / "run.json").read_text())
+    if not isinstance(info, dict) or not isinstance(info.get("status"), str):
+        raise ValueError("run.json has no status")
+    if info.get("schema") != SCHEMA:
+        raise ValueError(f"run.json says schema {info.get('schema')}, this version reads {SCHEMA}")
+    return info
+
+
+def _config(folder: Path) -> RunConfig:
+    """``config.yaml``, of a run on any device, in the directory that is its own."""
+    raw = yaml.load((folder / "config.yaml").read_text(), LOADER)
+    if not isinstance(raw, dict):
+        raise ValueError("config.yaml holds no configuration")
+    config = check(raw | {"device": "cpu"})
+    own, here = ("/".join(path.parts[-3:]) for path in (RunDirectory(config).path, folder))
+    if own != here:
+        raise ValueError(f"its config.yaml is that of {own}")
+    return config
+
+
+def _metrics(folder: Path, config: RunConfig) -> pd.DataFrame:
+    """``metrics.csv``: epochs 1 to E, or however many there was time for where seconds were shared out equally."""
+    table = _table(folder / "metrics.csv", EpochRow)
+    equal_seconds = config.to_dict().get("equal_seconds", False)
+    epochs = len(table) if equal_seconds else config.epochs
+    if not epochs or table["epoch"].tolist() != list(range(1, epochs + 1)):
+        raise ValueError(f"metrics.csv does not hold epochs 1 to {max(epochs, 1)}, each once and in order")
+    return table
+
+
+def _groups(folder: Path) -> pd.DataFrame:
+    """``groups.csv``: epochs from 1 on, and in each the same k groups in their order."""
+    table = _table(folder / "groups.csv", GroupRow, may_lack="train_loss")
+    k = int((table["epoch"] == 1).sum())
+    whole = k and not len(table) % k
+    if not whole or table["epoch"].tolist() != np.arange(1, len(table) // k + 1).repeat(k).tolist():
+        raise ValueError("groups.csv does not hold the same number of groups for each epoch from 1 on")
+    first = table[["group", "name"]].iloc[:k]
+    same = (table[["group", "name"]].to_numpy().reshape(-1, k, 2) == first.to_numpy()).all()
+    if first["group"].tolist() != list(range(k)) or not same:
+        raise ValueError(f"groups.csv does not name groups 0 to {k - 1} alike in each epoch")
+    return table
+
+
+def _table(file: Path, kind: type, may_lack: str | None = None) -> pd.DataFrame:
+    """A CSV whose columns are the fields of ``kind``, all there and finite but for those empty in ``may_lack``."""
+    hints = _hints(kind)
+    table = pd.read_csv(file, dtype=hints, keep_default_na=False, na_values=[""])
+    if list(table.columns) != list(hints):
+        raise ValueError(f"{file.name} has the columns {', '.join(table.columns)}, not {', '.join(hints)}")
+    for column, values in table.items():
+        given = values.dropna() if column == may_lack else values
+        if not (given.notna() if hints[str(column)] is str else np.isfinite(given.to_numpy())).all():
+            raise ValueError(f"{file.name} has a value of {column} that is missing or not finite")
+    return table
+
+
+@cache
+def _hints(kind: type) -> dict[str, type]:
+    """The fields of a row and their types, in order."""
+    return get_type_hints(kind)
 
 
 def _label(settings: dict[str, Any], all_settings: list[dict[str, Any]]) -> str:

@@ -1,0 +1,128 @@
+"""The rows of the paper's two tables, and the runs that belong in their cells."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from l2m.catalog import registries
+from l2m.config import RunConfig, check
+from l2m.report.runs import Runs, settings
+from l2m.run import compose, conf_dir
+
+PAPER = ("learn2mix", "classical", "focal", "smote")
+"""The strategies of the paper's second version."""
+
+CONTROLS = ("balanced", "stratified")
+"""What balancing alone does, and what fixing every batch's proportions alone does."""
+
+THIRD = ("importance_sampling", "curriculum")
+"""What the third version compares with besides."""
+
+STRATEGIES = (*PAPER, *CONTROLS, *THIRD)
+
+SEEDS = tuple(range(5))
+"""The paper's five runs."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the paper's Table 1 or 2.
+
+    Attributes:
+        name: what ``dataset=`` says.
+        title: what the paper calls it.
+        table: 1 (classification) or 2 (regression and reconstruction).
+    """
+
+    name: str
+    title: str
+    table: int
+
+    @property
+    def strategies(self) -> tuple[str, ...]:
+        """The strategies that are compared in this row's table."""
+        return (*PAPER, *CONTROLS) if self.table == 1 else (*PAPER[:2], *CONTROLS)
+
+    def configurations(self) -> dict[str, RunConfig]:
+        """What ``dataset=<row> strategy=<choice>`` means, seed 0, by the choices that are for the row's task."""
+        return _configurations(self.name)
+
+    def runs(self, found: Iterable[Runs]) -> dict[str, Runs]:
+        """By strategy, the runs whose scientific settings are exactly the row's, seed aside; none, no key."""
+        wanted = {choice: settings(config) for choice, config in self.configurations().items()}
+        return {choice: run for choice, want in wanted.items() for run in found if run.settings == want}
+
+
+ROWS = (
+    Row("mnist", "MNIST", 1),
+    Row("fashion_mnist", "Fashion-MNIST", 1),
+    Row("cifar10", "CIFAR-10", 1),
+    Row("imagenette", "Imagenette", 1),
+    Row("cifar100", "CIFAR-100", 1),
+    Row("imdb", "IMDB", 1),
+    Row("mean_estimation", "Mean Estimation", 2),
+    Row("wine_quality", "Wine Quality", 2),
+    Row("california_housing", "California Housing", 2),
+    Row("mnist_reconstruction", "MNIST reconstruction", 2),
+    Row("fashion_mnist_reconstruction", "Fashion-MNIST reconstruction", 2),
+    Row("cifar10_reconstruction", "CIFAR-10 reconstruction", 2),
+)
+
+VARIANTS = (
+    Row("imagenette_v1", "Imagenette, first version", 1),
+    Row("cifar100_v1", "CIFAR-100, first version", 1),
+)
+"""Rows whose imbalance the second version changed, as the first one had them: its Table 1 belongs to these."""
+
+
+def missing(row: Row, found: Iterable[Runs], strategies: Collection[str]) -> dict[str, tuple[int, ...]]:
+    """By strategy, those of the paper's five seeds that have no run; strategies that are whole have no key."""
+    there = row.runs(found)
+    lacks = {choice: tuple(s for s in SEEDS if choice not in there or s not in there[choice].metrics)
+             for choice in strategies}  # fmt: skip
+    return {choice: seeds for choice, seeds in lacks.items() if seeds}
+
+
+def command(row: str, strategy: str, seeds: Iterable[int]) -> str:
+    """The command that trains what is missing of a cell; ``row`` and ``strategy`` may be several, with commas."""
+    swept = ",".join(map(str, seeds))
+    return f"python -m l2m.run -m dataset={row} strategy={strategy} seed={swept} results_dir=results"
+
+
+def commands(lacking: Mapping[str, Mapping[str, tuple[int, ...]]]) -> list[str]:
+    """The fewest commands that fill all missing cells: strategies that lack the same seeds go together, then rows.
+
+    ``lacking`` is :func:`missing` by row.
+    """
+    by_row: dict[tuple[str, tuple[int, ...]], list[str]] = {}
+    for row, cells in lacking.items():
+        by_seeds: dict[tuple[int, ...], list[str]] = {}
+        for strategy, seeds in cells.items():
+            by_seeds.setdefault(seeds, []).append(strategy)
+        for seeds, strategies in by_seeds.items():
+            by_row.setdefault((",".join(strategies), seeds), []).append(row)
+    return [command(",".join(rows), strategies, seeds) for (strategies, seeds), rows in by_row.items()]
+
+
+@cache
+def _configurations(row: str) -> dict[str, RunConfig]:
+    if not (conf_dir() / "dataset" / f"{row}.yaml").exists():
+        return {}
+    config = compose(f"dataset={row}", "strategy=learn2mix")
+    known, plain = registries()["strategy"], config.to_dict()
+    row_keys = {"row": {"mixing_rate": config.strategy["mixing_rate"]}}  # what a strategy's YAML refers to
+    made = {}
+    for choice in STRATEGIES:
+        file = conf_dir() / "strategy" / f"{choice}.yaml"
+        if file.exists():
+            node: Any = OmegaConf.create(row_keys | {"strategy": OmegaConf.load(file)})
+            OmegaConf.resolve(node)
+            options: Any = OmegaConf.to_container(node.strategy)
+            if config.task in known[options["name"]].tasks:
+                made[choice] = check(plain | {"strategy": options})
+    return made
