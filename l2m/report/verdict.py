@@ -1,0 +1,80 @@
+"""The verdict on a claim that learn2mix does better than another strategy: a rule fixed before the runs.
+
+*Reproduced*: our mean is within 2·√(sd_paper²/5 + sd²/n) of the paper's, for both strategies, and the 95 % t-interval
+of the paired difference lies on the paper's side of 0, which it does not touch. *Direction only*: the interval alone
+does. *Not reproduced*: it does not. *Not run*: one of the two has no runs.
+
+One seed has no interval, so nothing is shown on either side of 0: that is not reproduced, and the note says why.
+Where the paper prints no sd, ours stands in for it; where its number is lost, direction only is the most there can be.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, NamedTuple
+
+import pandas as pd
+
+from l2m.report.published import RUNS, Printed
+from l2m.report.statistics import paired
+
+Verdict = Literal["reproduced", "direction only", "not reproduced", "not run"]
+
+RULE = (
+    "Verdict, by a rule fixed before the runs. Reproduced: for learn2mix and classical our mean is within "
+    "2·√(sd_paper²/5 + sd²/n) of the paper's, and the interval of their paired difference lies on the paper's side "
+    "of 0. Direction only: the interval alone does. Not reproduced: it does not; one seed has no interval."
+)
+
+
+class Judgement(NamedTuple):
+    """A verdict with what it rests on.
+
+    Attributes:
+        note: why it is no better; empty for reproduced.
+        difference: mean of ours − theirs on the seeds both have, NaN without any.
+        half: half of its 95 % t-interval, NaN for n < 2.
+        n: seeds that both have.
+    """
+
+    verdict: Verdict
+    note: str
+    difference: float
+    half: float
+    n: int
+
+
+def judge(
+    ours: pd.Series[float] | None,
+    theirs: pd.Series[float] | None,
+    printed: tuple[Printed | None, Printed | None],
+    higher_is_better: bool,
+) -> Judgement:
+    """The verdict on ``ours`` (learn2mix) being better than ``theirs``, both by seed, in the unit of ``printed``.
+
+    The paper's side of 0 is above it for accuracies and below it for errors and epochs.
+    """
+    if ours is None or theirs is None:
+        return Judgement("not run", "", math.nan, math.nan, 0)
+    difference, half, n = paired(ours, theirs)
+    if n < 2:
+        return Judgement("not reproduced", "one seed has no interval" if n else "no seed in common", difference, half, n)
+    gain = difference if higher_is_better else -difference
+    if not gain - half > 0:
+        other = gain + half < 0
+        note = "the interval lies on the other side of 0" if other else "the interval holds 0"
+        return Judgement("not reproduced", note, difference, half, n)
+    if None in printed:
+        return Judgement("direction only", "the paper's number is lost", difference, half, n)
+    sides = (("learn2mix", ours, printed[0]), ("the other", theirs, printed[1]))
+    off = [f"{name} is {told}" for name, values, number in sides if number and (told := _off(values, number))]
+    return Judgement("direction only" if off else "reproduced", "; ".join(off), difference, half, n)
+
+
+def _off(values: pd.Series[float], printed: Printed) -> str:
+    """How our mean lies off the paper's, ``too high`` or ``too low``; empty if it is near enough."""
+    mean, sd = float(values.mean()), float(values.std(ddof=1))
+    near = 2 * math.sqrt((sd if printed.sd is None else printed.sd) ** 2 / RUNS + sd**2 / len(values))
+    if mean - printed.mean > near:
+        return "above the paper"
+    return "below the paper" if printed.mean - mean > near and not printed.below else ""
