@@ -58,7 +58,8 @@ def judge(
         return Judgement("not run", "", math.nan, math.nan, 0)
     difference, half, n = paired(ours, theirs)
     if n < 2:
-        return Judgement("not reproduced", "one seed has no interval" if n else "no seed in common", difference, half, n)
+        note = "one seed has no interval" if n else "no seed in common"
+        return Judgement("not reproduced", note, difference, half, n)
     gain = difference if higher_is_better else -difference
     if not gain - half > 0:
         other = gain + half < 0

@@ -1,0 +1,96 @@
+"""What stands in a cell: a strategy's test metric at a checkpoint, beside classical's and the paper's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import pandas as pd
+
+from l2m.report import published
+from l2m.report.published import Printed
+from l2m.report.rows import THIRD, Row
+from l2m.report.runs import CHECKPOINTS, Runs
+from l2m.report.statistics import paired
+from l2m.report.summary import decimals
+from l2m.report.verdict import Judgement, judge
+
+
+class Cell(NamedTuple):
+    """One strategy of a row at one checkpoint.
+
+    Attributes:
+        epoch: the checkpoint; None where nothing is run.
+        values: the metric by seed, empty where nothing is run: accuracies in %, errors in the square of the
+            target's unit, those of reconstruction summed over an image.
+        printed: the paper's number for these settings; None where there is none.
+        difference: mean of this strategy − classical on the seeds both have, half of its 95 % t-interval, and how
+            many they are; None for classical, and without classical's runs.
+        judged: of learn2mix alone: whether it does better than classical, as the paper says.
+    """
+
+    epoch: int | None
+    values: pd.Series[float]
+    printed: Printed | None
+    difference: tuple[float, float, int] | None
+    judged: Judgement | None
+
+    @property
+    def stands_apart(self) -> bool:
+        """Whether the interval of the difference to classical leaves 0 out."""
+        return self.difference is not None and abs(self.difference[0]) > self.difference[1]
+
+
+def is_percent(row: Row) -> bool:
+    """Whether a row's metric is an accuracy, told in %."""
+    return row.table == 1
+
+
+def measure(row: Row, found: Iterable[Runs], column: str = "test_metric") -> dict[str, list[Cell]]:
+    """By strategy, the cells of a row at .25E, .5E and E; strategies of the third version only where they have runs.
+
+    ``column`` is one of ``metrics.csv``; the paper has numbers for ``test_metric`` alone.
+    """
+    runs = row.runs(found)
+    printed = published.cells(row.name) if column == "test_metric" else {}
+    made: dict[str, list[Cell]] = {}
+    for strategy in (*row.strategies, *(s for s in THIRD if s in runs)):
+        made[strategy] = []
+        for i, share in enumerate(CHECKPOINTS):
+            ours, theirs = (
+                scaled(runs[s].at(share, column), row) if s in runs else None for s in (strategy, "classical")
+            )
+            there, base = (printed[s][i] if s in printed else None for s in (strategy, "classical"))
+            cell = Cell(
+                epoch=max(int(share * runs[strategy].settings["epochs"]), 1) if strategy in runs else None,
+                values=pd.Series(dtype=float) if ours is None else ours,
+                printed=there,
+                difference=None if ours is None or theirs is None or strategy == "classical" else paired(ours, theirs),
+                judged=judge(ours, theirs, (there, base), is_percent(row)) if strategy == "learn2mix" else None,
+            )
+            made[strategy].append(cell)
+    return made
+
+
+def scaled(values: pd.Series[float], row: Row) -> pd.Series[float]:
+    """A metric in the unit that the paper's tables have: accuracies in %."""
+    return values * 100 if is_percent(row) else values
+
+
+def spread(values: pd.Series[float], percent: bool) -> str:
+    """``74.2 ± 2.8``: mean and sd, ddof 1; one seed has no sd, and none is ``not run``."""
+    if not len(values):
+        return "not run"
+    digits = decimals(float(values.mean()), percent)
+    mean = f"{values.mean():.{digits}f}"
+    return mean if len(values) == 1 else f"{mean} ± {values.std(ddof=1):.{digits}f}"
+
+
+def interval(mean: float, half: float, n: int, digits: int) -> str:
+    """``+6.2 ± 3.1``: a difference and half of its interval; one seed has no interval, none no difference."""
+    return "" if n == 0 else f"{mean:+.{digits}f}" if n == 1 else f"{mean:+.{digits}f} ± {half:.{digits}f}"
+
+
+def told(cell: Cell, percent: bool) -> str:
+    """The cell's difference to classical; empty where there is none."""
+    return interval(*cell.difference, decimals(float(cell.values.mean()), percent)) if cell.difference else ""

@@ -1,0 +1,57 @@
+"""LaTeX of tables: characters, numbers, and the frame of a ``longtable`` with booktabs' rules."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+CHARACTERS = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$",
+    "±": r"$\pm$", "−": "$-$", "×": r"$\times$", "·": r"$\cdot$", "√": r"$\surd$", "²": "$^2$", "Δ": r"$\Delta$",
+    "⌊": r"$\lfloor$", "⌋": r"$\rfloor$", "α": r"$\alpha$", "γ": r"$\gamma$", "η": r"$\eta$",
+}  # fmt: skip
+"""What text may not hold as it is."""
+
+FORMULAS = {r"2$\cdot$$\surd$(sd\_paper$^2$/5 + sd$^2$/n)": r"$2\sqrt{s_\mathrm{paper}^2/5 + s^2/n}$"}
+"""Formulas that read better set than spelled."""
+
+
+def escape(text: str) -> str:
+    """Text as LaTeX reads it."""
+    made = "".join(CHARACTERS.get(character, character) for character in text)
+    for spelled, formula in FORMULAS.items():
+        made = made.replace(spelled, formula)
+    return made
+
+
+def number(text: str, bold: bool = False) -> str:
+    """``-0.24 ± 0.08`` as mathematics; anything else as text."""
+    if not re.fullmatch(r"(< )?[+-]?[\d.]+( ± [\d.]+)?", text):
+        return escape(text)
+    inner = text.replace("±", r"\pm")
+    return rf"$\mathbf{{{inner}}}$" if bold else f"${inner}$"
+
+
+def grey(text: str) -> str:
+    """A number of the paper, small and grey."""
+    return rf"{{\scriptsize\color{{gray}}{number(text)}}}" if text else ""
+
+
+def longtable(
+    columns: str, head: str, lines: Iterable[str], caption: str, label: str, comments: Sequence[str] = ()
+) -> str:
+    """A whole table over as many pages as it needs; ``comments`` are left in the source alone."""
+    return "\n".join([
+        r"% needs \usepackage{booktabs,longtable,xcolor}",
+        *(f"% {comment}".rstrip() for comment in comments if comment and not comment.startswith("```")),
+        r"{\footnotesize\setlength{\tabcolsep}{4pt}\setlength{\LTcapwidth}{\linewidth}",
+        rf"\begin{{longtable}}{{@{{}}{columns}@{{}}}}",
+        rf"\caption{{{escape(caption)}}}\label{{{label}}} \\",
+        r"\toprule", rf"{head} \\", r"\midrule", r"\endfirsthead",
+        r"\toprule", rf"{head} \\", r"\midrule", r"\endhead",
+        r"\bottomrule", r"\endfoot",
+        *lines,
+        r"\end{longtable}}",
+        "",
+    ])  # fmt: skip
