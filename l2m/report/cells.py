@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -77,13 +78,18 @@ def scaled(values: pd.Series[float], row: Row) -> pd.Series[float]:
     return values * 100 if is_percent(row) else values
 
 
-def spread(values: pd.Series[float], percent: bool) -> str:
+def spread(values: pd.Series[float], digits: int) -> str:
     """``74.2 ± 2.8``: mean and sd, ddof 1; one seed has no sd, and none is ``not run``."""
     if not len(values):
         return "not run"
-    digits = decimals(float(values.mean()), percent)
     mean = f"{values.mean():.{digits}f}"
     return mean if len(values) == 1 else f"{mean} ± {values.std(ddof=1):.{digits}f}"
+
+
+def significant(values: pd.Series[float], percent: bool) -> int:
+    """Digits after the point for a mean and its sd: one for accuracies in %, three digits in all for errors."""
+    mean = abs(float(values.mean())) if len(values) else 1.0
+    return 3 - math.floor(math.log10(mean)) - 1 if 0 < mean < 0.1 else decimals(mean, percent)
 
 
 def interval(mean: float, half: float, n: int, digits: int) -> str:
@@ -93,4 +99,4 @@ def interval(mean: float, half: float, n: int, digits: int) -> str:
 
 def told(cell: Cell, percent: bool) -> str:
     """The cell's difference to classical; empty where there is none."""
-    return interval(*cell.difference, decimals(float(cell.values.mean()), percent)) if cell.difference else ""
+    return interval(*cell.difference, significant(cell.values, percent)) if cell.difference else ""

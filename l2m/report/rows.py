@@ -52,9 +52,13 @@ class Row:
         """What ``dataset=<row> strategy=<choice>`` means, seed 0, by the choices that are for the row's task."""
         return _configurations(self.name)
 
-    def runs(self, found: Iterable[Runs]) -> dict[str, Runs]:
-        """By strategy, the runs whose scientific settings are exactly the row's, seed aside; none, no key."""
-        wanted = {choice: settings(config) for choice, config in self.configurations().items()}
+    def runs(self, found: Iterable[Runs], equal_seconds: bool = False) -> dict[str, Runs]:
+        """By strategy, the runs whose scientific settings are exactly the row's, seed aside; none, no key.
+
+        With ``equal_seconds`` those that are but for it, as the paper's third version compares.
+        """
+        besides = {"equal_seconds": True} if equal_seconds else {}
+        wanted = {choice: settings(config) | besides for choice, config in self.configurations().items()}
         return {choice: run for choice, want in wanted.items() for run in found if run.settings == want}
 
 

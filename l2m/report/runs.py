@@ -154,7 +154,7 @@ def _config(folder: Path) -> RunConfig:
     raw = yaml.load((folder / "config.yaml").read_text(), LOADER)
     if not isinstance(raw, dict):
         raise ValueError("config.yaml holds no configuration")
-    config = check(raw | {"device": "cpu"})
+    config = check({**raw, "device": "cpu"})
     own, here = ("/".join(path.parts[-3:]) for path in (RunDirectory(config).path, folder))
     if own != here:
         raise ValueError(f"its config.yaml is that of {own}")
@@ -164,8 +164,7 @@ def _config(folder: Path) -> RunConfig:
 def _metrics(folder: Path, config: RunConfig) -> pd.DataFrame:
     """``metrics.csv``: epochs 1 to E, or however many there was time for where seconds were shared out equally."""
     table = _table(folder / "metrics.csv", EpochRow)
-    equal_seconds = config.to_dict().get("equal_seconds", False)
-    epochs = len(table) if equal_seconds else config.epochs
+    epochs = len(table) if config.equal_seconds else config.epochs
     if not epochs or table["epoch"].tolist() != list(range(1, epochs + 1)):
         raise ValueError(f"metrics.csv does not hold epochs 1 to {max(epochs, 1)}, each once and in order")
     return table

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from l2m.report import latex
-from l2m.report.cells import Cell, is_percent, measure, spread, told
+from l2m.report.cells import Cell, is_percent, measure, significant, spread, told
 from l2m.report.rows import ROWS, VARIANTS, Row, commands, missing
 from l2m.report.runs import Reading
 from l2m.report.summary import EPOCHS
@@ -132,7 +132,7 @@ def summary(tables: Iterable[Table]) -> str:
     for table in tables:
         for row, by_strategy in table.cells.items():
             ours, theirs = (by_strategy[strategy][-1] for strategy in ("learn2mix", "classical"))
-            words = [spread(cell.values, is_percent(row)) for cell in (ours, theirs)]
+            words = [_spread(cell, is_percent(row)) for cell in (ours, theirs)]
             lines.append(form.format(row.title, *words, told(ours, is_percent(row)), _verdicts([ours])[0]))
     return "\n".join(lines)
 
@@ -159,8 +159,12 @@ def _verdicts(cells: list[Cell]) -> list[str]:
     return [verdict if name == "E" else f"{name}: {verdict}" for verdict, name in found]
 
 
+def _spread(cell: Cell, percent: bool) -> str:
+    return spread(cell.values, significant(cell.values, percent))
+
+
 def _markdown_cell(cell: Cell, percent: bool) -> str:
-    words = [spread(cell.values, percent)]
+    words = [_spread(cell, percent)]
     if difference := told(cell, percent):
         words.append(f"Δ **{difference}**" if cell.stands_apart else f"Δ {difference}")
     if cell.printed:
@@ -171,7 +175,7 @@ def _markdown_cell(cell: Cell, percent: bool) -> str:
 def _tex_lines(strategy: str, cells: list[Cell], percent: bool) -> list[str]:
     first, second = [latex.escape(strategy), str(len(cells[0].values))], ["\\quad $\\Delta$", ""]
     for cell in cells:
-        first += [latex.number(spread(cell.values, percent)), latex.grey(cell.printed.text if cell.printed else "")]
+        first += [latex.number(_spread(cell, percent)), latex.grey(cell.printed.text if cell.printed else "")]
         second += [latex.number(told(cell, percent), bold=cell.stands_apart), ""]
     lines = [first, second] if any(cell.difference for cell in cells) else [first]
     return [f"{' & '.join(words)} \\\\{'*' if words is not lines[-1] else ''}" for words in lines]

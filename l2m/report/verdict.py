@@ -5,7 +5,8 @@ of the paired difference lies on the paper's side of 0, which it does not touch.
 does. *Not reproduced*: it does not. *Not run*: one of the two has no runs.
 
 One seed has no interval, so nothing is shown on either side of 0: that is not reproduced, and the note says why.
-Where the paper prints no sd, ours stands in for it; where its number is lost, direction only is the most there can be.
+Where the paper prints no sd, ours stands in for it; where it has no number for these settings, direction only is
+the most there can be.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def judge(
         note = "the interval lies on the other side of 0" if other else "the interval holds 0"
         return Judgement("not reproduced", note, difference, half, n)
     if None in printed:
-        return Judgement("direction only", "the paper's number is lost", difference, half, n)
+        return Judgement("direction only", "the paper has no number for these settings", difference, half, n)
     sides = (("learn2mix", ours, printed[0]), ("the other", theirs, printed[1]))
     off = [f"{name} is {told}" for name, values, number in sides if number and (told := _off(values, number))]
     return Judgement("direction only" if off else "reproduced", "; ".join(off), difference, half, n)

@@ -1,0 +1,212 @@
+"""What the paper's prose says of speed: epochs to a level of the test metric, and the metric at an epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from l2m.report import published
+from l2m.report.cells import interval, is_percent, scaled, significant, spread
+from l2m.report.published import AtEpoch, Threshold
+from l2m.report.rows import ROWS, VARIANTS, Row
+from l2m.report.runs import Reading, Runs
+from l2m.report.verdict import Judgement, judge
+
+BY_NAME = {row.name: row for row in (*ROWS, *VARIANTS)}
+
+
+class Reached(NamedTuple):
+    """When one strategy reaches the level of a claim.
+
+    Attributes:
+        level: the claim's, in % or as an error; where the text lost it, learn2mix's mean at the paper's epoch.
+        epochs: the first epoch at which a seed's test metric is at the level or better, by seed; NaN: never.
+        seconds: of training until then.
+        of_mean: the first epoch at which the mean over seeds is; None: never, or not run.
+        judged: of strategies other than learn2mix: whether learn2mix needs fewer epochs.
+    """
+
+    claim: Threshold
+    level: float | None
+    strategy: str
+    epochs: pd.Series[float]
+    seconds: pd.Series[float]
+    of_mean: int | None
+    judged: Judgement | None
+
+
+class At(NamedTuple):
+    """The test metric of one strategy at the epoch of a claim; ``values`` by seed, in % or as an error.
+
+    ``judged``, of strategies other than learn2mix: whether learn2mix is better.
+    """
+
+    claim: AtEpoch
+    strategy: str
+    values: pd.Series[float]
+    judged: Judgement | None
+
+
+def reached(found: Iterable[Runs]) -> list[Reached]:
+    """A line a claim and strategy."""
+    lines = []
+    for claim in published.thresholds():
+        row = BY_NAME[claim.row]
+        runs = row.runs(found)
+        ours = runs.get("learn2mix")
+        level = claim.level
+        if level is None and ours is not None:
+            level = float(_at(ours, row, round(claim.epochs["learn2mix"].mean)).mean())
+        first = {s: _first(runs[s], row, level) for s in claim.epochs if s in runs} if level is not None else {}
+        for strategy in claim.epochs:
+            judged = None if strategy == "learn2mix" else _sooner(claim, strategy, first, runs)
+            epochs = first.get(strategy, pd.Series(dtype=float))
+            seconds, of_mean = pd.Series(dtype=float), None
+            if strategy in first and level is not None:
+                tables = runs[strategy].metrics
+                until = {s: tables[s]["seconds"].iloc[int(epochs[s]) - 1] for s in tables if epochs[s] > 0}
+                seconds = pd.Series(until, dtype=float)
+                of_mean = _crossing(runs[strategy].curve().mean(axis=1), row, level)
+            lines.append(Reached(claim, level, strategy, epochs, seconds, of_mean, judged))
+    return lines
+
+
+def at_epoch(found: Iterable[Runs]) -> list[At]:
+    """A line a claim and strategy."""
+    lines = []
+    for claim in published.at_epoch():
+        row = BY_NAME[claim.row]
+        runs = row.runs(found)
+        values = {s: _at(runs[s], row, claim.epoch) for s in claim.values if s in runs}
+        for strategy, printed in claim.values.items():
+            judged = None
+            if strategy != "learn2mix":
+                pair = values.get("learn2mix"), values.get(strategy)
+                judged = judge(*pair, (claim.values["learn2mix"], printed), is_percent(row))
+            lines.append(At(claim, strategy, values.get(strategy, pd.Series(dtype=float)), judged))
+    return lines
+
+
+CAPTION = (
+    "Epochs to a level of the test metric: mean ± sd (ddof 1) over the seeds of the first epoch at which the seed is "
+    "at the level or better, and how many of the n seeds are; of the mean: the first epoch at which the mean over "
+    "seeds is. Δ: learn2mix − this strategy on the same seeds, in epochs, ± half of its 95 % t-interval; a seed of "
+    "the other strategy that never is at the level counts as E, which favours it. Where the level is lost in the "
+    "paper's text (~), learn2mix's mean at the paper's epoch stands for it. Seconds are of training until then; they "
+    "were taken on a machine that did other work besides, and can only be compared where a results folder was "
+    "measured alone. The paper prints no sd here: ours stands in for it in the verdict."
+)
+
+AT_CAPTION = (
+    "Test metric at an epoch (accuracy in %, or squared error): mean ± sd (ddof 1) over n seeds. Δ: learn2mix − this "
+    "strategy on the same seeds ± half of its 95 % t-interval. The paper prints no sd here: ours stands in for it in "
+    "the verdict; where its numbers are lost in the text, the direction is all there is to judge."
+)
+
+
+def markdown(found: Reading) -> str:
+    """Both tables with their captions."""
+    head = ["data set", "level", "source", "strategy", "n", "reached", "epochs", "of the mean", "paper", "seconds"]
+    lines = ["# Epochs to a level", "", _line([*head, "Δ", "verdict"]), "|---|--:|---|---|" + "--:|" * 7 + "---|"]
+    for line in reached(found.runs):
+        there = line.epochs.dropna()
+        words = [BY_NAME[line.claim.row].title, _level(line), line.claim.source, line.strategy]
+        words += [str(len(line.epochs)), str(len(there)) if len(line.epochs) else "", _or_never(line)]
+        words += [str(line.of_mean or ""), line.claim.epochs[line.strategy].text]
+        words += [f"{line.seconds.mean():.3g}" if len(there) else "", *_judged(line.judged, 1)]
+        lines.append(_line(words))
+    lines += ["", CAPTION, "", "# Test metric at an epoch", ""]
+    lines += [_line(["data set", "epoch", "source", "strategy", "n", "ours", "paper", "Δ", "verdict"])]
+    lines += ["|---|--:|---|---|" + "--:|" * 4 + "---|"]
+    for at in at_epoch(found.runs):
+        row, printed = BY_NAME[at.claim.row], at.claim.values[at.strategy]
+        digits = significant(at.values, is_percent(row))
+        words = [row.title, str(at.claim.epoch), at.claim.source, at.strategy, str(len(at.values))]
+        words += [spread(at.values, digits), printed.text if printed else "lost", *_judged(at.judged, digits)]
+        lines.append(_line(words))
+    return "\n".join([*lines, "", AT_CAPTION, ""])
+
+
+def frame(found: Reading) -> pd.DataFrame:
+    """Both, a line a claim and strategy, unrounded."""
+    lines: list[dict[str, Any]] = []
+    for line in reached(found.runs):
+        there = line.epochs.dropna()
+        lines.append(
+            {"claim": "epochs_to_level", "data_set": line.claim.row, "source": line.claim.source}
+            | {"level": line.level, "level_is_lost_in_text": line.claim.level is None, "strategy": line.strategy}
+            | {"n": len(line.epochs), "seeds": " ".join(map(str, line.epochs.index)), "n_reached": len(there)}
+            | {"mean": there.mean(), "sd": there.std(ddof=1), "epoch_of_mean_curve": line.of_mean}
+            | {"mean_seconds": line.seconds.mean(), "paper": line.claim.epochs[line.strategy].text}
+            | _frame_judged(line.judged)
+        )
+    for at in at_epoch(found.runs):
+        printed = at.claim.values[at.strategy]
+        lines.append(
+            {"claim": "metric_at_epoch", "data_set": at.claim.row, "source": at.claim.source}
+            | {"epoch": at.claim.epoch, "strategy": at.strategy, "n": len(at.values)}
+            | {"seeds": " ".join(map(str, at.values.index)), "mean": at.values.mean(), "sd": at.values.std(ddof=1)}
+            | {"paper": printed.text if printed else None}
+            | _frame_judged(at.judged)
+        )
+    whole = {"epoch": "Int64", "n_reached": "Int64", "epoch_of_mean_curve": "Int64", "n_pairs": "Int64"}
+    columns = ["claim", "data_set", "source", "level", "level_is_lost_in_text", "epoch", "strategy", "n", "seeds",
+               "n_reached", "mean", "sd", "epoch_of_mean_curve", "mean_seconds", "paper", "learn2mix_minus_this",
+               "interval_half_width", "n_pairs", "verdict", "note"]  # fmt: skip
+    return pd.DataFrame(lines, columns=columns).astype(whole)
+
+
+def _first(run: Runs, row: Row, level: float) -> pd.Series[float]:
+    """The first epoch at the level or better, by seed; NaN: never."""
+    curves = run.curve()
+    return pd.Series({s: _crossing(curves[s], row, level) for s in curves}, dtype=float)
+
+
+def _crossing(curve: pd.Series[float], row: Row, level: float) -> int | None:
+    values = scaled(curve, row)
+    there = values.index[(values >= level) if is_percent(row) else (values <= level)]
+    return int(there[0]) if len(there) else None
+
+
+def _at(run: Runs, row: Row, epoch: int) -> pd.Series[float]:
+    return scaled(pd.Series({s: float(table["test_metric"].iloc[epoch - 1]) for s, table in run.metrics.items()}), row)
+
+
+def _sooner(claim: Threshold, other: str, first: dict[str, pd.Series[float]], runs: dict[str, Runs]) -> Judgement:
+    """Whether learn2mix needs fewer epochs than ``other``."""
+    ours, theirs = first.get("learn2mix"), first.get(other)
+    if theirs is not None:
+        theirs = theirs.fillna(float(runs[other].settings["epochs"]))
+    judged = judge(ours, theirs, (claim.epochs["learn2mix"], claim.epochs[other]), higher_is_better=False)
+    if ours is not None and theirs is not None and ours.isna().any():
+        note = f"{int(ours.notna().sum())} of {len(ours)} seeds of learn2mix reach the level"
+        return judged._replace(verdict="not reproduced", note=note)
+    return judged
+
+
+def _level(line: Reached) -> str:
+    if line.level is None:
+        return "lost"
+    digits = 0 if is_percent(BY_NAME[line.claim.row]) else 1
+    return f"~ {line.level:.1f}" if line.claim.level is None else f"{line.level:.{digits}f}"
+
+
+def _or_never(line: Reached) -> str:
+    there = line.epochs.dropna()
+    return "never" if len(line.epochs) and not len(there) else spread(there, 1)
+
+
+def _judged(judged: Judgement | None, digits: int) -> list[str]:
+    return [interval(*judged[2:], digits), judged.verdict] if judged else ["", ""]
+
+
+def _frame_judged(judged: Judgement | None) -> dict[str, Any]:
+    if judged is None:
+        return {}
+    return dict(zip(("verdict", "note", "learn2mix_minus_this", "interval_half_width", "n_pairs"), judged, strict=True))
+
+
+def _line(words: Iterable[str]) -> str:
+    return f"| {' | '.join(words)} |"
