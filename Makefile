@@ -3,7 +3,7 @@ PYTHON ?= python3
 RESULTS ?= results
 BIN := .venv/bin
 
-.PHONY: help run test bench reproduce summary clean
+.PHONY: help run test bench reproduce tables summary clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -25,6 +25,9 @@ reproduce: .venv/ready  ## train what results/ lacks (a day on two cores), then 
 	$(BIN)/python -m l2m.run -m +experiment=table2 results_dir=results
 	$(BIN)/python -m l2m.run -m +experiment=table1 results_dir=results
 	$(BIN)/python scripts/summary.py results --readme README.md
+
+tables: .venv/ready  ## the paper's tables and claims from results/ alone; RESULTS=outputs for your runs
+	@$(BIN)/python scripts/tables.py $(RESULTS) $(if $(filter results,$(RESULTS)),--ledger REPRODUCTION.md)
 
 summary: .venv/ready  ## table and figure of results/; RESULTS=outputs for your runs
 	@$(BIN)/python scripts/summary.py $(RESULTS)

@@ -1,4 +1,7 @@
-"""The paper's Tables 1 and 2 with ours and the paper's numbers side by side, in Markdown, LaTeX and CSV."""
+"""The paper's Tables 1 and 2 with ours and the paper's numbers side by side, in Markdown, LaTeX and CSV.
+
+Everything here is a function of the records: the same text to the byte, wherever it is made.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from l2m.report import latex
+from l2m.report import hyperparameters, latex, thresholds
 from l2m.report.cells import Cell, is_percent, measure, significant, spread, told
 from l2m.report.rows import ROWS, VARIANTS, Row, commands, missing
 from l2m.report.runs import Reading
@@ -22,6 +25,30 @@ UNITS = (
     "Errors are squared: of the mean for Mean Estimation, in points for Wine Quality, in units of 100 000 $ for "
     "California Housing, summed over an image's pixels for reconstruction."
 )
+
+
+def files(found: Reading) -> dict[str, str]:
+    """What ``results/tables`` holds: the text of each file, by its name."""
+    made = {}
+    for number in (1, 2):
+        whole, worst = table(number, found), table(number, found, "worst_group")
+        made[f"table{number}.md"] = f"# Table {number}\n\n{markdown(whole)}"
+        made[f"table{number}.tex"] = tex(whole, f"tab:l2m-table{number}")
+        made[f"table{number}.csv"] = csv(frame(whole))
+        made[f"worst_group{number}.md"] = f"# Table {number}, worst group\n\n{markdown(worst)}"
+        made[f"worst_group{number}.csv"] = csv(frame(worst))
+    made["table3.md"] = f"# Table 3\n\n{hyperparameters.markdown(found.runs)}"
+    made["table3.tex"] = hyperparameters.tex(found.runs, "tab:l2m-table3")
+    made["table3.csv"] = csv(hyperparameters.frame(found.runs))
+    made["thresholds.md"] = thresholds.markdown(found)
+    made["thresholds.csv"] = csv(thresholds.frame(found))
+    return made
+
+
+def csv(frame: pd.DataFrame) -> str:
+    """Six significant digits; what is missing is empty."""
+    text: str = frame.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    return text
 
 
 @dataclass(frozen=True)
