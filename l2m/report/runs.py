@@ -187,7 +187,10 @@ def _groups(folder: Path) -> pd.DataFrame:
 def _table(file: Path, kind: type, may_lack: str | None = None) -> pd.DataFrame:
     """A CSV whose columns are the fields of ``kind``, all there and finite but for those empty in ``may_lack``."""
     hints = _hints(kind)
-    table = pd.read_csv(file, dtype=hints, keep_default_na=False, na_values=[""])
+    try:
+        table = pd.read_csv(file, dtype=hints, keep_default_na=False, na_values=[""])
+    except ValueError as error:
+        raise ValueError(f"{file.name}: {cause(error)}") from error
     if list(table.columns) != list(hints):
         raise ValueError(f"{file.name} has the columns {', '.join(table.columns)}, not {', '.join(hints)}")
     for column, values in table.items():

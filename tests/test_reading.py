@@ -1,0 +1,167 @@
+"""Reading records strictly: what is damaged is named and left out, and the rest is read."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from made_up import compose, write
+
+from l2m.errors import UserError
+from l2m.report import runs
+
+
+def made(folder: Path, seed: int, *overrides: str, status: str = "done", epochs: int | None = None) -> Path:
+    config = compose("dataset=digits", "batch_size=10", "epochs=4", "strategy=classical", *overrides)
+    return write(folder, config, lambda epoch: epoch / 10, seed=seed, status=status, epochs=epochs)
+
+
+def edit(name: str, old: str, new: str) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        text = (folder / name).read_text()
+        assert old in text
+        (folder / name).write_text(text.replace(old, new))
+
+    return change
+
+
+def configure(**changes: object) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        file = folder / "config.yaml"
+        file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | changes))
+
+    return change
+
+
+def lose(name: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).unlink()
+
+
+def put(name: str, text: str) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        (folder / name).write_text(text)
+
+    return change
+
+
+def cut(name: str, last: int) -> Callable[[Path], None]:
+    """Only the first ``last`` lines stay."""
+
+    def change(folder: Path) -> None:
+        lines = (folder / name).read_text().splitlines(keepends=True)
+        assert last < len(lines)
+        (folder / name).write_text("".join(lines[:last]))
+
+    return change
+
+
+def move(strategy: str, name: str) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        shutil.move(folder, folder.parents[1] / strategy / folder.name.replace("seed1", name))
+
+    return change
+
+
+DAMAGE = {
+    "no run.json": (lose("run.json"), "No such file"),
+    "half a run.json": (put("run.json", '{"status": "do'), "JSONDecodeError"),
+    "run.json of another kind": (put("run.json", "[]"), "run.json has no status"),
+    "another schema": (edit("run.json", '"schema": 1', '"schema": 2'), "schema 2, this version reads 1"),
+    "no config.yaml": (lose("config.yaml"), "No such file"),
+    "half a config.yaml": (put("config.yaml", "dataset: {name"), "ParserError"),
+    "empty config.yaml": (put("config.yaml", ""), "config.yaml holds no configuration"),
+    "a key that is not known": (configure(epoch=3), "key epoch is not known (did you mean epochs?)"),
+    "another learning rate": (configure(learning_rate=0.5), "its config.yaml is that of digits/classical/seed1-"),
+    "another seed": (configure(seed=9), "its config.yaml is that of digits/classical/seed9-"),
+    "another strategy": (configure(strategy={"name": "balanced"}), "is that of digits/balanced/seed1-"),
+    "moved to another strategy": (move("balanced", "seed1"), "its config.yaml is that of digits/classical/seed1-"),
+    "renamed to another seed": (move("classical", "seed01"), "its config.yaml is that of digits/classical/seed1-"),
+    "no metrics.csv": (lose("metrics.csv"), "No such file"),
+    "empty metrics.csv": (put("metrics.csv", ""), "metrics.csv: EmptyDataError"),
+    "an epoch lost": (cut("metrics.csv", 4), "metrics.csv does not hold epochs 1 to 4"),
+    "an epoch twice": (edit("metrics.csv", "\n4,", "\n3,"), "metrics.csv does not hold epochs 1 to 4"),
+    "a number that is not finite": (edit("metrics.csv", ",0.5,0.1,", ",0.5,inf,"), "a value of test_metric that is"),
+    "a number that is missing": (edit("metrics.csv", ",0.5,0.1,", ",0.5,,"), "a value of test_metric that is missing"),
+    "text for a number": (edit("metrics.csv", ",0.5,0.1,", ",0.5,much,"), "metrics.csv: ValueError: could not convert"),
+    "a column renamed": (edit("metrics.csv", "test_metric", "accuracy"), "metrics.csv has the columns epoch, steps"),
+    "no groups.csv": (lose("groups.csv"), "No such file"),
+    "a group lost": (cut("groups.csv", 8), "does not hold the same number of groups"),
+    "an epoch of groups lost": (cut("groups.csv", 7), "groups.csv has 3 epochs, metrics.csv 4"),
+    "groups of another name": (edit("groups.csv", "\n3,1,common", "\n3,1,rare"), "groups 0 to 1 alike in each epoch"),
+    "a share that is not finite": (edit("groups.csv", "\n3,0,rare,0.25", "\n3,0,rare,-inf"), "a value of proportion"),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_damage_is_named_and_left_out(tmp_path: Path, kind: str) -> None:
+    damage, told = DAMAGE[kind]
+    whole, broken = made(tmp_path, 0), made(tmp_path, 1)
+    (tmp_path / "runs" / "digits" / "balanced").mkdir()
+    damage(broken)
+    found = runs.read(tmp_path)
+    assert [list(run.metrics) for run in found.runs] == [[0]]
+    (problem,) = found.problems
+    assert told in problem
+    assert problem.startswith(f"{tmp_path}/runs/digits/")
+    assert problem.endswith("): remove it, and repeat the run")
+    assert not problem.startswith(f"{whole} ")
+    assert "\n" not in problem
+
+
+def test_if_all_is_damaged_the_error_names_each(tmp_path: Path) -> None:
+    folders = [made(tmp_path, seed) for seed in (0, 1)]
+    for folder in folders:
+        (folder / "groups.csv").unlink()
+    with pytest.raises(UserError) as caught:
+        runs.read(tmp_path)
+    lines = str(caught.value).splitlines()
+    assert [line.split()[0] for line in lines] == [*map(str, folders), f"{tmp_path}/runs"]
+
+
+def test_runs_that_are_not_finished_are_counted_and_no_problem(tmp_path: Path) -> None:
+    made(tmp_path, 0)
+    for seed, status in ((1, "failed"), (2, "failed"), (3, "running")):
+        made(tmp_path, seed, status=status, epochs=2)
+    found = runs.read(tmp_path)
+    assert found.problems == []
+    assert found.unfinished == {("digits", "classical", "failed"): 2, ("digits", "classical", "running"): 1}
+
+
+def test_a_record_of_a_gpu_is_read_without_one(tmp_path: Path) -> None:
+    folder = made(tmp_path, 0)
+    edit("config.yaml", "device: cpu", "device: cuda")(folder)
+    assert len(runs.read(tmp_path).runs) == 1
+
+
+def test_a_loss_may_be_missing_where_no_batch_held_the_group(tmp_path: Path) -> None:
+    folder = made(tmp_path, 0)
+    edit("groups.csv", "\n2,0,rare,0.25,25,0.2,", "\n2,0,rare,0.25,0,,")(folder)
+    assert runs.read(tmp_path).problems == []
+
+
+def test_a_group_may_be_called_na(tmp_path: Path) -> None:
+    folder = made(tmp_path, 0)
+    edit("groups.csv", "rare", "NA")(folder)
+    found = runs.read(tmp_path)
+    assert found.problems == []
+    assert found.runs[0].groups[0]["name"].iloc[0] == "NA"
+
+
+def test_runs_of_equal_seconds_have_the_epochs_there_was_time_for(tmp_path: Path) -> None:
+    folder = made(tmp_path, 0, "equal_seconds=true", epochs=3)
+    (run,) = runs.read(tmp_path).runs
+    assert run.settings["equal_seconds"] is True
+    assert run.at(1.0).tolist() == [0.3]
+    edit("metrics.csv", "\n2,", "\n7,")(folder)
+    with pytest.raises(UserError, match="epochs 1 to 3, each once"):
+        runs.read(tmp_path)
+
+
+def test_what_the_run_was_made_with_is_read(tmp_path: Path) -> None:
+    folder = made(tmp_path, 5)
+    (run,) = runs.read(tmp_path).runs
+    assert run.info == {5: json.loads((folder / "run.json").read_text())}
