@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -20,6 +21,9 @@ from l2m.tasks import TASKS
 
 EVALUATION_BATCH = 1000
 """Test samples a pass: small enough for the activations of an image row to stay in the cache."""
+
+EVALUATION_NUMBERS = 2**24
+"""Numbers in the inputs of a pass, at most: 111 images of 3×224×224, since 1000 would take 7 GB in ResNet-18."""
 
 CELLS = 2**22
 """Cells of (batch, group) that are summed at a time at the end of an epoch: 32 MiB in float64."""
@@ -58,6 +62,7 @@ class Trainer:
         self.steps = samples // size
         self.group_names = loaded.group_names
         self.preprocessing = loaded.preprocessing
+        self.augmentation = loaded.augmentation
         k = len(self.group_names)
 
         self.strategy: strategies.Strategy = strategies.STRATEGIES.build(config.strategy)
@@ -94,10 +99,12 @@ class Trainer:
         )
         losses = torch.empty(self.steps, size, device=self.device)
         objective = torch.empty(self.steps, device=self.device)
+        draws = generator(self.config.seed, f"augmentation/{self.epoch}")  # the same for every strategy
+        augment = self.augmentation and partial(self.augmentation, draws)
         for step in range(self.steps):
             if plan is None:
                 drawn[step] = self.strategy.next_batch()
-            batch = self.train_set.batch(drawn[step])
+            batch = self.train_set.batch(drawn[step], augment)
             with self._precision():
                 outputs = self.model(batch.inputs)
             per_sample = self.task.loss(outputs, batch.targets)
@@ -171,8 +178,9 @@ class Trainer:
     def _pass(self, model: torch.nn.Module, split: Split) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Outputs, targets and losses of the whole of a split, a batch at a time."""
         model.eval()
-        for start in range(0, len(split), EVALUATION_BATCH):
-            batch = split.batch(slice(start, start + EVALUATION_BATCH))
+        size = min(EVALUATION_BATCH, max(1, EVALUATION_NUMBERS // split.inputs[0].numel()))
+        for start in range(0, len(split), size):
+            batch = split.batch(slice(start, start + size))
             with self._precision():
                 outputs = model(batch.inputs)
             yield outputs, batch.targets, self.task.loss(outputs, batch.targets)

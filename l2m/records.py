@@ -131,7 +131,7 @@ class RunDirectory:
         self._rows.append(row)
         self._groups += groups
 
-    def save_model(self, model: torch.nn.Module, preprocessing: Mapping[str, Sequence[float]]) -> None:
+    def save_model(self, model: torch.nn.Module, preprocessing: Mapping[str, Sequence[float] | Sequence[str]]) -> None:
         """Write ``model.pt``."""
         buffer = io.BytesIO()
         state = {name: value.cpu() for name, value in model.state_dict().items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import pickle
 import socket
 import struct
@@ -14,9 +15,10 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 TRAIN, TEST = 12, 3
-"""Images of a class in the tiny image sets."""
+"""Images of a class in the tiny MNIST, Fashion-MNIST and CIFAR-10."""
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -47,30 +49,35 @@ def _one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A ``data_dir`` with every data set that has files, 10 classes of 12 + 3 images or some 400 rows each."""
+    """A ``data_dir`` with every data set that has files, in so many samples that the paper's recipes leave some."""
     folder = tmp_path_factory.mktemp("data")
     rng = np.random.default_rng(0)
     for name in ("MNIST", "FashionMNIST"):
         write_idx(folder / name / "raw", rng)
     write_cifar10(folder / "cifar-10-batches-py", rng)
+    write_cifar100(folder / "cifar-100-python", rng)
+    write_imagenette(folder / "imagenette2-320", rng)
     write_wine(folder / "wine_quality", rng)
     write_housing(folder / "california_housing", rng)
+    write_imdb(folder / "aclImdb", rng)
     return folder
 
 
 @pytest.fixture(autouse=True)
-def _tiny_cifar10(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where ``tiny_data`` is used, torchvision expects its CIFAR-10 files: it checks their MD5 sums."""
+def _tiny_sets_are_the_published_ones(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where ``tiny_data`` is used, its files are expected: CIFAR's by MD5 sums, Imagenette's by their number."""
     if "tiny_data" not in request.fixturenames:
         return
+    from l2m.data import vision
     from l2m.data.torchvision_import import torchvision
 
-    kind = torchvision.datasets.CIFAR10
-    folder = request.getfixturevalue("tiny_data") / kind.base_folder
-    for attribute in ("train_list", "test_list"):
-        files = [[name, md5(folder / name)] for name, _ in getattr(kind, attribute)]
-        monkeypatch.setattr(kind, attribute, files)
-    monkeypatch.setattr(kind, "meta", kind.meta | {"md5": md5(folder / kind.meta["filename"])})
+    monkeypatch.setattr(vision, "IMAGENETTE_SIZES", {"train": sum(IMAGENETTE_SIZES), "val": 10})
+    for kind in (torchvision.datasets.CIFAR10, torchvision.datasets.CIFAR100):
+        folder = request.getfixturevalue("tiny_data") / kind.base_folder
+        for attribute in ("train_list", "test_list"):
+            files = [[name, md5(folder / name)] for name, _ in getattr(kind, attribute)]
+            monkeypatch.setattr(kind, attribute, files)
+        monkeypatch.setattr(kind, "meta", kind.meta | {"md5": md5(folder / kind.meta["filename"])})
 
 
 def md5(file: Path) -> str:
@@ -112,6 +119,51 @@ def write_cifar10(folder: Path, rng: np.random.Generator) -> None:
     (folder / "batches.meta").write_bytes(pickle.dumps(meta, protocol=2))
 
 
+CIFAR100_SIZES = [20] * 50 + [math.ceil(40 ** (i / 99)) for i in range(50, 100)]
+"""Training images of a class: as few as either recipe takes, so that one stays."""
+
+
+def write_cifar100(folder: Path, rng: np.random.Generator) -> None:
+    """The pickles of CIFAR-100's Python version: pixels as in CIFAR-10, 100 fine labels in 20 coarse ones."""
+    folder.mkdir(parents=True)
+    for name, sizes in (("train", CIFAR100_SIZES), ("test", [1] * 100)):
+        labels = rng.permutation(np.arange(100).repeat(sizes))
+        batch = {
+            "filenames": [f"image_{i}.png" for i in range(len(labels))],
+            "batch_label": f"{name} batch 1 of 1",
+            "fine_labels": labels.tolist(),
+            "coarse_labels": (labels // 5).tolist(),
+            "data": rng.integers(0, 256, (len(labels), 3072), np.uint8),
+        }
+        (folder / name).write_bytes(pickle.dumps(batch, protocol=2))
+    meta = {
+        "fine_label_names": [f"fine_{i}" for i in range(100)],
+        "coarse_label_names": [f"coarse_{i}" for i in range(20)],
+    }
+    (folder / "meta").write_bytes(pickle.dumps(meta, protocol=2))
+
+
+WORDNET = (
+    "n01440764", "n02102040", "n02979186", "n03000684", "n03028079", "n03394916", "n03417042", "n03425413",
+    "n03445777", "n03888257",
+)  # fmt: skip
+"""Imagenette's class folders, tench to parachute."""
+
+IMAGENETTE_SIZES = [1, 2, 2, 2, 2, 10, 10, 10, 10, 10]
+"""Training images of a class: as few as either recipe takes, so that one stays; each costs time in ResNet-18."""
+
+
+def write_imagenette(folder: Path, rng: np.random.Generator) -> None:
+    """Photographs wider than high in ``{train,val}/<class>/``; one in grey, one in CMYK."""
+    for part, sizes in (("train", IMAGENETTE_SIZES), ("val", [1] * 10)):
+        for name, size in zip(WORDNET, sizes, strict=True):
+            (folder / part / name).mkdir(parents=True)
+            for i in range(size):
+                image = Image.fromarray(rng.integers(0, 256, (48, 64, 3), np.uint8))
+                mode = {"n01440764_0": "L", "n02102040_0": "CMYK"}.get(f"{name}_{i}", "RGB")
+                image.convert(mode).save(folder / part / name / f"{name}_{i}.JPEG", "JPEG")
+
+
 def write_wine(folder: Path, rng: np.random.Generator) -> None:
     """UCI's two files, separated by semicolons: 120 red wines and 280 white."""
     from l2m.data.tabular import WINE_FEATURES
@@ -138,3 +190,15 @@ def write_housing(folder: Path, rng: np.random.Generator) -> None:
             values[HOUSING_FEATURES.index("total_bedrooms")] = ""
         lines.append(",".join([*values, f"{rng.integers(15, 501) * 1000:.1f}", place]))
     (folder / "housing.csv").write_text("\n".join(lines) + "\n")
+
+
+def write_imdb(folder: Path, rng: np.random.Generator) -> None:
+    """The archive's labelled files, ``number_rating.txt``: 20 negative and 20 positive reviews."""
+    words = ["the", "film", "was", "it's", "didn't", "well-made", "8/10", "café", "...", "<br /><br />", "(", ",", "!"]
+    for part in ("train", "test"):
+        for label, ratings in (("neg", (1, 5)), ("pos", (7, 11))):
+            place = folder / part / label
+            place.mkdir(parents=True)
+            for number in range(10):
+                text = " ".join(rng.choice([*words, label], rng.integers(4, 40)))
+                (place / f"{number}_{rng.integers(*ratings)}.txt").write_text(f"{part} {number}. {text}", "utf-8")

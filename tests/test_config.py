@@ -17,7 +17,7 @@ from l2m.registry import Registry
 from l2m.run import conf_dir
 from l2m.schema import Range, coerce, type_name
 
-FOUND = {"dataset": 12, "experiment": 21, "imbalance": 9, "model": 4, "optimizer": 2, "strategy": 8}
+FOUND = {"dataset": 17, "experiment": 22, "imbalance": 12, "model": 7, "optimizer": 2, "strategy": 8}
 """How many YAML files each group has."""
 
 OPTIONS = [(group, file.stem) for group in sorted(FOUND) for file in sorted((conf_dir() / group).glob("*.yaml"))]
@@ -64,8 +64,8 @@ def combinations(group: str, name: str) -> list[tuple[str, ...]]:
         return [(f"dataset={name}",)]
     if group == "imbalance":
         needs = ("imbalance.groups=[0]", "imbalance.factor=0.5") if name == "step" else ()
-        dataset = name if name in registries()["dataset"].names() else "mean_estimation"
-        return [(f"dataset={dataset}", f"imbalance={name}", *needs)]
+        dataset = name if ("dataset", name) in OPTIONS else "mean_estimation"
+        return [(f"dataset={dataset}", "model=mlp", f"imbalance={name}", *needs)]
     if group == "experiment":
         node = yaml.safe_load((conf_dir() / group / f"{name}.yaml").read_text())
         params = node["hydra"]["sweeper"]["params"] | {"seed": "0"}
@@ -80,7 +80,10 @@ def combinations(group: str, name: str) -> list[tuple[str, ...]]:
             )
             for overrides in sweep
         ]
-    return [("dataset=mnist_reconstruction" if name == "autoencoder" else "dataset=mnist", f"{group}={name}")]
+    suits = {
+        "autoencoder": "mnist_reconstruction", "transformer": "imdb", "resnet18": "cifar10", "mobilenet_v3": "cifar10",
+    }  # fmt: skip
+    return [(f"dataset={suits.get(name, 'mnist')}", f"{group}={name}")]
 
 
 def test_experiments_sweep_over_choices_that_there_are() -> None:
@@ -114,8 +117,13 @@ TABLE_3 = {
     "mnist": (60, 1000, 1e-5, 0.1, "lenet5"),
     "fashion_mnist": (70, 1000, 5e-6, 0.5, "lenet5"),
     "cifar10": (125, 1000, 7e-5, 0.1, "lenet5_large"),  # the rate of the third version and of the code
+    "imagenette": (60, 100, 1e-6, 0.1, "resnet18"),
+    "imagenette_v1": (60, 100, 1e-6, 0.1, "resnet18"),
+    "cifar100": (120, 5000, 1e-4, 0.5, "lenet5_large"),
+    "cifar100_v1": (80, 5000, 1e-4, 0.5, "lenet5_large"),
     "mnist_v3": (60, 1000, 1e-4, 0.1, "lenet5"),
     "fashion_mnist_v3": (70, 1000, 1e-4, 0.5, "lenet5"),
+    "imdb": (40, 500, 1e-4, 0.1, "transformer"),
     "mean_estimation": (500, 500, 5e-5, 0.01, "mlp"),
     "wine_quality": (300, 100, 1e-4, 0.05, "mlp"),
     "california_housing": (1200, 1000, 5e-5, 0.01, "mlp"),
@@ -139,11 +147,20 @@ def test_recipes_of_the_rows_are_the_papers() -> None:
     wine, housing = compose("dataset=wine_quality").imbalance, compose("dataset=california_housing").imbalance
     assert wine == {"name": "step", "groups": (0,), "factor": 0.1, "keep": "first"}
     assert housing == {"name": "step", "groups": (0, 2, 3), "factor": 0.05, "keep": "first"}
+    for dataset, recipe in (
+        ("imagenette", {"name": "linear", "slope": 0.1}),
+        ("imagenette_v1", {"name": "step", "groups": (5, 6, 7, 8, 9), "factor": 0.1}),
+        ("cifar100", {"name": "logarithmic", "ratio": 40.0}),
+        ("cifar100_v1", {"name": "step", "groups": tuple(range(50)), "factor": 0.05}),
+    ):
+        assert compose(f"dataset={dataset}").imbalance == {**recipe, "keep": "random"}
     for dataset in ("mnist", "fashion_mnist"):
         recipe = compose(f"dataset={dataset}_reconstruction").imbalance
         assert recipe == {"name": "step", "groups": (5, 6, 7, 8, 9), "factor": 0.2, "keep": "random"}
     recipe = compose("dataset=cifar10_reconstruction").imbalance
     assert recipe == {"name": "step", "groups": (0, 1, 2, 3, 6, 7, 8, 9), "factor": 0.1, "keep": "random"}
+    imdb = compose("dataset=imdb").imbalance
+    assert imdb == {"name": "step", "groups": (0,), "factor": 0.3, "keep": "random"}
     for dataset in ("mnist", "fashion_mnist", "cifar10", "mean_estimation"):
         assert compose(f"dataset={dataset}").imbalance["name"] == "none"
 

@@ -12,15 +12,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import CIFAR100_SIZES, IMAGENETTE_SIZES, WORDNET, md5
 from numpy.typing import NDArray
+from PIL import Image
 from sklearn.model_selection import train_test_split
 from sklearn.utils import Bunch
 
 from l2m import UserError, compose
-from l2m.data import Data, Recipe, Split, load, tabular
+from l2m.data import RECIPES, Data, Recipe, Split, load, tabular
 from l2m.data.recipes import Linear, Logarithmic, Step
 from l2m.data.tabular import HOUSING_FEATURES, PROXIMITIES, WINE_FEATURES
-from l2m.data.vision import CIFAR10_MEAN, CIFAR10_SD
+from l2m.data.vision import CIFAR10_MEAN, CIFAR10_SD, CIFAR100_MEAN, CIFAR100_SD, IMAGENET_MEAN, IMAGENET_SD
 
 IMAGES = ("mnist", "fashion_mnist", "cifar10")
 TABLES = ("wine_quality", "california_housing")
@@ -28,6 +30,9 @@ FILES = {
     "mnist": "MNIST/raw",
     "fashion_mnist": "FashionMNIST/raw",
     "cifar10": "cifar-10-batches-py",
+    "imdb": "aclImdb",
+    "cifar100": "cifar-100-python",
+    "imagenette": "imagenette2-320",
     "wine_quality": "wine_quality/winequality-white.csv",
     "california_housing": "california_housing/housing.csv",
 }
@@ -85,6 +90,29 @@ def test_logarithmic_is_cifar100s() -> None:
     assert kept[:3] == [500, 481, 464]
     assert kept[-1] == 12
     assert sum(kept) == 13290  # PAPER.md, section 2: the paper's 13209 has two digits swapped
+
+
+IMAGENETTE = [963, 955, 993, 858, 941, 956, 961, 931, 951, 960]
+"""Training images of each class, as published."""
+
+
+@pytest.mark.parametrize(
+    ("row", "published", "proportions", "size"),
+    [
+        ("imagenette", IMAGENETTE,
+         [0.1849, 0.1650, 0.1525, 0.1152, 0.1083, 0.0918, 0.0737, 0.0536, 0.0365, 0.0184], 5207),
+        ("imagenette_v1", IMAGENETTE,
+         [0.1857, 0.1842, 0.1915, 0.1655, 0.1815, 0.0183, 0.0185, 0.0179, 0.0183, 0.0185], 5185),
+        ("cifar100_v1", [500] * 100, [0.000952] * 50 + [0.019048] * 50, 26250),
+        ("cifar100", [500] * 100, [int(500 * 40 ** (-i / 99)) / 13290 for i in range(100)], 13290),
+    ],
+)  # fmt: skip
+def test_recipes_of_the_rows_on_published_sizes(
+    row: str, published: list[int], proportions: list[float], size: int
+) -> None:
+    kept = RECIPES.build(compose(f"dataset={row}").imbalance).kept(published)
+    assert sum(kept) == size
+    assert [n / size for n in kept] == pytest.approx(proportions, rel=0, abs=0.5001e-4)
 
 
 def test_first_keeps_the_first_samples_of_each_group() -> None:
@@ -191,6 +219,26 @@ def test_cifar10_is_read_and_standardised_by_channel(tiny_data: Path) -> None:
         np.testing.assert_allclose(batch.inputs[:, channel].numpy(), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("row", ["cifar100", "cifar100_v1"])
+def test_cifar100_has_fine_labels_and_its_recipe(tiny_data: Path, row: str) -> None:
+    data = loaded(row, tiny_data)
+    kept = [int(n * 40 ** (-i / 99)) if row == "cifar100" else n // 20 if i < 50 else n
+            for i, n in enumerate(CIFAR100_SIZES)]  # fmt: skip
+    assert sizes(data.train) == kept
+    assert sizes(data.test) == [1] * 100
+    assert data.group_names == tuple(f"fine_{i}" for i in range(100))
+    assert data.outputs == 100
+
+
+def test_cifar100_is_read_and_standardised_by_channel(tiny_data: Path) -> None:
+    stored = pickle.loads((tiny_data / "cifar-100-python" / "test").read_bytes())
+    split = loaded("cifar100", tiny_data).test
+    assert split.targets.tolist() == stored["fine_labels"]
+    pixels = stored["data"].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1) / 255
+    expected = (pixels - CIFAR100_MEAN) / CIFAR100_SD
+    np.testing.assert_allclose(split.batch(slice(None)).inputs.permute(0, 2, 3, 1).numpy(), expected, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("dataset", "kept"), [("mnist", [12] * 5 + [2] * 5), ("cifar10", [1] * 4 + [12] * 2 + [1] * 4)]
 )
@@ -222,6 +270,135 @@ def test_digits_recipe_makes_half_of_the_classes_rare() -> None:
     full, rare = load(compose("dataset=digits", "imbalance=none")), load(compose("dataset=digits"))
     expected = [n if digit < 5 else n // 10 for digit, n in enumerate(sizes(full.train))]
     assert sizes(rare.train) == expected
+
+
+# Imagenette
+
+
+def test_imagenette(tiny_data: Path) -> None:
+    data = loaded("imagenette", tiny_data, "imbalance=none")
+    assert sizes(data.train) == IMAGENETTE_SIZES
+    assert sizes(data.test) == [1] * 10
+    assert data.train.inputs.shape == (sum(IMAGENETTE_SIZES), 3, 224, 224)
+    assert data.train.inputs.dtype == torch.uint8
+    assert data.group_names == (
+        "tench", "English springer", "cassette player", "chain saw", "church", "French horn", "garbage truck",
+        "gas pump", "golf ball", "parachute",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("row", "kept"), [("imagenette", [1, 1, 1, 1, 1, 5, 4, 3, 2, 1]),
+                                           ("imagenette_v1", [1, 2, 2, 2, 2, 1, 1, 1, 1, 1])])  # fmt: skip
+def test_imagenette_recipes(tiny_data: Path, row: str, kept: list[int]) -> None:
+    assert sizes(loaded(row, tiny_data).train) == kept
+
+
+def test_imagenette_is_cropped_and_standardised(tiny_data: Path) -> None:
+    """64×48 pixels become 341×256, of which the 224×224 in the middle stay."""
+    split = loaded("imagenette", tiny_data, "imbalance=none").test
+    name = WORDNET[7]
+    with Image.open(tiny_data / "imagenette2-320" / "val" / name / f"{name}_0.JPEG") as image:
+        pixels = np.asarray(image.resize((341, 256), Image.Resampling.BILINEAR))[16:240, 58:282]
+    assert np.array_equal(split.inputs[7].permute(1, 2, 0).numpy(), pixels)
+    seen = split.batch(torch.tensor([7])).inputs[0].permute(1, 2, 0).numpy()
+    np.testing.assert_allclose(seen, (pixels / 255 - IMAGENET_MEAN) / IMAGENET_SD, atol=1e-5)
+
+
+def test_imagenette_can_be_stretched(tiny_data: Path) -> None:
+    split = loaded("imagenette", tiny_data, "dataset.resize=stretch").test
+    name = WORDNET[7]
+    with Image.open(tiny_data / "imagenette2-320" / "val" / name / f"{name}_0.JPEG") as image:
+        pixels = np.asarray(image.resize((224, 224), Image.Resampling.BILINEAR))
+    assert np.array_equal(split.inputs[7].permute(1, 2, 0).numpy(), pixels)
+
+
+def test_imagenette_is_read_in_rgb_whatever_the_channels(tiny_data: Path, tmp_path: Path) -> None:
+    folder = copied(tiny_data, tmp_path / "data", "imagenette2-320")
+    place = folder / "imagenette2-320" / "val"
+    colours = {"L": 200, "CMYK": (0, 255, 255, 0), "RGBA": (10, 200, 30, 128)}
+    for name, (mode, colour) in zip(WORDNET, colours.items(), strict=False):
+        file = place / name / f"{name}_0.JPEG"
+        Image.new(mode, (50, 40), colour).save(file, "PNG" if mode == "RGBA" else "JPEG")
+    grey, red, green = loaded("imagenette", folder).test.inputs[:3, :, 100, 100].tolist()
+    assert grey == [200] * 3
+    assert red[0] > 250 > 5 > max(red[1:])
+    assert green == [10, 200, 30]
+
+
+def test_imagenette_prefers_320_pixels(tiny_data: Path, tmp_path: Path) -> None:
+    published = tiny_data / "imagenette2-320"
+    expected = loaded("imagenette", tiny_data)
+    for name in ("imagenette2-160", "imagenette2"):
+        shutil.copytree(published, tmp_path / name / name)
+        assert same_data(loaded("imagenette", tmp_path / name), expected)
+    both = tmp_path / "both"
+    shutil.copytree(published, both / "imagenette2-320")
+    (both / "imagenette2").mkdir()
+    assert same_data(loaded("imagenette", both), expected)
+
+
+def remove_a_part(folder: Path) -> None:
+    shutil.rmtree(folder / "val")
+
+
+def empty_a_class(folder: Path) -> None:
+    for file in (folder / "train" / WORDNET[4]).iterdir():
+        file.unlink()
+
+
+def remove_a_class(folder: Path) -> None:
+    shutil.rmtree(folder / "val" / WORDNET[4])
+
+
+def rename_a_class(folder: Path) -> None:
+    (folder / "train" / WORDNET[4]).rename(folder / "train" / "n99999999")
+
+
+def remove_an_image(folder: Path) -> None:
+    (folder / "train" / WORDNET[9] / f"{WORDNET[9]}_3.JPEG").unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (remove_a_part, "val"),
+        (empty_a_class, WORDNET[4]),
+        (remove_a_class, "val has 9 images, not 10"),
+        (rename_a_class, "n99999999"),
+        (remove_an_image, "train has 58 images, not 59"),
+    ],
+)
+def test_imagenette_folder_that_is_not_the_published_one(
+    tiny_data: Path, tmp_path: Path, damage: Callable[[Path], None], told: str
+) -> None:
+    folder = copied(tiny_data, tmp_path / "data", "imagenette2-320")
+    damage(folder / "imagenette2-320")
+    before = everything(folder)
+    with pytest.raises(UserError) as caught:
+        loaded("imagenette", folder)
+    assert str(folder / "imagenette2-320") in str(caught.value)
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert everything(folder) == before
+
+
+@pytest.mark.parametrize("change", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"<html>not found</html>"])
+def test_damaged_image_is_named(tiny_data: Path, tmp_path: Path, change: Callable[[bytes], bytes]) -> None:
+    file = f"imagenette2-320/train/{WORDNET[6]}/{WORDNET[6]}_2.JPEG"
+    folder = altered(tiny_data, tmp_path / "data", file, change)
+    with pytest.raises(UserError) as caught:
+        loaded("imagenette", folder)
+    assert str(caught.value).startswith(f"{folder / file} can't be read as an image")
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_image_is_named(tiny_data: Path, tmp_path: Path) -> None:
+    folder = copied(tiny_data, tmp_path / "data", "imagenette2-320")
+    file = folder / "imagenette2-320" / "val" / WORDNET[0] / f"{WORDNET[0]}_0.JPEG"
+    file.unlink()
+    file.symlink_to("nowhere")
+    with pytest.raises(UserError, match=f"{WORDNET[0]}_0.JPEG can't be read as an image"):
+        loaded("imagenette", folder)
 
 
 # Tables
@@ -381,11 +558,12 @@ def test_missing_data_set_says_which_file_goes_where(tmp_path: Path, dataset: st
 
 @pytest.mark.parametrize("dataset", FILES)
 def test_missing_part_leaves_the_rest_alone(tiny_data: Path, tmp_path: Path, dataset: str) -> None:
-    folder = tmp_path / "data"
-    shutil.copytree(tiny_data, folder)
+    folder = copied(tiny_data, tmp_path / "data", FILES[dataset])
     place = folder / FILES[dataset]
-    gone = place if place.is_file() else sorted(place.iterdir())[-1]
-    gone.unlink()
+    if dataset == "imdb":  # one review of many may be missing, not all of a kind
+        shutil.rmtree(place / "train" / "pos")
+    else:
+        (place if place.is_file() else max(file for file in place.rglob("*") if file.is_file())).unlink()
     before = everything(folder)
     with pytest.raises(UserError) as caught:
         loaded(dataset, folder)
@@ -393,10 +571,16 @@ def test_missing_part_leaves_the_rest_alone(tiny_data: Path, tmp_path: Path, dat
     assert everything(folder) == before
 
 
+def copied(tiny_data: Path, folder: Path, name: str) -> Path:
+    """A copy of the tiny data set that a file is part of."""
+    top = Path(name).parts[0]
+    shutil.copytree(tiny_data / top, folder / top)
+    return folder
+
+
 def altered(tiny_data: Path, folder: Path, name: str, change: Callable[[bytes], bytes]) -> Path:
-    """A copy of the tiny data sets in which one file is changed."""
-    shutil.copytree(tiny_data, folder)
-    file = folder / name
+    """A copy of a tiny data set in which one file is changed."""
+    file = copied(tiny_data, folder, name) / name
     file.write_bytes(change(file.read_bytes()))
     return folder
 
@@ -529,13 +713,39 @@ def test_idx_labels_that_fit_no_image(
     assert {"train": "training", "t10k": "test"}[part] in str(caught.value)
 
 
-def test_cifar10_file_that_is_not_the_published_one(tiny_data: Path, tmp_path: Path) -> None:
-    folder = altered(tiny_data, tmp_path / "data", "cifar-10-batches-py/data_batch_3", lambda b: b + b"x")
+@pytest.mark.parametrize(("dataset", "name"), [("cifar10", "data_batch_3"), ("cifar100", "train")])
+@pytest.mark.parametrize("change", [lambda b: b + b"x", lambda b: b[:-100]])
+def test_cifar_file_that_is_not_the_published_one(
+    tiny_data: Path, tmp_path: Path, dataset: str, name: str, change: Callable[[bytes], bytes]
+) -> None:
+    folder = altered(tiny_data, tmp_path / "data", f"{FILES[dataset]}/{name}", change)
     before = everything(folder)
     with pytest.raises(UserError) as caught:
-        loaded("cifar10", folder)
-    assert str(folder / "cifar-10-batches-py") in str(caught.value)
+        loaded(dataset, folder)
+    assert str(folder / FILES[dataset]) in str(caught.value)
     assert everything(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("label", "told"), [(100, "labels from 1 to 100, not 0 to 99"), (1, "class 0 (fine_0) has no images in the test")]
+)
+def test_cifar100_labels_that_fit_no_image(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, label: int, told: str
+) -> None:
+    """With MD5 sums that fit, as if they had been published like this."""
+    from l2m.data.torchvision_import import torchvision
+
+    def relabel(content: bytes) -> bytes:
+        batch = pickle.loads(content)
+        batch["fine_labels"][batch["fine_labels"].index(0)] = label
+        return pickle.dumps(batch, protocol=2)
+
+    folder = altered(tiny_data, tmp_path / "data", "cifar-100-python/test", relabel)
+    published = [["test", md5(folder / "cifar-100-python" / "test")]]
+    monkeypatch.setattr(torchvision.datasets.CIFAR100, "test_list", published)
+    with pytest.raises(UserError) as caught:
+        loaded("cifar100", folder)
+    assert told in str(caught.value)
 
 
 def same_data(ours: Data, theirs: Data) -> bool:

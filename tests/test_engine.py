@@ -159,6 +159,18 @@ def test_evaluation_of_classification(at_once: int, tmp_path: Path, monkeypatch:
     assert told.group_metric.tolist() == pytest.approx(by_group)
 
 
+def test_evaluation_takes_fewer_of_larger_inputs_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    subject = trainer_of(tiny(tmp_path, "dataset=digits"))
+    sizes: list[int] = []
+    subject.model.register_forward_hook(lambda module, inputs, outputs: sizes.append(len(outputs)))
+    whole = subject.evaluate()
+    monkeypatch.setattr(engine, "EVALUATION_NUMBERS", 100 * 64 + 63)
+    parts = subject.evaluate()
+    assert sizes == [899, *[100] * 8, 99]
+    assert parts.loss.item() == pytest.approx(whole.loss.item(), rel=1e-6)
+    assert torch.equal(parts.group_metric, whole.group_metric)
+
+
 @pytest.mark.parametrize("at_once", [engine.EVALUATION_BATCH, 7])
 def test_evaluation_of_regression(at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "EVALUATION_BATCH", at_once)

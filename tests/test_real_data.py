@@ -20,6 +20,11 @@ FILES = {
     "mnist": "MNIST/raw/train-images-idx3-ubyte",
     "fashion_mnist": "FashionMNIST/raw/train-images-idx3-ubyte",
     "cifar10": "cifar-10-batches-py/data_batch_1",
+    "imdb": "aclImdb/train/pos/0_9.txt",
+    "imagenette": "imagenette2-320/val/n03888257",
+    "imagenette_v1": "imagenette2-320/val/n03888257",
+    "cifar100": "cifar-100-python/train",
+    "cifar100_v1": "cifar-100-python/train",
     "wine_quality": "wine_quality/winequality-white.csv",
     "california_housing": "california_housing/housing.csv",
 }
@@ -30,10 +35,19 @@ PUBLISHED = {  # train N, test N, proportions, their printed digits
     "mnist": (60000, 10000, MNIST, 4),
     "fashion_mnist": (60000, 10000, [0.1] * 10, 4),
     "cifar10": (50000, 10000, [0.1] * 10, 4),
+    "imdb": (26000, 10000, [0.2308, 0.7692], 4),  # printed .2307 .7693, which are not 6000 and 20000 of 26000
+    "imagenette": (
+        5207, 3925, [0.1849, 0.1650, 0.1525, 0.1152, 0.1083, 0.0918, 0.0737, 0.0536, 0.0365, 0.0184], 4,
+    ),
+    "imagenette_v1": (
+        5185, 3925, [0.1857, 0.1842, 0.1915, 0.1655, 0.1815, 0.0183, 0.0185, 0.0179, 0.0183, 0.0185], 4,
+    ),
+    "cifar100": (13290, 10000, [int(500 * 40 ** (-i / 99)) / 13290 for i in range(100)], 4),  # none printed
+    "cifar100_v1": (26250, 10000, [0.001] * 50 + [0.019] * 50, 3),
     "mean_estimation": (3000, 4000, [0.333, 0.333, 0.267, 0.067], 3),
     "wine_quality": (1043, 3249, [0.234, 0.766], 3),
     "california_housing": (3641, 10214, [0.0615, 0.9055, 0.0154, 0.0176], 4),
-}
+}  # fmt: skip
 
 
 def real(dataset: str, *overrides: str) -> Data:

@@ -6,7 +6,7 @@ A recipe says how many samples of each group of the training split stay; the tes
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
@@ -33,7 +33,7 @@ class Batch(NamedTuple):
     """Samples as a model and a strategy take them."""
 
     inputs: Tensor
-    """(M, ...) float32, images in channels-last memory."""
+    """(M, ...) float32, images in channels-last memory; or (M, L) int32 tokens."""
     targets: Tensor
     """(M,) labels, (M, 1) values, or the inputs."""
     groups: Tensor
@@ -45,7 +45,7 @@ class Split:
     """Samples at rest, all on one device.
 
     Attributes:
-        inputs: (N, ...) float32, or images (N, C, H, W) in uint8.
+        inputs: (N, ...) float32, images (N, C, H, W) in uint8, or tokens (N, L) in int32.
         targets: (N,) int64 labels, or (N, 1) float32 values in the target's unit. None: the inputs as they are seen.
         groups: (N,) int64, 0 to k − 1.
         scale, shift: (C, 1, 1) float32; a stored pixel x is seen as ``x * scale + shift``. None: as it is.
@@ -60,8 +60,8 @@ class Split:
     def __len__(self) -> int:
         return len(self.groups)
 
-    def batch(self, index: Tensor | slice) -> Batch:
-        """The samples at ``index`` (M,), normalised."""
+    def batch(self, index: Tensor | slice, augment: Callable[[Tensor], Tensor] | None = None) -> Batch:
+        """The samples at ``index`` (M,), normalised; images pass through ``augment`` before that, as stored pixels."""
 
         def gather(rows: Tensor) -> Tensor:  # on a CPU index_select is faster than rows[index]
             return rows[index] if isinstance(index, slice) else rows.index_select(0, index)
@@ -69,6 +69,7 @@ class Split:
         inputs = gather(self.inputs)
         if self.scale is not None and self.shift is not None:
             inputs = inputs.to(torch.float32, memory_format=torch.channels_last, copy=True)
+            inputs = augment(inputs) if augment else inputs
             inputs.mul_(self.scale).add_(self.shift)
         targets = inputs if self.targets is None else gather(self.targets)
         return Batch(inputs, targets, gather(self.groups))
@@ -91,19 +92,28 @@ class Data:
     Attributes:
         group_names: k names, in the order of the groups.
         classes: number of classes, None for regression and reconstruction.
-        preprocessing: what was fitted or fixed to make the inputs, as plain numbers; saved with the model.
+        preprocessing: what was fitted or fixed to make the inputs, as plain numbers, and the ``vocabulary`` that
+            tokens are indices of; saved with the model.
+        augmentation: (CPU generator, stored pixels of a training batch (M, C, H, W) as float32) -> new pixels, alike
+            in shape, range and memory format. None: evaluation and training see the same.
     """
 
     train: Split
     test: Split
     group_names: tuple[str, ...]
     classes: int | None
-    preprocessing: Mapping[str, Sequence[float]]
+    preprocessing: Mapping[str, Sequence[float] | Sequence[str]]
+    augmentation: Callable[[torch.Generator, Tensor], Tensor] | None = None
 
     @property
     def outputs(self) -> int:
         """Numbers a model has to give for each sample."""
         return self.train.inputs[0].numel() if self.train.targets is None else self.classes or 1
+
+    @property
+    def vocabulary_size(self) -> int | None:
+        """How many tokens there are, numbered from 0; None if the inputs are no tokens."""
+        return len(self.preprocessing.get("vocabulary", ())) or None
 
     @property
     def proportions(self) -> NDArray[np.float64]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +18,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from l2m.data import DATASETS, Data, Source, Split
+from l2m.data.augmentation import Standard
 from l2m.errors import UserError, cause
 
 Images = NDArray[np.uint8]
@@ -25,6 +29,16 @@ Reconstruction = Literal["reconstruction"]
 
 CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
 CIFAR10_SD = (0.2470, 0.2435, 0.2616)
+CIFAR100_MEAN = (0.5074, 0.4867, 0.4411)
+CIFAR100_SD = (0.2011, 0.1987, 0.2025)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_SD = (0.229, 0.224, 0.225)
+
+IMAGENETTE = {"320px": "imagenette2-320", "full": "imagenette2", "160px": "imagenette2-160"}
+"""torchvision's names of the archive's sizes, and their folders."""
+
+IMAGENETTE_SIZES = {"train": 9469, "val": 3925}
+"""Images of each part, as published (section B.4)."""
 
 
 @DATASETS.register("digits")
@@ -52,9 +66,58 @@ def fashion_mnist(source: Source, *, task: Task = "classification") -> Data:
 
 
 @DATASETS.register("cifar10")
-def cifar10(source: Source, *, task: Task = "classification") -> Data:
-    """CIFAR-10 (section B.3): 50 000 and 10 000 images of 3×32×32 pixels, standardised by channel."""
-    return _torchvision(source.folder, "CIFAR10", "cifar-10-batches-py/", CIFAR10_MEAN, CIFAR10_SD)
+def cifar10(
+    source: Source, *, task: Task = "classification", augmentation: Literal["none", "standard"] = "none"
+) -> Data:
+    """CIFAR-10 (section B.3): 50 000 and 10 000 images of 3×32×32 pixels, standardised by channel.
+
+    The paper mentions no augmentation; ``standard`` is that of the authors' code.
+    """
+    data = _torchvision(source.folder, "CIFAR10", "cifar-10-batches-py/", CIFAR10_MEAN, CIFAR10_SD)
+    return data if augmentation == "none" else replace(data, augmentation=Standard(CIFAR10_MEAN, CIFAR10_SD))
+
+
+@DATASETS.register("cifar100")
+def cifar100(source: Source, *, task: Task = "classification") -> Data:
+    """CIFAR-100 (section B.5): as CIFAR-10, but 100 classes, the fine ones."""
+    return _torchvision(source.folder, "CIFAR100", "cifar-100-python/", CIFAR100_MEAN, CIFAR100_SD)
+
+
+@DATASETS.register("imagenette")
+def imagenette(source: Source, *, task: Task = "classification", resize: Literal["crop", "stretch"] = "crop") -> Data:
+    """Imagenette (Howard, 2020; section B.4): 9469 and 3925 photographs of ten of ImageNet's classes.
+
+    The paper says 3×224×224 pixels and no more. ``crop``, as is usual for ImageNet, takes the shorter side to 256
+    and cuts the centre out; ``stretch``, as in the authors' code, takes both sides to 224. Standardised by
+    ImageNet's statistics. Read from the published archive of 320 pixels, else the full one, else that of 160,
+    whichever is there; a run's identity does not say which.
+    """
+    from l2m.data.torchvision_import import torchvision
+
+    there = [size for size, name in IMAGENETTE.items() if (source.folder / name).exists()]
+    size = there[0] if there else "320px"
+    files = source.folder / IMAGENETTE[size]
+    steps = torchvision.transforms
+    fit = [steps.Resize(256), steps.CenterCrop(224)] if resize == "crop" else [steps.Resize((224, 224))]
+    transform = steps.Compose([*fit, steps.PILToTensor()])
+    build = partial(torchvision.datasets.Imagenette, size=size, transform=transform, loader=_open)
+    if not there:
+        _download(source.folder, "Imagenette", f"{files.name}/", build)
+    try:
+        parts = {part: build(source.folder, part) for part in IMAGENETTE_SIZES}
+    except Exception as error:  # whatever torchvision says of folders that are missing, empty or strange
+        raise UserError(
+            f"{files} can't be read as Imagenette ({cause(error)}): put it there whole, or remove it to download it"
+        ) from error
+    for part, published in IMAGENETTE_SIZES.items():
+        if (found := len(parts[part])) != published:
+            raise UserError(
+                f"{files / part} has {found} images, not {published}: put all of them there, or remove {files} to "
+                "download it"
+            )
+    names = [synonyms[0] for synonyms in parts["train"].classes]
+    train, test = (_decoded(part) for part in parts.values())
+    return _images(files, train, test, names, IMAGENET_MEAN, IMAGENET_SD)
 
 
 @DATASETS.register("mnist_reconstruction")
@@ -109,7 +172,7 @@ def _download(folder: Path, name: str, files: str, build: Callable[..., Any]) ->
     """Fetch a data set, and once it is whole copy it into ``folder``."""
     try:
         with tempfile.TemporaryDirectory() as fresh:
-            build(fresh, train=True, download=True)
+            build(fresh, download=True)
             shutil.copytree(fresh, folder, dirs_exist_ok=True)
     except Exception as error:  # whatever the network, the server or the archive says
         raise UserError(
@@ -123,6 +186,29 @@ def _arrays(dataset: Any) -> tuple[Images, Labels]:
     images = np.asarray(dataset.data)
     images = images[:, None] if images.ndim == 3 else np.ascontiguousarray(images.transpose(0, 3, 1, 2))
     return images, np.asarray(dataset.targets, np.int64)
+
+
+def _open(file: str) -> Any:
+    """An image, RGB whatever its channels."""
+    from l2m.data.torchvision_import import torchvision
+
+    try:
+        return torchvision.datasets.folder.default_loader(file)
+    except Exception as error:  # whatever a file that is missing or damaged makes its reader say
+        raise UserError(f"{file} can't be read as an image ({cause(error)}): put a whole one there") from error
+
+
+def _decoded(dataset: Any) -> tuple[Images, Labels]:
+    """(N, 3, 224, 224) images and (N,) labels of Imagenette: 1.4 GB for its training set, and no copy of it."""
+    images = np.empty((len(dataset), 3, 224, 224), np.uint8)
+    labels = np.empty(len(dataset), np.int64)
+
+    def decode(i: int) -> None:
+        images[i], labels[i] = dataset[i]
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(decode, range(len(dataset))))
+    return images, labels
 
 
 def _images(

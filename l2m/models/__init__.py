@@ -15,16 +15,31 @@ from l2m.registry import Registry
 MODELS: Registry[Any] = Registry("model")
 
 
-def image_size(data: Data, model: str, smallest: int) -> tuple[int, int, int]:
+def image_size(data: Data, model: str, smallest: int, colour: bool = False) -> tuple[int, int, int]:
     """Channels, height and width of the images that ``model`` is to take.
 
     Raises:
-        UserError: the inputs are no images, or smaller than ``smallest`` pixels either way.
+        UserError: the inputs are no images, smaller than ``smallest`` pixels either way, or, where ``colour`` is
+            needed, not of three channels.
     """
     shape = tuple(data.train.inputs.shape[1:])
-    if len(shape) != 3 or min(shape[1:]) < smallest:
+    if len(shape) != 3 or min(shape[1:]) < smallest or (colour and shape[0] != 3):
         raise UserError(
-            f"model={model} takes images of at least {smallest}×{smallest} pixels, not inputs of shape {shape}: "
-            "use model=mlp"
+            f"model={model} takes {'colour ' if colour else ''}images of at least {smallest}×{smallest} pixels, not "
+            f"inputs of shape {shape}: use model={'transformer' if data.vocabulary_size else 'mlp'}"
         )
     return shape[0], shape[1], shape[2]
+
+
+def sequence_size(data: Data, model: str) -> tuple[int, int]:
+    """Size of the vocabulary and length of the sequences of tokens that ``model`` is to take.
+
+    Raises:
+        UserError: the inputs are no tokens.
+    """
+    if data.vocabulary_size is None:
+        shape = tuple(data.train.inputs.shape[1:])
+        raise UserError(
+            f"model={model} takes sequences of tokens, and these are numbers of shape {shape}: use model=mlp"
+        )
+    return data.vocabulary_size, data.train.inputs.shape[1]

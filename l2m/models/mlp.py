@@ -7,6 +7,7 @@ from typing import Annotated
 from torch import nn
 
 from l2m.data import Data
+from l2m.errors import UserError
 from l2m.models import MODELS
 from l2m.schema import Range
 
@@ -14,5 +15,9 @@ from l2m.schema import Range
 @MODELS.register("mlp")
 def mlp(data: Data, *, hidden: Annotated[int, Range(1, 2**16)] = 64) -> nn.Module:
     """d-``hidden``-outputs with ReLU; d counts all numbers of an input, and images are flattened."""
+    if data.vocabulary_size:
+        raise UserError(
+            "model=mlp takes numbers, and these are tokens, whose numbers mean nothing: use model=transformer"
+        )
     features = data.train.inputs[0].numel()
     return nn.Sequential(nn.Flatten(), nn.Linear(features, hidden), nn.ReLU(), nn.Linear(hidden, data.outputs))

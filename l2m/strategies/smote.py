@@ -25,6 +25,7 @@ class Smote(Strategy):
 
     A new sample lies at a random place between a sample and one of its min(5, n − 1) nearest neighbours of the
     group, in float32, rounded back to integers where inputs rest as such. A group of one sample is repeated.
+    On tokens this is what the authors did, and worth little: a number between two words' is that of another word.
     """
 
     tasks = frozenset({"classification"})
