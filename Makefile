@@ -3,7 +3,7 @@ PYTHON ?= python3
 RESULTS ?= results
 BIN := .venv/bin
 
-.PHONY: help run test bench reproduce tables summary clean
+.PHONY: help run test bench reproduce tables figures summary clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -31,6 +31,9 @@ tables: .venv/ready  ## the paper's tables and claims from results/ alone; RESUL
 
 summary: .venv/ready  ## table and figure of results/; RESULTS=outputs for your runs
 	@$(BIN)/python scripts/summary.py $(RESULTS)
+
+figures: .venv/ready  ## figures and page (index.html) of results/; RESULTS=outputs for your runs
+	@$(BIN)/python scripts/figures.py $(RESULTS)
 
 clean:  ## remove the environment and caches
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from browser import CHROMIUM, Browser
-from made_up import VERDICTS
+from rows_made_up import VERDICTS
 
 from l2m.report import runs
 from l2m.report.page import write

@@ -56,7 +56,11 @@ def element(figure: Figure, salt: str) -> Markup:
     text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.S)
     used = set(re.findall(r'#([^")]+)[")]', text))
     text = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in used else "", text)
-    text = re.sub(r'^<svg [^>]*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" aria-hidden="true">', text)
+    text = re.sub(
+        r'^<svg [^>]*?viewBox="([^"]*)"[^>]*>',
+        rf'<svg viewBox="\1" style="--inches: {figure.get_figwidth():g}" aria-hidden="true">',
+        text,
+    )
     text = re.sub(r'(?<= d=")[^"]*', lambda path: re.sub(r"\d+\.\d+", _tenth, path[0]), text)
     for colour, own in COLOURS.items():
         text = re.sub(f"{colour}\\b", own, text)

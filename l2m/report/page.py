@@ -65,7 +65,7 @@ class Section:
 
 
 def write(found: Reading, file: Path) -> None:
-    """Write the page; its links go to ``runs/`` and ``figures/`` beside it."""
+    """Write the page; its links go to ``runs/``, ``tables/`` and ``figures/`` beside it."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(render(found, file.parent), encoding="utf-8")
 
@@ -76,6 +76,7 @@ def render(found: Reading, folder: Path) -> str:
     sections = [section(row, found.runs) for row in known]
     with mpl.rc_context(inline.SCREEN):
         drawn = {name: inline.element(made, name) for name, made in experiments.figures(found.runs).items() if made}
+    beside = sorted([*folder.glob("figures/*.pdf"), *folder.glob("tables/*.csv")])
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -91,7 +92,7 @@ def render(found: Reading, folder: Path) -> str:
         epochs=EPOCHS,
         files=FILES,
         experiments=drawn,
-        figures=sorted(path.name for path in (folder / "figures").glob("*.pdf")),
+        beside=[path.relative_to(folder).as_posix() for path in beside],
         problems=[problem.replace(f"{folder}/", "") for problem in found.problems],
         unfinished=found.unfinished,
         spread=lambda values, percent: cells.spread(values, cells.significant(values, percent)),
