@@ -3,7 +3,11 @@ PYTHON ?= python3
 RESULTS ?= results
 BIN := .venv/bin
 
+<<<<<<< HEAD
 .PHONY: help run test bench reproduce tables summary clean
+=======
+.PHONY: help run test bench reproduce tables figures summary clean
+>>>>>>> bc53faa6cc52e27506d653c2ca64a4a2659d113e
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -21,16 +25,22 @@ test: .venv/ready  ## style, types and tests; offline, on the CPU
 bench: .venv/ready  ## time the training loop on MNIST
 	$(BIN)/python scripts/bench.py
 
-reproduce: .venv/ready  ## train what results/ lacks (a day on two cores), then summary
-	$(BIN)/python -m l2m.run -m +experiment=table2 results_dir=results
-	$(BIN)/python -m l2m.run -m +experiment=table1 results_dir=results
-	$(BIN)/python scripts/summary.py results --readme README.md
+reproduce: .venv/ready  ## train what results/ lacks (days on two cores), then tables and figures
+	-$(BIN)/python -m l2m.run -m +experiment=table2 results_dir=results
+	-$(BIN)/python -m l2m.run -m +experiment=table1 results_dir=results
+	-$(BIN)/python -m l2m.run -m +experiment=table1_v1 results_dir=results
+	-for each in cadence mixing_rate mnist_reconstruction_rate cifar10_rate; do \
+	  $(BIN)/python -m l2m.run -m +experiment=$$each results_dir=results; done
+	@$(MAKE) tables figures RESULTS=results
 
 tables: .venv/ready  ## the paper's tables and claims from results/ alone; RESULTS=outputs for your runs
 	@$(BIN)/python scripts/tables.py $(RESULTS) $(if $(filter results,$(RESULTS)),--ledger REPRODUCTION.md)
 
 summary: .venv/ready  ## table and figure of results/; RESULTS=outputs for your runs
 	@$(BIN)/python scripts/summary.py $(RESULTS)
+
+figures: .venv/ready  ## figures and page (index.html) of results/; RESULTS=outputs for your runs
+	@$(BIN)/python scripts/figures.py $(RESULTS)
 
 clean:  ## remove the environment and caches
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -202,3 +202,11 @@ def write_imdb(folder: Path, rng: np.random.Generator) -> None:
             for number in range(10):
                 text = " ".join(rng.choice([*words, label], rng.integers(4, 40)))
                 (place / f"{number}_{rng.integers(*ratings)}.txt").write_text(f"{part} {number}. {text}", "utf-8")
+
+
+@pytest.fixture(scope="session")
+def made_up_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A results folder with the records of ``rows_made_up.write_all``; not to be changed."""
+    import rows_made_up
+
+    return rows_made_up.write_all(tmp_path_factory.mktemp("results"))

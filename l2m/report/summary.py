@@ -7,23 +7,13 @@ from pathlib import Path
 from textwrap import wrap
 
 import matplotlib as mpl
-import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.table import Table
 
+from l2m.report import drawing
 from l2m.report.runs import CHECKPOINTS, Runs
-from l2m.report.statistics import half_width, paired
-
-STYLES = {
-    "learn2mix": ("#0072B2", "-"),
-    "classical": ("#000000", "--"),
-    "focal": ("#D55E00", "-."),
-    "smote": ("#009E73", ":"),
-    "balanced": ("#CC79A7", (0, (5, 1, 1, 1, 1, 1))),
-}
-"""Colours of Okabe and Ito, which stay apart for the colour-blind, and dashes that do so in print."""
+from l2m.report.statistics import paired
 
 
 def decimals(value: float, percent: bool) -> int:
@@ -95,7 +85,7 @@ def _difference(run: Runs, classical: Runs | None, percent: bool) -> str:
 def figure(runs: list[Runs], file: Path) -> None:
     """Write one figure: a column a data set, test metric above, learn2mix's proportions below."""
     datasets = sorted({run.dataset for run in runs})
-    with mpl.rc_context({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False}):
+    with mpl.rc_context(drawing.PRINT | {"font.size": 8}):
         canvas = Figure(figsize=(3.4 * len(datasets) + 0.4, 4.8), layout="constrained")
         axes = canvas.subplots(2, len(datasets), squeeze=False, height_ratios=(3, 2))
         for column, dataset in enumerate(datasets):
@@ -109,32 +99,17 @@ def figure(runs: list[Runs], file: Path) -> None:
 
 
 def _curves(axes: Axes, rows: list[Runs]) -> None:
-    task = rows[0].task
     drawn: Counter[str] = Counter()
     for run in rows:
-        curve = run.curve()
-        mean = curve.mean(axis=1)
-        colour, dashes = STYLES.get(run.strategy, ("#56B4E9", "-"))
         weight = 0.6 ** drawn[run.strategy]  # variants of a strategy are ever paler
         drawn[run.strategy] += 1
-        label = "\n".join(wrap(run.label, 30))
-        axes.plot(mean.index, mean, color=colour, linestyle=dashes, linewidth=1.3, alpha=weight, label=label)
-        if curve.shape[1] > 1:
-            half = half_width(curve)
-            low, high = mean - half, mean + half
-            if task.higher_is_better:
-                low, high = low.clip(0, 1), high.clip(0, 1)
-            axes.fill_between(mean.index, low, high, color=colour, alpha=0.15 * weight, linewidth=0)
+        drawing.curve(axes, run, linewidth=1.3, alpha=weight, label="\n".join(wrap(run.label, 30)))
+    drawing.frame(axes, rows)
     seeds = sorted({len(run.metrics) for run in rows})
     axes.set_title(
         f"{rows[0].dataset}\nmean of {' or '.join(map(str, seeds))} seeds, band: 95 % t-interval", fontsize=8
     )
-    axes.set_ylabel(f"test {task.metric}")
-    if not task.higher_is_better:
-        lowest = min(float(run.curve().to_numpy().min()) for run in rows)
-        axes.set_yscale("log")
-        axes.set_ylim(bottom=0.8 * lowest)  # bands may reach below 0
-    axes.set_xlim(left=0)
+    axes.set_ylabel(f"test {drawing.metric(rows[0])}")
     axes.legend(frameon=False, fontsize=8 if len(rows) < 6 else 5)
 
 
@@ -142,15 +117,8 @@ def _proportions(axes: Axes, run: Runs | None) -> None:
     if run is None:
         axes.set_axis_off()
         return
-    rows = pd.concat(run.groups.values())
-    order = rows["name"].drop_duplicates()
-    shares = rows.groupby(["epoch", "name"])["proportion"].mean().unstack()[order]
-    colours = mpl.colormaps["cividis"](np.linspace(0.05, 0.95, len(order)))
-    axes.stackplot(
-        shares.index, shares.T.to_numpy(), labels=list(order), colors=colours, edgecolor="white", linewidth=0.3
-    )
-    axes.set(ylim=(0, 1), xlim=(0, shares.index.max()), xlabel="epoch", ylabel="share of a batch")
+    shares = drawing.areas(axes, run)
+    axes.set(xlabel="epoch", ylabel="share of a batch")
     axes.set_title("\n".join(wrap(f"{run.label}: proportions", 45)), fontsize=8)
-    if len(order) <= 10:
-        handles, names = axes.get_legend_handles_labels()
-        axes.legend(handles[::-1], names[::-1], loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=7)
+    if shares.shape[1] <= 10:
+        drawing.names_beside(axes, shares, size=7)

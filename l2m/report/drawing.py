@@ -1,0 +1,224 @@
+"""What all figures share: colours and dashes, curves with bands, stacked proportions, files without a date."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+from pathlib import Path
+from textwrap import wrap
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from l2m.report.runs import Runs
+from l2m.report.statistics import half_width
+
+STYLES: dict[str, tuple[str, Any]] = {
+    "learn2mix": ("#0072B2", "-"),
+    "classical": ("#000000", (0, (4, 1.8))),
+    "focal": ("#D55E00", (0, (6, 1.8, 1, 1.8))),
+    "smote": ("#009E73", (0, (1, 1.2))),
+    "balanced": ("#CC79A7", (0, (6, 2, 1, 2, 1, 2))),
+    "stratified": ("#E69F00", (0, (2, 2))),
+}
+"""Colours of Okabe and Ito, which stay apart for the colour-blind, and dashes that do so in print."""
+
+OTHER = ("#56B4E9", (0, (3, 1, 1, 1)))
+"""The style of a strategy that has none of its own."""
+
+PRINT: dict[Any, Any] = {
+    "font.size": 7,
+    "axes.titlesize": 7,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "legend.frameon": False,
+    "text.parse_math": False,  # a group may be called $5
+    "pdf.fonttype": 42,
+    "svg.fonttype": "none",
+}
+"""Settings of Matplotlib for a figure that is read in a column 3.4 inches wide."""
+
+CIRCLE: dict[str, Any] = {"markersize": 3, "markerfacecolor": "white", "markeredgewidth": 0.7, "linestyle": "none"}
+"""The paper's numbers are open circles."""
+
+METRICS = {
+    "classification": "accuracy in %",
+    "regression": "MSE",
+    "reconstruction": "SSE per image",
+}
+UNITS = {"california_housing": " in (100 000 $)²", "wine_quality": " in points²"}
+"""Units of mean squared errors that have one; Mean Estimation's targets have none."""
+
+POINTS = 240
+"""A curve is drawn through at most twice as many epochs, evenly spaced, the last among them."""
+
+
+def metric(run: Runs) -> str:
+    """The test metric with its unit, as an axis says it; SSE is the sum of squared errors."""
+    return METRICS[run.task.name] + UNITS.get(run.dataset, "")
+
+
+def factor(run: Runs) -> int:
+    """100 for a metric that is shown in %, else 1."""
+    return 100 if run.task.higher_is_better else 1
+
+
+def curve(
+    axes: Axes, run: Runs, column: str = "test_metric", strategy: str = "", band: bool = True, **line: Any
+) -> None:
+    """A column's mean over seeds, and the 95 % t-interval of that mean as a band; in % if it is an accuracy."""
+    colour, dashes = STYLES.get(strategy or run.strategy, OTHER)
+    table = _thinned(run.curve(column)) * factor(run)
+    mean = table.mean(axis=1)
+    line = {"color": colour, "linestyle": dashes, "linewidth": 1.1} | line
+    axes.plot(mean.index, mean, **line)
+    if band and table.shape[1] > 1:
+        half = half_width(table)
+        low, high = mean - half, mean + half
+        if run.task.higher_is_better:
+            low, high = low.clip(0, 100), high.clip(0, 100)
+        axes.fill_between(mean.index, low, high, color=colour, alpha=0.15 * line.get("alpha", 1), linewidth=0)
+
+
+def frame(axes: Axes, runs: list[Runs], column: str = "test_metric") -> None:
+    """Limits and scale of a panel of curves: errors are logarithmic, from just below the least of any seed."""
+    tables = [run.curve(column) for run in runs]
+    axes.set_xlim(0, max(len(table) for table in tables))
+    if runs[0].task.higher_is_better:
+        axes.set_ylim(bottom=0)
+        return
+    axes.set_yscale("log")
+    low = 0.85 * min(float(table.min().min()) for table in tables)  # bands may reach below 0
+    high = 1.3 * max(float(table.mean(axis=1).max()) for table in tables)
+    axes.set_ylim(low, high)
+    decades = np.log10(high / low)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2 else (1,)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def circle(axes: Axes, epoch: float, mean: float, sd: float | None, strategy: str) -> None:
+    """The paper's mean ± sd at one epoch."""
+    colour, _ = STYLES[strategy]
+    mark, _, _ = axes.errorbar(epoch, mean, sd, color=colour, marker="o", elinewidth=0.7, zorder=3, **CIRCLE)
+    mark.set_clip_on(False)
+    axes.set_ylim(bottom=min(axes.get_ylim()[0], 0.9 * mean))
+
+
+def proportions(run: Runs) -> pd.DataFrame:
+    """α, its mean over seeds: epochs by groups in their order, which the columns name."""
+    first = next(iter(run.groups.values()))
+    shares = pd.concat(run.groups.values()).groupby(["epoch", "group"])["proportion"].mean().unstack()
+    return shares.set_axis(first["name"].iloc[: shares.shape[1]], axis=1)
+
+
+def shades(k: int) -> list[str]:
+    """k colours from dark to light, which keep their order in grey and for the colour-blind."""
+    return [mpl.colors.to_hex(colour) for colour in mpl.colormaps["cividis"](np.linspace(0.05, 0.95, k))]
+
+
+def areas(axes: Axes, run: Runs) -> pd.DataFrame:
+    """Stacked shares of a batch over epochs, the first group lowest; they are returned, thinned."""
+    shares = _thinned(proportions(run))
+    k = shares.shape[1]
+    for area in axes.stackplot(shares.index, shares.T.to_numpy(), colors=shades(k), linewidth=0.4 if k <= 10 else 0.3):
+        area.set_edgecolor("white" if k <= 10 else area.get_facecolor())
+    axes.set(ylim=(0, 1), xlim=(shares.index.min(), shares.index.max()))
+    return shares
+
+
+def names_beside(axes: Axes, shares: pd.DataFrame, size: float = 5.5) -> None:
+    """Group names to the right of stacked areas, each by its area's end, moved apart where areas are thin."""
+    ends = shares.iloc[-1]
+    middles = [float(middle) for middle in ends.cumsum() - ends / 2]
+    height = axes.get_window_extent().height / axes.figure.dpi * 72
+    for name, middle, at in zip(shares.columns, middles, apart(middles, 1.25 * size / height), strict=True):
+        axes.annotate(
+            name,
+            (1, middle),
+            (1.09, at),
+            xycoords="axes fraction",
+            fontsize=size,
+            va="center",
+            annotation_clip=False,
+            arrowprops={
+                "arrowstyle": "-",
+                "linewidth": 0.3,
+                "shrinkA": 0.5,
+                "shrinkB": 0,
+                "color": "#888888",
+                "relpos": (0, 0.5),
+            },
+        )
+
+
+def apart(places: list[float], gap: float) -> list[float]:
+    """Rising places in [0, 1], moved until neighbours are ``gap`` apart; as near to their own as that allows."""
+    moved = list(places)
+    for _ in range(200):
+        for i, (low, high) in enumerate(pairwise(moved)):
+            if (lack := gap - (high - low)) > 1e-9:
+                moved[i], moved[i + 1] = low - lack / 2, high + lack / 2
+        moved[0], moved[-1] = max(moved[0], gap / 2), min(moved[-1], 1 - gap / 2)
+    return moved
+
+
+def panels(n: int, columns: int) -> tuple[Figure, list[Axes]]:
+    """A figure of n panels in at most so many columns, each 1.8 by 1.5 inches, with room for a legend and a note."""
+    columns = min(columns, n)
+    lines = -(-n // columns)
+    figure = Figure(figsize=(1.8 * columns, 1.5 * lines + 0.9), layout="constrained")
+    axes = list(figure.subplots(lines, columns, squeeze=False).flat)
+    for empty in axes[n:]:
+        empty.set_axis_off()
+    return figure, axes[:n]
+
+
+def legend(figure: Figure, strategies: Iterable[str], paper: bool = False) -> None:
+    """One legend above all panels, with the paper's circle if there are any."""
+    lines = [
+        Line2D([], [], color=STYLES[name][0], linestyle=STYLES[name][1], linewidth=1.1, label=name)
+        for name in strategies
+    ]
+    circles = [Line2D([], [], color="#666666", marker="o", label="paper", **CIRCLE)]
+    handles = lines + circles * paper
+    columns = min(int(figure.get_figwidth() / 0.9), len(handles))
+    figure.legend(
+        handles=handles, loc="outside upper center", ncols=columns, handlelength=2.4, columnspacing=1, borderpad=0
+    )
+
+
+def note(figure: Figure, text: str) -> None:
+    """What the figure shows, in small print below all panels."""
+    figure.supxlabel("\n".join(wrap(text, int(22 * figure.get_figwidth()))), fontsize=6, x=0.02, ha="left")
+
+
+def save(figure: Figure, stem: Path) -> list[Path]:
+    """Write ``stem.pdf`` and ``stem.png``, 170 dots an inch, with neither date nor version in them."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    absent: Mapping[str, Mapping[str, None]] = {
+        "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+        "png": {"Software": None},
+    }
+    files = []
+    for kind, metadata in absent.items():
+        files.append(stem.with_suffix(f".{kind}"))
+        figure.savefig(files[-1], dpi=170, metadata=dict(metadata))
+        figure.set_layout_engine("none")  # it stays as laid out
+    return files
+
+
+def _thinned(table: pd.DataFrame) -> pd.DataFrame:
+    step = max(len(table) // POINTS, 1)
+    return table.iloc[(len(table) - 1) % step :: step]

@@ -1,0 +1,122 @@
+"""Figures of the experiments beside the tables: what one setting of a row does to its test metric.
+
+Runs belong to an experiment of a row if they differ from the row's configuration in that setting alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from l2m.report import drawing, published
+from l2m.report.published import Printed
+from l2m.report.rows import ROWS, Row
+from l2m.report.runs import CHECKPOINTS, Runs, settings
+from l2m.report.statistics import half_width
+from l2m.report.summary import EPOCHS
+
+Series = dict[str, Runs]
+"""Runs by what was varied, in words, in its order."""
+
+
+SIGNS = "Points: mean over seeds and its 95 % t-interval; dashes beside: single seeds."
+
+
+def figures(found: Sequence[Runs]) -> dict[str, Figure | None]:
+    """By file name, the figure of each experiment; None where its runs are missing."""
+    return {
+        "mixing_rate": mixing_rate(found),
+        "cadence": checkpoints(found, ("learn2mix",), "strategy.cadence"),
+        "cifar10_rate": checkpoints(found, ("learn2mix", "classical"), "learning_rate", "dataset.augmentation"),
+    }
+
+
+def varied(row: Row, strategy: str, found: Sequence[Runs], *keys: str) -> Series:
+    """Runs that are the row's of that strategy but for ``keys``: numbers rise, the row's own word is first."""
+    if strategy not in row.configurations():
+        return {}
+    wanted = settings(row.configurations()[strategy])
+    apart = dict.fromkeys(keys)
+    alike = [run for run in found if run.settings | apart == wanted | apart]
+
+    def order(run: Runs) -> list[float]:
+        values = [(run.settings.get(key), wanted.get(key)) for key in keys]
+        return [value if isinstance(value, float) else float(value != own) for value, own in values]
+
+    return {"\n".join(word(run.settings.get(key)) for key in keys): run for run in sorted(alike, key=order)}
+
+
+def word(value: object) -> str:
+    """A setting's value on an axis."""
+    words = {"none": "plain", "standard": "augmented"}
+    return f"{value:g}" if isinstance(value, float) else words.get(str(value), str(value).replace("_", "\n"))
+
+
+def mixing_rate(found: Sequence[Runs]) -> Figure | None:
+    """Test metric at E against γ, a panel a row; the row's own γ is filled, its classical training a line."""
+    rates = {row: varied(row, "learn2mix", found, "strategy.mixing_rate") for row in ROWS}
+    rows = [row for row, series in rates.items() if len(series) > 1]
+    if not rows:
+        return None
+    figure, axes = drawing.panels(len(rows), 3)
+    for place, row in zip(axes, rows, strict=True):
+        own = word(row.configurations()["learn2mix"].strategy["mixing_rate"])
+        against(place, {"learn2mix": rates[row]}, 1.0, {}, own)
+        classical = row.runs(found).get("classical")
+        if classical:
+            colour, dashes = drawing.STYLES["classical"]
+            mean = drawing.factor(classical) * classical.at(1.0).mean()
+            place.axhline(mean, color=colour, linestyle=dashes, linewidth=1.1)
+        place.set(title=row.title, xlabel="mixing rate γ")
+    drawing.legend(figure, ("learn2mix", "classical"))
+    drawing.note(figure, f"Test metric at E. {SIGNS} Filled: the paper's rate for the row.")
+    return figure
+
+
+def checkpoints(found: Sequence[Runs], strategies: Sequence[str], *keys: str) -> Figure | None:
+    """Test metric at .25E, .5E and E against settings, a line of panels a row, beside the paper's mean ± sd."""
+    rows = {}
+    for row in ROWS:
+        series = {strategy: varied(row, strategy, found, *keys) for strategy in strategies}
+        if len(series[strategies[0]]) > 1:
+            rows[row] = series
+    if not rows:
+        return None
+    figure, axes = drawing.panels(3 * len(rows), 3)
+    for line, (row, series) in enumerate(rows.items()):
+        printed = published.cells(row.name)
+        for i, share in enumerate(CHECKPOINTS):
+            place = axes[3 * line + i]
+            against(place, series, share, {s: printed[s][i] for s in strategies if s in printed})
+            place.set_title(f"{row.title}, {EPOCHS[i]}")
+    drawing.legend(figure, strategies)
+    drawing.note(figure, f"{SIGNS} Lines in bands: the paper's mean ± sd.")
+    return figure
+
+
+def against(
+    axes: Axes, series: Mapping[str, Series], share: float, paper: Mapping[str, Printed], own: str = ""
+) -> None:
+    """Means with 95 % t-intervals and each seed beside them, by setting; the paper's mean ± sd lies behind as a band.
+
+    Where ``own`` is given, other settings' means are hollow.
+    """
+    names = list(dict.fromkeys(name for runs in series.values() for name in runs))
+    for i, (strategy, runs) in enumerate(series.items()):
+        colour, _ = drawing.STYLES[strategy]
+        for name, run in runs.items():
+            values = run.at(share).to_frame().T * drawing.factor(run)
+            place = names.index(name) + 0.24 * (i - (len(series) - 1) / 2)
+            mean, half = float(values.mean(axis=1).iloc[0]), float(half_width(values).iloc[0])
+            axes.plot([place + 0.1] * values.size, values.iloc[0], "_", color=colour, markersize=3, alpha=0.5)
+            face = colour if own in ("", name) else "white"
+            axes.errorbar(place, mean, half, fmt="o", color=colour, markersize=3.5, markerfacecolor=face, linewidth=0.9)
+            axes.set_ylabel(drawing.metric(run))
+        if number := paper.get(strategy):
+            sd = number.sd or 0.0
+            axes.axhspan(number.mean - sd, number.mean + sd, color=colour, alpha=0.12, linewidth=0)
+            axes.axhline(number.mean, color=colour, linewidth=0.5)
+    axes.set_xticks(range(len(names)), names, fontsize=6)
+    axes.set_xlim(-0.5, len(names) - 0.5)

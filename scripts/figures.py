@@ -1,0 +1,29 @@
+"""Draw a results folder, as figures and as a page that shows everything: ``python scripts/figures.py results``."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from l2m.errors import UserError
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("results_dir", type=Path, help="a folder that holds runs/; the page is written beside it")
+    folder = parser.parse_args().results_dir
+
+    from l2m.report import figures, page, runs
+
+    try:
+        found = runs.read(folder)
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    for problem in found.problems:
+        print(f"warning: {problem}", file=sys.stderr)
+    files = figures.write(found.runs, folder / "figures")
+    page.write(found, folder / "index.html")
+    print(f"{len(files)} figures in {folder / 'figures'}", f"page: {folder / 'index.html'}", sep="\n")
+
+
+if __name__ == "__main__":
+    main()

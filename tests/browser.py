@@ -1,0 +1,97 @@
+"""Headless Chromium over its debugging pipe: loads one file at a time, and tells what it complained of or fetched."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+class Browser:
+    """A Chromium with one tab; a context manager.
+
+    Attributes:
+        events: what the tab reported since the last ``open``: console messages, exceptions, log entries, requests.
+    """
+
+    def __init__(self, profile: Path) -> None:
+        down, up = os.pipe(), os.pipe()  # Chromium reads commands from 3 and writes answers to 4
+        flags = ("headless=new", "no-sandbox", "disable-gpu", "hide-scrollbars", "disable-background-networking")
+        command = [str(CHROMIUM), *(f"--{flag}" for flag in flags), f"--user-data-dir={profile}"]
+        redirect = f'exec "$@" 3<&{down[0]} 4>&{up[1]}'
+        self._process = subprocess.Popen(
+            ["bash", "-c", redirect, "bash", *command, "--remote-debugging-pipe", "about:blank"],
+            pass_fds=(down[0], up[1]),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(down[0]), os.close(up[1])
+        self._to, self._from = down[1], up[0]
+        self._buffer, self._number = b"", 0
+        self._session: str | None = None
+        self.events: list[dict[str, Any]] = []
+
+    def __enter__(self) -> Browser:
+        targets = self.call("Target.getTargets")["targetInfos"]
+        page = next(target["targetId"] for target in targets if target["type"] == "page")
+        self._session = self.call("Target.attachToTarget", targetId=page, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.call(f"{domain}.enable")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._session = None
+        self.call("Browser.close")
+        self._process.wait(30)
+        os.close(self._to), os.close(self._from)
+
+    def open(self, file: Path, width: int, scheme: str) -> None:
+        """Load a file in a window ``width`` pixels wide, in the colour scheme ``light`` or ``dark``."""
+        self.events.clear()
+        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+        self.call("Emulation.setDeviceMetricsOverride", **size)
+        self.call("Page.navigate", url=file.resolve().as_uri())
+        self._until(lambda: any(event["method"] == "Page.loadEventFired" for event in self.events))
+
+    def evaluate(self, script: str) -> Any:
+        """The value of a JavaScript expression in the page."""
+        result = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        if "exceptionDetails" in result:
+            raise RuntimeError(result["exceptionDetails"])
+        return result["result"].get("value")
+
+    def call(self, method: str, **params: Any) -> dict[str, Any]:
+        """A command of the DevTools protocol and its answer."""
+        self._number += 1
+        number = self._number
+        message = {"id": number, "method": method, "params": params}
+        message |= {"sessionId": self._session} if self._session else {}
+        os.write(self._to, json.dumps(message).encode() + b"\0")
+        answers: list[dict[str, Any]] = []
+        self._until(lambda: bool(answers), lambda said: answers.append(said) if said.get("id") == number else None)
+        if "error" in answers[0]:
+            raise RuntimeError(f"{method}: {answers[0]['error']}")
+        return dict(answers[0]["result"])
+
+    def _until(self, done: Any, heed: Any = lambda said: None, seconds: float = 60) -> None:
+        end = time.monotonic() + seconds
+        while not done():
+            if not select.select([self._from], [], [], max(end - time.monotonic(), 0))[0]:
+                raise TimeoutError(f"Chromium did not answer within {seconds:g} s")
+            read = os.read(self._from, 1 << 20)
+            if not read:
+                raise RuntimeError("Chromium ended")
+            *whole, self._buffer = (self._buffer + read).split(b"\0")
+            for text in whole:
+                said = json.loads(text)
+                if "method" in said:
+                    self.events.append(said)
+                heed(said)
