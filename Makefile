@@ -3,11 +3,7 @@ PYTHON ?= python3
 RESULTS ?= results
 BIN := .venv/bin
 
-<<<<<<< HEAD
-.PHONY: help run test bench reproduce tables summary clean
-=======
-.PHONY: help run test bench reproduce tables figures summary clean
->>>>>>> bc53faa6cc52e27506d653c2ca64a4a2659d113e
+.PHONY: help run test bench reproduce tables figures clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -34,10 +30,7 @@ reproduce: .venv/ready  ## train what results/ lacks (days on two cores), then t
 	@$(MAKE) tables figures RESULTS=results
 
 tables: .venv/ready  ## the paper's tables and claims from results/ alone; RESULTS=outputs for your runs
-	@$(BIN)/python scripts/tables.py $(RESULTS) $(if $(filter results,$(RESULTS)),--ledger REPRODUCTION.md)
-
-summary: .venv/ready  ## table and figure of results/; RESULTS=outputs for your runs
-	@$(BIN)/python scripts/summary.py $(RESULTS)
+	@$(BIN)/python scripts/tables.py $(RESULTS) $(if $(filter results,$(RESULTS)),--ledger REPRODUCTION.md --readme README.md)
 
 figures: .venv/ready  ## figures and page (index.html) of results/; RESULTS=outputs for your runs
 	@$(BIN)/python scripts/figures.py $(RESULTS)

@@ -6,11 +6,14 @@ from pathlib import Path
 
 from l2m.errors import UserError
 
+BEGIN, END = "<!-- results: written by make tables -->\n", "<!-- end of results -->"
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("results_dir", type=Path, help="a folder that holds runs/; tables/ is written beside it")
     parser.add_argument("--ledger", type=Path, help="also write the ledger of claims to this Markdown file")
+    parser.add_argument("--readme", type=Path, help="also write the verdicts between the marks in this Markdown file")
     options = parser.parse_args()
 
     from l2m.report import runs, tables
@@ -21,7 +24,8 @@ def main() -> None:
         sys.exit(f"error: {error}")
     for problem in found.problems:
         print(f"warning: {problem}", file=sys.stderr)
-    print(tables.summary([tables.table(number, found) for number in (1, 2)]))
+    both = [tables.table(number, found) for number in (1, 2)]
+    print(tables.summary(both))
     folder = options.results_dir / "tables"
     folder.mkdir(exist_ok=True)
     for name, text in tables.files(found).items():
@@ -32,6 +36,10 @@ def main() -> None:
 
         options.ledger.write_text(ledger.markdown(found), encoding="utf-8")
         print(f"ledger: {options.ledger}")
+    if options.readme:
+        before, _, rest = options.readme.read_text(encoding="utf-8").partition(BEGIN)
+        _, _, after = rest.partition(END)
+        options.readme.write_text(f"{before}{BEGIN}{tables.overview(both)}{END}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

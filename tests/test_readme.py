@@ -60,10 +60,12 @@ def test_sampler_in_a_plain_loop_moves_its_proportions() -> None:
 
 
 def test_table_is_that_of_the_records() -> None:
-    from l2m.report import runs, summary
+    from l2m.report import runs, tables
 
-    block = README.partition("<!-- results: written by scripts/summary.py -->\n")[2]
-    assert block.partition("<!-- end of results -->")[0] == summary.markdown(runs.read(ROOT / "results").runs)
+    block = README.partition("<!-- results: written by make tables -->\n")[2]
+    found = runs.read(ROOT / "results")
+    told = tables.overview([tables.table(number, found) for number in (1, 2)])
+    assert block.partition("<!-- end of results -->")[0] == told, "run make tables"
 
 
 def _run(monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> None:

@@ -75,23 +75,15 @@ def test_one_seed_has_no_interval() -> None:
     assert math.isnan(half)
 
 
-def test_script_prints_and_draws_and_fills_the_readme_and_names_damage(results: Path, tmp_path: Path) -> None:
+def test_script_prints_and_draws_and_names_damage(results: Path, tmp_path: Path) -> None:
     broken = made(results, "focal", 0, 0.5)
     (broken / "run.json").write_text("{")
-    readme = tmp_path / "README.md"
-    readme.write_text("before\n<!-- results: written by scripts/summary.py -->\nold\n<!-- end of results -->\nafter\n")
-    command = [sys.executable, str(SUMMARY), str(results), "--readme", str(readme)]
-    told = subprocess.run(command, capture_output=True, text=True, check=True)
+    told = subprocess.run([sys.executable, str(SUMMARY), str(results)], capture_output=True, text=True, check=True)
     assert told.stderr.startswith(f"warning: {broken} is left out (")
     assert "72.0 ± 2.0" in told.stdout
     assert "focal" not in told.stdout
     assert max(map(len, told.stdout.splitlines()[:-1])) <= 80
     assert (results / "summary.png").read_bytes().startswith(b"\x89PNG")
-    text = readme.read_text()
-    assert text.startswith("before\n")
-    assert text.endswith("after\n")
-    assert "old" not in text
-    assert "| digits: test accuracy in % | classical | 3 |" in text
 
 
 def test_script_without_records_says_so(tmp_path: Path) -> None:

@@ -28,8 +28,7 @@ def figures(found: Sequence[Runs]) -> dict[str, Figure | None]:
     """By file name, the figure of each experiment; None where its runs are missing."""
     return {
         "mixing_rate": mixing_rate(found),
-        "cadence": checkpoints(found, ("learn2mix",), "strategy.cadence"),
-        "cifar10_rate": checkpoints(found, ("learn2mix", "classical"), "learning_rate", "dataset.augmentation"),
+        "cadence": cadence(found),
     }
 
 

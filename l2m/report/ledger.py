@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, get_args
 import pandas as pd
 import yaml
 
-from l2m.report import published, thresholds
+from l2m.report import alternatives, published, thresholds
 from l2m.report.cells import interval, is_percent, measure, scaled, significant, spread
 from l2m.report.hyperparameters import proportions
 from l2m.report.rows import ROWS, V3, VARIANTS
@@ -195,6 +195,12 @@ def markdown(reading: Reading) -> str:
         for line in told:
             note = " ".join(filter(None, [_sentence(line.judged.note), _notes().get(line.key, "")]))
             lines.append(f"| {line.claim} | {line.paper} | {line.ours} | {line.judged.verdict} | {note} |")
+    if made := {row: told for row in ROWS if (told := alternatives.alternatives(row, reading.runs))}:
+        lines += ["", "## Which settings come closest to the paper's numbers", "", alternatives.CAPTION]
+        for row, told in made.items():
+            lines += ["", f"### {row.title}", "", *alternatives.markdown(row, told)]
+            if note := _notes().get(f"alternatives.{row.name}"):
+                lines += ["", note]
     lines += ["", "## Where the paper, its authors' code and this suite part", ""]
     lines += ["The default is the paper's text; what can be switched names its key.", ""]
     lines += ["| what | paper | authors' code | here |", "|---|---|---|---|"]

@@ -52,14 +52,6 @@ def tables(runs: list[Runs]) -> list[Table]:
     return made
 
 
-def markdown(runs: list[Runs]) -> str:
-    """The same as one Markdown table, with its caption."""
-    lines = ["| test set | " + " | ".join(COLUMNS) + " |", "|---|---|" + "--:|" * (len(COLUMNS) - 1)]
-    for title, cells in rows(runs).items():
-        lines += ["| " + " | ".join([title, *row]) + " |" for row in cells]
-    return "\n".join([*lines, "", CAPTION, ""])
-
-
 CAPTION = (
     "Mean ± sd (ddof 1) over n seeds at epochs 0.25E, 0.5E and E; worst group at E.\n"
     "− classical: difference at E on the same seeds ± half of its 95 % t-interval."

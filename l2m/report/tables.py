@@ -6,7 +6,7 @@ Everything here is a function of the records: the same text to the byte, whereve
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -156,14 +156,30 @@ def summary(tables: Iterable[Table]) -> str:
     """Learn2mix against classical at E for every row, 80 columns wide."""
     form = "{:28} {:>11} {:>11} {:>12} {}"
     lines = [form.format("test metric at E", "learn2mix", "classical", "difference", "verdict")]
+    for row, cells, difference, verdict in _ends(tables):
+        lines.append(form.format(row.title, *(_spread(cell, is_percent(row)) for cell in cells), difference, verdict))
+    return "\n".join(lines)
+
+
+def overview(tables: Iterable[Table]) -> str:
+    """The same beside the paper's numbers, in Markdown, with its caption."""
+    head = ("test metric at E", "n", "learn2mix", "paper", "classical", "paper", "difference", "verdict")
+    lines = [f"| {' | '.join(head)} |", "|---|" + "--:|" * 6 + "---|"]
+    for row, cells, difference, verdict in _ends(tables):
+        words = [row.title + (", %" if is_percent(row) else ""), str(len(cells[0].values))]
+        for cell in cells:
+            words += [_spread(cell, is_percent(row)), cell.printed.text if cell.printed else ""]
+        lines.append(f"| {' | '.join([*words, difference, verdict])} |")
+    told = "Mean ± sd (ours ddof 1, the paper's ddof 0); difference on the same seeds ± half of its 95 % t-interval."
+    return "\n".join([*lines, "", told, RULE, ""])
+
+
+def _ends(tables: Iterable[Table]) -> Iterator[tuple[Row, tuple[Cell, Cell], str, str]]:
+    """Of each row learn2mix's and classical's cells at E, their difference in words, and the verdict."""
     for table in tables:
         for row, by_strategy in table.cells.items():
-            ours, theirs = (by_strategy[strategy][-1] for strategy in ("learn2mix", "classical"))
-            words = [_spread(cell, is_percent(row)) for cell in (ours, theirs)]
-            lines.append(
-                form.format(row.title, *words, told(ours, is_percent(row)), ours.judged and ours.judged.verdict)
-            )
-    return "\n".join(lines)
+            ours, theirs = by_strategy["learn2mix"][-1], by_strategy["classical"][-1]
+            yield row, (ours, theirs), told(ours, is_percent(row)), _verdicts(by_strategy["learn2mix"])[0]
 
 
 def remedies(table: Table) -> list[str]:

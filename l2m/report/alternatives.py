@@ -1,0 +1,124 @@
+"""Other settings of a row, one or two at a time, beside the paper's numbers: which come closest?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from l2m.report import published
+from l2m.report.cells import is_percent, scaled, significant, spread
+from l2m.report.rows import Row
+from l2m.report.runs import CHECKPOINTS, Runs, settings
+from l2m.report.summary import EPOCHS
+
+SUSPECTS = {
+    "cifar10": ("learning_rate", "dataset.augmentation"),
+    "mnist_reconstruction": ("learning_rate", "optimizer.name"),
+    "cifar10_reconstruction": ("learning_rate", "imbalance.factor"),
+}
+"""By row, what may differ from its configuration; epochs may be fewer."""
+
+PAIR = ("learn2mix", "classical")
+
+CAPTION = (
+    "Mean ± sd (ddof 1) over n seeds. Distance: our mean − the paper's in the paper's standard deviations, root mean "
+    "square over both strategies at the checkpoints that all settings of a row have; the closest is bold."
+)
+
+
+class Alternative(NamedTuple):
+    """A row's runs under one setting.
+
+    Attributes:
+        setting: the values of the row's suspects.
+        runs: learn2mix's and classical's; both there.
+        values: by strategy and checkpoint, those of the row's own E, the metric by seed; epochs not reached: no key.
+        distance: see ``CAPTION``; NaN where nothing can be compared.
+    """
+
+    setting: tuple[Any, ...]
+    runs: Mapping[str, Runs]
+    values: Mapping[tuple[str, int], pd.Series[float]]
+    distance: float
+
+
+def alternatives(row: Row, found: Iterable[Runs]) -> list[Alternative]:
+    """What there is of a row under its own setting and under others, the closest to the paper first.
+
+    Empty if the row has no suspects, or runs under its own setting alone.
+    """
+    by_setting: dict[tuple[Any, ...], dict[str, Runs]] = {}
+    suspects = SUSPECTS.get(row.name, ())
+    own = {strategy: settings(row.configurations()[strategy]) for strategy in PAIR if suspects}
+    for run in found if suspects else ():
+        for strategy, wanted in own.items():
+            if _besides(run.settings, suspects) == _besides(wanted, suspects):
+                setting = tuple(run.settings[key] for key in suspects)
+                known = by_setting.setdefault(setting, {}).get(strategy)
+                if known is None or known.settings["epochs"] < run.settings["epochs"]:
+                    by_setting[setting][strategy] = run
+    whole = {setting: runs for setting, runs in by_setting.items() if len(runs) == len(PAIR)}
+    if len(whole) < 2:
+        return []
+    epochs = [max(int(share * own["learn2mix"]["epochs"]), 1) for share in CHECKPOINTS]
+    values = {
+        setting: {
+            (strategy, i): scaled(run.curve().loc[epoch], row)
+            for strategy, run in runs.items()
+            for i, epoch in enumerate(epochs)
+            if epoch <= run.settings["epochs"]
+        }
+        for setting, runs in whole.items()
+    }
+    shared = set.intersection(*(set(cells) for cells in values.values()))
+    printed = published.cells(row.name)
+    told = [
+        Alternative(setting, whole[setting], cells, _distance({key: cells[key] for key in shared}, printed))
+        for setting, cells in values.items()
+    ]
+    return sorted(told, key=lambda one: one.distance)
+
+
+def markdown(row: Row, told: list[Alternative]) -> list[str]:
+    """The lines of a table, a line a setting and strategy."""
+    names = [key.removesuffix(".name").rpartition(".")[2].replace("_", " ") for key in SUSPECTS[row.name]]
+    head = [*names, "strategy", "n", *EPOCHS, "distance"]
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * (len(names) + 1) + "--:|" * (len(EPOCHS) + 2)]
+    printed = published.cells(row.name)
+    for strategy in PAIR:
+        words = [*[""] * len(names), f"{strategy}, the paper", "5", *(number.text for number in printed[strategy]), ""]
+        lines.append(f"| {' | '.join(words)} |")
+    for i, one in enumerate(told):
+        for strategy in PAIR:
+            words = [f"{value:g}" if isinstance(value, float) else str(value) for value in one.setting]
+            words += [strategy, str(len(one.runs[strategy].metrics))]
+            for at in range(len(EPOCHS)):
+                cell = one.values.get((strategy, at))
+                words.append("" if cell is None else spread(cell, significant(cell, is_percent(row))))
+            distance = f"{one.distance:.1f}" if strategy == PAIR[0] else ""
+            words.append(f"**{distance}**" if distance and not i else distance)
+            lines.append(f"| {' | '.join(words)} |")
+    return lines
+
+
+def _besides(flat: Mapping[str, Any], suspects: Iterable[str]) -> dict[str, Any]:
+    """Settings without the suspects, and without the options of what a suspect names; without epochs."""
+    named = tuple(key.removesuffix("name") for key in suspects if key.endswith(".name"))
+    return {
+        key: value
+        for key, value in flat.items()
+        if key != "epochs" and key not in suspects and not (named and key.startswith(named))
+    }
+
+
+def _distance(
+    cells: Mapping[tuple[str, int], pd.Series[float]], printed: Mapping[str, tuple[published.Printed, ...]]
+) -> float:
+    apart = [
+        (float(values.mean()) - printed[strategy][i].mean) / (printed[strategy][i].sd or math.nan)
+        for (strategy, i), values in cells.items()
+    ]
+    return math.sqrt(sum(value**2 for value in apart) / len(apart)) if apart else math.nan
