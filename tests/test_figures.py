@@ -131,6 +131,19 @@ def test_a_hundred_groups_are_drawn_without_names(found: list[Runs], k: int, nam
     assert words(figure).count("group ") == named
 
 
+def test_a_single_epoch_is_drawn(found: list[Runs]) -> None:
+    run = row("wine_quality").runs(found)["learn2mix"]
+    short = replace(
+        run,
+        metrics={seed: table[:1] for seed, table in run.metrics.items()},
+        groups={seed: table[table["epoch"] == 1] for seed, table in run.groups.items()},
+    )
+    upper, lower = Figure().subplots(2)
+    figures.curves(upper, row("wine_quality"), {"learn2mix": short})
+    figures.proportions(lower, row("wine_quality"), {"learn2mix": short})
+    assert lower.get_xlim() == (1, 2)
+
+
 def test_experiments_hold_runs_that_differ_in_one_setting(found: list[Runs]) -> None:
     rates = experiments.varied(row("wine_quality"), "learn2mix", found, "strategy.mixing_rate")
     assert list(rates) == ["0", "0.05", "0.2", "0.5"]

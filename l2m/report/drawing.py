@@ -134,7 +134,8 @@ def areas(axes: Axes, run: Runs) -> pd.DataFrame:
     k = shares.shape[1]
     for area in axes.stackplot(shares.index, shares.T.to_numpy(), colors=shades(k), linewidth=0.4 if k <= 10 else 0.3):
         area.set_edgecolor("white" if k <= 10 else area.get_facecolor())
-    axes.set(ylim=(0, 1), xlim=(shares.index.min(), shares.index.max()))
+    first, last = shares.index.min(), shares.index.max()
+    axes.set(ylim=(0, 1), xlim=(first, max(last, first + 1)))
     return shares
 
 
