@@ -150,7 +150,7 @@ def test_experiments_hold_runs_that_differ_in_one_setting(found: list[Runs]) -> 
     cadences = experiments.varied(row("mnist"), "learn2mix", found, "strategy.cadence")
     assert next(iter(cadences)) == "epoch\nmean"
     assert set(cadences) == {"epoch\nmean", "epoch\nlast", "batch"}
-    assert experiments.figures(found)["cifar10_rate"] is None
+    assert experiments.figures(found)["settings"] is None
 
 
 @pytest.mark.parametrize("places", [[0.5], [0.01, 0.02, 0.03], [0.97, 0.98, 0.99], [0.1, 0.11, 0.5, 0.51, 0.9]])

@@ -66,7 +66,7 @@ def alternatives(row: Row, found: Iterable[Runs]) -> list[Alternative]:
     epochs = [max(int(share * own["learn2mix"]["epochs"]), 1) for share in CHECKPOINTS]
     values = {
         setting: {
-            (strategy, i): scaled(run.curve().loc[epoch], row)
+            (strategy, i): scaled(run.curve().T[epoch], row)
             for strategy, run in runs.items()
             for i, epoch in enumerate(epochs)
             if epoch <= run.settings["epochs"]

@@ -1,4 +1,4 @@
-"""Figures of the experiments beside the tables: what one setting of a row does to its test metric.
+"""Figures of the experiments beside the tables: what a setting of a row does to its test metric.
 
 Runs belong to an experiment of a row if they differ from the row's configuration in that setting alone.
 """
@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from l2m.report import drawing, published
+from l2m.report.alternatives import PAIR, alternatives
+from l2m.report.cells import scaled
 from l2m.report.published import Printed
 from l2m.report.rows import ROWS, Row
 from l2m.report.runs import CHECKPOINTS, Runs, settings
@@ -20,6 +23,8 @@ from l2m.report.summary import EPOCHS
 Series = dict[str, Runs]
 """Runs by what was varied, in words, in its order."""
 
+Values = Mapping[str, "pd.Series[float]"]
+"""By what was varied: a metric by seed, in % or as an error."""
 
 SIGNS = "Points: mean over seeds and its 95 % t-interval; dashes beside: single seeds."
 
@@ -29,6 +34,7 @@ def figures(found: Sequence[Runs]) -> dict[str, Figure | None]:
     return {
         "mixing_rate": mixing_rate(found),
         "cadence": cadence(found),
+        "settings": other_settings(found),
     }
 
 
@@ -62,7 +68,8 @@ def mixing_rate(found: Sequence[Runs]) -> Figure | None:
     figure, axes = drawing.panels(len(rows), 3)
     for place, row in zip(axes, rows, strict=True):
         own = word(row.configurations()["learn2mix"].strategy["mixing_rate"])
-        against(place, {"learn2mix": rates[row]}, 1.0, {}, own)
+        against(place, {"learn2mix": at(row, rates[row], 1.0)}, {}, own)
+        place.set_ylabel(drawing.metric(next(iter(rates[row].values()))))
         classical = row.runs(found).get("classical")
         if classical:
             colour, dashes = drawing.STYLES["classical"]
@@ -74,45 +81,68 @@ def mixing_rate(found: Sequence[Runs]) -> Figure | None:
     return figure
 
 
-def checkpoints(found: Sequence[Runs], strategies: Sequence[str], *keys: str) -> Figure | None:
-    """Test metric at .25E, .5E and E against settings, a line of panels a row, beside the paper's mean ± sd."""
+def cadence(found: Sequence[Runs]) -> Figure | None:
+    """Learn2mix's test metric at .25E, .5E and E when its proportions move otherwise."""
     rows = {}
     for row in ROWS:
-        series = {strategy: varied(row, strategy, found, *keys) for strategy in strategies}
-        if len(series[strategies[0]]) > 1:
-            rows[row] = series
+        if len(series := varied(row, "learn2mix", found, "strategy.cadence")) > 1:
+            label = drawing.metric(next(iter(series.values())))
+            rows[row] = label, [{"learn2mix": at(row, series, share)} for share in CHECKPOINTS]
+    return checkpoints(rows)
+
+
+def other_settings(found: Sequence[Runs]) -> Figure | None:
+    """Test metric at .25E, .5E and E under the settings of :data:`~l2m.report.alternatives.SUSPECTS`."""
+    rows = {}
+    for row in ROWS:
+        if told := sorted(alternatives(row, found), key=lambda one: one.setting):
+            names = {one.setting: "\n".join(map(word, one.setting)) for one in told}
+            shares = [
+                {s: {names[one.setting]: one.values[s, i] for one in told if (s, i) in one.values} for s in PAIR}
+                for i in range(len(CHECKPOINTS))
+            ]
+            rows[row] = drawing.metric(told[0].runs[PAIR[0]]), shares
+    return checkpoints(rows)
+
+
+def checkpoints(rows: Mapping[Row, tuple[str, Sequence[Mapping[str, Values]]]]) -> Figure | None:
+    """A line of panels a row, one a checkpoint: means by setting, of each strategy, beside the paper's mean ± sd.
+
+    ``rows`` gives each row the name of its metric and, by checkpoint and strategy, the values.
+    """
     if not rows:
         return None
     figure, axes = drawing.panels(3 * len(rows), 3)
-    for line, (row, series) in enumerate(rows.items()):
+    for line, (row, (label, shares)) in enumerate(rows.items()):
         printed = published.cells(row.name)
-        for i, share in enumerate(CHECKPOINTS):
+        for i, series in enumerate(shares):
             place = axes[3 * line + i]
-            against(place, series, share, {s: printed[s][i] for s in strategies if s in printed})
-            place.set_title(f"{row.title}, {EPOCHS[i]}")
-    drawing.legend(figure, strategies)
+            against(place, series, {s: printed[s][i] for s in series if s in printed})
+            place.set(title=f"{row.title}, {EPOCHS[i]}", ylabel=label)
+    drawing.legend(figure, [s for s in PAIR if any(s in shares[0] for _, shares in rows.values())])
     drawing.note(figure, f"{SIGNS} Lines in bands: the paper's mean ± sd.")
     return figure
 
 
-def against(
-    axes: Axes, series: Mapping[str, Series], share: float, paper: Mapping[str, Printed], own: str = ""
-) -> None:
+def at(row: Row, series: Series, share: float) -> Values:
+    """The test metric at a checkpoint."""
+    return {name: scaled(run.at(share), row) for name, run in series.items()}
+
+
+def against(axes: Axes, series: Mapping[str, Values], paper: Mapping[str, Printed], own: str = "") -> None:
     """Means with 95 % t-intervals and each seed beside them, by setting; the paper's mean ± sd lies behind as a band.
 
     Where ``own`` is given, other settings' means are hollow.
     """
-    names = list(dict.fromkeys(name for runs in series.values() for name in runs))
-    for i, (strategy, runs) in enumerate(series.items()):
+    names = list(dict.fromkeys(name for by_setting in series.values() for name in by_setting))
+    for i, (strategy, by_setting) in enumerate(series.items()):
         colour, _ = drawing.STYLES[strategy]
-        for name, run in runs.items():
-            values = run.at(share).to_frame().T * drawing.factor(run)
+        for name, values in by_setting.items():
             place = names.index(name) + 0.24 * (i - (len(series) - 1) / 2)
-            mean, half = float(values.mean(axis=1).iloc[0]), float(half_width(values).iloc[0])
-            axes.plot([place + 0.1] * values.size, values.iloc[0], "_", color=colour, markersize=3, alpha=0.5)
+            mean, half = float(values.mean()), float(half_width(values.to_frame().T).iloc[0])
+            axes.plot([place + 0.1] * values.size, values, "_", color=colour, markersize=3, alpha=0.5)
             face = colour if own in ("", name) else "white"
             axes.errorbar(place, mean, half, fmt="o", color=colour, markersize=3.5, markerfacecolor=face, linewidth=0.9)
-            axes.set_ylabel(drawing.metric(run))
         if number := paper.get(strategy):
             sd = number.sd or 0.0
             axes.axhspan(number.mean - sd, number.mean + sd, color=colour, alpha=0.12, linewidth=0)

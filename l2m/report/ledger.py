@@ -195,10 +195,10 @@ def markdown(reading: Reading) -> str:
         for line in told:
             note = " ".join(filter(None, [_sentence(line.judged.note), _notes().get(line.key, "")]))
             lines.append(f"| {line.claim} | {line.paper} | {line.ours} | {line.judged.verdict} | {note} |")
-    if made := {row: told for row in ROWS if (told := alternatives.alternatives(row, reading.runs))}:
+    if made := {row: some for row in ROWS if (some := alternatives.alternatives(row, reading.runs))}:
         lines += ["", "## Which settings come closest to the paper's numbers", "", alternatives.CAPTION]
-        for row, told in made.items():
-            lines += ["", f"### {row.title}", "", *alternatives.markdown(row, told)]
+        for row, settings in made.items():
+            lines += ["", f"### {row.title}", "", *alternatives.markdown(row, settings)]
             if note := _notes().get(f"alternatives.{row.name}"):
                 lines += ["", note]
     lines += ["", "## Where the paper, its authors' code and this suite part", ""]

@@ -1,0 +1,80 @@
+"""Which settings come closest: made-up runs of MNIST reconstruction and CIFAR-10 at known distances."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rows_made_up import configuration, write
+
+from l2m.config import RunConfig
+from l2m.report import experiments, ledger, published
+from l2m.report.alternatives import alternatives, markdown
+from l2m.report.rows import ROWS
+from l2m.report.runs import read
+
+MNIST, CIFAR10 = (next(row for row in ROWS if row.name == name) for name in ("mnist_reconstruction", "cifar10"))
+ADAMW = {"name": "adamw", "weight_decay": 0.01, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
+
+
+def both(folder: Path, row: str, ends: tuple[float, float], **changes: object) -> list[RunConfig]:
+    """Two seeds of learn2mix and classical that end at ``ends``, under a setting of the row."""
+    configs = []
+    for strategy, end in zip(("learn2mix", "classical"), ends, strict=True):
+        for seed in (0, 1):
+            configs.append(replace(configuration(row, strategy), seed=seed, **changes))
+            write(folder, configs[-1], end)
+    return configs
+
+
+def test_the_closest_setting_is_first(tmp_path: Path) -> None:
+    both(tmp_path, "mnist_reconstruction", (12.0, 13.0))
+    both(tmp_path, "mnist_reconstruction", (9.31, 10.1), learning_rate=1e-3, optimizer=ADAMW)
+    both(tmp_path, "mnist_reconstruction", (30.0, 40.0), learning_rate=1e-3)
+    found = read(tmp_path).runs
+    told = alternatives(MNIST, found)
+    assert [one.setting for one in told] == [(1e-3, "adamw"), (5e-4, "adam"), (1e-3, "adam")]
+    printed = published.cells("mnist_reconstruction")
+    for one in told:
+        apart = [
+            (one.values[strategy, i].mean() - number.mean) / number.sd
+            for strategy in ("learn2mix", "classical")
+            for i, number in enumerate(printed[strategy])
+        ]
+        assert one.distance == pytest.approx(math.sqrt(sum(value**2 for value in apart) / 6))
+    lines = markdown(MNIST, told)
+    assert lines[0] == "| learning rate | optimizer | strategy | n | 0.25E | 0.5E | E | distance |"
+    assert lines[2] == "|  |  | learn2mix, the paper | 5 | 19.6 ± 0.81 | 12.9 ± 0.39 | 9.31 ± 0.24 |  |"
+    assert lines[4].startswith("| 0.001 | adamw | learn2mix | 2 | ")
+    assert lines[4].endswith(f"| 9.31 ± 0.01 | **{told[0].distance:.1f}** |")
+    assert [line.endswith(" |  |") for line in lines[4:]] == [False, True] * 3
+    text = ledger.markdown(read(tmp_path))
+    assert "### MNIST reconstruction\n\n" + "\n".join(lines) in text
+
+
+def test_settings_are_compared_where_all_have_runs(tmp_path: Path) -> None:
+    """A quarter of the epochs is compared at the first checkpoint alone; one strategy alone is not compared."""
+    both(tmp_path, "cifar10", (62.01 / 100, 61.27 / 100))
+    short = both(tmp_path, "cifar10", (0.5106, 0.5004), learning_rate=1e-5, epochs=31)
+    write(tmp_path, replace(short[0], learning_rate=1e-4), 0.5)
+    told = alternatives(CIFAR10, read(tmp_path).runs)
+    assert [one.setting for one in told] == [(1e-5, "none"), (7e-5, "none")]
+    assert told[0].values.keys() == {("learn2mix", 0), ("classical", 0)}
+    assert len(told[1].values) == 6
+    assert told[0].distance == pytest.approx(0.05 / 0.9, abs=0.05)  # half a thousandth of the mean, in sd
+    assert markdown(CIFAR10, told)[4].count("|  |") == 1
+    figure = experiments.figures(read(tmp_path).runs)["settings"]
+    assert figure is not None
+    assert [axes.get_title() for axes in figure.axes] == ["CIFAR-10, 0.25E", "CIFAR-10, 0.5E", "CIFAR-10, E"]
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["1e-05\nplain", "7e-05\nplain"]
+
+
+def test_a_row_alone_has_no_alternatives(tmp_path: Path) -> None:
+    both(tmp_path, "cifar10", (0.6, 0.5))
+    both(tmp_path, "wine_quality", (1.0, 2.0))
+    found = read(tmp_path).runs
+    assert [alternatives(row, found) for row in ROWS] == [[]] * len(ROWS)
+    assert experiments.figures(found)["settings"] is None
+    assert "come closest" not in ledger.markdown(read(tmp_path))
