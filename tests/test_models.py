@@ -73,3 +73,16 @@ def test_other_inputs_are_refused(name: str) -> None:
 def test_resnet_refuses_images_that_it_would_shrink_to_nothing() -> None:
     with pytest.raises(UserError, match="at least 32×32 pixels"):
         built("resnet18", images(3, 28))
+
+
+def test_autoencoder_with_noise_on_its_initial_parameters() -> None:
+    data = images(1, 28)
+    data = replace(data, train=replace(data.train, targets=None), classes=None)
+    plain, noisy = (
+        torch.cat([p.detach().flatten() for p in built("autoencoder", data, noise=noise).parameters()])
+        for noise in (0.0, 0.05)
+    )
+    apart = noisy - plain
+    assert apart.numel() == 784 * 128 + 128 + 128 * 32 + 32 + 32 * 128 + 128 + 128 * 784 + 784
+    assert float(apart.std()) == pytest.approx(0.05, rel=0.01)
+    assert abs(float(apart.mean())) < 5 * 0.05 / apart.numel() ** 0.5

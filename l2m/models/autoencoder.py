@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import torch
 from torch import nn
 
 from l2m.data import Data
 from l2m.errors import UserError
 from l2m.models import MODELS
+from l2m.schema import Range
 
 
 @MODELS.register("autoencoder")
-def autoencoder(data: Data) -> nn.Module:
-    """d-128-32-128-d with ReLU, none on the code of 32, and a sigmoid at the end, for images of d pixels in [0, 1]."""
+def autoencoder(data: Data, *, noise: Annotated[float, Range(0)] = 0.0) -> nn.Module:
+    """d-128-32-128-d with ReLU, none on the code of 32, and a sigmoid at the end, for images of d pixels in [0, 1].
+
+    ``noise`` is the standard deviation of normal noise on top of torch's initial parameters. The paper has none;
+    the runs of the authors' code differ by it, 0.05 on MNIST and CIFAR-10 and 0.007 on Fashion-MNIST, from one base.
+    """
     if data.train.targets is not None:
         raise UserError("model=autoencoder gives its input back: use it with a reconstruction, or choose another model")
     d = data.outputs
-    return nn.Sequential(
+    model = nn.Sequential(
         nn.Flatten(),
         nn.Linear(d, 128), nn.ReLU(),
         nn.Linear(128, 32),
         nn.Linear(32, 128), nn.ReLU(),
         nn.Linear(128, d), nn.Sigmoid(),
     )  # fmt: skip
+    if noise:
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter += noise * torch.randn_like(parameter)
+    return model

@@ -16,8 +16,8 @@ from l2m.report.summary import EPOCHS
 
 SUSPECTS = {
     "cifar10": ("learning_rate", "dataset.augmentation"),
-    "mnist_reconstruction": ("learning_rate", "optimizer.name"),
-    "cifar10_reconstruction": ("learning_rate", "imbalance.factor"),
+    "mnist_reconstruction": ("learning_rate", "optimizer.name", "model.noise"),
+    "cifar10_reconstruction": ("model.noise",),
 }
 """By row, what may differ from its configuration; epochs may be fewer."""
 

@@ -133,8 +133,8 @@ def panels(row: Row, runs: Mapping[str, Runs], measured: Mapping[str, list[Cell]
         told = "ours a dot, the paper a circle, bars ± sd"
         wanted.append((f"{name}: epoch {first[i].epoch}", told, partial(inline.dots, cells=measured, checkpoint=i)))
     for title, told, draw in (
-        ("Test metric over epochs", "mean and 95 % t-interval; circles: the paper", figures.curves),
-        ("Worst group over epochs", "of each run; mean and 95 % t-interval", figures.worst_group),
+        ("Test metric over epochs", "mean, 95 % t-interval (n ≥ 3); circles: the paper", figures.curves),
+        ("Worst group over epochs", "of each run; mean, 95 % t-interval (n ≥ 3)", figures.worst_group),
         ("Shares of learn2mix's batches", "proportion of each group, mean over seeds", figures.proportions),
     ):
         if drawn and (draw is not figures.proportions or "learn2mix" in drawn):
