@@ -33,5 +33,5 @@ def autoencoder(data: Data, *, noise: Annotated[float, Range(0)] = 0.0) -> nn.Mo
     if noise:
         with torch.no_grad():
             for parameter in model.parameters():
-                parameter += noise * torch.randn_like(parameter)
+                parameter.add_(torch.randn_like(parameter), alpha=noise)
     return model
