@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
-from rows_made_up import SEEDS
+from rows_made_up import SEEDS, configuration, write
 from scipy import stats
 
 from l2m.report import drawing, experiments, figures, runs
@@ -150,7 +150,23 @@ def test_experiments_hold_runs_that_differ_in_one_setting(found: list[Runs]) -> 
     cadences = experiments.varied(row("mnist"), "learn2mix", found, "strategy.cadence")
     assert next(iter(cadences)) == "epoch\nmean"
     assert set(cadences) == {"epoch\nmean", "epoch\nlast", "batch"}
-    assert experiments.figures(found)["settings"] is None
+    made = experiments.figures(found)
+    assert {name for name, figure in made.items() if figure} == {"mixing_rate", "cadence"}
+    assert made.keys() == experiments.TITLES.keys()
+
+
+def test_checkpoints_that_no_run_reaches_are_told(tmp_path: Path) -> None:
+    for strategy in ("learn2mix", "classical"):
+        own = configuration("cifar10", strategy)
+        for config in (replace(own, epochs=31), replace(own, epochs=31, learning_rate=1e-5)):
+            write(tmp_path, config, 0.6)
+    figure = experiments.figures(runs.read(tmp_path).runs)["settings"]
+    assert figure is not None
+    assert [axes.get_title() for axes in figure.axes] == [f"CIFAR-10, {share}" for share in ("0.25E", "0.5E", "E")]
+    assert words(figure).count("not run so far") == 2
+    assert figure.axes[0].lines[1].get_ydata()[0] == pytest.approx(60)
+    figures.write(runs.read(tmp_path).runs, tmp_path)
+    assert (tmp_path / "settings.png").exists()
 
 
 @pytest.mark.parametrize("places", [[0.5], [0.01, 0.02, 0.03], [0.97, 0.98, 0.99], [0.1, 0.11, 0.5, 0.51, 0.9]])

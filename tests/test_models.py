@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from l2m import UserError
+from l2m.catalog import registries
 from l2m.data import Data, Split
-from l2m.models import MODELS
+
+MODELS = registries()["model"]
 
 
 def images(channels: int, side: int, classes: int = 7) -> Data:

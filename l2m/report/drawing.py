@@ -77,13 +77,16 @@ def factor(run: Runs) -> int:
 def curve(
     axes: Axes, run: Runs, column: str = "test_metric", strategy: str = "", band: bool = True, **line: Any
 ) -> None:
-    """A column's mean over seeds, in % if it is an accuracy, and from three seeds on its 95 % t-interval as a band."""
+    """A column's mean over seeds, and the 95 % t-interval of that mean as a band, for three seeds or more.
+
+    Accuracies are in %. Two seeds have an interval too, but one that may well fill the panel.
+    """
     colour, dashes = STYLES.get(strategy or run.strategy, OTHER)
     table = _thinned(run.curve(column)) * factor(run)
     mean = table.mean(axis=1)
     line = {"color": colour, "linestyle": dashes, "linewidth": 1.1} | line
     axes.plot(mean.index, mean, **line)
-    if band and table.shape[1] > 2:  # that of two seeds would fill the panel
+    if band and table.shape[1] > 2:
         half = half_width(table)
         low, high = mean - half, mean + half
         if run.task.higher_is_better:

@@ -26,6 +26,13 @@ Series = dict[str, Runs]
 Values = Mapping[str, "pd.Series[float]"]
 """By what was varied: a metric by seed, in % or as an error."""
 
+TITLES = {
+    "mixing_rate": "The mixing rate",
+    "cadence": "When proportions move",
+    "settings": "Which settings come closest to the paper's numbers?",
+}
+"""By file name, what an experiment's figure shows."""
+
 SIGNS = "Points: mean over seeds and its 95 % t-interval; dashes beside: single seeds."
 
 
@@ -108,7 +115,8 @@ def other_settings(found: Sequence[Runs]) -> Figure | None:
 def checkpoints(rows: Mapping[Row, tuple[str, Sequence[Mapping[str, Values]]]]) -> Figure | None:
     """A line of panels a row, one a checkpoint: means by setting, of each strategy, beside the paper's mean ± sd.
 
-    ``rows`` gives each row the name of its metric and, by checkpoint and strategy, the values.
+    ``rows`` gives each row the name of its metric and, by checkpoint and strategy, the values; a panel of a checkpoint
+    that no run reaches says so.
     """
     if not rows:
         return None
@@ -117,8 +125,13 @@ def checkpoints(rows: Mapping[Row, tuple[str, Sequence[Mapping[str, Values]]]]) 
         printed = published.cells(row.name)
         for i, series in enumerate(shares):
             place = axes[3 * line + i]
-            against(place, series, {s: printed[s][i] for s in series if s in printed})
-            place.set(title=f"{row.title}, {EPOCHS[i]}", ylabel=label)
+            place.set_title(f"{row.title}, {EPOCHS[i]}")
+            if any(series.values()):
+                against(place, series, {s: printed[s][i] for s in series if s in printed})
+                place.set_ylabel(label)
+            else:
+                place.set_axis_off()
+                place.text(0.5, 0.5, "not run so far", ha="center", transform=place.transAxes)
     drawing.legend(figure, [s for s in PAIR if any(s in shares[0] for _, shares in rows.values())])
     drawing.note(figure, f"{SIGNS} Lines in bands: the paper's mean ± sd.")
     return figure

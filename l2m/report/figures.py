@@ -109,7 +109,7 @@ def proportions(axes: Axes, row: Row, cells: Cells) -> None:
 
 
 NOTES: dict[Panel, str] = {
-    curves: "Mean over seeds and, from three on, its 95 % t-interval; circles: the paper's mean ± sd.",
-    worst_group: "Test metric of the worst group in each run: mean over seeds and, from three on, its 95 % t-interval.",
+    curves: "Mean over seeds and, from three on, 95 % t-interval of it; circles: the paper's mean ± sd.",
+    worst_group: "Test metric of each run's worst group: mean over seeds and, from three on, 95 % t-interval of it.",
     proportions: "Proportions of the groups in learn2mix's batches, mean over seeds.",
 }

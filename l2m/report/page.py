@@ -92,6 +92,7 @@ def render(found: Reading, folder: Path) -> str:
         epochs=EPOCHS,
         files=FILES,
         experiments=drawn,
+        titles=experiments.TITLES,
         beside=[path.relative_to(folder).as_posix() for path in beside],
         problems=[problem.replace(f"{folder}/", "") for problem in found.problems],
         unfinished=found.unfinished,
