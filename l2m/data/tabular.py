@@ -16,6 +16,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
 from l2m.data import DATASETS, Data, Source, Split
+from l2m.data.files import read_table, write_table
 from l2m.errors import UserError, cause
 
 WINE_URL = "https://archive.ics.uci.edu/ml/machine-learning-databases/wine-quality/"
@@ -82,13 +83,7 @@ def _table(file: Path, download: Callable[[], pd.DataFrame], separator: str) -> 
     """The table in ``file``, downloaded into it where it is not there."""
     if not file.exists():
         _download(file, download, separator)
-    try:
-        table = pd.read_csv(file, sep=separator, skip_blank_lines=False)  # so that line numbers are true
-    except (ValueError, OSError) as error:
-        raise UserError(f"{file} can't be read as a table ({cause(error)}): put a whole one there") from error
-    if not isinstance(table.index, pd.RangeIndex):
-        raise UserError(f"{file} has more fields in its lines than columns in its first line: put a whole one there")
-    return table
+    return read_table(file, sep=separator, skip_blank_lines=False)  # so that line numbers are true
 
 
 def _download(file: Path, download: Callable[[], pd.DataFrame], separator: str) -> None:
@@ -101,13 +96,7 @@ def _download(file: Path, download: Callable[[], pd.DataFrame], separator: str) 
             f"{file} is not there: put it there, or name the folder that holds it with data_dir= (the download failed: "
             f"{cause(error)})"
         ) from error
-    part = file.with_name(file.name + ".part")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        table.to_csv(part, sep=separator, index=False)
-        part.replace(file)
-    except OSError as error:
-        raise UserError(f"{file} can't be written ({cause(error)}): choose a data_dir that can be") from error
+    write_table(table, file, separator)
 
 
 def _numbers(table: pd.DataFrame, columns: tuple[str, ...], file: Path, missing: bool = False) -> None:

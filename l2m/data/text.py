@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
 from l2m.data import DATASETS, Data, Source, Split
+from l2m.data.files import read_table, write_table
 from l2m.errors import UserError, cause
 
 NAMES = ("negative", "positive")
@@ -124,12 +125,7 @@ def _archive(folder: Path) -> list[tuple[int, str]]:
 
 def _table(file: Path) -> list[tuple[int, str]]:
     """The reviews of a CSV file with the columns review and sentiment."""
-    try:
-        table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8")
-    except (ValueError, OSError) as error:
-        raise UserError(f"{file} can't be read as a table ({cause(error)}): put a whole one there") from error
-    if not isinstance(table.index, pd.RangeIndex):
-        raise UserError(f"{file} has more fields in its lines than columns in its first line: put a whole one there")
+    table = read_table(file, dtype=str, keep_default_na=False, encoding="utf-8")
     if absent := {"review", "sentiment"} - set(table.columns):
         raise UserError(f"{file} has no column {min(absent)}: it must have review and sentiment")
     reviews = []
@@ -158,13 +154,7 @@ def _download(table: Path, archive: Path) -> None:
             f"{archive} is not there, nor is {table}: put one of them there, or name the folder that holds it with "
             f"data_dir= (the download failed: {cause(error)})"
         ) from error
-    part = table.with_name(table.name + ".part")
-    try:
-        table.parent.mkdir(parents=True, exist_ok=True)
-        pd.DataFrame({"review": rows["text"], "sentiment": sentiments}).to_csv(part, index=False)
-        part.replace(table)
-    except OSError as error:
-        raise UserError(f"{table} can't be written ({cause(error)}): choose a data_dir that can be") from error
+    write_table(pd.DataFrame({"review": rows["text"], "sentiment": sentiments}), table)
 
 
 def _cached(folder: Path, train: list[str], test: list[str]) -> Encoded:
