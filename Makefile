@@ -2,6 +2,7 @@
 PYTHON ?= python3
 RESULTS ?= results
 BIN := .venv/bin
+QUESTIONS := cadence mixing_rate reconstruction_noise mnist_reconstruction_rate cifar10_rate
 
 .PHONY: help run test bench reproduce tables figures clean
 
@@ -22,12 +23,9 @@ bench: .venv/ready  ## time the training loop on MNIST
 	$(BIN)/python scripts/bench.py
 
 reproduce: .venv/ready  ## train what results/ lacks (days on two cores), then tables and figures
-	-$(BIN)/python -m l2m.run -m +experiment=table2 results_dir=results
-	-$(BIN)/python -m l2m.run -m +experiment=table1 results_dir=results
-	-$(BIN)/python -m l2m.run -m +experiment=table1_v1 results_dir=results
-	-for each in cadence mixing_rate mnist_reconstruction_rate cifar10_rate; do \
-	  $(BIN)/python -m l2m.run -m +experiment=$$each results_dir=results; done
-	@$(MAKE) tables figures RESULTS=results
+	@failed=0; for each in table2 table1 table1_v1 $(QUESTIONS) table1_v3; do \
+	  $(BIN)/python -m l2m.run -m +experiment=$$each results_dir=results || failed=1; done; \
+	$(MAKE) tables figures RESULTS=results && exit $$failed
 
 tables: .venv/ready  ## the paper's tables and claims from results/ alone; RESULTS=outputs for your runs
 	@$(BIN)/python scripts/tables.py $(RESULTS) $(if $(filter results,$(RESULTS)),--ledger REPRODUCTION.md --readme README.md)

@@ -38,7 +38,7 @@ class RunConfig:
     data_seed: Annotated[Seed, "draws synthetic data, splits and imbalance, the same for all runs"] = 42
     equal_seconds: Annotated[
         bool,
-        "train as long as classical training takes for these epochs, which is measured first",
+        "train as long as classical training takes for these epochs, which is measured first, here",
     ] = False
     precision: Annotated[Literal["fp32", "bf16"], "arithmetic of the forward pass"] = "fp32"
     device: Annotated[Literal["auto", "cpu", "cuda"], "where to train; auto takes a GPU if there is one"] = "auto"

@@ -50,3 +50,8 @@ def torch_state(config: RunConfig) -> Iterator[None]:
         finally:
             torch.set_num_threads(threads)
             torch.backends.cudnn.allow_tf32 = tf32
+
+
+def device_name(device: torch.device) -> str:
+    """``cpu``, or what the GPU calls itself."""
+    return torch.cuda.get_device_name() if device.type == "cuda" else "cpu"

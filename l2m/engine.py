@@ -14,7 +14,7 @@ from torch import Tensor
 from l2m import data, models, optimizers, records, strategies
 from l2m.config import RunConfig
 from l2m.data import Split
-from l2m.device import choose_device, stopwatch, torch_state
+from l2m.device import choose_device, device_name, stopwatch, torch_state
 from l2m.errors import UserError
 from l2m.seeding import derive, generator
 from l2m.tasks import TASKS
@@ -229,7 +229,7 @@ def train(config: RunConfig, on_epoch: Callable[[records.EpochRow], None] | None
     run = records.RunDirectory(config)
     if run.status() == "done" and not config.force:
         return run.read()
-    budget = train(strategies.as_classical(config)).metrics["seconds"].iloc[-1] if config.equal_seconds else None
+    budget = _budget(config)
     with torch_state(config):
         trainer = Trainer(config)
         run.start(trainer.device)
@@ -257,7 +257,29 @@ def train(config: RunConfig, on_epoch: Callable[[records.EpochRow], None] | None
 def needs(config: RunConfig) -> list[RunConfig]:
     """The runs that have to be done before that of ``config``: a strategy's, and the one whose seconds it is given."""
     first = strategies.STRATEGIES.build(config.strategy).needs(config).values()
-    return [*first, *([strategies.as_classical(config)] if config.equal_seconds else [])]
+    classical = strategies.as_classical(config)
+    return [*first, *([classical] if config.equal_seconds and config.strategy != classical.strategy else [])]
+
+
+def _budget(config: RunConfig) -> float | None:
+    """Seconds to train for, where they and not epochs are given: what classical training takes, under the same name.
+
+    Raises:
+        UserError: they were measured on another device, or with other threads.
+    """
+    classical = strategies.as_classical(config)
+    if not config.equal_seconds or config.strategy == classical.strategy:
+        return None
+    classic = train(classical)
+    with torch_state(config):
+        here = {"device": device_name(choose_device(config.device)), "threads": torch.get_num_threads()}
+    there = {key: classic.info[key] for key in here}
+    if there != here:
+        raise UserError(
+            f"equal_seconds=true compares seconds of one machine: {classic.path} was measured with {there}, here are "
+            f"{here}: repeat it here with force=true"
+        )
+    return float(classic.metrics["seconds"].iloc[-1])
 
 
 def _final_parameters(config: RunConfig) -> dict[str, Tensor]:

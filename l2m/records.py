@@ -30,6 +30,7 @@ import yaml
 
 import l2m
 from l2m.config import RunConfig
+from l2m.device import device_name
 from l2m.errors import UserError, cause
 
 SCHEMA = 1
@@ -119,7 +120,7 @@ class RunDirectory:
             "version": l2m.__version__,
             "commit": _commit(),
             "torch": torch.__version__,
-            "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
+            "device": device_name(device),
             "threads": torch.get_num_threads(),
             "start": _now(),
             "status": "running",

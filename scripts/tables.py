@@ -37,8 +37,10 @@ def main() -> None:
         options.ledger.write_text(ledger.markdown(found), encoding="utf-8")
         print(f"ledger: {options.ledger}")
     if options.readme:
-        before, _, rest = options.readme.read_text(encoding="utf-8").partition(BEGIN)
-        _, _, after = rest.partition(END)
+        before, begin, rest = options.readme.read_text(encoding="utf-8").partition(BEGIN)
+        _, end, after = rest.partition(END)
+        if not (begin and end):
+            sys.exit(f"error: {options.readme} has no block between {BEGIN.strip()} and {END}: put both marks back")
         options.readme.write_text(f"{before}{BEGIN}{tables.overview(both)}{END}{after}", encoding="utf-8")
 
 

@@ -45,7 +45,7 @@ def write(folder: Path, config: RunConfig, final: float) -> Path:
             GroupRow(epoch, i, name, others if i else first, 10, 1.0, worst if i else value)
             for i, name in enumerate(names)
         ]
-        directory.add(EpochRow(epoch, epoch, 10 * epoch, 1.0, 1.0, value, worst, 0.1 * epoch), groups)
+        directory.add(EpochRow(epoch, epoch, config.batch_size * epoch, 1.0, 1.0, value, worst, 0.1 * epoch), groups)
     directory.finish("done")
     return directory.path
 

@@ -68,11 +68,23 @@ def test_a_run_of_equal_seconds_ends_with_the_first_epoch_past_those_of_classica
     config = small(tmp_path, "equal_seconds=true", "epochs=20", "seed=3")
     records = train(config)
     (classical,) = needs(config)
-    assert (classical.strategy, classical.equal_seconds) == (compose("strategy=classical").strategy, False)
+    assert (classical.strategy, classical.equal_seconds) == (compose("strategy=classical").strategy, True)
+    assert needs(classical) == []
     assert (classical.seed, classical.epochs, classical.model) == (3, 20, config.model)
+    assert len(train(classical).metrics) == 20
     budget = train(classical).metrics["seconds"].iloc[-1]
     assert records.metrics["seconds"].iloc[-1] >= budget > records.metrics["seconds"].iloc[-2]
     assert records.metrics["epoch"].tolist() == list(range(1, len(records.metrics) + 1))
     assert config.digest() != compose(
         "dataset.train_sizes=[40,30,20,10]", "dataset.test_size=5", "batch_size=20", "epochs=20", "seed=3"
     ).digest()  # fmt: skip
+
+
+def test_seconds_of_another_machine_are_refused(tmp_path: Path) -> None:
+    config = small(tmp_path, "equal_seconds=true")
+    (classical,) = needs(config)
+    train(classical)
+    rewrite(classical, device="Another")
+    with pytest.raises(UserError, match=r"seconds of one machine: .*Another.*force=true"):
+        train(config)
+    assert RunDirectory(config).status() is None

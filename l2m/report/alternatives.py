@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from l2m.catalog import registries
 from l2m.report import published
 from l2m.report.cells import is_percent, scaled, significant, spread
 from l2m.report.rows import Row
@@ -55,6 +56,8 @@ def alternatives(row: Row, found: Iterable[Runs]) -> list[Alternative]:
     own = {strategy: settings(row.configurations()[strategy]) for strategy in PAIR if suspects}
     for run in found if suspects else ():
         for strategy, wanted in own.items():
+            if run.settings["epochs"] > wanted["epochs"]:
+                continue
             if _besides(run.settings, suspects) == _besides(wanted, suspects):
                 setting = tuple(run.settings[key] for key in suspects)
                 known = by_setting.setdefault(setting, {}).get(strategy)
@@ -105,13 +108,13 @@ def markdown(row: Row, told: list[Alternative]) -> list[str]:
 
 
 def _besides(flat: Mapping[str, Any], suspects: Iterable[str]) -> dict[str, Any]:
-    """Settings without the suspects, and without the options of what a suspect names; without epochs."""
-    named = tuple(key.removesuffix("name") for key in suspects if key.endswith(".name"))
-    return {
-        key: value
-        for key, value in flat.items()
-        if key != "epochs" and key not in suspects and not (named and key.startswith(named))
-    }
+    """Settings without epochs, the suspects, and options of what a suspect names that stand at their defaults."""
+    left = {key: value for key, value in flat.items() if key != "epochs" and key not in suspects}
+    for group in (key.removesuffix(".name") for key in suspects if key.endswith(".name")):
+        for option, default in registries()[group].defaults(flat[f"{group}.name"]).items():
+            if left.get(f"{group}.{option}") == default:
+                del left[f"{group}.{option}"]
+    return left
 
 
 def _distance(

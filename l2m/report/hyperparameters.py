@@ -52,7 +52,7 @@ def settings(found: Iterable[Runs]) -> list[Settings]:
         printed = paper.get("proportions")
         ours = {
             **{key: run.settings[key] for key in ("epochs", "batch_size", "learning_rate")},
-            "mixing_rate": row.configurations()["learn2mix"].strategy["mixing_rate"],
+            "mixing_rate": runs["learn2mix"].settings["strategy.mixing_rate"] if "learn2mix" in runs else None,
             "train_size": train_size(run),
             "model": _words("model", run.settings),
             "recipe": _words("imbalance", run.settings),

@@ -55,8 +55,7 @@ class Row:
     def runs(self, found: Iterable[Runs], equal_seconds: bool = False) -> dict[str, Runs]:
         """By strategy, the runs whose scientific settings are exactly the row's, seed aside; none, no key.
 
-        With ``equal_seconds`` those that are but for this key, as the third version compares; classical training,
-        whose time is the budget, has no runs of that kind.
+        With ``equal_seconds`` those that are but for this key, as the third version compares.
         """
         besides = {"equal_seconds": True} if equal_seconds else {}
         wanted = {choice: settings(config) | besides for choice, config in self.configurations().items()}

@@ -105,8 +105,7 @@ def read(results_dir: Path) -> Reading:
                 continue
             config = _config(folder)
             metrics, groups = _metrics(folder, config), _groups(folder)
-            if groups["epoch"].nunique() != len(metrics):
-                raise ValueError(f"groups.csv has {groups['epoch'].nunique()} epochs, metrics.csv {len(metrics)}")
+            _agree(metrics, groups, config)
         except (OSError, ValueError, yaml.YAMLError) as error:
             told = str(error) if type(error) in (ValueError, UserError) else cause(error)
             problems.append(f"{folder} is left out ({'; '.join(told.splitlines())}): remove it, and repeat the run")
@@ -182,6 +181,21 @@ def _groups(folder: Path) -> pd.DataFrame:
     if first["group"].tolist() != list(range(k)) or not same:
         raise ValueError(f"groups.csv does not name groups 0 to {k - 1} alike in each epoch")
     return table
+
+
+def _agree(metrics: pd.DataFrame, groups: pd.DataFrame, config: RunConfig) -> None:
+    """Whether both tables can be of one run of ``config``: epochs, steps, samples, range, worst group."""
+    if groups["epoch"].nunique() != len(metrics):
+        raise ValueError(f"groups.csv has {groups['epoch'].nunique()} epochs, metrics.csv {len(metrics)}")
+    steps, task = metrics["steps"], TASKS[config.task]
+    if (steps != metrics["epoch"] * steps[0]).any() or (metrics["samples"] != steps * config.batch_size).any():
+        raise ValueError("metrics.csv counts other steps or samples than epochs and batch_size give")
+    by_epoch = groups.groupby("epoch")["test_metric"]
+    worst = (by_epoch.min() if task.higher_is_better else by_epoch.max()).to_numpy()
+    if not np.allclose(metrics["worst_group"], worst, rtol=1e-5, atol=1e-9):
+        raise ValueError("metrics.csv has another worst_group than groups.csv")
+    if task.higher_is_better and not metrics["test_metric"].between(0, 1).all():
+        raise ValueError("metrics.csv has an accuracy outside 0 to 1")
 
 
 def _table(file: Path, kind: type, may_lack: str | None = None) -> pd.DataFrame:

@@ -17,8 +17,8 @@ from l2m.report.statistics import paired
 
 
 def decimals(value: float, percent: bool) -> int:
-    """Digits after the point: one for accuracies in %, three digits in all for errors of 1 to 999."""
-    return 1 if percent else 2 if value < 10 else 1 if value < 100 else 0
+    """Digits after the point: one, and two for errors below 10."""
+    return 2 if value < 10 and not percent else 1
 
 
 EPOCHS = ["E" if share == 1 else f"{share:g}E" for share in CHECKPOINTS]

@@ -113,7 +113,7 @@ def markdown(found: Reading) -> str:
     for line in reached(found.runs):
         there = line.epochs.dropna()
         words = [BY_NAME[line.claim.row].title, _level(line), line.claim.source, line.strategy]
-        words += [str(len(line.epochs)), str(len(there)) if len(line.epochs) else "", _or_never(line)]
+        words += [str(len(line.epochs)), str(len(there)) if len(line.epochs) else "", or_never(line)]
         words += [str(line.of_mean or ""), line.claim.epochs[line.strategy].text]
         words += [f"{line.seconds.mean():.3g}" if len(there) else "", *_judged(line.judged, 1)]
         lines.append(_line(words))
@@ -179,10 +179,13 @@ def _sooner(claim: Threshold, other: str, first: dict[str, pd.Series[float]], ru
     ours, theirs = first.get("learn2mix"), first.get(other)
     if theirs is not None:
         theirs = theirs.fillna(float(runs[other].settings["epochs"]))
-    judged = judge(ours, theirs, (claim.epochs["learn2mix"], claim.epochs[other]), higher_is_better=False)
+    printed = (claim.epochs["learn2mix"], claim.epochs[other]) if claim.level is not None else (None, None)
+    judged = judge(ours, theirs, printed, higher_is_better=False)
     if ours is not None and theirs is not None and ours.isna().any():
         note = f"{int(ours.notna().sum())} of {len(ours)} seeds of learn2mix reach the level"
         return judged._replace(verdict="not reproduced", note=note)
+    if judged.half == 0 and judged.verdict != "not reproduced":  # whole epochs, not certainty
+        return judged._replace(verdict="not reproduced", note="all differences are equal, which has no interval")
     return judged
 
 
@@ -193,9 +196,12 @@ def _level(line: Reached) -> str:
     return f"~ {line.level:.1f}" if line.claim.level is None else f"{line.level:.{digits}f}"
 
 
-def _or_never(line: Reached) -> str:
+def or_never(line: Reached) -> str:
+    """Epochs to the level: mean ± sd, over how many of the seeds where not all reach it."""
     there = line.epochs.dropna()
-    return "never" if len(line.epochs) and not len(there) else spread(there, 1)
+    if len(line.epochs) and not len(there):
+        return "never"
+    return spread(there, 1) + (f" ({len(there)} of {len(line.epochs)} seeds)" if len(there) < len(line.epochs) else "")
 
 
 def _judged(judged: Judgement | None, digits: int) -> list[str]:

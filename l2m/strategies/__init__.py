@@ -117,9 +117,9 @@ class Strategy:
 
 
 def as_classical(config: RunConfig, **changes: Any) -> RunConfig:
-    """The run that differs from ``config`` by classical training, and by ``changes``."""
+    """The run that differs from ``config`` by classical training with shuffled batches, and by ``changes``."""
     choice = {"name": "classical", **STRATEGIES.defaults("classical")}
-    return replace(config, strategy=choice, equal_seconds=False, force=False, **changes)
+    return replace(config, strategy=choice, force=False, **changes)
 
 
 class SampledStrategy(Strategy):

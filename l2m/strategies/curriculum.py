@@ -39,7 +39,7 @@ class Curriculum(Strategy):
     tasks = frozenset({"classification"})
 
     def needs(self, config: RunConfig) -> dict[str, RunConfig]:
-        return {"warm_up": as_classical(config, epochs=self.warm_up)}
+        return {"warm_up": as_classical(config, epochs=self.warm_up, equal_seconds=False)}
 
     def prepare(self, context: Context) -> Split:
         super().prepare(context)
