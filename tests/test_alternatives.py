@@ -71,6 +71,18 @@ def test_settings_are_compared_where_all_have_runs(tmp_path: Path) -> None:
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["1e-05\nplain", "7e-05\nplain"]
 
 
+def test_other_settings_than_the_suspects_stay_out(tmp_path: Path) -> None:
+    """Another option of the optimizer, and more epochs, whatever their directories are called."""
+    both(tmp_path, "mnist_reconstruction", (9.31, 10.1))
+    both(tmp_path, "mnist_reconstruction", (9.31, 10.1), learning_rate=1e-3)
+    before = alternatives(MNIST, read(tmp_path).runs)
+    for beta1 in (0.1, 0.5, 0.8):
+        adam = {"name": "adam", "beta1": beta1, "beta2": 0.999, "epsilon": 1e-8}
+        both(tmp_path, "mnist_reconstruction", (777.0, 777.0), optimizer=adam)
+    both(tmp_path, "mnist_reconstruction", (777.0, 777.0), epochs=41)
+    assert markdown(MNIST, alternatives(MNIST, read(tmp_path).runs)) == markdown(MNIST, before)
+
+
 def test_a_row_alone_has_no_alternatives(tmp_path: Path) -> None:
     both(tmp_path, "cifar10", (0.6, 0.5))
     both(tmp_path, "wine_quality", (1.0, 2.0))

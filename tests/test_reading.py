@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 from made_up import compose, write
@@ -59,6 +60,15 @@ def cut(name: str, last: int) -> Callable[[Path], None]:
     return change
 
 
+def scale(name: str, column: str, factor: float) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        table = pd.read_csv(folder / name)
+        table[column] *= factor
+        table.to_csv(folder / name, index=False)
+
+    return change
+
+
 def move(strategy: str, name: str) -> Callable[[Path], None]:
     def change(folder: Path) -> None:
         shutil.move(folder, folder.parents[1] / strategy / folder.name.replace("seed1", name))
@@ -92,6 +102,9 @@ DAMAGE = {
     "a group lost": (cut("groups.csv", 8), "does not hold the same number of groups"),
     "an epoch of groups lost": (cut("groups.csv", 7), "groups.csv has 3 epochs, metrics.csv 4"),
     "groups of another name": (edit("groups.csv", "\n3,1,1,", "\n3,1,one,"), "groups 0 to 1 alike in each epoch"),
+    "an accuracy in %": (scale("metrics.csv", "test_metric", 1000), "an accuracy outside 0 to 1"),
+    "another worst group": (scale("metrics.csv", "worst_group", 0.5), "another worst_group than groups.csv"),
+    "samples of another batch": (scale("metrics.csv", "samples", 2), "other steps or samples than"),
     "a share that is not finite": (edit("groups.csv", "\n3,0,0,0.25", "\n3,0,0,-inf"), "a value of proportion"),
 }
 

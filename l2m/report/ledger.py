@@ -171,9 +171,9 @@ def sections(reading: Reading) -> dict[str, list[Line]]:
 
 INTRODUCTION = {
     "Beside two controls (not in the paper)": (
-        "Balanced draws equal shares of all groups throughout; stratified gives every batch the training set's own. What "
-        "learn2mix has over balanced it owes to adapting; what it has over classical but not over stratified, to the "
-        "lower variance of its batches."
+        "Balanced draws equal shares of all groups throughout; stratified gives every batch the training set's own. "
+        "What learn2mix has over balanced it owes to adapting; what it has over classical but not over stratified, to "
+        "the lower variance of its batches."
     ),
     "Faster convergence (sections 4.1 to 4.3)": (
         "Measured by the mean of the test metric over all epochs, which needs no level to be chosen. The paper has no "
