@@ -325,16 +325,13 @@ def test_imagenette_is_read_in_rgb_whatever_the_channels(tiny_data: Path, tmp_pa
     assert green == [10, 200, 30]
 
 
-def test_imagenette_prefers_320_pixels(tiny_data: Path, tmp_path: Path) -> None:
-    published = tiny_data / "imagenette2-320"
+def test_imagenette_is_read_in_the_size_that_is_asked_for(tiny_data: Path, tmp_path: Path) -> None:
     expected = loaded("imagenette", tiny_data)
-    for name in ("imagenette2-160", "imagenette2"):
-        shutil.copytree(published, tmp_path / name / name)
-        assert same_data(loaded("imagenette", tmp_path / name), expected)
-    both = tmp_path / "both"
-    shutil.copytree(published, both / "imagenette2-320")
-    (both / "imagenette2").mkdir()
-    assert same_data(loaded("imagenette", both), expected)
+    for name, archive in (("imagenette2-160", "160px"), ("imagenette2", "full")):
+        shutil.copytree(tiny_data / "imagenette2-320", tmp_path / name)
+        assert same_data(loaded("imagenette", tmp_path, f"dataset.archive={archive}"), expected)
+    with pytest.raises(UserError, match="imagenette2-320"):
+        loaded("imagenette", tmp_path)
 
 
 def remove_a_part(folder: Path) -> None:

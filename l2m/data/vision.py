@@ -85,25 +85,26 @@ def cifar100(source: Source, *, task: Task = "classification") -> Data:
 
 @DATASETS.register("imagenette")
 def imagenette(
-    source: Source, *, task: Task = "classification", resize: Literal["stretch", "crop"] = "stretch"
+    source: Source,
+    *,
+    task: Task = "classification",
+    archive: Literal["320px", "full", "160px"] = "320px",
+    resize: Literal["stretch", "crop"] = "stretch",
 ) -> Data:
     """Imagenette (Howard, 2020; section B.4): 9469 and 3925 photographs of ten of ImageNet's classes.
 
     The paper says 3×224×224 pixels and no more. ``stretch``, as in the authors' code, takes both sides to 224;
     ``crop``, as is usual for ImageNet, takes the shorter side to 256 and cuts the centre out. Standardised by
-    ImageNet's statistics. Read from the published archive of 320 pixels, else the full one, else that of 160,
-    whichever is there; a run's identity does not say which.
+    ImageNet's statistics. ``archive`` says in which size the photographs are published.
     """
     from l2m.data.torchvision_import import torchvision
 
-    there = [size for size, name in IMAGENETTE.items() if (source.folder / name).exists()]
-    size = there[0] if there else "320px"
-    files = source.folder / IMAGENETTE[size]
+    files = source.folder / IMAGENETTE[archive]
     steps = torchvision.transforms
     fit = [steps.Resize(256), steps.CenterCrop(224)] if resize == "crop" else [steps.Resize((224, 224))]
     transform = steps.Compose([*fit, steps.PILToTensor()])
-    build = partial(torchvision.datasets.Imagenette, size=size, transform=transform, loader=_open)
-    if not there:
+    build = partial(torchvision.datasets.Imagenette, size=archive, transform=transform, loader=_open)
+    if not files.exists():
         _download(source.folder, "Imagenette", f"{files.name}/", build)
     try:
         parts = {part: build(source.folder, part) for part in IMAGENETTE_SIZES}
