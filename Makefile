@@ -28,7 +28,7 @@ reproduce: .venv/ready  ## train what results/ lacks (days on two cores), then t
 	$(MAKE) tables figures RESULTS=results && exit $$failed
 
 tables: .venv/ready  ## the paper's tables and claims from results/ alone; RESULTS=outputs for your runs
-	@$(BIN)/python scripts/tables.py $(RESULTS) $(if $(filter results,$(RESULTS)),--ledger REPRODUCTION.md --readme README.md)
+	@$(BIN)/python scripts/tables.py $(RESULTS) $(if $(filter results results/,$(RESULTS)),--ledger REPRODUCTION.md --readme README.md)
 
 figures: .venv/ready  ## figures and page (index.html) of results/; RESULTS=outputs for your runs
 	@$(BIN)/python scripts/figures.py $(RESULTS)

@@ -68,7 +68,8 @@ def test_settings_are_compared_where_all_have_runs(tmp_path: Path) -> None:
     figure = experiments.figures(read(tmp_path).runs)["settings"]
     assert figure is not None
     assert [axes.get_title() for axes in figure.axes] == ["CIFAR-10, 0.25E", "CIFAR-10, 0.5E", "CIFAR-10, E"]
-    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["1e-05\nplain", "7e-05\nplain"]
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["1e-05", "7e-05"]
+    assert figure.axes[0].get_xlabel() == "learning rate"
 
 
 def test_other_settings_than_the_suspects_stay_out(tmp_path: Path) -> None:
@@ -89,4 +90,4 @@ def test_a_row_alone_has_no_alternatives(tmp_path: Path) -> None:
     found = read(tmp_path).runs
     assert [alternatives(row, found) for row in ROWS] == [[]] * len(ROWS)
     assert experiments.figures(found)["settings"] is None
-    assert "come closest" not in ledger.markdown(read(tmp_path))
+    assert "come closest to" not in ledger.markdown(read(tmp_path))

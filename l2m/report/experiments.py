@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from l2m.report import drawing, published
-from l2m.report.alternatives import PAIR, alternatives
+from l2m.report.alternatives import PAIR, SUSPECTS, alternatives
 from l2m.report.cells import scaled
 from l2m.report.published import Printed
 from l2m.report.rows import ROWS, Row
@@ -94,7 +94,7 @@ def cadence(found: Sequence[Runs]) -> Figure | None:
     for row in ROWS:
         if len(series := varied(row, "learn2mix", found, "strategy.cadence")) > 1:
             label = drawing.metric(next(iter(series.values())))
-            rows[row] = label, [{"learn2mix": at(row, series, share)} for share in CHECKPOINTS]
+            rows[row] = label, "cadence", [{"learn2mix": at(row, series, share)} for share in CHECKPOINTS]
     return checkpoints(rows)
 
 
@@ -103,36 +103,39 @@ def other_settings(found: Sequence[Runs]) -> Figure | None:
     rows = {}
     for row in ROWS:
         if told := sorted(alternatives(row, found), key=lambda one: one.setting):
-            names = {one.setting: "\n".join(map(word, one.setting)) for one in told}
+            differ = [i for i in range(len(told[0].setting)) if len({one.setting[i] for one in told}) > 1]
+            keys = [SUSPECTS[row.name][i].removesuffix(".name").rpartition(".")[2] for i in differ]
+            varies = ", ".join(keys).replace("_", " ")
+            names = {one.setting: "\n".join(word(one.setting[i]) for i in differ) for one in told}
             shares = [
                 {s: {names[one.setting]: one.values[s, i] for one in told if (s, i) in one.values} for s in PAIR}
                 for i in range(len(CHECKPOINTS))
             ]
-            rows[row] = drawing.metric(told[0].runs[PAIR[0]]), shares
+            rows[row] = drawing.metric(told[0].runs[PAIR[0]]), varies, shares
     return checkpoints(rows)
 
 
-def checkpoints(rows: Mapping[Row, tuple[str, Sequence[Mapping[str, Values]]]]) -> Figure | None:
+def checkpoints(rows: Mapping[Row, tuple[str, str, Sequence[Mapping[str, Values]]]]) -> Figure | None:
     """A line of panels a row, one a checkpoint: means by setting, of each strategy, beside the paper's mean ± sd.
 
-    ``rows`` gives each row the name of its metric and, by checkpoint and strategy, the values; a panel of a checkpoint
-    that no run reaches says so.
+    ``rows`` gives each row the name of its metric, what varies and, by checkpoint and strategy, the values; a panel of
+    a checkpoint that no run reaches says so.
     """
     if not rows:
         return None
     figure, axes = drawing.panels(3 * len(rows), 3)
-    for line, (row, (label, shares)) in enumerate(rows.items()):
+    for line, (row, (label, varies, shares)) in enumerate(rows.items()):
         printed = published.cells(row.name)
         for i, series in enumerate(shares):
             place = axes[3 * line + i]
             place.set_title(f"{row.title}, {EPOCHS[i]}")
             if any(series.values()):
                 against(place, series, {s: printed[s][i] for s in series if s in printed})
-                place.set_ylabel(label)
+                place.set(xlabel=varies, ylabel=label)
             else:
                 place.set_axis_off()
                 place.text(0.5, 0.5, "not run so far", ha="center", transform=place.transAxes)
-    drawing.legend(figure, [s for s in PAIR if any(s in shares[0] for _, shares in rows.values())])
+    drawing.legend(figure, [s for s in PAIR if any(s in shares[0] for *_, shares in rows.values())])
     drawing.note(figure, f"{SIGNS} Lines in bands: the paper's mean ± sd.")
     return figure
 
