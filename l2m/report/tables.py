@@ -171,8 +171,8 @@ def overview(tables: Iterable[Table]) -> str:
             words += [_spread(cell, is_percent(row)), cell.printed.text if cell.printed else ""]
         lines.append(f"| {' | '.join([*words, difference, verdict])} |")
     told = (
-        "At E, the row's last epoch: mean ± sd (ours ddof 1, the paper's ddof 0); difference on the same seeds ± half of "
-        "its 95 % t-interval."
+        "At E, the row's last epoch: mean ± sd (ours ddof 1, the paper's ddof 0); difference on the same seeds ± half "
+        "of its 95 % t-interval."
     )
     return "\n".join([*lines, "", told, RULE, ""])
 
