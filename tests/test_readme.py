@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -18,7 +19,7 @@ BLOCKS = re.findall(r"```python\n(.*?)```", README, re.S)
 
 
 def test_commands_and_blocks_were_found() -> None:
-    assert len(COMMANDS) == 7
+    assert len(COMMANDS) == 8
     assert len(BLOCKS) == 3
     assert len(BLOCKS[2].split("\n\n")[1].splitlines()) + 1 <= 10  # "ten lines", import included
 
@@ -39,10 +40,13 @@ def test_command_runs(
             _run(monkeypatch, command[1:])
         assert "learning_rate" in capsys.readouterr().out
     else:
+        dry = "dry_run=true" in command
         seeds = ["seed=0"] if "-m" in command and "seed=range(5)" not in command else []
         _run(monkeypatch, [*command[1:], "epochs=1", "batch_size=10", *seeds])
-        assert list(tmp_path.glob("outputs/runs/*/*/*/metrics.csv"))
-        assert "error" not in capsys.readouterr().err
+        assert bool(list(tmp_path.glob("outputs/runs/*/*/*/metrics.csv"))) is not dry
+        told = capsys.readouterr()
+        assert "error" not in told.err
+        assert ("24 runs: 0 done, 0 failed, 24 to do" in told.out) is dry
 
 
 def test_suite_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
@@ -53,7 +57,9 @@ def test_suite_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
 
 def test_sampler_in_a_plain_loop_moves_its_proportions() -> None:
     namespace: dict = {}
-    exec(compile(BLOCKS[1] + BLOCKS[2], "README.md", "exec"), namespace)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        exec(compile(BLOCKS[1] + BLOCKS[2], "README.md", "exec"), namespace)
     shares = namespace["sampler"].proportions
     assert shares.sum().item() == pytest.approx(1)
     assert abs(shares[1].item() - 0.3) > 0.01
