@@ -99,8 +99,9 @@ class Trainer:
         )
         losses = torch.empty(self.steps, size, device=self.device)
         objective = torch.empty(self.steps, device=self.device)
-        draws = generator(self.config.seed, f"augmentation/{self.epoch}")  # the same for every strategy
-        augment = self.augmentation and partial(self.augmentation, draws)
+        augment = self.augmentation and partial(  # the same draws for every strategy
+            self.augmentation, generator(self.config.seed, f"augmentation/{self.epoch}")
+        )
         for step in range(self.steps):
             if plan is None:
                 drawn[step] = self.strategy.next_batch()
@@ -257,8 +258,13 @@ def train(config: RunConfig, on_epoch: Callable[[records.EpochRow], None] | None
 def needs(config: RunConfig) -> list[RunConfig]:
     """The runs that have to be done before that of ``config``: a strategy's, and the one whose seconds it is given."""
     first = strategies.STRATEGIES.build(config.strategy).needs(config).values()
+    return [*first, *filter(None, [_timed(config)])]
+
+
+def _timed(config: RunConfig) -> RunConfig | None:
+    """The classical training whose seconds ``config`` is given, if they are shared out and it is not that itself."""
     classical = strategies.as_classical(config)
-    return [*first, *([classical] if config.equal_seconds and config.strategy != classical.strategy else [])]
+    return classical if config.equal_seconds and config.strategy != classical.strategy else None
 
 
 def _budget(config: RunConfig) -> float | None:
@@ -267,19 +273,21 @@ def _budget(config: RunConfig) -> float | None:
     Raises:
         UserError: they were measured on another device, or with other threads.
     """
-    classical = strategies.as_classical(config)
-    if not config.equal_seconds or config.strategy == classical.strategy:
+    classical = _timed(config)
+    if classical is None:
         return None
-    classic = train(classical)
-    with torch_state(config):
-        here = {"device": device_name(choose_device(config.device)), "threads": torch.get_num_threads()}
-    there = {key: classic.info[key] for key in here}
+    timed = train(classical)
+    here = {
+        "device": device_name(choose_device(config.device)),
+        "threads": config.threads or torch.get_num_threads(),
+    }
+    there = {key: timed.info[key] for key in here}
     if there != here:
         raise UserError(
-            f"equal_seconds=true compares seconds of one machine: {classic.path} was measured with {there}, here are "
+            f"equal_seconds=true compares seconds of one machine: {timed.path} was measured with {there}, here are "
             f"{here}: repeat it here with force=true"
         )
-    return float(classic.metrics["seconds"].iloc[-1])
+    return float(timed.metrics["seconds"].iloc[-1])
 
 
 def _final_parameters(config: RunConfig) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -15,6 +15,18 @@ from l2m.records import EpochRow, GroupRow, RunDirectory
 
 compose = cache(compose_anew)
 """Hydra takes a tenth of a second for each configuration."""
+
+
+def record(
+    folder: Path, config: RunConfig, rows: Iterable[tuple[EpochRow, Sequence[GroupRow]]], status: str = "done"
+) -> Path:
+    """Write these rows as the record of a run of ``config`` on the CPU; its directory."""
+    run = RunDirectory(replace(config, results_dir=str(folder), device="cpu"))
+    run.start(torch.device("cpu"))
+    for row in rows:
+        run.add(*row)
+    run.finish(status)
+    return run.path
 
 
 def write(
@@ -33,13 +45,11 @@ def write(
 
     Group i has a share of ``shares[i]`` and a training loss of 0.2 (i + 1); the test loss is ``loss``.
     """
-    config = replace(config, seed=seed, results_dir=str(folder), device="cpu")
-    run = RunDirectory(config)
-    run.start(torch.device("cpu"))
+    rows = []
     for epoch in range(1, (epochs or config.epochs) + 1):
         value, size = metric(epoch), config.batch_size
         worst = value - apart if config.task == "classification" else value + apart
-        run.add(
+        rows.append((
             EpochRow(epoch, epoch * 10, epoch * 10 * size, 0.35, loss, value, worst, epoch * 0.5),
             [
                 GroupRow(
@@ -47,6 +57,5 @@ def write(
                 )
                 for i, share in enumerate(shares)
             ],
-        )
-    run.finish(status)
-    return run.path
+        ))  # fmt: skip
+    return record(folder, replace(config, seed=seed), rows, status)

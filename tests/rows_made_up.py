@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
+from made_up import record
 
 from l2m.config import RunConfig
-from l2m.records import EpochRow, GroupRow, RunDirectory
+from l2m.records import EpochRow, GroupRow
 from l2m.report.rows import ROWS
 
 SEEDS = (0, 1, 2)
@@ -35,8 +35,7 @@ def write(folder: Path, config: RunConfig, final: float) -> Path:
     rise = (1 - np.exp(-4 * share)) / (1 - np.exp(-4))
     metric = final * rise if accuracy else final * 30 ** (1 - rise)
     names = GROUPS.get(config.dataset["name"], ("rare", "common", "frequent"))
-    directory = RunDirectory(replace(config, results_dir=str(folder)))
-    directory.start(torch.device("cpu"))
+    rows = []
     for epoch, value in enumerate(metric, start=1):
         worst = value * (0.8 if accuracy else 1.5)
         first = 0.1 + 0.5 * share[epoch - 1]
@@ -45,9 +44,8 @@ def write(folder: Path, config: RunConfig, final: float) -> Path:
             GroupRow(epoch, i, name, others if i else first, 10, 1.0, worst if i else value)
             for i, name in enumerate(names)
         ]
-        directory.add(EpochRow(epoch, epoch, config.batch_size * epoch, 1.0, 1.0, value, worst, 0.1 * epoch), groups)
-    directory.finish("done")
-    return directory.path
+        rows.append((EpochRow(epoch, epoch, config.batch_size * epoch, 1.0, 1.0, value, worst, 0.1 * epoch), groups))
+    return record(folder, config, rows)
 
 
 def write_all(folder: Path) -> Path:

@@ -145,9 +145,9 @@ def test_a_single_epoch_is_drawn(found: list[Runs]) -> None:
 
 
 def test_experiments_hold_runs_that_differ_in_one_setting(found: list[Runs]) -> None:
-    rates = experiments.varied(row("wine_quality"), "learn2mix", found, "strategy.mixing_rate")
+    rates = experiments.varied(row("wine_quality"), found, "strategy.mixing_rate")
     assert list(rates) == ["0", "0.05", "0.2", "0.5"]
-    cadences = experiments.varied(row("mnist"), "learn2mix", found, "strategy.cadence")
+    cadences = experiments.varied(row("mnist"), found, "strategy.cadence")
     assert next(iter(cadences)) == "epoch\nmean"
     assert set(cadences) == {"epoch\nmean", "epoch\nlast", "batch"}
     made = experiments.figures(found)

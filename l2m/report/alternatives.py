@@ -10,10 +10,10 @@ import pandas as pd
 
 from l2m.catalog import registries
 from l2m.report import published
-from l2m.report.cells import is_percent, scaled, significant, spread
+from l2m.report.cells import is_percent, scaled
 from l2m.report.rows import Row
-from l2m.report.runs import CHECKPOINTS, Runs, settings
-from l2m.report.summary import EPOCHS
+from l2m.report.runs import CHECKPOINTS, EPOCHS, Runs, checkpoint, settings
+from l2m.report.statistics import significant, spread
 
 SUSPECTS = {
     "cifar10": ("learning_rate", "dataset.augmentation"),
@@ -51,22 +51,23 @@ def alternatives(row: Row, found: Iterable[Runs]) -> list[Alternative]:
 
     Empty if the row has no suspects, or runs under its own setting alone.
     """
+    if row.name not in SUSPECTS:
+        return []
     by_setting: dict[tuple[Any, ...], dict[str, Runs]] = {}
-    suspects = SUSPECTS.get(row.name, ())
-    own = {strategy: settings(row.configurations()[strategy]) for strategy in PAIR if suspects}
-    for run in found if suspects else ():
+    keys = SUSPECTS[row.name]
+    own = {strategy: settings(row.configurations()[strategy]) for strategy in PAIR}
+    for run in found:
         for strategy, wanted in own.items():
-            if run.settings["epochs"] > wanted["epochs"]:
-                continue
-            if _besides(run.settings, suspects) == _besides(wanted, suspects):
-                setting = tuple(run.settings[key] for key in suspects)
+            alike = _besides(run.settings, keys) == _besides(wanted, keys)
+            if alike and run.settings["epochs"] <= wanted["epochs"]:
+                setting = tuple(run.settings[key] for key in keys)
                 known = by_setting.setdefault(setting, {}).get(strategy)
                 if known is None or known.settings["epochs"] < run.settings["epochs"]:
                     by_setting[setting][strategy] = run
     whole = {setting: runs for setting, runs in by_setting.items() if len(runs) == len(PAIR)}
     if len(whole) < 2:
         return []
-    epochs = [max(int(share * own["learn2mix"]["epochs"]), 1) for share in CHECKPOINTS]
+    epochs = [checkpoint(share, own["learn2mix"]["epochs"]) for share in CHECKPOINTS]
     values = {
         setting: {
             (strategy, i): scaled(run.curve().T[epoch], row)
@@ -85,14 +86,25 @@ def alternatives(row: Row, found: Iterable[Runs]) -> list[Alternative]:
     return sorted(told, key=lambda one: one.distance)
 
 
+def suspects(row: Row) -> list[str]:
+    """What may differ, in words."""
+    return [key.removesuffix(".name").rpartition(".")[2].replace("_", " ") for key in SUSPECTS[row.name]]
+
+
 def markdown(row: Row, told: list[Alternative]) -> list[str]:
     """The lines of a table, a line a setting and strategy."""
-    names = [key.removesuffix(".name").rpartition(".")[2].replace("_", " ") for key in SUSPECTS[row.name]]
+    names = suspects(row)
     head = [*names, "strategy", "n", *EPOCHS, "distance"]
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * (len(names) + 1) + "--:|" * (len(EPOCHS) + 2)]
     printed = published.cells(row.name)
     for strategy in PAIR:
-        words = [*[""] * len(names), f"{strategy}, the paper", "5", *(number.text for number in printed[strategy]), ""]
+        words = [
+            *[""] * len(names),
+            f"{strategy}, the paper",
+            str(published.RUNS),
+            *(number.text for number in printed[strategy]),
+            "",
+        ]
         lines.append(f"| {' | '.join(words)} |")
     for i, one in enumerate(told):
         for strategy in PAIR:
@@ -107,10 +119,10 @@ def markdown(row: Row, told: list[Alternative]) -> list[str]:
     return lines
 
 
-def _besides(flat: Mapping[str, Any], suspects: Iterable[str]) -> dict[str, Any]:
+def _besides(flat: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
     """Settings without epochs, the suspects, and options of what a suspect names that stand at their defaults."""
-    left = {key: value for key, value in flat.items() if key != "epochs" and key not in suspects}
-    for group in (key.removesuffix(".name") for key in suspects if key.endswith(".name")):
+    left = {key: value for key, value in flat.items() if key != "epochs" and key not in keys}
+    for group in (key.removesuffix(".name") for key in keys if key.endswith(".name")):
         for option, default in registries()[group].defaults(flat[f"{group}.name"]).items():
             if left.get(f"{group}.{option}") == default:
                 del left[f"{group}.{option}"]

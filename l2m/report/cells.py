@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -11,9 +10,8 @@ import pandas as pd
 from l2m.report import published
 from l2m.report.published import Printed
 from l2m.report.rows import THIRD, Row
-from l2m.report.runs import CHECKPOINTS, Runs
-from l2m.report.statistics import paired
-from l2m.report.summary import decimals
+from l2m.report.runs import CHECKPOINTS, Runs, checkpoint
+from l2m.report.statistics import interval, paired, significant
 from l2m.report.verdict import Judgement, judge
 
 
@@ -63,7 +61,7 @@ def measure(row: Row, found: Iterable[Runs], column: str = "test_metric") -> dic
             )
             there, base = (printed[s][i] if s in printed else None for s in (strategy, "classical"))
             cell = Cell(
-                epoch=max(int(share * runs[strategy].settings["epochs"]), 1) if strategy in runs else None,
+                epoch=checkpoint(share, runs[strategy].settings["epochs"]) if strategy in runs else None,
                 values=pd.Series(dtype=float) if ours is None else ours,
                 printed=there,
                 difference=None if ours is None or theirs is None or strategy == "classical" else paired(ours, theirs),
@@ -76,25 +74,6 @@ def measure(row: Row, found: Iterable[Runs], column: str = "test_metric") -> dic
 def scaled(values: pd.Series[float], row: Row) -> pd.Series[float]:
     """A metric in the unit that the paper's tables have: accuracies in %."""
     return values * 100 if is_percent(row) else values
-
-
-def spread(values: pd.Series[float], digits: int) -> str:
-    """``74.2 ± 2.8``: mean and sd, ddof 1; one seed has no sd, and none is ``not run``."""
-    if not len(values):
-        return "not run"
-    mean = f"{values.mean():.{digits}f}"
-    return mean if len(values) == 1 else f"{mean} ± {values.std(ddof=1):.{digits}f}"
-
-
-def significant(values: pd.Series[float], percent: bool) -> int:
-    """Digits after the point for a mean and its sd: one for accuracies in %, three digits in all for errors."""
-    mean = abs(float(values.mean())) if len(values) else 1.0
-    return 3 - math.floor(math.log10(mean)) - 1 if 0 < mean < 0.1 else decimals(mean, percent)
-
-
-def interval(mean: float, half: float, n: int, digits: int) -> str:
-    """``+6.2 ± 3.1``: a difference and half of its interval; one seed has no interval, none no difference."""
-    return "" if n == 0 else f"{mean:+.{digits}f}" if n == 1 else f"{mean:+.{digits}f} ± {half:.{digits}f}"
 
 
 def told(cell: Cell, percent: bool) -> str:

@@ -12,13 +12,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from l2m.report import drawing, published
-from l2m.report.alternatives import PAIR, SUSPECTS, alternatives
+from l2m.report.alternatives import PAIR, alternatives, suspects
 from l2m.report.cells import scaled
 from l2m.report.published import Printed
 from l2m.report.rows import ROWS, Row
-from l2m.report.runs import CHECKPOINTS, Runs, settings
+from l2m.report.runs import CHECKPOINTS, EPOCHS, Runs, settings
 from l2m.report.statistics import half_width
-from l2m.report.summary import EPOCHS
 
 Series = dict[str, Runs]
 """Runs by what was varied, in words, in its order."""
@@ -45,19 +44,16 @@ def figures(found: Sequence[Runs]) -> dict[str, Figure | None]:
     }
 
 
-def varied(row: Row, strategy: str, found: Sequence[Runs], *keys: str) -> Series:
-    """Runs that are the row's of that strategy but for ``keys``: numbers rise, the row's own word is first."""
-    if strategy not in row.configurations():
-        return {}
-    wanted = settings(row.configurations()[strategy])
-    apart = dict.fromkeys(keys)
-    alike = [run for run in found if run.settings | apart == wanted | apart]
+def varied(row: Row, found: Sequence[Runs], key: str) -> Series:
+    """Learn2mix's runs that are the row's but for ``key``: numbers rise, the row's own word is first."""
+    wanted = settings(row.configurations()["learn2mix"])
+    alike = [run for run in found if run.settings | {key: None} == wanted | {key: None}]
 
-    def order(run: Runs) -> list[float]:
-        values = [(run.settings.get(key), wanted.get(key)) for key in keys]
-        return [value if isinstance(value, float) else float(value != own) for value, own in values]
+    def order(run: Runs) -> float:
+        value = run.settings[key]
+        return value if isinstance(value, float) else float(value != wanted[key])
 
-    return {"\n".join(word(run.settings.get(key)) for key in keys): run for run in sorted(alike, key=order)}
+    return {word(run.settings[key]): run for run in sorted(alike, key=order)}
 
 
 def word(value: object) -> str:
@@ -68,7 +64,7 @@ def word(value: object) -> str:
 
 def mixing_rate(found: Sequence[Runs]) -> Figure | None:
     """Test metric at E against γ, a panel a row; the row's own γ is filled, its classical training a line."""
-    rates = {row: varied(row, "learn2mix", found, "strategy.mixing_rate") for row in ROWS}
+    rates = {row: varied(row, found, "strategy.mixing_rate") for row in ROWS}
     rows = [row for row, series in rates.items() if len(series) > 1]
     if not rows:
         return None
@@ -80,8 +76,7 @@ def mixing_rate(found: Sequence[Runs]) -> Figure | None:
         classical = row.runs(found).get("classical")
         if classical:
             colour, dashes = drawing.STYLES["classical"]
-            mean = drawing.factor(classical) * classical.at(1.0).mean()
-            place.axhline(mean, color=colour, linestyle=dashes, linewidth=1.1)
+            place.axhline(scaled(classical.at(1.0), row).mean(), color=colour, linestyle=dashes, linewidth=1.1)
         place.set(title=row.title, xlabel="mixing rate γ")
     drawing.legend(figure, ("learn2mix", "classical"))
     drawing.note(figure, f"Test metric at E. {SIGNS} Filled: the paper's rate for the row.")
@@ -92,7 +87,7 @@ def cadence(found: Sequence[Runs]) -> Figure | None:
     """Learn2mix's test metric at .25E, .5E and E when its proportions move otherwise."""
     rows = {}
     for row in ROWS:
-        if len(series := varied(row, "learn2mix", found, "strategy.cadence")) > 1:
+        if len(series := varied(row, found, "strategy.cadence")) > 1:
             label = drawing.metric(next(iter(series.values())))
             rows[row] = label, "cadence", [{"learn2mix": at(row, series, share)} for share in CHECKPOINTS]
     return checkpoints(rows)
@@ -104,8 +99,7 @@ def other_settings(found: Sequence[Runs]) -> Figure | None:
     for row in ROWS:
         if told := sorted(alternatives(row, found), key=lambda one: one.setting):
             differ = [i for i in range(len(told[0].setting)) if len({one.setting[i] for one in told}) > 1]
-            keys = [SUSPECTS[row.name][i].removesuffix(".name").rpartition(".")[2] for i in differ]
-            varies = ", ".join(keys).replace("_", " ")
+            varies = ", ".join(suspects(row)[i] for i in differ)
             names = {one.setting: "\n".join(word(one.setting[i]) for i in differ) for one in told}
             shares = [
                 {s: {names[one.setting]: one.values[s, i] for one in told if (s, i) in one.values} for s in PAIR}

@@ -13,11 +13,11 @@ import pandas as pd
 import yaml
 
 from l2m.report import alternatives, published, thresholds
-from l2m.report.cells import interval, is_percent, measure, scaled, significant, spread
+from l2m.report.cells import is_percent, measure, scaled
 from l2m.report.hyperparameters import proportions
 from l2m.report.rows import CONTROLS, ROWS, V3, VARIANTS
-from l2m.report.runs import Reading, Runs
-from l2m.report.summary import EPOCHS
+from l2m.report.runs import EPOCHS, Reading, Runs
+from l2m.report.statistics import interval, significant, spread
 from l2m.report.verdict import RULE, Judgement, Verdict, judge
 
 BALANCED = ("mnist", "fashion_mnist", "cifar10")

@@ -17,8 +17,8 @@ from l2m.records import RunDirectory
 from l2m.report import cells, drawing, experiments, figures, inline, published
 from l2m.report.cells import Cell
 from l2m.report.rows import ROWS, STRATEGIES, VARIANTS, Row, commands, missing
-from l2m.report.runs import Reading, Runs
-from l2m.report.summary import EPOCHS
+from l2m.report.runs import EPOCHS, Reading, Runs
+from l2m.report.statistics import significant, spread
 from l2m.report.verdict import RULE, Verdict
 
 SYMBOLS: dict[Verdict, str] = {"reproduced": "✓", "direction only": "↗", "not reproduced": "✗", "not run": "–"}
@@ -96,7 +96,7 @@ def render(found: Reading, folder: Path) -> str:
         beside=[path.relative_to(folder).as_posix() for path in beside],
         problems=[problem.replace(f"{folder}/", "") for problem in found.problems],
         unfinished=found.unfinished,
-        spread=lambda values, percent: cells.spread(values, cells.significant(values, percent)),
+        spread=lambda values, percent: spread(values, significant(values, percent)),
         difference=cells.told,
         sample=inline.sample,
     )

@@ -24,6 +24,15 @@ from l2m.tasks import TASKS, Task
 CHECKPOINTS = (0.25, 0.5, 1.0)
 """Shares of E at which the paper's tables stand."""
 
+EPOCHS = ["E" if share == 1 else f"{share:g}E" for share in CHECKPOINTS]
+"""What they are called."""
+
+
+def checkpoint(share: float, epochs: int) -> int:
+    """The epoch ⌊share · epochs⌋, counted from 1."""
+    return max(int(share * epochs), 1)
+
+
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The parser in C is ten times as fast, where PyYAML was built with it."""
 
@@ -63,7 +72,7 @@ class Runs:
     def at(self, share: float, column: str = "test_metric") -> pd.Series[float]:
         """A column at epoch ⌊share · E⌋, the paper's checkpoint, indexed by seed; E is the run's last epoch."""
         columns = {seed: table[column] for seed, table in self.metrics.items()}
-        return pd.Series({seed: float(c.iloc[max(int(share * len(c)), 1) - 1]) for seed, c in columns.items()})
+        return pd.Series({seed: float(c.iloc[checkpoint(share, len(c)) - 1]) for seed, c in columns.items()})
 
     def curve(self, column: str = "test_metric") -> pd.DataFrame:
         """A column over epochs (rows) and seeds (columns)."""

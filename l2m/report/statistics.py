@@ -1,4 +1,4 @@
-"""Means, deviations and t-intervals over seeds."""
+"""Means, deviations and t-intervals over seeds, and how they are told."""
 
 from __future__ import annotations
 
@@ -23,3 +23,27 @@ def paired(ours: pd.Series[float], theirs: pd.Series[float]) -> tuple[float, flo
     if not len(difference):
         return math.nan, math.nan, 0
     return float(difference.mean()), float(half_width(difference.to_frame().T).iloc[0]), len(difference)
+
+
+def decimals(value: float, percent: bool) -> int:
+    """Digits after the point: one, and two for errors below 10."""
+    return 2 if value < 10 and not percent else 1
+
+
+def spread(values: pd.Series[float], digits: int) -> str:
+    """``74.2 ± 2.8``: mean and sd, ddof 1; one seed has no sd, and none is ``not run``."""
+    if not len(values):
+        return "not run"
+    mean = f"{values.mean():.{digits}f}"
+    return mean if len(values) == 1 else f"{mean} ± {values.std(ddof=1):.{digits}f}"
+
+
+def significant(values: pd.Series[float], percent: bool) -> int:
+    """Digits after the point for a mean and its sd: one for accuracies in %, three digits in all for errors."""
+    mean = abs(float(values.mean())) if len(values) else 1.0
+    return 3 - math.floor(math.log10(mean)) - 1 if 0 < mean < 0.1 else decimals(mean, percent)
+
+
+def interval(mean: float, half: float, n: int, digits: int) -> str:
+    """``+6.2 ± 3.1``: a difference and half of its interval; one seed has no interval, none no difference."""
+    return "" if n == 0 else f"{mean:+.{digits}f}" if n == 1 else f"{mean:+.{digits}f} ± {half:.{digits}f}"

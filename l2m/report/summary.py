@@ -12,16 +12,9 @@ from matplotlib.figure import Figure
 from rich.table import Table
 
 from l2m.report import drawing
-from l2m.report.runs import CHECKPOINTS, Runs
-from l2m.report.statistics import paired
+from l2m.report.runs import CHECKPOINTS, EPOCHS, Runs
+from l2m.report.statistics import decimals, interval, paired, spread
 
-
-def decimals(value: float, percent: bool) -> int:
-    """Digits after the point: one, and two for errors below 10."""
-    return 2 if value < 10 and not percent else 1
-
-
-EPOCHS = ["E" if share == 1 else f"{share:g}E" for share in CHECKPOINTS]
 COLUMNS = ("strategy", "n", *EPOCHS, "worst group", "− classical")
 
 
@@ -60,18 +53,14 @@ CAPTION = (
 
 def _cell(run: Runs, share: float, column: str, percent: bool) -> str:
     values = run.at(share, column) * (100 if percent else 1)
-    digits = decimals(float(values.mean()), percent)
-    mean = f"{values.mean():.{digits}f}"
-    return mean if len(values) == 1 else f"{mean} ± {values.std(ddof=1):.{digits}f}"
+    return spread(values, decimals(float(values.mean()), percent))
 
 
 def _difference(run: Runs, classical: Runs | None, percent: bool) -> str:
     if classical is None or run is classical:
         return ""
-    mean, half, n = paired(run.at(1.0), classical.at(1.0))
-    digits, factor = decimals(run.at(1.0).mean(), percent), 100 if percent else 1
-    text = f"{factor * mean:+.{digits}f}" if n else ""
-    return text if n < 2 else f"{text} ± {factor * half:.{digits}f}"
+    ours, theirs = (each.at(1.0) * (100 if percent else 1) for each in (run, classical))
+    return interval(*paired(ours, theirs), decimals(float(ours.mean()), percent))
 
 
 def figure(runs: list[Runs], file: Path) -> None:

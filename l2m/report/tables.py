@@ -13,10 +13,10 @@ from typing import Any
 import pandas as pd
 
 from l2m.report import hyperparameters, latex, thresholds
-from l2m.report.cells import Cell, is_percent, measure, significant, spread, told
+from l2m.report.cells import Cell, is_percent, measure, told
 from l2m.report.rows import ROWS, VARIANTS, Row, commands, missing
-from l2m.report.runs import Reading
-from l2m.report.summary import EPOCHS
+from l2m.report.runs import EPOCHS, Reading
+from l2m.report.statistics import significant, spread
 from l2m.report.verdict import RULE
 
 METRICS = {1: "Test accuracy in %", 2: "Test error"}

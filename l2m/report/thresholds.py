@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from l2m.report import published
-from l2m.report.cells import interval, is_percent, scaled, significant, spread
+from l2m.report.cells import is_percent, scaled
 from l2m.report.published import AtEpoch, Threshold
 from l2m.report.rows import ROWS, VARIANTS, Row
 from l2m.report.runs import Reading, Runs
+from l2m.report.statistics import interval, significant, spread
 from l2m.report.verdict import Judgement, judge
 
 BY_NAME = {row.name: row for row in (*ROWS, *VARIANTS)}
