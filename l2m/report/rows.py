@@ -58,7 +58,7 @@ class Row:
         With ``equal_seconds`` those that are but for this key, as the third version compares.
         """
         besides = {"equal_seconds": True} if equal_seconds else {}
-        wanted = {choice: settings(config) | besides for choice, config in self.configurations().items()}
+        wanted = {choice: flat | besides for choice, flat in _settings(self.name).items()}
         return {choice: run for choice, want in wanted.items() for run in found if run.settings == want}
 
 
@@ -117,6 +117,11 @@ def commands(lacking: Mapping[str, Mapping[str, tuple[int, ...]]]) -> list[str]:
         for seeds, strategies in by_seeds.items():
             by_row.setdefault((",".join(strategies), seeds), []).append(row)
     return [command(",".join(rows), strategies, seeds) for (strategies, seeds), rows in by_row.items()]
+
+
+@cache
+def _settings(row: str) -> dict[str, dict[str, Any]]:
+    return {choice: settings(config) for choice, config in _configurations(row).items()}
 
 
 @cache
