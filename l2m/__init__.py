@@ -14,17 +14,17 @@ __all__ = ["Learn2MixBatchSampler", "RunConfig", "UserError", "compose", "train"
 
 if TYPE_CHECKING:
     from l2m.config import RunConfig
-    from l2m.engine import train
     from l2m.errors import UserError
     from l2m.run import compose
     from l2m.sampler import Learn2MixBatchSampler
+    from l2m.training import train
 
 _HOMES = {
     "Learn2MixBatchSampler": "l2m.sampler",
     "RunConfig": "l2m.config",
     "UserError": "l2m.errors",
     "compose": "l2m.run",
-    "train": "l2m.engine",
+    "train": "l2m.training",
 }
 
 

@@ -40,11 +40,17 @@ class RunConfig:
         bool,
         "train as long as classical training takes for these epochs, which is measured first, here",
     ] = False
+    checkpoint_seconds: Annotated[
+        float, Range(0), "write a checkpoint at most this often, between two epochs; 0 is after each"
+    ] = 60.0
     precision: Annotated[Literal["fp32", "bf16"], "arithmetic of the forward pass"] = "fp32"
     device: Annotated[Literal["auto", "cpu", "cuda"], "where to train; auto takes a GPU if there is one"] = "auto"
     threads: Annotated[
         Threads | None, "CPU threads of one run; the default comes with the data set, null is torch's"
     ] = None
+    workers: Annotated[Threads | None, "runs of a sweep side by side; the default is one a core, or one on a GPU"] = (
+        None
+    )
     data_dir: Annotated[str, "where data sets lie; the default is L2M_DATA_DIR, or data"] = "data"
     results_dir: Annotated[str, "where records are written, under runs/"] = "outputs"
     dry_run: Annotated[bool, "print the plan, how many runs are done and to do, and train nothing"] = False

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from torch import Tensor
 from l2m import data, models, optimizers, records, strategies
 from l2m.config import RunConfig
 from l2m.data import Split
-from l2m.device import choose_device, device_name, stopwatch, torch_state
+from l2m.device import choose_device, stopwatch
 from l2m.errors import UserError
 from l2m.seeding import derive, generator
 from l2m.tasks import TASKS
@@ -42,13 +42,17 @@ class Trainer:
     """A model, its data and its strategy, trained an epoch at a time.
 
     Draws initial parameters from torch's default generator, which it seeds: call it inside
-    ``torch.random.fork_rng()``, as :func:`train` does. What the strategy needs is trained first.
+    ``torch.random.fork_rng()``, as :func:`l2m.training.train` does.
+
+    Args:
+        config: the run.
+        needed: by the name of a run that the strategy needs, the parameters it left.
 
     Raises:
         UserError: the batch is larger than the training set, or the data or the model can't be had.
     """
 
-    def __init__(self, config: RunConfig) -> None:
+    def __init__(self, config: RunConfig, needed: Mapping[str, Mapping[str, Tensor]] | None = None) -> None:
         self.config = config
         self.task = TASKS[config.task]
         self.device = choose_device(config.device)
@@ -66,8 +70,7 @@ class Trainer:
         k = len(self.group_names)
 
         self.strategy: strategies.Strategy = strategies.STRATEGIES.build(config.strategy)
-        needed = {name: _final_parameters(run) for name, run in self.strategy.needs(config).items()}
-        losses = {name: self._losses(parameters, loaded) for name, parameters in needed.items()}
+        losses = {name: self._losses(parameters, loaded) for name, parameters in (needed or {}).items()}
 
         torch.manual_seed(derive(config.seed, "parameters"))
         self.model = models.MODELS.build(config.model, loaded).to(self.device, memory_format=torch.channels_last)
@@ -176,6 +179,31 @@ class Trainer:
         ]  # fmt: skip
         return row, groups
 
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next epochs depend on, between two epochs: tensors, numbers and strings."""
+        generators = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            generators["cuda"] = torch.cuda.get_rng_state(self.device)
+        return {
+            "epoch": self.epoch,
+            "seconds": self.seconds,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "strategy": self.strategy.state_dict(),
+            "generators": generators,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a ``state_dict`` of the same run, on whatever device."""
+        self.epoch, self.seconds = state["epoch"], state["seconds"]
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.strategy.load_state_dict(state["strategy"])
+        generators = state["generators"]
+        torch.set_rng_state(generators["cpu"])
+        if self.device.type == "cuda" and "cuda" in generators:
+            torch.cuda.set_rng_state(generators["cuda"], self.device)
+
     def _pass(self, model: torch.nn.Module, split: Split) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Outputs, targets and losses of the whole of a split, a batch at a time."""
         model.eval()
@@ -187,7 +215,7 @@ class Trainer:
             yield outputs, batch.targets, self.task.loss(outputs, batch.targets)
 
     @torch.inference_mode()
-    def _losses(self, parameters: dict[str, Tensor], loaded: data.Data) -> Tensor:
+    def _losses(self, parameters: Mapping[str, Tensor], loaded: data.Data) -> Tensor:
         """The task's loss of each training sample (N,) under the model with these parameters, on the CPU."""
         model = models.MODELS.build(self.config.model, loaded)
         model.load_state_dict(parameters)
@@ -215,86 +243,3 @@ class Trainer:
             held += (counts > 0).sum(0)
             count += counts.sum(0)
         return strategies.Statistics(total / held, sums[-1] / counts[-1], count.long(), counts[-1].long())
-
-
-def train(config: RunConfig, on_epoch: Callable[[records.EpochRow], None] | None = None) -> records.Records:
-    """Train one run and write its records; a run that is finished is read, not repeated, unless ``force``.
-
-    What it :func:`needs` is trained before it, in the same ``results_dir``. ``on_epoch`` is called with each row of
-    ``metrics.csv`` as it comes.
-
-    Raises:
-        UserError: the run can't start (nothing is written), or a loss is not finite (its records are written,
-            marked failed).
-    """
-    run = records.RunDirectory(config)
-    if run.status() == "done" and not config.force:
-        return run.read()
-    budget = _budget(config)
-    with torch_state(config):
-        trainer = Trainer(config)
-        run.start(trainer.device)
-        while trainer.epoch < config.epochs if budget is None else trainer.seconds < budget:
-            try:
-                row, groups = trainer.run_epoch()
-            except FloatingPointError as where:
-                first = (trainer.epoch - 1) * trainer.steps + 1
-                problem = (
-                    f"the loss is not finite in epoch {trainer.epoch}, steps {first} to "
-                    f"{first + trainer.steps - 1}, {where}"
-                )
-                run.finish("failed", problem)
-                raise UserError(
-                    f"{problem}: use a learning_rate below {config.learning_rate:g}, or look for outliers in the data"
-                ) from None
-            run.add(row, groups)
-            if on_epoch:
-                on_epoch(row)
-        run.save_model(trainer.model, trainer.preprocessing)
-        run.finish("done")
-    return run.read()
-
-
-def needs(config: RunConfig) -> list[RunConfig]:
-    """The runs that have to be done before that of ``config``: a strategy's, and the one whose seconds it is given."""
-    first = strategies.STRATEGIES.build(config.strategy).needs(config).values()
-    return [*first, *filter(None, [_timed(config)])]
-
-
-def _timed(config: RunConfig) -> RunConfig | None:
-    """The classical training whose seconds ``config`` is given, if they are shared out and it is not that itself."""
-    classical = strategies.as_classical(config)
-    return classical if config.equal_seconds and config.strategy != classical.strategy else None
-
-
-def _budget(config: RunConfig) -> float | None:
-    """Seconds to train for, where they and not epochs are given: what classical training takes, under the same name.
-
-    Raises:
-        UserError: they were measured on another device, or with other threads.
-    """
-    classical = _timed(config)
-    if classical is None:
-        return None
-    timed = train(classical)
-    here = {
-        "device": device_name(choose_device(config.device)),
-        "threads": config.threads or torch.get_num_threads(),
-    }
-    there = {key: timed.info[key] for key in here}
-    if there != here:
-        raise UserError(
-            f"equal_seconds=true compares seconds of one machine: {timed.path} was measured with {there}, here are "
-            f"{here}: repeat it here with force=true"
-        )
-    return float(timed.metrics["seconds"].iloc[-1])
-
-
-def _final_parameters(config: RunConfig) -> dict[str, Tensor]:
-    """The final parameters of a run, which is trained if it has to be."""
-    file = train(config).path / "model.pt"
-    if not file.exists():  # records may be copied about without their models: these are made again, and thrown away
-        with tempfile.TemporaryDirectory() as folder:
-            return _final_parameters(replace(config, results_dir=folder))
-    parameters: dict[str, Tensor] = torch.load(file, weights_only=True)["parameters"]
-    return parameters

@@ -1,9 +1,10 @@
-"""What a sweep would do: how many runs are done, failed and to do, and how long the rest may take."""
+"""What a sweep has to do: which runs are done, failed and to do, and how long the rest may take."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -12,34 +13,63 @@ from statistics import median
 import yaml
 
 from l2m.config import RunConfig
-from l2m.engine import needs
-from l2m.records import RunDirectory
+from l2m.records import LOADER, RunDirectory
+from l2m.training import needs
 
 
-def plan(configs: Iterable[RunConfig]) -> str:
-    """The plan of the runs of ``configs`` and of those they need, for people to read.
+@dataclass(frozen=True)
+class Planned:
+    """A run of a sweep.
+
+    Attributes:
+        command: the words that mean it on the command line; empty for one that others need.
+        status: as :meth:`l2m.records.RunDirectory.status` tells it.
+    """
+
+    config: RunConfig
+    command: str
+    status: str | None
+
+    @property
+    def to_do(self) -> bool:
+        """Whether it is to be trained, from its beginning or its checkpoint."""
+        return self.status != "done" or self.config.force
+
+
+def plan(runs: Iterable[tuple[RunConfig, str]]) -> list[Planned]:
+    """Configurations and their commands, each once, with how they stand.
+
+    Raises:
+        UserError: a record can't be read.
+    """
+    found: dict[Path, Planned] = {}
+    for config, command in runs:
+        directory = RunDirectory(config)
+        found.setdefault(directory.path, Planned(config, command, directory.status()))
+    return list(found.values())
+
+
+def told(runs: Sequence[Planned], workers: int = 1) -> str:
+    """How many of the runs, and of those they need, are done, failed and to do, and how long the rest may take.
 
     The time left is told by finished runs of the same data set in ``results_dir``: the median of their
-    seconds an epoch, evaluation included, of the same strategy where there are such.
+    seconds an epoch, evaluation included, of the same strategy where there are such. ``workers`` share it.
     """
-    runs: dict[Path, tuple[RunConfig, str | None]] = {}
-    for config in configs:
-        for run in (*needs(config), config):
-            directory = RunDirectory(run)
-            runs[directory.path] = run, directory.status()
-    statuses = [status for _, status in runs.values()]
-    done, failed = statuses.count("done"), statuses.count("failed")
-    left = [run for run, status in runs.values() if status != "done"]
-    told = f"{len(runs)} runs: {done} done, {failed} failed, {len(left) - failed} to do"
+    everything = plan([(first, "") for run in runs for first in needs(run.config)])
+    everything = list({RunDirectory(run.config).path: run for run in (*everything, *runs)}.values())
+    left = [run for run in everything if run.to_do]
+    failed = [run for run in left if run.status == "failed"]
+    line = f"{len(everything)} runs: {len(everything) - len(left)} done, {len(failed)} failed, "
+    line += f"{len(left) - len(failed)} to do"
     pace = cache(_pace)
-    times = [(run, _seconds_an_epoch(run, pace)) for run in left]
-    if known := [run.epochs * each for run, each in times if each is not None]:
-        told += f", about {_duration(sum(known))}"
-    if unknown := sorted({str(run.dataset["name"]) for run, each in times if each is None}):
+    times = [(run.config, _seconds_an_epoch(run.config, pace)) for run in left]
+    if known := [config.epochs * each for config, each in times if each is not None]:
+        line += f", about {_duration(sum(known) / workers)}"
+    if unknown := sorted({str(config.dataset["name"]) for config, each in times if each is None}):
         several = f" for {len(left) - len(known)} of them" if known else ""
-        told += f", no record to tell the time by{several}: {', '.join(unknown)}"
-    lines = [f"failed: {path}\n  {_problem(path)}" for path, (_, status) in runs.items() if status == "failed"]
-    return "\n".join([told, *lines])
+        line += f", no record to tell the time by{several}: {', '.join(unknown)}"
+    paths = [RunDirectory(run.config).path for run in failed]
+    return "\n".join([line, *(f"failed: {path}\n  {_problem(path)}" for path in paths)])
 
 
 def _seconds_an_epoch(config: RunConfig, pace: Callable[[Path], dict[str, list[float]]]) -> float | None:
@@ -55,9 +85,10 @@ def _pace(folder: Path) -> dict[str, list[float]]:
         try:
             info = json.loads(file.read_text())
             if info["status"] == "done":
-                seconds = datetime.fromisoformat(info["end"]) - datetime.fromisoformat(info["start"])
-                epochs = yaml.safe_load((file.parent / "config.yaml").read_text())["epochs"]
-                found.setdefault(file.parents[1].name, []).append(seconds.total_seconds() / epochs)
+                whole = datetime.fromisoformat(info["end"]) - datetime.fromisoformat(info["start"])
+                seconds = float(info.get("seconds", whole.total_seconds()))  # records of before it was counted
+                epochs = yaml.load((file.parent / "config.yaml").read_text(), LOADER)["epochs"]
+                found.setdefault(file.parents[1].name, []).append(seconds / epochs)
         except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
             continue
     return found

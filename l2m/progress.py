@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Callable
 from types import TracebackType
 
 from rich.console import Console
@@ -12,22 +14,27 @@ from rich.progress import Progress as Bar
 from l2m.config import RunConfig
 from l2m.records import EpochRow, Records
 from l2m.tasks import TASKS
+from l2m.training import needs, train
 
 LINES = 10
 """Plain lines a run, at most; never more than one an epoch."""
+
+PAUSE = 10.0
+"""Seconds between two lines of a run, at least, where others run beside it."""
 
 
 class Progress:
     """Shows a run's epochs as they come, on standard output."""
 
-    def __init__(self, config: RunConfig) -> None:
+    def __init__(self, config: RunConfig, beside_others: bool = False) -> None:
         self.name = f"{config.dataset['name']} {config.strategy['name']} seed {config.seed}"
         self._epochs = config.epochs
         self._of = "" if config.equal_seconds else f"/{config.epochs}"
         self._metric = TASKS[config.task].metric
         self._trained = False
+        self._pause, self._told = (PAUSE, time.monotonic()) if beside_others else (0.0, 0.0)
         self._bar: Bar | None = None
-        if sys.stdout.isatty():
+        if sys.stdout.isatty() and not beside_others:
             self._bar = Bar(
                 TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn(),
                 TextColumn("{task.fields[metric]}"), console=Console(highlight=False), transient=True,
@@ -47,15 +54,42 @@ class Progress:
 
     def advance(self, row: EpochRow) -> None:
         """Show an epoch."""
+        if not self._trained and row.epoch > 1:
+            print(f"{self.name}: goes on after epoch {row.epoch - 1}", flush=True)
         self._trained = True
         if self._bar:
             self._bar.update(self._job, completed=row.epoch, metric=f"{self._metric} {row.test_metric:.4g}")
-        elif row.epoch * LINES // self._epochs > (row.epoch - 1) * LINES // self._epochs:
+        elif self._is_due(row.epoch):
+            self._told = time.monotonic()
             print(f"{self.name}: epoch {row.epoch}{self._of}, {self._metric} {row.test_metric:.4g}", flush=True)
 
-    def tell(self, records: Records) -> None:
-        """Show how the run ended, and where its records are."""
+    def _is_due(self, epoch: int) -> bool:
+        a_tenth_on = epoch * LINES // self._epochs > (epoch - 1) * LINES // self._epochs
+        return a_tenth_on and time.monotonic() - self._told >= self._pause
+
+    def told(self, records: Records) -> str:
+        """How the run ended, and where its records are."""
         last = records.metrics.iloc[-1]
         again = "" if self._trained else "done before: "
-        told = f"{self._metric} {last.test_metric:.4g}, worst group {last.worst_group:.4g}"
-        print(f"{self.name}: {told}\n  {again}{records.path}", flush=True)
+        ended = f"{self._metric} {last.test_metric:.4g}, worst group {last.worst_group:.4g}"
+        return f"{self.name}: {ended}\n  {again}{records.path}"
+
+
+def watch(config: RunConfig, beside_others: bool = False, on_epoch: Callable[[EpochRow], None] | None = None) -> str:
+    """Train a run, and before it what it needs, for a person to see; what it came to.
+
+    Args:
+        config: the run.
+        beside_others: tell little, and in plain lines, though there be a terminal.
+        on_epoch: called with each row as well.
+    """
+    for first in needs(config):
+        print(watch(first, beside_others, on_epoch), flush=True)
+    with Progress(config, beside_others) as progress:
+
+        def advance(row: EpochRow) -> None:
+            progress.advance(row)
+            if on_epoch:
+                on_epoch(row)
+
+        return progress.told(train(config, advance))

@@ -4,8 +4,12 @@
         config.yaml   the configuration whole; the digest is that of its scientific part
         metrics.csv   a row an epoch: the fields of EpochRow
         groups.csv    a row an epoch and group: the fields of GroupRow
-        run.json      schema, version, commit, torch, device, threads, start, end, status, and why it failed
+        run.json      schema, version, commit, torch, device, threads, start, end, seconds, status; why it failed, and
+                      where it was resumed
         model.pt      parameters and fitted preprocessing; loads with ``weights_only=True``
+        log.txt       of a run that failed: when, and the traceback
+        checkpoint.pt while the run is not done: all that it goes on from; loads with ``weights_only=True``
+        lock          while a process trains it, or was killed in doing so
 
 Files are written beside their place and renamed into it; ``run.json`` with the status ``done`` comes last.
 """
@@ -15,10 +19,12 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import logging
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass, fields
 from datetime import datetime, timezone
 from functools import cache
 from pathlib import Path
@@ -27,14 +33,23 @@ from typing import Any
 import pandas as pd
 import torch
 import yaml
+from filelock import FileLock, Timeout
 
 import l2m
-from l2m.config import RunConfig
+from l2m.config import GROUPS, RunConfig, check
 from l2m.device import device_name
 from l2m.errors import UserError, cause
 
 SCHEMA = 1
 """Version of the layout above; raised when a reader of the old one would misread the new."""
+
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The parser in C is ten times as fast, where PyYAML was built with it."""
+
+PASSING = ("checkpoint.pt", "log.txt")
+"""What a run has only until it is done."""
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -92,6 +107,7 @@ class RunDirectory:
         self._rows: list[EpochRow] = []
         self._groups: list[GroupRow] = []
         self._info: dict[str, Any] = {}
+        self._spent = self._began = 0.0
 
     def status(self) -> str | None:
         """``done``, ``failed``, ``running`` (or killed), or None if the run never started.
@@ -109,72 +125,236 @@ class RunDirectory:
                 f"{file} can't be read as a record ({cause(error)}): remove it, and the run is repeated"
             ) from error
 
-    def start(self, device: torch.device) -> None:
-        """Make the directory, with what the run starts with.
+    @contextlib.contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Inside, no other process that asks is here; one that is, is waited for. The kernel frees what dies.
 
         Raises:
-            UserError: it can't be written to; better now than after hours of training.
+            UserError: the directory can't be written to; better now than after hours of training.
         """
-        self._info = {
-            "schema": SCHEMA,
-            "version": l2m.__version__,
-            "commit": _commit(),
-            "torch": torch.__version__,
-            "device": device_name(device),
-            "threads": torch.get_num_threads(),
-            "start": _now(),
-            "status": "running",
-        }
+        lock = FileLock(self.path / "lock")
+        with self._telling("lock"):
+            self.path.mkdir(parents=True, exist_ok=True)
+            try:
+                lock.acquire(blocking=False)
+            except Timeout:
+                LOG.warning("%s is being trained by another process: waiting for it", self.path)
+                lock.acquire(poll_interval=0.5)
+        try:
+            yield
+        finally:
+            (self.path / "lock").unlink(missing_ok=True)  # whoever waits for it sees that it is gone
+            lock.release()
+            with contextlib.suppress(OSError):
+                self.path.rmdir()  # if nothing was written
+
+    def start(self, device: torch.device) -> dict[str, Any] | None:
+        """Begin, or go on: the state of a checkpoint that is there, of a run that is not to be forced.
+
+        A checkpoint that can't be read is told, and the run begins anew.
+
+        Raises:
+            UserError: the directory holds another run, or can't be written to.
+        """
+        self._refuse_another()
+        for part in self.path.glob("*.part"):  # of a process that was killed as it wrote
+            part.unlink(missing_ok=True)
+        self._began = time.monotonic()
+        self._rows, self._groups, self._info = [], [], {"schema": SCHEMA, **_provenance(device)}
+        found = None if self.config.force else self._checkpoint()
+        if found:
+            self._rows = [EpochRow(*row) for row in found["metrics"]]
+            self._groups = [GroupRow(*row) for row in found["groups"]]
+            here = {"epoch": len(self._rows), **_provenance(device)}
+            self._info = found["info"] | {"resumed": [*found["info"].get("resumed", []), here]}
+        self._spent = self._info.pop("seconds", 0.0)
+        self._info["status"] = "running"
+        self._write("config.yaml", yaml.safe_dump(self.config.to_dict(), sort_keys=False).encode())
         self._write_info()
+        return found and found["state"]
 
     def add(self, row: EpochRow, groups: Sequence[GroupRow]) -> None:
         """Keep an epoch's rows."""
         self._rows.append(row)
         self._groups += groups
 
-    def save_model(self, model: torch.nn.Module, preprocessing: Mapping[str, Sequence[float] | Sequence[str]]) -> None:
-        """Write ``model.pt``."""
-        buffer = io.BytesIO()
-        state = {name: value.cpu() for name, value in model.state_dict().items()}
-        torch.save({"parameters": state, "preprocessing": dict(preprocessing)}, buffer)
-        self._write("model.pt", buffer.getvalue())
+    def save_checkpoint(self, state: Mapping[str, Any]) -> None:
+        """Write ``checkpoint.pt``: the rows there are, and the state to go on from."""
+        content = {
+            "schema": SCHEMA,
+            "identity": self.config.identity(),
+            "info": self._info | {"seconds": self._seconds()},
+            "metrics": [astuple(row) for row in self._rows],
+            "groups": [astuple(row) for row in self._groups],
+            "state": state,
+        }
+        self._write("checkpoint.pt", _saved(content))
 
-    def finish(self, status: str, problem: str | None = None) -> None:
-        """Write the records, ``run.json`` last."""
-        for name, kind, rows in (("metrics.csv", EpochRow, self._rows), ("groups.csv", GroupRow, self._groups)):
-            table = pd.DataFrame([asdict(row) for row in rows], columns=[field.name for field in fields(kind)])
-            self._write(name, table.to_csv(index=False, float_format="%.7g", lineterminator="\n").encode())
-        self._write("config.yaml", yaml.safe_dump(self.config.to_dict(), sort_keys=False).encode())
-        self._info |= {"end": _now(), "status": status} | ({"problem": problem} if problem else {})
+    def finish(self, model: torch.nn.Module, preprocessing: Mapping[str, Sequence[float] | Sequence[str]]) -> None:
+        """Write the records of a run that is done; ``run.json`` last."""
+        state = {name: value.cpu() for name, value in model.state_dict().items()}
+        self._write_tables()
+        self._write("model.pt", _saved({"parameters": state, "preprocessing": dict(preprocessing)}))
+        self._info |= {"end": _now(), "seconds": self._seconds(), "status": "done"}
         self._write_info()
+        self._clear()
+
+    def tidy(self) -> None:
+        """Remove what a process left of a run that is done, if it was killed before it could."""
+        if any((self.path / name).exists() for name in PASSING):
+            with self.claimed():
+                if self.status() == "done":
+                    self._clear()
+
+    def fail(self, problem: str, log: str) -> None:
+        """Write the records of a run that failed, as far as the disk lets us, and add to its log."""
+        with contextlib.suppress(UserError):
+            self._write_tables()
+            self._add_to_log(log)
+            self._info |= {"end": _now(), "seconds": self._seconds(), "status": "failed", "problem": problem}
+            self._write_info()
+
+    def mark_failed(self, problem: str, log: str) -> None:
+        """The same of a run whose process is gone; its rows are in its checkpoint, if it left one."""
+        with contextlib.suppress(OSError, ValueError):
+            self._info = json.loads((self.path / "run.json").read_text())
+            self._add_to_log(log)
+            self._info |= {"end": _now(), "status": "failed", "problem": problem}
+            self._write_info()
 
     def read(self) -> Records:
         """The records of a finished run.
 
         Raises:
-            UserError: one of its files is missing or can't be read.
+            UserError: one of its files is missing or can't be read, or is of another run.
         """
+        self._refuse_another()
         try:
             metrics, groups = (pd.read_csv(self.path / name) for name in ("metrics.csv", "groups.csv"))
         except (OSError, ValueError) as error:
             raise UserError(f"{self.path} is not whole ({cause(error)}): remove it, and the run repeats") from error
         return Records(self.path, metrics, groups, json.loads((self.path / "run.json").read_text()))
 
+    def _checkpoint(self) -> dict[str, Any] | None:
+        """What ``checkpoint.pt`` holds, if it is there and can be read."""
+        file = self.path / "checkpoint.pt"
+        if not file.exists():
+            return None
+        try:
+            found: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+            if found["schema"] != SCHEMA:
+                raise ValueError(f"schema {found['schema']}, this version reads {SCHEMA}")
+            if found.keys() != {"schema", "identity", "info", "metrics", "groups", "state"}:
+                raise ValueError("it lacks a part")
+        except Exception as error:  # torch.load has no exception of its own
+            why = error if isinstance(error, (OSError, ValueError)) else type(error).__name__
+            LOG.warning("%s can't be read (%s): the run begins anew", file, why)
+            return None
+        self._refuse(file, found["identity"])
+        return found
+
+    def _refuse_another(self) -> None:
+        """Nothing, if ``config.yaml`` is not there or is of this run."""
+        file = self.path / "config.yaml"
+        if file.exists():
+            self._refuse(file, read_config(file).identity())
+
+    def _refuse(self, file: Path, identity: Mapping[str, Any]) -> None:
+        """Say which value another run's ``identity`` has."""
+        there, here = _flat(identity), _flat(self.config.identity())
+        for key in sorted(there.keys() | here.keys()):
+            if there.get(key) != here.get(key):
+                told = [
+                    f"{key}={values[key]}" if key in values else f"{key} at its default" for values in (there, here)
+                ]
+                raise UserError(
+                    f"{file} is of another run: it has {told[0]}, this run has {told[1]}: move {self.path} away, or "
+                    "choose another results_dir"
+                )
+
+    def _seconds(self) -> float:
+        """Since the run's start, without the time between processes."""
+        return round(self._spent + time.monotonic() - self._began, 3)
+
+    def _write_tables(self) -> None:
+        for name, kind, rows in (("metrics.csv", EpochRow, self._rows), ("groups.csv", GroupRow, self._groups)):
+            table = pd.DataFrame([asdict(row) for row in rows], columns=[field.name for field in fields(kind)])
+            self._write(name, table.to_csv(index=False, float_format="%.7g", lineterminator="\n").encode())
+
+    def _clear(self) -> None:
+        for name in PASSING:
+            (self.path / name).unlink(missing_ok=True)
+
+    def _add_to_log(self, text: str) -> None:
+        file = self.path / "log.txt"
+        before = file.read_text() if file.exists() else ""
+        self._write("log.txt", f"{before}{_now()}\n{text.rstrip()}\n\n".encode())
+
     def _write_info(self) -> None:
         self._write("run.json", (json.dumps(self._info, indent=2) + "\n").encode())
 
     def _write(self, name: str, content: bytes) -> None:
         part = self.path / f"{name}.{os.getpid()}.part"
+        with self._telling(name):
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+                part.write_bytes(content)
+                part.replace(self.path / name)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    part.unlink(missing_ok=True)
+                raise
+
+    @contextlib.contextmanager
+    def _telling(self, name: str) -> Iterator[None]:
+        """A file that can't be written, as a user's error."""
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            part.write_bytes(content)
-            part.replace(self.path / name)
+            yield
         except OSError as error:
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
             raise UserError(
                 f"{self.path / name} can't be written ({error.strerror}): choose a results_dir that can be"
             ) from error
+
+
+def read_config(file: Path) -> RunConfig:
+    """The run that a ``config.yaml`` is of, whatever the device it was trained on.
+
+    Raises:
+        UserError: it is not one.
+    """
+    try:
+        raw = yaml.load(file.read_text(), LOADER)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise UserError(f"{file} can't be read ({cause(error)})") from error
+    if not isinstance(raw, dict):
+        raise UserError(f"{file} holds no configuration")
+    return check({**raw, "device": "cpu"})
+
+
+def _saved(content: Mapping[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()
+
+
+def _flat(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Groups' options as ``strategy.mixing_rate``, and ``strategy`` for the name."""
+    flat = {key: value for key, value in identity.items() if not isinstance(value, Mapping)}
+    for group in GROUPS:
+        flat |= {group if key == "name" else f"{group}.{key}": value for key, value in identity[group].items()}
+    return flat
+
+
+def _provenance(device: torch.device) -> dict[str, Any]:
+    """What trains, where and since when."""
+    return {
+        "version": l2m.__version__,
+        "commit": _commit(),
+        "torch": str(torch.__version__),
+        "device": device_name(device),
+        "threads": torch.get_num_threads(),
+        "start": _now(),
+    }
 
 
 def _now() -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import atexit
 import os
 import re
+import shlex
+import signal
 import sys
 import tempfile
 import textwrap
-import traceback
+from collections.abc import Sequence
 from dataclasses import fields
 from difflib import get_close_matches
 from functools import cache
@@ -24,7 +26,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from l2m.config import GROUPS, RunConfig, check
-from l2m.errors import UserError, cause
+from l2m.errors import UserError
 from l2m.registry import unknown
 from l2m.schema import type_name
 
@@ -52,58 +54,71 @@ def compose(*overrides: str) -> RunConfig:
 
 
 def main() -> None:
-    """Run what the command line asks for; a user's error is told in a sentence, with exit status 1."""
+    """Do what the command line asks for; a user's error is told in a sentence, with exit status 1."""
     before = os.environ.get("HYDRA_FULL_ERROR")
     debug = before == "1" or any(re.fullmatch(r"\+*debug=(true|yes|on|y|1)", word.lower()) for word in sys.argv)
-    runs = 0
-    failed: list[str] = []
-    planned: list[RunConfig] = []
+    runs: list[tuple[RunConfig, str]] = []
+    refused: list[tuple[str, str]] = []
+    swept = False
 
     @hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")
     def job(raw: DictConfig) -> None:
-        nonlocal runs
-        runs += 1
+        """Only note what is to be done: all is composed before anything begins, and no later change of a YAML tells."""
+        nonlocal swept
+        settings = HydraConfig.get()
+        swept = settings.mode is RunMode.MULTIRUN
+        command = shlex.join(settings.overrides.task)
         try:
-            config = check(_plain(raw))
-            if config.dry_run:
-                planned.append(config)
-            else:
-                _train(config)
+            runs.append((check(_plain(raw)), command))
         except Exception as error:
-            settings = HydraConfig.get()
-            swept = settings.mode is RunMode.MULTIRUN
             sentence = explain(error)
-            if debug or not (sentence or swept):
+            if debug or not sentence:
                 raise
-            if not sentence:  # a fault of ours, or the machine's, stops no other run of a sweep
-                traceback.print_exc()
-            failed.append(" ".join(settings.overrides.task))
-            _complain(sentence or cause(error), failed[-1] + ": " if swept else "")
+            refused.append((command, sentence))
+            _complain(sentence, command + ": " if swept else "")
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors on, to be told here
     try:
         job()
-        if planned:
-            from l2m.plan import plan
-
-            print(plan(planned))
+        failed = bool(refused) | (bool(runs) and _do(runs, refused, swept))
     except Exception as error:
         sentence = explain(error)
         if debug or not sentence:
             raise
-        failed.append("")
+        failed = True
         _complain(sentence)
-    except KeyboardInterrupt:
-        print("\nstopped: this run begins anew next time; finished runs are kept, and skipped", file=sys.stderr)
-        sys.exit(130)
+    except KeyboardInterrupt as stop:
+        told = f"{stop}: " if str(stop) else ""
+        print(f"\nstopped: {told}the same command goes on from there", file=sys.stderr)
+        sys.exit(128 + getattr(stop, "signal", signal.SIGINT))
     finally:
         del os.environ["HYDRA_FULL_ERROR"]
         if before is not None:
             os.environ["HYDRA_FULL_ERROR"] = before
-    if runs > 1 and not planned:
-        print(f"{runs} runs: {runs - len(failed)} done, {len(failed)} failed", *failed, sep="\n  ")
     if failed:
         sys.exit(1)
+
+
+def _do(runs: Sequence[tuple[RunConfig, str]], refused: Sequence[tuple[str, str]], swept: bool) -> bool:
+    """Train the runs, or tell the plan; whether one failed."""
+    from l2m import plan
+    from l2m.progress import watch
+    from l2m.sweep import sweep
+
+    if any(config.dry_run for config, _ in runs):
+        print(plan.told(plan.plan(runs)))
+        return False
+    if not swept:
+        print(watch(runs[0][0]))
+        return False
+    planned = plan.plan(runs)
+    skipped = sum(not run.to_do for run in planned)
+    failed = [*refused, *((run.command, problem) for run, problem in sweep(planned))]
+    total = len(planned) + len(refused)
+    print(f"{total} runs: {total - skipped - len(failed)} done, {skipped} skipped (done before), {len(failed)} failed")
+    for command, problem in failed:
+        print(f"  {problem}\n    python -m l2m.run {command}")
+    return bool(failed)
 
 
 def explain(error: Exception) -> str | None:
@@ -159,17 +174,6 @@ def _plain(raw: DictConfig) -> dict[str, Any]:
             del (OmegaConf.select(raw, group) if group else raw)[option]
     container: Any = OmegaConf.to_container(raw, resolve=True)
     return dict(container)
-
-
-def _train(config: RunConfig) -> None:
-    from l2m.engine import needs, train
-    from l2m.progress import Progress
-
-    for first in needs(config):
-        _train(first)
-    with Progress(config) as progress:
-        records = train(config, progress.advance)
-    progress.tell(records)
 
 
 def _complain(problem: str, run: str = "") -> None:

@@ -18,9 +18,10 @@ from l2m.data import load
 from l2m.data.augmentation import Standard, erase, jitter, move
 from l2m.data.torchvision_import import torchvision
 from l2m.data.vision import CIFAR10_MEAN, CIFAR10_SD
-from l2m.engine import Trainer, train
+from l2m.engine import Trainer
 from l2m.records import Records
 from l2m.seeding import generator
+from l2m.training import train
 
 STANDARD = Standard(CIFAR10_MEAN, CIFAR10_SD)
 

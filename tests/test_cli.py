@@ -19,7 +19,6 @@ import torch
 from l2m import RunConfig, UserError
 from l2m.catalog import registries
 from l2m.config import GROUPS
-from l2m.progress import Progress
 from l2m.run import main
 
 QUICK = ("epochs=1", "dataset.train_sizes=[40,30,20,10]", "dataset.test_size=5", "batch_size=20")
@@ -259,7 +258,7 @@ def test_plain_lines_where_nobody_watches(door: Door, epochs: int) -> None:
 def test_sweep_runs_all_and_tells_which_failed(door: Door, tmp_path: Path) -> None:
     told = door("-m", "strategy=smote,classical", *QUICK)
     assert told.status == 1
-    assert "2 runs: 1 done, 1 failed" in told.out
+    assert "2 runs: 1 done, 0 skipped (done before), 1 failed" in told.out
     (problem,) = told.err.splitlines()
     assert problem.startswith("error: ")
     assert "strategy=smote" in problem
@@ -295,7 +294,7 @@ def test_dry_run_over_a_record_that_cannot_be_read(door: Door, tmp_path: Path) -
 def test_sweep_without_failures(door: Door, tmp_path: Path) -> None:
     told = door("-m", "strategy=classical,learn2mix", "seed=range(2)", *QUICK)
     assert (told.status, told.err) == (0, "")
-    assert "4 runs: 4 done, 0 failed" in told.out
+    assert "4 runs: 4 done, 0 skipped (done before), 0 failed" in told.out
     assert len(list(tmp_path.rglob("model.pt"))) == 4
     assert {file.name for file in written(tmp_path)} == {
         "config.yaml", "metrics.csv", "groups.csv", "run.json", "model.pt",
@@ -359,28 +358,12 @@ def test_a_process_of_its_own(tmp_path: Path) -> None:
     assert len(list(tmp_path.rglob("model.pt"))) == 1
 
 
-def test_interrupted(door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Progress, "advance", interrupt)
-        told = door(*QUICK, "epochs=2")
-    assert told.status == 130
-    assert "Traceback" not in told.err
-    assert "stopped" in told.err
-    assert list(tmp_path.rglob("model.pt")) == []
-    again = door(*QUICK, "epochs=2")
-    assert (again.status, again.err) == (0, "")
-    assert "epoch 2/2" in again.out
-    (record,) = tmp_path.rglob("run.json")
-    assert json.loads(record.read_text())["status"] == "done"
-
-
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
-def test_interrupted_by_a_signal(tmp_path: Path) -> None:
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_by_a_signal(tmp_path: Path, by: signal.Signals) -> None:
+    command = (*QUICK, "threads=1", "epochs=5000", "batch_size=100")
     run = subprocess.Popen(
-        [sys.executable, "-m", "l2m.run", *QUICK, "threads=1", "epochs=5000", "batch_size=100"],
+        [sys.executable, "-m", "l2m.run", *command],
         cwd=tmp_path,
         env=os.environ | {"HYDRA_FULL_ERROR": "0"},
         stdout=subprocess.PIPE,
@@ -391,9 +374,15 @@ def test_interrupted_by_a_signal(tmp_path: Path) -> None:
     assert run.stdout is not None
     with run:
         assert "epoch 500/5000" in run.stdout.readline()
-        run.send_signal(signal.SIGINT)
+        run.send_signal(by)
         out, err = run.communicate(timeout=300)
-    assert run.returncode == 130
+    assert run.returncode == 128 + by
     assert "Traceback" not in err + out
-    assert "stopped" in err
-    assert list(tmp_path.rglob("model.pt")) == []
+    assert "stopping after this epoch (once more: at once)" in err
+    found = re.search(r"stopped: (\S+) rests after epoch (\d+): the same command goes on from there", err)
+    assert found
+    assert sorted(file.name for file in (tmp_path / found[1]).iterdir()) == ["checkpoint.pt", "config.yaml", "run.json"]
+    again = process(tmp_path, *command)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert again.stdout.startswith(f"mean_estimation learn2mix seed 0: goes on after epoch {found[2]}\n")
+    assert (tmp_path / found[1] / "model.pt").exists()

@@ -20,9 +20,10 @@ from l2m import UserError, engine
 from l2m.catalog import registries
 from l2m.config import RunConfig, check
 from l2m.data import Batch
-from l2m.engine import Trainer, train
+from l2m.engine import Trainer
 from l2m.records import EpochRow, Records, RunDirectory
 from l2m.strategies import STRATEGIES, Strategy
+from l2m.training import train
 
 SMALL = (
     "dataset=mean_estimation", "dataset.train_sizes=[40,30,20,5]", "dataset.test_size=20", "batch_size=19",

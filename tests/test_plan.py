@@ -8,10 +8,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from l2m import UserError, compose, plan, train
+from l2m import UserError, compose, train
 from l2m.config import RunConfig
-from l2m.engine import needs
+from l2m.plan import plan, told
 from l2m.records import RunDirectory
+from l2m.training import needs
 
 
 def small(folder: Path, *overrides: str) -> RunConfig:
@@ -19,15 +20,19 @@ def small(folder: Path, *overrides: str) -> RunConfig:
     return compose(*sizes, "epochs=3", "device=cpu", "threads=1", f"results_dir={folder}", *overrides)
 
 
-def rewrite(config: RunConfig, **changes: str) -> None:
+def rewrite(config: RunConfig, **changes: object) -> None:
     """Change what ``run.json`` says."""
     file = RunDirectory(config).path / "run.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | changes))
 
 
+def tell(*configs: RunConfig, workers: int = 1) -> str:
+    return told(plan((config, "") for config in configs), workers)
+
+
 def test_nothing_is_done_and_no_record_tells_the_time(tmp_path: Path) -> None:
-    told = plan.plan([small(tmp_path, f"seed={seed}") for seed in range(2)])
-    assert told == "2 runs: 0 done, 0 failed, 2 to do, no record to tell the time by: mean_estimation"
+    line = tell(*(small(tmp_path, f"seed={seed}") for seed in range(2)))
+    assert line == "2 runs: 0 done, 0 failed, 2 to do, no record to tell the time by: mean_estimation"
     assert not list(tmp_path.iterdir())
 
 
@@ -37,13 +42,23 @@ def test_the_time_left_is_told_by_finished_runs_of_the_strategy(tmp_path: Path) 
         for seed, took in enumerate(each):
             config = small(tmp_path, f"strategy={strategy}", f"seed={seed}")
             train(config)
-            end = pd.Timestamp("2026-01-01T00:00:00+00:00") + pd.Timedelta(seconds=took)
-            rewrite(config, start="2026-01-01T00:00:00+00:00", end=end.isoformat())
+            rewrite(config, seconds=took)
     sweep = [small(tmp_path, f"seed={seed}", "epochs=6") for seed in range(2)]
-    assert plan.plan(sweep) == "2 runs: 0 done, 0 failed, 2 to do, about 4 min"
+    assert tell(*sweep) == "2 runs: 0 done, 0 failed, 2 to do, about 4 min"
+    assert tell(*sweep, workers=2) == "2 runs: 0 done, 0 failed, 2 to do, about 2 min"
     mixed = [*sweep, small(tmp_path), small(tmp_path, "strategy=balanced")]
-    assert plan.plan(mixed) == "4 runs: 1 done, 0 failed, 3 to do, about 56 min"  # 52.5 of them by the median of all
-    assert plan.plan([small(tmp_path)]) == "1 runs: 1 done, 0 failed, 0 to do"
+    assert tell(*mixed) == "4 runs: 1 done, 0 failed, 3 to do, about 56 min"  # 52.5 of them by the median of all
+    assert tell(small(tmp_path)) == "1 runs: 1 done, 0 failed, 0 to do"
+
+
+def test_records_of_before_seconds_were_counted_tell_the_time_as_well(tmp_path: Path) -> None:
+    train(small(tmp_path))
+    file = RunDirectory(small(tmp_path)).path / "run.json"
+    info = json.loads(file.read_text())
+    del info["seconds"]
+    end = pd.Timestamp(info["start"]) + pd.Timedelta(seconds=300)
+    file.write_text(json.dumps(info | {"end": end.isoformat()}))
+    assert tell(small(tmp_path, "seed=1")) == "1 runs: 0 done, 0 failed, 1 to do, about 5 min"
 
 
 def test_failed_runs_are_named_with_their_reason_and_broken_ones_are_to_do(tmp_path: Path) -> None:
@@ -53,15 +68,15 @@ def test_failed_runs_are_named_with_their_reason_and_broken_ones_are_to_do(tmp_p
     killed = small(tmp_path)
     train(killed)
     rewrite(killed, status="running")
-    told = plan.plan([failed, killed])
-    assert told.startswith("2 runs: 0 done, 1 failed, 1 to do, ")
-    assert f"failed: {RunDirectory(failed).path}\n  the loss is not finite in epoch " in told
+    line = tell(failed, killed)
+    assert line.startswith("2 runs: 0 done, 1 failed, 1 to do, ")
+    assert f"failed: {RunDirectory(failed).path}\n  the loss is not finite in epoch " in line
 
 
 def test_what_a_run_needs_is_planned_once(tmp_path: Path) -> None:
     digits = ("dataset=digits", "strategy=curriculum", "device=cpu", f"results_dir={tmp_path}")
     sweep = [compose(*digits, f"strategy.order={order}") for order in ("easiest", "random")]
-    assert plan.plan(sweep).startswith("3 runs: 0 done, 0 failed, 3 to do")
+    assert tell(*sweep).startswith("3 runs: 0 done, 0 failed, 3 to do")
 
 
 def test_a_run_of_equal_seconds_ends_with_the_first_epoch_past_those_of_classical(tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ import yaml
 import l2m
 from l2m import UserError
 from l2m.config import RunConfig, check
-from l2m.engine import Trainer, train
+from l2m.engine import Trainer
 from l2m.records import EpochRow, GroupRow, Records, RunDirectory
+from l2m.training import train
 
 SMALL = (
     "dataset=mean_estimation", "dataset.train_sizes=[40,30,20,5]", "dataset.test_size=20", "batch_size=19",
@@ -154,7 +155,7 @@ def test_run_json_says_what_trained_it(run: tuple[RunConfig, Records]) -> None:
     _, records = run
     info = json.loads((records.path / "run.json").read_text())
     assert info.keys() == {
-        "schema", "version", "commit", "torch", "device", "threads", "start", "end", "status",
+        "schema", "version", "commit", "torch", "device", "threads", "start", "end", "seconds", "status",
     }  # fmt: skip
     assert info["schema"] == 1
     assert info["version"] == l2m.__version__

@@ -25,11 +25,11 @@ from l2m import UserError
 from l2m.catalog import registries
 from l2m.config import RunConfig, check
 from l2m.data import Batch, Split
-from l2m.engine import Trainer, needs, train
 from l2m.records import RunDirectory
 from l2m.seeding import generator
 from l2m.strategies import STRATEGIES, Context, Statistics, Strategy, smote
 from l2m.tasks import TASKS
+from l2m.training import needs, prepared, train
 
 NAMES = registries()["strategy"].names()
 
@@ -194,7 +194,7 @@ def test_strategies_share_initial_parameters_and_steps(task: str, tmp_path: Path
     for name in (name for name, of in DECLARED if of == task):
         for seed in (0, 1):
             with torch.random.fork_rng():
-                trainer = Trainer(tiny(task, tmp_path, f"strategy={name}", f"seed={seed}"))
+                trainer = prepared(tiny(task, tmp_path, f"strategy={name}", f"seed={seed}"))
             states.append(torch.cat([value.flatten() for value in trainer.model.state_dict().values()]))
             steps.add(trainer.steps)
     assert all(torch.equal(state, states[0]) for state in states[::2])
@@ -444,7 +444,7 @@ def test_curriculum_scores_with_a_run_of_its_own(tmp_path: Path) -> None:
     warm_up = RunDirectory(first)
     assert warm_up.status() == "done"
     with torch.random.fork_rng():
-        subject = Trainer(config)
+        subject = prepared(config)
     subject.model.load_state_dict(torch.load(warm_up.path / "model.pt", weights_only=True)["parameters"])
     subject.model.eval()
     batch = subject.train_set.batch(slice(None))

@@ -14,11 +14,10 @@ from typing import Any, NamedTuple, get_type_hints
 
 import numpy as np
 import pandas as pd
-import yaml
 
-from l2m.config import GROUPS, RunConfig, check
+from l2m.config import GROUPS, RunConfig
 from l2m.errors import UserError, cause
-from l2m.records import SCHEMA, EpochRow, GroupRow, RunDirectory
+from l2m.records import SCHEMA, EpochRow, GroupRow, RunDirectory, read_config
 from l2m.tasks import TASKS, Task
 
 CHECKPOINTS = (0.25, 0.5, 1.0)
@@ -31,10 +30,6 @@ EPOCHS = ["E" if share == 1 else f"{share:g}E" for share in CHECKPOINTS]
 def checkpoint(share: float, epochs: int) -> int:
     """The epoch ⌊share · epochs⌋, counted from 1."""
     return max(int(share * epochs), 1)
-
-
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""The parser in C is ten times as fast, where PyYAML was built with it."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +110,7 @@ def read(results_dir: Path) -> Reading:
             config = _config(folder)
             metrics, groups = _metrics(folder, config), _groups(folder)
             _agree(metrics, groups, config)
-        except (OSError, ValueError, yaml.YAMLError) as error:
+        except (OSError, ValueError) as error:
             told = str(error) if type(error) in (ValueError, UserError) else cause(error)
             problems.append(f"{folder} is left out ({'; '.join(told.splitlines())}): remove it, and repeat the run")
             continue
@@ -159,10 +154,7 @@ def _info(folder: Path) -> dict[str, Any]:
 
 def _config(folder: Path) -> RunConfig:
     """``config.yaml``, of a run on any device, in the directory that is its own."""
-    raw = yaml.load((folder / "config.yaml").read_text(), LOADER)
-    if not isinstance(raw, dict):
-        raise ValueError("config.yaml holds no configuration")
-    config = check({**raw, "device": "cpu"})
+    config = read_config(folder / "config.yaml")
     own, here = ("/".join(path.parts[-3:]) for path in (RunDirectory(config).path, folder))
     if own != here:
         raise ValueError(f"its config.yaml is that of {own}")

@@ -1,8 +1,9 @@
 """Strategies: everything that a way of training may decide. One file each; every default is classical training.
 
 The engine calls, in this order: ``needs`` and ``prepare`` once; each epoch ``plan`` or, where that gives None,
-``next_batch`` before each step; ``loss`` and ``after_step`` at each step; ``end_epoch``. A strategy never touches
-the optimizer, the device or a file, and never asks for the task: ``tasks`` says where it is defined.
+``next_batch`` before each step; ``loss`` and ``after_step`` at each step; ``end_epoch``. Between two epochs it may ask
+for ``state_dict``, which a prepared strategy of another process goes on from. A strategy never touches the
+optimizer, the device or a file, and never asks for the task: ``tasks`` says where it is defined.
 """
 
 from __future__ import annotations
@@ -115,6 +116,14 @@ class Strategy:
     def end_epoch(self, statistics: Statistics) -> None:
         """Look at an epoch that was trained."""
 
+    def state_dict(self) -> dict[str, Any]:
+        """What changes from epoch to epoch: tensors, numbers and strings, in dictionaries and lists."""
+        return {"order": self._order.get_state()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a ``state_dict``, after ``prepare``."""
+        self._order.set_state(state["order"])
+
 
 def as_classical(config: RunConfig, **changes: Any) -> RunConfig:
     """The run that differs from ``config`` by classical training with shuffled batches, and by ``changes``."""
@@ -136,3 +145,10 @@ class SampledStrategy(Strategy):
 
     def next_batch(self) -> Tensor:
         return self.sampler.next_batch()
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"sampler": self.sampler.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.sampler.load_state_dict(state["sampler"])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
 from torch import Tensor
@@ -68,3 +69,10 @@ class Curriculum(Strategy):
 
     def end_epoch(self, statistics: Statistics) -> None:
         self._epoch += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"epoch": self._epoch}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        self._epoch = state["epoch"]

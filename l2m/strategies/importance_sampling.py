@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,3 +31,10 @@ class ImportanceSampling(Strategy):
         waits = torch.empty(len(per_sample)).exponential_(generator=self._draws).to(per_sample.device)
         first = (waits / per_sample.detach()).topk(max(len(per_sample) // 2, 1), largest=False).indices
         return per_sample[first].mean()
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"draws": self._draws.get_state()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        self._draws.set_state(state["draws"])

@@ -1,0 +1,55 @@
+"""Signals that end a run: SIGINT (Ctrl-C) and SIGTERM, kept until the epoch is over."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stopped(KeyboardInterrupt):
+    """A run that a signal ended, with a checkpoint to go on from.
+
+    Attributes:
+        signal: the signal's number; a process that ends by it has the exit status 128 + ``signal``.
+    """
+
+    def __init__(self, signal: int, message: str) -> None:
+        super().__init__(message)
+        self.signal = signal
+
+
+def leave_interrupts() -> None:
+    """Ctrl-C, which a terminal sends to all processes, is for another one to tell: it sends SIGTERM."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextmanager
+def stop_between_epochs() -> Iterator[list[int]]:
+    """Inside, the first signal is only noted, in the list that is given; a second one ends the process as ever.
+
+    Outside a process's main thread, where signals are not delivered, the list stays empty.
+    """
+    asked: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        asked.append(number)
+        print("\nstopping after this epoch (once more: at once)", file=sys.stderr, flush=True)
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+    heard = [each for each in SIGNALS if signal.getsignal(each) not in (signal.SIG_IGN, None)]
+    before = {each: signal.signal(each, note) for each in heard}
+    try:
+        yield asked
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)

@@ -1,0 +1,158 @@
+"""Many runs side by side, each in a process that may die without harm to the others.
+
+A slot is a thread of this process with a worker process of its own (loky), so that one that runs out of memory or is
+killed takes nothing with it. A worker does one run after another and keeps the data set it has loaded.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections import Counter, deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from types import FrameType
+
+from loky import ProcessPoolExecutor, cpu_count
+from loky.process_executor import BrokenProcessPool
+
+from l2m.config import RunConfig
+from l2m.device import choose_device
+from l2m.errors import UserError, cause
+from l2m.plan import Planned, told
+from l2m.progress import watch
+from l2m.records import EpochRow, RunDirectory
+from l2m.stopping import Stopped, leave_interrupts
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: ``done``, ``failed`` or ``stopped``, and what there is to say of it."""
+
+    status: str
+    told: str
+
+
+def sweep(runs: Sequence[Planned]) -> list[tuple[Planned, str]]:
+    """Do the runs that are not done, and tell how they end.
+
+    Returns:
+        Those that failed, with the reason.
+
+    Raises:
+        Stopped: a signal ended the sweep; the runs it was at have left checkpoints.
+    """
+    to_do = [run for run in runs if run.to_do]
+    workers = _workers([run.config for run in to_do])
+    print(told(runs, workers), flush=True)
+    return _Sweep(to_do, workers).run() if to_do else []
+
+
+def _workers(configs: Sequence[RunConfig]) -> int:
+    """How many runs side by side: as asked; else one where seconds are compared or a GPU is shared, or one a core."""
+    asked = next((config.workers for config in configs if config.workers), None)
+    if asked is None:
+        alone = any(config.equal_seconds or choose_device(config.device).type == "cuda" for config in configs)
+        threads = max((config.threads or 1 for config in configs), default=1)
+        asked = 1 if alone else max(1, cpu_count() // threads)
+    return max(1, min(asked, len(configs)))
+
+
+class _Sweep:
+    def __init__(self, to_do: Sequence[Planned], workers: int) -> None:
+        self._queue, self._total, self._workers = deque(to_do), len(to_do), workers
+        self._threads = max(1, cpu_count() // workers)
+        self._ended: list[tuple[Planned, Outcome]] = []
+        self._pids: dict[int, int] = {}  # of the workers, by slot
+        self._asked: list[int] = []  # signals
+        self._lock = threading.Lock()
+
+    def run(self) -> list[tuple[Planned, str]]:
+        before = {each: signal.signal(each, self._stop) for each in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            with ThreadPoolExecutor(self._workers) as slots:
+                for slot in [slots.submit(self._slot, number) for number in range(self._workers)]:
+                    slot.result()
+        finally:
+            for each, handler in before.items():
+                signal.signal(each, handler)
+        failed = [(run, outcome.told) for run, outcome in self._ended if outcome.status == "failed"]
+        if self._asked:
+            ended = Counter(outcome.status for _, outcome in self._ended)
+            rest = self._total - ended["done"] - ended["failed"]
+            counts = f"{ended['done']} of {self._total} runs done, {ended['failed']} failed, {rest} to do"
+            raise Stopped(self._asked[0], counts)
+        return failed
+
+    def _slot(self, number: int) -> None:
+        """Take runs from the queue until it is empty or a signal came."""
+        executor: ProcessPoolExecutor | None = None
+        while not self._asked:
+            with self._lock:
+                if not self._queue:
+                    break
+                run = self._queue.popleft()
+            try:
+                if executor is None:
+                    executor = ProcessPoolExecutor(1, initializer=leave_interrupts)
+                    self._pids[number] = executor.submit(os.getpid).result()
+                threads = run.config.threads or (self._threads if self._workers > 1 else None)
+                outcome = executor.submit(_work, replace(run.config, threads=threads), os.getpid()).result()
+            except BrokenProcessPool as error:
+                outcome = self._died(run.config, error)
+                self._pids.pop(number, None)
+                executor = None
+            with self._lock:
+                self._ended.append((run, outcome))
+                if outcome.status == "done":
+                    print(f"[{len(self._ended)}/{self._total}] {outcome.told}", flush=True)
+                elif outcome.status == "failed":
+                    print(f"error: {run.command}: {outcome.told}", file=sys.stderr, flush=True)
+        if executor is not None:
+            self._pids.pop(number, None)
+            executor.shutdown(wait=True)
+
+    def _died(self, config: RunConfig, error: BrokenProcessPool) -> Outcome:
+        """Of a run whose worker is gone: marked failed, unless it was we who ended it."""
+        if self._asked:
+            return Outcome("stopped", "")
+        how = "SIGKILL" if "SIGKILL" in str(error) else "a crash"
+        problem = f"its process was ended by {how}" + (": was there memory enough?" if how == "SIGKILL" else "")
+        RunDirectory(config).mark_failed(problem, str(error))
+        return Outcome("failed", problem)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        """Ask the workers to end after their epoch, or the second time at once."""
+        again = bool(self._asked)
+        self._asked.append(number)
+        if not again:
+            print("\nstopping: every run ends its epoch (once more: at once)", file=sys.stderr, flush=True)
+        for pid in list(self._pids.values()):
+            try:
+                os.kill(pid, signal.SIGKILL if again else signal.SIGTERM)
+            except ProcessLookupError:
+                continue
+
+
+def _work(config: RunConfig, parent: int) -> Outcome:
+    """A run in a worker; should the sweep itself have been killed, no longer than to the end of the epoch."""
+    try:
+        return Outcome("done", watch(config, beside_others=True, on_epoch=partial(_end_with, parent)))
+    except Stopped as stopped:
+        if os.getppid() != parent:
+            os._exit(1)  # nobody is there to be told
+        return Outcome("stopped", str(stopped))
+    except Exception as error:
+        if config.debug or not isinstance(error, UserError):  # a fault of ours, or the machine's
+            traceback.print_exc()
+        return Outcome("failed", str(error) if isinstance(error, UserError) else cause(error))
+
+
+def _end_with(parent: int, row: EpochRow) -> None:
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,146 @@
+"""A run from its configuration to its records: what it needs first, its one owner, its checkpoints and its end."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from l2m import records, strategies
+from l2m.catalog import registries
+from l2m.config import RunConfig
+from l2m.device import choose_device, device_name, torch_state
+from l2m.engine import Trainer
+from l2m.errors import UserError, cause
+from l2m.stopping import Stopped, stop_between_epochs
+
+
+def train(config: RunConfig, on_epoch: Callable[[records.EpochRow], None] | None = None) -> records.Records:
+    """Train one run and write its records.
+
+    A run that is finished is read, not repeated, unless ``force``; one that was interrupted, or failed, goes on from
+    its checkpoint, and on a CPU ends byte for byte as if it never had been. What it :func:`needs` is trained before
+    it, in the same ``results_dir``. Should another process be training it, that one is waited for.
+
+    ``on_epoch`` is called with each row of ``metrics.csv`` as it comes. SIGINT and SIGTERM end the run after the
+    epoch it is in, with a checkpoint; a second one ends it at once.
+
+    Raises:
+        UserError: the run can't start (nothing is written), or can't go on, or a loss is not finite (its records are
+            written, marked failed).
+        Stopped: a signal ended it.
+    """
+    run = records.RunDirectory(config)
+    if run.status() == "done" and not config.force:
+        run.tidy()
+        return run.read()
+    budget = _budget(config)
+    with torch_state(config):
+        trainer = prepared(config)
+        with run.claimed(), stop_between_epochs() as asked:
+            if run.status() == "done" and not config.force:  # by the process that was waited for
+                return run.read()
+            state = run.start(trainer.device)
+            try:
+                if state:
+                    trainer.load_state_dict(state)
+                _train(trainer, run, budget, asked, on_epoch)
+                run.finish(trainer.model, trainer.preprocessing)
+            except Exception as error:
+                run.fail(str(error) if isinstance(error, UserError) else cause(error), traceback.format_exc())
+                raise
+            if asked:
+                raise Stopped(asked[0], f"{run.path} is done")
+    return run.read()
+
+
+def _train(
+    trainer: Trainer,
+    run: records.RunDirectory,
+    budget: float | None,
+    asked: list[int],
+    on_epoch: Callable[[records.EpochRow], None] | None,
+) -> None:
+    """The epochs that are left, to the last of them or until ``budget`` seconds of training are spent."""
+    config, saved = trainer.config, time.monotonic()
+
+    def to_go() -> bool:
+        return trainer.epoch < config.epochs if budget is None else trainer.seconds < budget
+
+    while to_go():
+        try:
+            row, groups = trainer.run_epoch()
+        except FloatingPointError as where:
+            first = (trainer.epoch - 1) * trainer.steps + 1
+            raise UserError(
+                f"the loss is not finite in epoch {trainer.epoch}, steps {first} to "
+                f"{first + trainer.steps - 1}, {where}: use a learning_rate below {config.learning_rate:g}, or "
+                "look for outliers in the data"
+            ) from None
+        run.add(row, groups)
+        if on_epoch:
+            on_epoch(row)
+        if asked or not to_go() or time.monotonic() - saved >= config.checkpoint_seconds:
+            run.save_checkpoint(trainer.state_dict())
+            saved = time.monotonic()
+        if asked and to_go():
+            raise Stopped(asked[0], f"{run.path} rests after epoch {trainer.epoch}")
+
+
+def prepared(config: RunConfig) -> Trainer:
+    """The trainer of a run, at its beginning; what its strategy needs is trained, if it has to be."""
+    return Trainer(config, {name: _final_parameters(first) for name, first in _needed(config).items()})
+
+
+def needs(config: RunConfig) -> list[RunConfig]:
+    """The runs that have to be done before that of ``config``: a strategy's, and the one whose seconds it is given."""
+    return [*_needed(config).values(), *filter(None, [_timed(config)])]
+
+
+def _needed(config: RunConfig) -> dict[str, RunConfig]:
+    strategy: strategies.Strategy = registries()["strategy"].build(config.strategy)
+    return strategy.needs(config)
+
+
+def _timed(config: RunConfig) -> RunConfig | None:
+    """The classical training whose seconds ``config`` is given, if they are shared out and it is not that itself."""
+    classical = strategies.as_classical(config)
+    return classical if config.equal_seconds and config.strategy != classical.strategy else None
+
+
+def _budget(config: RunConfig) -> float | None:
+    """Seconds to train for, where they and not epochs are given: what classical training takes, under the same name.
+
+    Raises:
+        UserError: they were measured on another device, or with other threads.
+    """
+    classical = _timed(config)
+    if classical is None:
+        return None
+    timed = train(classical)
+    here = {
+        "device": device_name(choose_device(config.device)),
+        "threads": config.threads or torch.get_num_threads(),
+    }
+    there = {key: timed.info[key] for key in here}
+    if there != here:
+        raise UserError(
+            f"equal_seconds=true compares seconds of one machine: {timed.path} was measured with {there}, here are "
+            f"{here}: repeat it here with force=true"
+        )
+    return float(timed.metrics["seconds"].iloc[-1])
+
+
+def _final_parameters(config: RunConfig) -> dict[str, Tensor]:
+    """The final parameters of a run, which is trained if it has to be."""
+    file = train(config).path / "model.pt"
+    if not file.exists():  # records may be copied about without their models: these are made again, and thrown away
+        with tempfile.TemporaryDirectory() as folder:
+            return _final_parameters(replace(config, results_dir=folder))
+    parameters: dict[str, Tensor] = torch.load(file, weights_only=True)["parameters"]
+    return parameters

@@ -1,0 +1,372 @@
+"""Runs that are interrupted, killed, or begun twice: they end byte for byte as one that never was."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import pickle
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from killing import STAGES, begin, die_in_write, end, same
+
+from l2m import UserError, compose, train
+from l2m.catalog import registries
+from l2m.config import RunConfig
+from l2m.records import EpochRow, RunDirectory
+from l2m.stopping import Stopped
+
+FILES = ["config.yaml", "groups.csv", "metrics.csv", "model.pt", "run.json"]
+
+VARIANTS = [
+    *((f"strategy={name}",) for name in registries()["strategy"].names()),
+    ("strategy=classical", "strategy.batches=stratified"),
+    ("strategy=learn2mix", "strategy.cadence=batch"),
+    ("strategy=learn2mix", "model=lenet5_large"),  # dropout
+]
+"""Every strategy that is registered, and what else draws or moves in its own way."""
+
+
+def small(folder: Path, *overrides: str) -> RunConfig:
+    """Nine steps an epoch on images of digits, and a checkpoint after each."""
+    needed = ["strategy.warm_up=2"] if "strategy=curriculum" in overrides else []
+    return compose(
+        "dataset=digits", "device=cpu", "threads=1", "epochs=6", "checkpoint_seconds=0", f"results_dir={folder}",
+        *needed, *overrides,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., RunConfig]:
+    """The same run, trained without interruption."""
+    done: dict[tuple[str, ...], RunConfig] = {}
+
+    def run(*overrides: str) -> RunConfig:
+        if overrides not in done:
+            done[overrides] = small(tmp_path_factory.mktemp("undisturbed"), *overrides)
+            train(done[overrides])
+        return done[overrides]
+
+    return run
+
+
+Undisturbed = Callable[..., RunConfig]
+
+
+def interrupt_after(epoch: int) -> Callable[[EpochRow], None]:
+    """SIGTERM, as from a scheduler, to this process after an epoch."""
+
+    def on_epoch(row: EpochRow) -> None:
+        if row.epoch == epoch:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    return on_epoch
+
+
+def files(config: RunConfig) -> list[str]:
+    return sorted(file.name for file in RunDirectory(config).path.iterdir())
+
+
+# Signals
+
+
+@pytest.mark.parametrize("overrides", VARIANTS, ids=" ".join)
+def test_a_run_that_a_signal_ends_goes_on_from_its_checkpoint(
+    overrides: tuple[str, ...], undisturbed: Undisturbed, tmp_path: Path
+) -> None:
+    config = small(tmp_path, *overrides, "checkpoint_seconds=1000")  # only the signal asks for one
+    for epoch in (1, 2, 5):
+        with pytest.raises(Stopped, match=rf"seed0-{config.digest()} rests after epoch {epoch}$") as stop:
+            train(config, interrupt_after(epoch))
+        assert stop.value.signal == signal.SIGTERM
+        assert files(config) == ["checkpoint.pt", "config.yaml", "run.json"]
+    seen: list[int] = []
+    records = train(config, lambda row: seen.append(row.epoch))
+    assert seen == [6]
+    assert same(config, undisturbed(*overrides))
+    assert files(config) == FILES
+    assert [each["epoch"] for each in records.info["resumed"]] == [1, 2, 5]
+    assert records.info["start"] <= records.info["resumed"][0]["start"] <= records.info["end"]
+
+
+def test_a_signal_in_the_last_epoch_finds_the_run_done(undisturbed: Undisturbed, tmp_path: Path) -> None:
+    config = small(tmp_path)
+    with pytest.raises(Stopped, match="is done"):
+        train(config, interrupt_after(6))
+    assert files(config) == FILES
+    assert same(config, undisturbed())
+
+
+def test_handlers_are_put_back(tmp_path: Path) -> None:
+    before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+    with pytest.raises(Stopped):
+        train(small(tmp_path), interrupt_after(1))
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+# Kills
+
+
+@pytest.mark.parametrize("overrides", VARIANTS, ids=" ".join)
+def test_killed_at_random_moments(overrides: tuple[str, ...], undisturbed: Undisturbed, tmp_path: Path) -> None:
+    """SIGKILL at moments drawn from the time a run takes, until one gets through."""
+    draws = random.Random(" ".join(overrides))
+    config = small(tmp_path, *overrides, "epochs=40")
+    reference = undisturbed(*overrides, "epochs=40")
+    whole = json.loads((RunDirectory(reference).path / "run.json").read_text())["seconds"]
+    lock, checkpoint = (RunDirectory(config).path / name for name in ("lock", "checkpoint.pt"))
+    kills, epochs = 0, set()
+    while True:
+        lock.unlink(missing_ok=True)
+        process = begin(config)
+        while process.is_alive() and not lock.exists():
+            time.sleep(0.001)
+        time.sleep(draws.uniform(0, whole / 4))
+        process.kill()
+        if end(process) == 0:
+            break
+        kills += 1
+        epochs.add(torch.load(checkpoint, weights_only=True)["state"]["epoch"] if checkpoint.exists() else 0)
+    print(f"{kills} kills at {len(epochs)} epochs")
+    assert len(epochs) >= 3, "killed in different epochs"
+    assert same(config, reference)
+    assert files(config) == FILES
+
+
+WRITES = ["config.yaml", "run.json", *["checkpoint.pt"] * 3, "metrics.csv", "groups.csv", "model.pt", "run.json"]
+"""The files of a run of three epochs, in the order in which they are written."""
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("number", range(len(WRITES)))
+def test_killed_while_a_file_is_written(number: int, stage: str, undisturbed: Undisturbed, tmp_path: Path) -> None:
+    config = small(tmp_path, "epochs=3")
+    assert end(begin(config, die_in_write, number, stage)) == -signal.SIGKILL
+    for file in RunDirectory(config).path.glob("*.pt"):
+        torch.load(file, weights_only=True)  # whole, or not there
+    began: list[int] = []
+    train(config, lambda row: began.append(row.epoch))
+    checkpoints = sum(name == "checkpoint.pt" for name in WRITES[: number + (stage == "renamed")])
+    assert began == list(range(checkpoints + 1, 4)), "it goes on from its last checkpoint"
+    assert same(config, undisturbed("epochs=3"))
+    assert files(config) == FILES
+
+
+# Two processes, one run
+
+
+def hold(folder: Path, seconds: float) -> None:
+    """Let the process be slow in the middle of its run, and say that it is there."""
+    add = RunDirectory.add
+
+    def slow(self: RunDirectory, row: EpochRow, groups: object) -> None:
+        add(self, row, groups)  # type: ignore[arg-type]
+        if row.epoch == 3:
+            (folder / "there").touch()
+            time.sleep(seconds)
+
+    RunDirectory.add = slow  # type: ignore[assignment, method-assign]
+
+
+def await_file(file: Path) -> None:
+    until = time.monotonic() + 60
+    while not file.exists():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def test_a_run_that_another_process_trains_is_waited_for(
+    undisturbed: Undisturbed, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = small(tmp_path / "results")
+    other = begin(config, hold, tmp_path, 1.0)
+    await_file(tmp_path / "there")
+    trained: list[EpochRow] = []
+    with caplog.at_level(logging.WARNING):
+        records = train(config, trained.append)
+    assert not trained, "the other one did it"
+    assert "is being trained by another process: waiting for it" in caplog.text
+    assert end(other) == 0
+    assert "resumed" not in records.info
+    assert same(config, undisturbed())
+    assert files(config) == FILES
+
+
+def test_a_dead_process_holds_no_run(undisturbed: Undisturbed, tmp_path: Path) -> None:
+    config = small(tmp_path / "results")
+    other = begin(config, hold, tmp_path, 600.0)
+    await_file(tmp_path / "there")
+    assert "lock" in files(config)
+    other.kill()
+    end(other)
+    began: list[int] = []
+    train(config, lambda row: began.append(row.epoch))
+    assert began[0] == 3, "the second epoch's checkpoint was there"
+    assert same(config, undisturbed())
+    assert files(config) == FILES
+
+
+def test_five_at_once(undisturbed: Undisturbed, tmp_path: Path) -> None:
+    config = small(tmp_path)
+    assert [end(process) for process in [begin(config) for _ in range(5)]] == [0] * 5
+    assert same(config, undisturbed())
+    assert files(config) == FILES
+    assert "resumed" not in json.loads((RunDirectory(config).path / "run.json").read_text())
+
+
+# What a checkpoint may and may not do
+
+
+def interrupted(folder: Path, *overrides: str) -> tuple[RunConfig, Path]:
+    config = small(folder, *overrides)
+    with pytest.raises(Stopped):
+        train(config, interrupt_after(2))
+    return config, RunDirectory(config).path / "checkpoint.pt"
+
+
+class Touch:
+    """A pickle of it makes a file when it is loaded."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (str(self.file),)
+
+
+@pytest.mark.parametrize("harm", ["empty", "cut", "zeros", "text", "schema", "part", "trap", "trap in a zip"])
+def test_a_damaged_checkpoint_is_told_and_the_run_begins_anew(
+    harm: str, undisturbed: Undisturbed, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config, file = interrupted(tmp_path)
+    content = file.read_bytes()
+    trap = tmp_path / "trap"
+    match harm:
+        case "empty":
+            file.write_bytes(b"")
+        case "cut":
+            file.write_bytes(content[: len(content) // 2])
+        case "zeros":
+            file.write_bytes(content[:1000] + bytes(1000) + content[2000:])
+        case "text":
+            file.write_text("no checkpoint")
+        case "schema":
+            torch.save(torch.load(file, weights_only=True) | {"schema": 99}, file)
+        case "part":
+            torch.save({k: v for k, v in torch.load(file, weights_only=True).items() if k != "state"}, file)
+        case "trap":
+            file.write_bytes(pickle.dumps(Touch(trap)))
+        case "trap in a zip":
+            torch.save({"schema": 1, "state": Touch(trap)}, file)
+    seen: list[int] = []
+    with caplog.at_level(logging.WARNING):
+        train(config, lambda row: seen.append(row.epoch))
+    assert f"{file} can't be read (" in caplog.text
+    assert "the run begins anew" in caplog.text
+    assert seen[0] == 1
+    assert same(config, undisturbed())
+    assert not trap.exists(), "nothing in it is executed"
+
+
+def test_a_checkpoint_of_another_run_is_refused_with_both_values(tmp_path: Path) -> None:
+    config, file = interrupted(tmp_path)
+    other, its = interrupted(tmp_path, "learning_rate=0.002", "strategy=balanced")
+    file.replace(its)
+    with pytest.raises(UserError, match=r"checkpoint\.pt is of another run: it has learning_rate=0.001, this run has "
+                       r"learning_rate=0.002: move .* away"):  # fmt: skip
+        train(other)
+    assert its.exists()
+    assert train(config).info["status"] == "done"
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_directory_of_another_configuration_is_refused_with_both_values(finished: bool, tmp_path: Path) -> None:
+    config, _ = interrupted(tmp_path)
+    if finished:
+        train(config)
+    file = RunDirectory(config).path / "config.yaml"
+    file.write_text(file.read_text().replace("batch_size: 50", "batch_size: 60"))
+    before = {each: each.read_bytes() for each in file.parent.iterdir()}
+    with pytest.raises(UserError, match=r"config\.yaml is of another run: it has batch_size=60, this run has "
+                       r"batch_size=50: move .* away"):  # fmt: skip
+        train(config)
+    assert {each: each.read_bytes() for each in file.parent.iterdir()} == before
+
+
+def test_what_is_not_science_may_change_between_interruption_and_resumption(
+    undisturbed: Undisturbed, tmp_path: Path
+) -> None:
+    config, _ = interrupted(tmp_path / "here")
+    (tmp_path / "here").rename(tmp_path / "there")
+    moved = replace(config, results_dir=str(tmp_path / "there"), checkpoint_seconds=7.0, debug=True)
+    assert train(moved).info["resumed"][0]["epoch"] == 2
+    assert same(moved, undisturbed())
+
+
+def test_force_begins_anew(undisturbed: Undisturbed, tmp_path: Path) -> None:
+    config, _ = interrupted(tmp_path)
+    seen: list[int] = []
+    train(replace(config, force=True), lambda row: seen.append(row.epoch))
+    assert seen == [1, 2, 3, 4, 5, 6]
+    assert same(config, undisturbed())
+
+
+# Failures
+
+
+def test_a_failed_run_keeps_its_log_and_is_tried_again(undisturbed: Undisturbed, tmp_path: Path) -> None:
+    config = small(tmp_path)
+
+    def fault(row: EpochRow) -> None:
+        if row.epoch == 4:
+            raise MemoryError("no room")
+
+    for attempt in (1, 2):
+        with pytest.raises(MemoryError):
+            train(config, fault)
+        path = RunDirectory(config).path
+        info = json.loads((path / "run.json").read_text())
+        assert (info["status"], info["problem"]) == ("failed", "MemoryError: no room")
+        assert (path / "log.txt").read_text().count("MemoryError: no room") == attempt
+        assert "Traceback" in (path / "log.txt").read_text()
+        assert len((path / "metrics.csv").read_text().splitlines()) == 5
+    seen: list[int] = []
+    train(config, lambda row: seen.append(row.epoch))
+    assert seen == [4, 5, 6], "from the last checkpoint"
+    assert same(config, undisturbed())
+    assert files(config) == FILES
+
+
+@pytest.mark.parametrize("limit", [0, 3000, 50_000])
+def test_a_full_disk(limit: int, undisturbed: Undisturbed, tmp_path: Path) -> None:
+    """Files that can't grow past ``limit`` bytes: a full disk, as far as the process can tell."""
+    finished = small(tmp_path, "seed=1")
+    train(finished)
+    config = small(tmp_path)
+    before = {file: file.read_bytes() for file in RunDirectory(finished).path.iterdir()}
+    command = "dataset=digits device=cpu threads=1 epochs=6 checkpoint_seconds=0"
+    ended = subprocess.run(
+        [sys.executable, "-m", "l2m.run", *command.split(), f"results_dir={tmp_path}"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith(f"error: {RunDirectory(config).path}")
+    assert "can't be written (File too large): choose a results_dir that can be" in line
+    assert {file: file.read_bytes() for file in RunDirectory(finished).path.iterdir()} == before
+    train(config)
+    assert same(config, undisturbed())
+    assert files(config) == FILES

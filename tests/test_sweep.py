@@ -1,0 +1,168 @@
+"""Sweeps: runs side by side, in processes that may die, from the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from killing import same
+
+from l2m import compose, train
+from l2m.config import RunConfig
+from l2m.records import RunDirectory
+
+SMALL = ("dataset=digits", "device=cpu", "threads=1", "checkpoint_seconds=0")
+FILES = ["config.yaml", "groups.csv", "metrics.csv", "model.pt", "run.json"]
+
+
+def begin(folder: Path, *words: str) -> subprocess.Popen[str]:
+    """``python -m l2m.run -m ...`` in a process group of its own, as a terminal gives it."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "l2m.run", "-m", *words, *SMALL],
+        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+
+
+def end(sweep: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = sweep.communicate(timeout=300)
+    assert "Traceback" not in out + err
+    return sweep.returncode, out, err
+
+
+def runs(folder: Path, *words: str, strategies: tuple[str, ...], seeds: int) -> list[RunConfig]:
+    return [
+        compose(*SMALL, *words, f"strategy={strategy}", f"seed={seed}", f"results_dir={folder}/outputs")
+        for strategy in strategies
+        for seed in range(seeds)
+    ]
+
+
+def await_true(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def workers(sweep: subprocess.Popen[str]) -> list[int]:
+    """The processes that train, of a sweep."""
+    children = Path(f"/proc/{sweep.pid}/task").glob("*/children")
+    found = [int(pid) for file in children for pid in file.read_text().split()]
+    return [pid for pid in found if "popen_loky" in Path(f"/proc/{pid}/cmdline").read_text()]
+
+
+def statuses(folder: Path) -> list[str]:
+    return sorted(json.loads(file.read_text())["status"] for file in folder.rglob("run.json"))
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    return list(folder.rglob("checkpoint.pt"))
+
+
+def test_a_sweep_that_is_killed_and_repeated_ends_as_if_it_never_was(tmp_path: Path) -> None:
+    words = ("strategy=classical,learn2mix", "seed=range(2)", "epochs=60")
+    for _ in range(2):
+        sweep = begin(tmp_path, *words)
+        began = time.time()
+        await_true(lambda: any(file.stat().st_mtime > began for file in checkpoints(tmp_path)))  # noqa: B023
+        time.sleep(0.3)
+        sweep.kill()
+        sweep.communicate()
+    status, out, err = end(begin(tmp_path, *words))
+    assert status == 0, err
+    assert "goes on after epoch" in out
+    for config in runs(tmp_path, "epochs=60", strategies=("classical", "learn2mix"), seeds=2):
+        assert sorted(file.name for file in RunDirectory(config).path.iterdir()) == FILES
+        alone = compose(*SMALL, "epochs=60", f"strategy={config.strategy['name']}", f"seed={config.seed}",
+                        f"results_dir={tmp_path}/alone")  # fmt: skip
+        train(alone)
+        assert same(config, alone)
+
+
+def test_a_worker_that_is_killed_takes_no_other_run_with_it(tmp_path: Path) -> None:
+    words = ("strategy=classical,focal,balanced", "seed=0", "epochs=100", "workers=2")
+    sweep = begin(tmp_path, *words)
+    await_true(lambda: len(checkpoints(tmp_path)) == 2)
+    first, second = sorted(path.parts[-3] for path in checkpoints(tmp_path))
+    os.kill(workers(sweep)[0], signal.SIGKILL)
+    status, out, err = end(sweep)
+    assert status == 1
+    assert "3 runs: 2 done, 0 skipped (done before), 1 failed" in out
+    assert "its process was ended by SIGKILL: was there memory enough?" in err
+    assert statuses(tmp_path) == ["done", "done", "failed"]
+    (log,) = tmp_path.rglob("log.txt")
+    assert log.parts[-3] in (first, second)
+    assert "SIGKILL" in log.read_text()
+    (command,) = re.findall(r"^    python -m l2m\.run (.*)", out, re.MULTILINE)
+    again = subprocess.run(
+        f"{sys.executable} -m l2m.run {command}", shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert (again.returncode, again.stderr) == (0, "")
+    assert "goes on after epoch" in again.stdout
+    assert statuses(tmp_path) == ["done"] * 3
+    assert not list(tmp_path.rglob("log.txt"))
+
+
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+def test_a_sweep_that_a_signal_ends_leaves_checkpoints(tmp_path: Path, by: signal.Signals) -> None:
+    sweep = begin(tmp_path, "strategy=classical,learn2mix", "seed=range(5)", "epochs=4000", "workers=2")
+    await_true(lambda: len(checkpoints(tmp_path)) == 2)
+    if by == signal.SIGINT:
+        os.killpg(sweep.pid, by)  # as a terminal does: all of them get it
+    else:
+        sweep.send_signal(by)
+    status, _, err = end(sweep)
+    assert status == 128 + by
+    assert "stopping: every run ends its epoch (once more: at once)" in err
+    assert "stopped: 0 of 10 runs done, 0 failed, 10 to do: the same command goes on from there" in err
+    assert statuses(tmp_path) == ["running"] * 2
+    assert len(checkpoints(tmp_path)) == 2
+    assert not list(tmp_path.rglob("*.part")) + list(tmp_path.rglob("lock"))
+
+
+def test_workers_end_when_the_sweep_is_killed(tmp_path: Path) -> None:
+    sweep = begin(tmp_path, "seed=range(2)", "epochs=100000", "workers=2")
+    await_true(lambda: len(checkpoints(tmp_path)) == 2)
+    pids = workers(sweep)
+    assert len(pids) == 2
+    sweep.kill()
+    sweep.communicate()
+    await_true(lambda: not any(Path(f"/proc/{pid}/stat").exists() for pid in pids))
+    assert not list(tmp_path.rglob("lock"))
+
+
+def test_a_yaml_that_changes_in_the_middle_changes_no_run(tmp_path: Path) -> None:
+    mine = tmp_path / "mine" / "strategy" / "mine.yaml"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("name: learn2mix\nmixing_rate: 0.2\n")
+    sweep = begin(tmp_path, "--config-dir=mine", "strategy=mine", "seed=range(4)", "epochs=30", "workers=1")
+    await_true(lambda: bool(checkpoints(tmp_path)))
+    mine.write_text("name: learn2mix\nmixing_rate: 0.7\n")
+    assert end(sweep)[0] == 0
+    told = [file.read_text() for file in tmp_path.rglob("config.yaml")]
+    assert len(told) == 4
+    assert all("mixing_rate: 0.2" in text for text in told)
+
+
+def test_failures_of_all_kinds_are_summed_up(tmp_path: Path) -> None:
+    for config in runs(tmp_path, "epochs=2", strategies=("classical",), seeds=1):
+        train(config)
+    words = ("epochs=2", "learning_rate=1e-3,1e30,-1", "strategy=classical", "seed=0")
+    status, out, err = end(begin(tmp_path, *words))
+    assert status == 1
+    assert "3 runs: 0 done, 1 skipped (done before), 2 failed" in out
+    for problem in ("learning_rate=-1 must be above 0", "the loss is not finite in epoch 1"):
+        assert problem in out
+        assert problem in err
+    assert statuses(tmp_path) == ["done", "failed"]
+    (again,) = re.findall(r"not finite .*\n    python -m l2m\.run (.*)", out)
+    assert "learning_rate=1e+30" in again
