@@ -21,7 +21,9 @@ from l2m.report.runs import EPOCHS, Reading, Runs
 from l2m.report.statistics import significant, spread
 from l2m.report.verdict import RULE, Verdict
 
-SYMBOLS: dict[Verdict, str] = {"reproduced": "✓", "direction only": "↗", "not reproduced": "✗", "not run": "–"}
+SYMBOLS: dict[Verdict, str] = {
+    "reproduced": "✓", "direction only": "↗", "not reproduced": "✗", "too few seeds": "…", "not run": "–"
+}  # fmt: skip
 """Beside the word and the colour, so that none of the three is needed."""
 
 FILES = ("metrics.csv", "groups.csv", "config.yaml", "run.json")
@@ -117,7 +119,7 @@ def section(row: Row, found: Sequence[Runs]) -> Section:
         worst=worst,
         printed=published.cells(row.name),
         verdict=judged.verdict if judged else "not run",
-        note=judged.note.replace("the other is", "classical is") if judged else "",
+        note=judged.note if judged else "",
         metric=drawing.metric(next(iter(runs.values()))) if runs else "",
         panels=panels(row, runs, measured) if runs else [],
         records=records(row, runs),
