@@ -15,7 +15,7 @@ from rows_made_up import SEEDS, configuration, write
 from scipy import stats
 
 from l2m.report import drawing, experiments, figures, runs
-from l2m.report.rows import ROWS, Row
+from l2m.report.rows import ROWS, STRATEGIES, Row
 from l2m.report.runs import Runs
 
 DRAWN = ("cadence", "figure2", "figure3", "mixing_rate", "proportions", "worst_group")
@@ -66,6 +66,15 @@ def test_figures_are_the_same_to_the_byte(found: list[Runs], folder: Path, tmp_p
 
 def test_nothing_is_drawn_of_nothing(tmp_path: Path) -> None:
     assert figures.write([], tmp_path) == []
+
+
+def test_every_strategy_has_a_style_of_its_own() -> None:
+    """In colour, in dashes, and on the page in both of its schemes."""
+    assert set(drawing.STYLES) == set(STRATEGIES)
+    styles = [*drawing.STYLES.values(), drawing.OTHER]
+    assert len({colour for colour, _ in styles}) == len({str(dashes) for _, dashes in styles}) == len(styles)
+    page = (Path(drawing.__file__).parent / "page.html").read_text(encoding="utf-8")
+    assert all(page.count(f"--{strategy}: #") == 2 for strategy in STRATEGIES)
 
 
 def test_curve_is_the_mean_and_its_t_interval(found: list[Runs]) -> None:

@@ -17,7 +17,7 @@ from made_up import compose, write
 from scipy import stats
 
 from l2m.catalog import registries
-from l2m.report import hyperparameters, ledger, published, tables, thresholds
+from l2m.report import equal_seconds, hyperparameters, ledger, published, tables, thresholds
 from l2m.report.alternatives import SUSPECTS
 from l2m.report.latex import escape
 from l2m.report.rows import ROWS, SEEDS, STRATEGIES, V3, VARIANTS, command, commands, missing
@@ -412,6 +412,34 @@ def test_equal_seconds_are_compared_with_the_classical_training_that_gave_them(t
     assert line.judged.difference == pytest.approx(100 * (0.96 - 0.9005))
     assert line.judged.verdict == "direction only"
     assert V3["mnist"].configurations()["learn2mix"].learning_rate == 1e-4
+
+
+def test_table_of_the_third_version_has_all_its_strategies(tmp_path: Path) -> None:
+    """At equal seconds alone, with the epochs there was time for; a control where it has runs."""
+    ends = {"learn2mix": (48, 0.96), "classical": (60, 0.9), "importance_sampling": (40, 0.8), "balanced": (50, 0.95)}
+    for strategy, (epochs, end) in ends.items():
+        for seed in range(2):
+            config = compose("dataset=mnist_v3", f"strategy={strategy}", "equal_seconds=true")
+            metric = lambda e, final=end + 0.002 * seed: final  # noqa: E731
+            write(tmp_path, config, metric, seed=seed, epochs=epochs + seed, shares=(0.1,) * 10)
+    write(tmp_path, compose("dataset=mnist_v3", "strategy=curriculum"), lambda e: 0.9, shares=(0.1,) * 10)
+    lines = equal_seconds.ended(read(tmp_path).runs)
+    swept = yaml.safe_load((conf_dir() / "experiment" / "table1_v3.yaml").read_text())["hydra"]["sweeper"]["params"]
+    for row in V3:
+        assert {*swept["strategy"].split(","), "classical"} <= {x.strategy for x in lines if x.claim.row == row}
+    told = [line for line in equal_seconds.markdown(lines).splitlines() if line.startswith("|")][2:]
+    assert told[:8] == [
+        "| **MNIST** | learn2mix | 2 | 48 | 96.1 ± 0.1 | **+6.0 ± 0.0** | 98.46 after 50 s | direction only |",
+        "|  | classical | 2 | 60 | 90.1 ± 0.1 |  | 98.14 after 50 s |  |",
+        "|  | focal | 0 |  | not run |  |  |  |",
+        "|  | smote | 0 |  | not run |  |  |  |",
+        "|  | balanced | 2 | 50 | 95.1 ± 0.1 | **+5.0 ± 0.0** |  |  |",
+        "|  | importance_sampling | 2 | 40 | 80.1 ± 0.1 | **-10.0 ± 0.0** |  |  |",
+        "|  | curriculum | 0 |  | not run |  |  |  |",
+        "| **Fashion-MNIST** | learn2mix | 0 |  | not run |  | 85.85 after 50 s | not run |",
+    ]
+    frame = equal_seconds.frame(lines).set_index(["data_set", "strategy"]).sort_index()
+    assert frame.loc[("mnist", "importance_sampling"), "mean_epochs"] == 40.5
 
 
 def test_deviations_name_keys_that_there_are() -> None:

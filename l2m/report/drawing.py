@@ -26,10 +26,12 @@ STYLES: dict[str, tuple[str, Any]] = {
     "smote": ("#009E73", (0, (1, 1.2))),
     "balanced": ("#CC79A7", (0, (6, 2, 1, 2, 1, 2))),
     "stratified": ("#E69F00", (0, (2, 2))),
+    "importance_sampling": ("#56B4E9", (0, (9, 2))),
+    "curriculum": ("#882255", (0, (1, 3.2))),
 }
-"""Colours of Okabe and Ito, which stay apart for the colour-blind, and dashes that do so in print."""
+"""Colours of Okabe and Ito, and Tol's wine, which stay apart for the colour-blind, and dashes that do so in print."""
 
-OTHER = ("#56B4E9", (0, (3, 1, 1, 1)))
+OTHER = ("#666666", (0, (3, 1, 1, 1)))
 """The style of a strategy that has none of its own."""
 
 PRINT: dict[Any, Any] = {

@@ -182,7 +182,8 @@ INTRODUCTION = {
     ),
     "Equal seconds (v3, Table 1)": (
         "The paper's numbers are for an RTX 3090 and the printed seconds; ours for as long as classical training takes "
-        "for the row's epochs (`python -m l2m.run -m +experiment=table1_v3`). So only the direction is judged."
+        "for the row's epochs (`python -m l2m.run -m +experiment=table1_v3`). So only the direction is judged. All "
+        "strategies are in `results/tables/table1_v3.md`."
     ),
 }
 

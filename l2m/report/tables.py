@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from l2m.report import hyperparameters, latex, thresholds
+from l2m.report import equal_seconds, hyperparameters, latex, thresholds
 from l2m.report.cells import Cell, is_percent, measure, told
 from l2m.report.rows import ROWS, VARIANTS, Row, commands, missing
 from l2m.report.runs import EPOCHS, Reading
@@ -46,6 +46,9 @@ def files(found: Reading, main: tuple[Table, Table]) -> dict[str, str]:
     made["table3.md"] = f"# Table 3\n\n{hyperparameters.markdown(settings)}"
     made["table3.tex"] = hyperparameters.tex(settings, "tab:l2m-table3")
     made["table3.csv"] = csv(hyperparameters.frame(settings))
+    ended = equal_seconds.ended(found.runs)
+    made["table1_v3.md"] = f"# Table 1 of the third version\n\n{equal_seconds.markdown(ended)}"
+    made["table1_v3.csv"] = csv(equal_seconds.frame(ended))
     speed = thresholds.reached(found.runs), thresholds.at_epoch(found.runs)
     made["thresholds.md"] = thresholds.markdown(*speed)
     made["thresholds.csv"] = csv(thresholds.frame(*speed))
