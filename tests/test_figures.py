@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
@@ -88,6 +89,23 @@ def test_curve_is_the_mean_and_its_t_interval(found: list[Runs]) -> None:
     mean = 100 * run.at(1.0).mean()
     assert (min(edge), max(edge)) == pytest.approx((interval.low, interval.high))
     assert max(edge) - mean == pytest.approx(mean - min(edge))
+
+
+def test_the_band_of_errors_stays_above_0(found: list[Runs]) -> None:
+    """However wide the interval: it is that of the logarithm, around the mean of the tables."""
+    run = row("wine_quality").runs(found)["learn2mix"]
+    tables = {seed: table.assign(test_metric=table["test_metric"] * 100**seed) for seed, table in run.metrics.items()}
+    wild = replace(run, metrics=tables)
+    for each in (run, wild):
+        axes = Figure().subplots()
+        drawing.curve(axes, each)
+        (line,), (band,) = axes.lines, axes.collections
+        edge = [y for x, y in band.get_paths()[0].vertices if x == 300]
+        ends, mean = each.at(1.0), line.get_ydata()[-1]
+        half = stats.ttest_1samp(ends, 0).confidence_interval(0.95).high - ends.mean()
+        assert mean == pytest.approx(ends.mean())
+        assert (min(edge), max(edge)) == pytest.approx((mean * np.exp(-half / mean), mean * np.exp(half / mean)))
+    assert half > mean > 0
 
 
 def test_a_long_curve_is_thinned_and_keeps_its_last_epoch(found: list[Runs]) -> None:

@@ -135,9 +135,10 @@ def panels(row: Row, runs: Mapping[str, Runs], measured: Mapping[str, list[Cell]
     for i, name in enumerate(EPOCHS):
         told = "ours a dot, the paper a circle, bars ± sd"
         wanted.append((f"{name}: epoch {first[i].epoch}", told, partial(inline.dots, cells=measured, checkpoint=i)))
+    interval = "95 % t-interval" if cells.is_percent(row) else "95 % t-interval of its logarithm"
     for title, told, draw in (
-        ("Test metric over epochs", "mean, 95 % t-interval (n ≥ 3); circles: the paper", figures.curves),
-        ("Worst group over epochs", "of each run; mean, 95 % t-interval (n ≥ 3)", figures.worst_group),
+        ("Test metric over epochs", f"mean, {interval} (n ≥ 3); circles: the paper", figures.curves),
+        ("Worst group over epochs", f"of each run; mean, {interval} (n ≥ 3)", figures.worst_group),
         ("Shares of learn2mix's batches", "proportion of each group, mean over seeds", figures.proportions),
     ):
         if drawn and (draw is not figures.proportions or "learn2mix" in drawn):
