@@ -31,7 +31,7 @@ import yaml
 import l2m
 from l2m.config import RunConfig
 from l2m.device import device_name
-from l2m.errors import UserError, cause
+from l2m.errors import UserError
 
 SCHEMA = 1
 """Version of the layout above; raised when a reader of the old one would misread the new."""
@@ -106,7 +106,7 @@ class RunDirectory:
             return str(json.loads(file.read_text())["status"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(
-                f"{file} can't be read as a record ({cause(error)}): remove it, and the run is repeated"
+                f"{file} can't be read as a record (it must be JSON with a status): remove it, and the run is repeated"
             ) from error
 
     def start(self, device: torch.device) -> None:
@@ -157,7 +157,10 @@ class RunDirectory:
         try:
             metrics, groups = (pd.read_csv(self.path / name) for name in ("metrics.csv", "groups.csv"))
         except (OSError, ValueError) as error:
-            raise UserError(f"{self.path} is not whole ({cause(error)}): remove it, and the run repeats") from error
+            raise UserError(
+                f"{self.path} is not whole (metrics.csv or groups.csv is missing, or no table): remove it, and the run "
+                "repeats"
+            ) from error
         return Records(self.path, metrics, groups, json.loads((self.path / "run.json").read_text()))
 
     def _write_info(self) -> None:
