@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -203,3 +205,12 @@ def test_what_the_run_was_made_with_is_read(tmp_path: Path) -> None:
     folder = made(tmp_path, 5)
     (run,) = runs.read(tmp_path).runs
     assert run.info == {5: json.loads((folder / "run.json").read_text())}
+
+
+def test_reading_imports_no_library_of_data_sets_or_resampling(tmp_path: Path) -> None:
+    """They take longer than reading hundreds of records."""
+    made(tmp_path, 0)
+    script = "import sys; from pathlib import Path; from l2m.report import runs; runs.read(Path(sys.argv[1]));"
+    script += "sys.exit(', '.join({'torchvision', 'imblearn', 'datasets'} & sys.modules.keys()))"
+    told = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True)
+    assert told.stderr.strip() == ""

@@ -238,9 +238,9 @@ def _table(file: Path, kind: type, may_lack: str | None = None) -> pd.DataFrame:
         raise ValueError(f"{file.name} has the columns {', '.join(table.columns)}, not {', '.join(hints)}")
     for column, values in table.items():
         given = values.dropna() if column == may_lack else values
-        whole = given.notna() if hints[str(column)] is str else np.isfinite(given)
+        whole = given.notna().to_numpy() if hints[str(column)] is str else np.isfinite(given.to_numpy())
         if not whole.all():
-            line = whole.index[~whole][0] + 2
+            line = given.index[~whole][0] + 2
             raise ValueError(f"{file.name} has a value of {column} that is missing or not finite in line {line}")
     return table
 
