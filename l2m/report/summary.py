@@ -103,7 +103,7 @@ def _curves(axes: Axes, rows: list[Runs]) -> None:
         f"{rows[0].dataset}\nmean of {' or '.join(map(str, seeds))} seeds, band: 95 % t-interval", fontsize=8
     )
     axes.set_ylabel(f"test {drawing.metric(rows[0])}")
-    axes.legend(frameon=False, fontsize=8 if few else 5)
+    axes.legend(frameon=False, fontsize=8 if few else 50 / max(len(rows), 10))
 
 
 def _proportions(axes: Axes, run: Runs | None) -> None:
