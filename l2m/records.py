@@ -12,10 +12,8 @@ Files are written beside their place and renamed into it; ``run.json`` with the 
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
-import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -32,6 +30,7 @@ import l2m
 from l2m.config import RunConfig
 from l2m.device import device_name
 from l2m.errors import UserError
+from l2m.files import write_whole
 
 SCHEMA = 1
 """Version of the layout above; raised when a reader of the old one would misread the new."""
@@ -167,14 +166,9 @@ class RunDirectory:
         self._write("run.json", (json.dumps(self._info, indent=2) + "\n").encode())
 
     def _write(self, name: str, content: bytes) -> None:
-        part = self.path / f"{name}.{os.getpid()}.part"
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            part.write_bytes(content)
-            part.replace(self.path / name)
+            write_whole(self.path / name, content)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
             raise UserError(
                 f"{self.path / name} can't be written ({error.strerror}): choose a results_dir that can be"
             ) from error
