@@ -8,6 +8,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
+from rich.table import Column
 
 from l2m.config import RunConfig
 from l2m.records import EpochRow, Records
@@ -18,7 +19,7 @@ LINES = 10
 
 
 class Progress:
-    """Shows a run's epochs as they come, on standard output."""
+    """Shows a run's epochs as they come, on standard output; a bar keeps to a line of the terminal."""
 
     def __init__(self, config: RunConfig) -> None:
         self.name = f"{config.dataset['name']} {config.strategy['name']} seed {config.seed}"
@@ -28,9 +29,16 @@ class Progress:
         self._trained = False
         self._bar: Bar | None = None
         if sys.stdout.isatty():
+            console = Console(highlight=False)
+            self._short = self._metric.split()[-1]
+            numbers = (f"{config.epochs}/{config.epochs}", "0:00:00", f"{self._short} 1.234e-05")
+            room = console.width - sum(len(number) + 1 for number in numbers)  # for the name, and a bar if it can be
+            width = min(20, room - len(self.name) - 1)
+            name = Column(no_wrap=True, overflow="ellipsis", max_width=room)
             self._bar = Bar(
-                TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn(),
-                TextColumn("{task.fields[metric]}"), console=Console(highlight=False), transient=True,
+                TextColumn("{task.description}", table_column=name),
+                *([BarColumn(width)] if width > 3 else []), MofNCompleteColumn(), TimeRemainingColumn(),
+                TextColumn("{task.fields[metric]}"), console=console, transient=True,
             )  # fmt: skip
             self._job = self._bar.add_task(self.name, total=config.epochs, metric="")
 
@@ -49,7 +57,7 @@ class Progress:
         """Show an epoch."""
         self._trained = True
         if self._bar:
-            self._bar.update(self._job, completed=row.epoch, metric=f"{self._metric} {row.test_metric:.4g}")
+            self._bar.update(self._job, completed=row.epoch, metric=f"{self._short} {row.test_metric:.4g}")
         elif row.epoch * LINES // self._epochs > (row.epoch - 1) * LINES // self._epochs:
             print(f"{self.name}: epoch {row.epoch}{self._of}, {self._metric} {row.test_metric:.4g}", flush=True)
 
