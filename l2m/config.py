@@ -6,9 +6,13 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
+import yaml
+
 from l2m.errors import UserError
+from l2m.files import read_text
 from l2m.registry import unknown
 from l2m.schema import Range, coerce
 
@@ -94,6 +98,9 @@ class RunConfig:
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The parser in C is ten times as fast, where PyYAML was built with it."""
+
 SCIENTIFIC = ("epochs", "batch_size", "learning_rate", "precision")
 
 
@@ -144,3 +151,42 @@ def check(raw: Mapping[str, Any]) -> RunConfig:
     if problems:
         raise UserError("\n".join(problems))
     return RunConfig(**values)
+
+
+def read_config(file: Path) -> RunConfig:
+    """The run that a ``config.yaml`` is of, whatever the device it was trained on.
+
+    Raises:
+        ValueError: what is wrong with it.
+    """
+    try:
+        raw = yaml.load(read_text(file), LOADER)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise ValueError(f"{file.name} is no YAML{where}") from error
+    if not isinstance(raw, dict):
+        raise ValueError(f"{file.name} holds no configuration")
+    return check({**raw, "device": "cpu"})
+
+
+def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What each of two identities has where they differ, as ``strategy.mixing_rate=0.1``."""
+    flat = _flat(there), _flat(here)
+
+    def told(key: str, values: Mapping[str, Any]) -> str:
+        return f"{key}={values[key]}" if key in values else f"{key} at its default"
+
+    return [
+        (told(key, flat[0]), told(key, flat[1]))
+        for key in sorted(flat[0].keys() | flat[1].keys())
+        if flat[0].get(key) != flat[1].get(key)
+    ]
+
+
+def _flat(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Groups' options as ``strategy.mixing_rate``, and ``strategy`` for the name."""
+    flat = {key: value for key, value in identity.items() if not isinstance(value, Mapping)}
+    for group in GROUPS:
+        flat |= {group if key == "name" else f"{group}.{key}": value for key, value in identity[group].items()}
+    return flat

@@ -12,8 +12,8 @@ from statistics import median
 
 import yaml
 
-from l2m.config import RunConfig
-from l2m.records import LOADER, RunDirectory
+from l2m.config import LOADER, RunConfig
+from l2m.records import RunDirectory
 from l2m.training import needs
 
 

@@ -10,6 +10,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
+from rich.table import Column
 
 from l2m.config import RunConfig
 from l2m.records import EpochRow, Records
@@ -24,7 +25,7 @@ PAUSE = 10.0
 
 
 class Progress:
-    """Shows a run's epochs as they come, on standard output."""
+    """Shows a run's epochs as they come, on standard output; a bar keeps to a line of the terminal."""
 
     def __init__(self, config: RunConfig, beside_others: bool = False) -> None:
         self.name = f"{config.dataset['name']} {config.strategy['name']} seed {config.seed}"
@@ -35,9 +36,16 @@ class Progress:
         self._pause, self._told = (PAUSE, time.monotonic()) if beside_others else (0.0, 0.0)
         self._bar: Bar | None = None
         if sys.stdout.isatty() and not beside_others:
+            console = Console(highlight=False)
+            self._short = self._metric.split()[-1]
+            numbers = (f"{config.epochs}/{config.epochs}", "0:00:00", f"{self._short} 1.234e-05")
+            room = console.width - sum(len(number) + 1 for number in numbers)  # for the name, and a bar if it can be
+            width = min(20, room - len(self.name) - 1)
+            name = Column(no_wrap=True, overflow="ellipsis", max_width=room)
             self._bar = Bar(
-                TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn(),
-                TextColumn("{task.fields[metric]}"), console=Console(highlight=False), transient=True,
+                TextColumn("{task.description}", table_column=name),
+                *([BarColumn(width)] if width > 3 else []), MofNCompleteColumn(), TimeRemainingColumn(),
+                TextColumn("{task.fields[metric]}"), console=console, transient=True,
             )  # fmt: skip
             self._job = self._bar.add_task(self.name, total=config.epochs, metric="")
 
@@ -58,7 +66,7 @@ class Progress:
             print(f"{self.name}: goes on after epoch {row.epoch - 1}", flush=True)
         self._trained = True
         if self._bar:
-            self._bar.update(self._job, completed=row.epoch, metric=f"{self._metric} {row.test_metric:.4g}")
+            self._bar.update(self._job, completed=row.epoch, metric=f"{self._short} {row.test_metric:.4g}")
         elif self._is_due(row.epoch):
             self._told = time.monotonic()
             print(f"{self.name}: epoch {row.epoch}{self._of}, {self._metric} {row.test_metric:.4g}", flush=True)

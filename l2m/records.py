@@ -20,13 +20,9 @@ import contextlib
 import io
 import json
 import logging
-import os
-import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, fields
-from datetime import datetime, timezone
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,16 +31,13 @@ import torch
 import yaml
 from filelock import FileLock, Timeout
 
-import l2m
-from l2m.config import GROUPS, RunConfig, check
-from l2m.device import device_name
-from l2m.errors import UserError, cause
+from l2m.config import RunConfig, differences, read_config
+from l2m.errors import UserError
+from l2m.files import write_whole
+from l2m.provenance import now, provenance
 
 SCHEMA = 1
 """Version of the layout above; raised when a reader of the old one would misread the new."""
-
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""The parser in C is ten times as fast, where PyYAML was built with it."""
 
 PASSING = ("checkpoint.pt", "log.txt")
 """What a run has only until it is done."""
@@ -122,7 +115,7 @@ class RunDirectory:
             return str(json.loads(file.read_text())["status"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(
-                f"{file} can't be read as a record ({cause(error)}): remove it, and the run is repeated"
+                f"{file} can't be read as a record (it must be JSON with a status): remove it, and the run is repeated"
             ) from error
 
     @contextlib.contextmanager
@@ -160,12 +153,12 @@ class RunDirectory:
         for part in self.path.glob("*.part"):  # of a process that was killed as it wrote
             part.unlink(missing_ok=True)
         self._began = time.monotonic()
-        self._rows, self._groups, self._info = [], [], {"schema": SCHEMA, **_provenance(device)}
+        self._rows, self._groups, self._info = [], [], {"schema": SCHEMA, **provenance(device)}
         found = None if self.config.force else self._checkpoint()
         if found:
             self._rows = [EpochRow(*row) for row in found["metrics"]]
             self._groups = [GroupRow(*row) for row in found["groups"]]
-            here = {"epoch": len(self._rows), **_provenance(device)}
+            here = {"epoch": len(self._rows), **provenance(device)}
             self._info = found["info"] | {"resumed": [*found["info"].get("resumed", []), here]}
         self._spent = self._info.pop("seconds", 0.0)
         self._info["status"] = "running"
@@ -195,7 +188,7 @@ class RunDirectory:
         state = {name: value.cpu() for name, value in model.state_dict().items()}
         self._write_tables()
         self._write("model.pt", _saved({"parameters": state, "preprocessing": dict(preprocessing)}))
-        self._info |= {"end": _now(), "seconds": self._seconds(), "status": "done"}
+        self._info |= {"end": now(), "seconds": self._seconds(), "status": "done"}
         self._write_info()
         self._clear()
 
@@ -211,7 +204,7 @@ class RunDirectory:
         with contextlib.suppress(UserError):
             self._write_tables()
             self._add_to_log(log)
-            self._info |= {"end": _now(), "seconds": self._seconds(), "status": "failed", "problem": problem}
+            self._info |= {"end": now(), "seconds": self._seconds(), "status": "failed", "problem": problem}
             self._write_info()
 
     def mark_failed(self, problem: str, log: str) -> None:
@@ -219,7 +212,7 @@ class RunDirectory:
         with contextlib.suppress(OSError, ValueError):
             self._info = json.loads((self.path / "run.json").read_text())
             self._add_to_log(log)
-            self._info |= {"end": _now(), "status": "failed", "problem": problem}
+            self._info |= {"end": now(), "status": "failed", "problem": problem}
             self._write_info()
 
     def read(self) -> Records:
@@ -232,7 +225,10 @@ class RunDirectory:
         try:
             metrics, groups = (pd.read_csv(self.path / name) for name in ("metrics.csv", "groups.csv"))
         except (OSError, ValueError) as error:
-            raise UserError(f"{self.path} is not whole ({cause(error)}): remove it, and the run repeats") from error
+            raise UserError(
+                f"{self.path} is not whole (metrics.csv or groups.csv is missing, or no table): remove it, and the run "
+                "repeats"
+            ) from error
         return Records(self.path, metrics, groups, json.loads((self.path / "run.json").read_text()))
 
     def _checkpoint(self) -> dict[str, Any] | None:
@@ -257,20 +253,22 @@ class RunDirectory:
         """Nothing, if ``config.yaml`` is not there or is of this run."""
         file = self.path / "config.yaml"
         if file.exists():
-            self._refuse(file, read_config(file).identity())
+            try:
+                found = read_config(file)
+            except ValueError as error:
+                raise UserError(
+                    f"{self.path} holds another run, or a damaged one ({'; '.join(str(error).splitlines())}): remove "
+                    "it, and the run is repeated"
+                ) from error
+            self._refuse(file, found.identity())
 
     def _refuse(self, file: Path, identity: Mapping[str, Any]) -> None:
         """Say which value another run's ``identity`` has."""
-        there, here = _flat(identity), _flat(self.config.identity())
-        for key in sorted(there.keys() | here.keys()):
-            if there.get(key) != here.get(key):
-                told = [
-                    f"{key}={values[key]}" if key in values else f"{key} at its default" for values in (there, here)
-                ]
-                raise UserError(
-                    f"{file} is of another run: it has {told[0]}, this run has {told[1]}: move {self.path} away, or "
-                    "choose another results_dir"
-                )
+        if differing := differences(identity, self.config.identity()):
+            raise UserError(
+                f"{file} is of another run: it has {differing[0][0]}, this run has {differing[0][1]}: move {self.path} "
+                "away, or choose another results_dir"
+            )
 
     def _seconds(self) -> float:
         """Since the run's start, without the time between processes."""
@@ -288,22 +286,14 @@ class RunDirectory:
     def _add_to_log(self, text: str) -> None:
         file = self.path / "log.txt"
         before = file.read_text() if file.exists() else ""
-        self._write("log.txt", f"{before}{_now()}\n{text.rstrip()}\n\n".encode())
+        self._write("log.txt", f"{before}{now()}\n{text.rstrip()}\n\n".encode())
 
     def _write_info(self) -> None:
         self._write("run.json", (json.dumps(self._info, indent=2) + "\n").encode())
 
     def _write(self, name: str, content: bytes) -> None:
-        part = self.path / f"{name}.{os.getpid()}.part"
         with self._telling(name):
-            try:
-                self.path.mkdir(parents=True, exist_ok=True)
-                part.write_bytes(content)
-                part.replace(self.path / name)
-            except OSError:
-                with contextlib.suppress(OSError):
-                    part.unlink(missing_ok=True)
-                raise
+            write_whole(self.path / name, content)
 
     @contextlib.contextmanager
     def _telling(self, name: str) -> Iterator[None]:
@@ -316,62 +306,7 @@ class RunDirectory:
             ) from error
 
 
-def read_config(file: Path) -> RunConfig:
-    """The run that a ``config.yaml`` is of, whatever the device it was trained on.
-
-    Raises:
-        UserError: it is not one.
-    """
-    try:
-        raw = yaml.load(file.read_text(), LOADER)
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UserError(f"{file} can't be read ({cause(error)})") from error
-    if not isinstance(raw, dict):
-        raise UserError(f"{file} holds no configuration")
-    return check({**raw, "device": "cpu"})
-
-
 def _saved(content: Mapping[str, Any]) -> bytes:
     buffer = io.BytesIO()
     torch.save(content, buffer)
     return buffer.getvalue()
-
-
-def _flat(identity: Mapping[str, Any]) -> dict[str, Any]:
-    """Groups' options as ``strategy.mixing_rate``, and ``strategy`` for the name."""
-    flat = {key: value for key, value in identity.items() if not isinstance(value, Mapping)}
-    for group in GROUPS:
-        flat |= {group if key == "name" else f"{group}.{key}": value for key, value in identity[group].items()}
-    return flat
-
-
-def _provenance(device: torch.device) -> dict[str, Any]:
-    """What trains, where and since when."""
-    return {
-        "version": l2m.__version__,
-        "commit": _commit(),
-        "torch": str(torch.__version__),
-        "device": device_name(device),
-        "threads": torch.get_num_threads(),
-        "start": _now(),
-    }
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
-
-
-@cache  # as the code was when it was loaded, though a sweep goes on for hours
-def _commit() -> str | None:
-    """The commit of the checkout the package runs from, ``-dirty`` if its code was changed; None outside one."""
-    home = Path(__file__).resolve().parents[1]
-    if not (home / ".git").exists():
-        return None
-    try:
-        commit, changes = (
-            subprocess.run(["git", *question.split()], cwd=home, capture_output=True, text=True).stdout.strip()
-            for question in ("rev-parse HEAD", "status --porcelain -- l2m conf")
-        )
-    except OSError:  # no git
-        return None
-    return f"{commit}-dirty" if commit and changes else commit or None

@@ -11,6 +11,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from types import ModuleType
 from typing import Any, Generic, TypeVar, get_type_hints
 
@@ -70,7 +71,7 @@ class Registry(Generic[T]):
         if not isinstance(name, str) or name not in self._entries:
             problems.append(unknown(self.kind, name, self._entries))
             return dict(choice)
-        hints = get_type_hints(self._entries[name], include_extras=True)
+        hints = _hints(self._entries[name])
         checked: dict[str, Any] = {"name": name}
         options = self._options(name)
         for key in sorted(choice.keys() - options.keys() - {"name"}):
@@ -96,6 +97,12 @@ class Registry(Generic[T]):
     def _options(self, name: str) -> dict[str, inspect.Parameter]:
         parameters = inspect.signature(self._entries[name]).parameters
         return {key: p for key, p in parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+@cache
+def _hints(entry: Callable[..., Any]) -> dict[str, Any]:
+    """Types of the options, evaluated once for the hundreds of records that a report checks."""
+    return get_type_hints(entry, include_extras=True)
 
 
 def discover(package: ModuleType) -> None:

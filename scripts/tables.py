@@ -24,11 +24,11 @@ def main() -> None:
         sys.exit(f"error: {error}")
     for problem in found.problems:
         print(f"warning: {problem}", file=sys.stderr)
-    both = [tables.table(number, found) for number in (1, 2)]
+    both = tables.both(found)
     print(tables.summary(both))
     folder = options.results_dir / "tables"
     folder.mkdir(exist_ok=True)
-    for name, text in tables.files(found).items():
+    for name, text in tables.files(found, both).items():
         (folder / name).write_text(text, encoding="utf-8")
     print(f"tables: {folder}/")
     if options.ledger:

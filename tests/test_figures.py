@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
@@ -15,7 +16,7 @@ from rows_made_up import SEEDS, configuration, write
 from scipy import stats
 
 from l2m.report import drawing, experiments, figures, runs
-from l2m.report.rows import ROWS, Row
+from l2m.report.rows import ROWS, STRATEGIES, Row
 from l2m.report.runs import Runs
 
 DRAWN = ("cadence", "figure2", "figure3", "mixing_rate", "proportions", "worst_group")
@@ -68,6 +69,15 @@ def test_nothing_is_drawn_of_nothing(tmp_path: Path) -> None:
     assert figures.write([], tmp_path) == []
 
 
+def test_every_strategy_has_a_style_of_its_own() -> None:
+    """In colour, in dashes, and on the page in both of its schemes."""
+    assert set(drawing.STYLES) == set(STRATEGIES)
+    styles = [*drawing.STYLES.values(), drawing.OTHER]
+    assert len({colour for colour, _ in styles}) == len({str(dashes) for _, dashes in styles}) == len(styles)
+    page = (Path(drawing.__file__).parent / "page.html").read_text(encoding="utf-8")
+    assert all(page.count(f"--{strategy}: #") == 2 for strategy in STRATEGIES)
+
+
 def test_curve_is_the_mean_and_its_t_interval(found: list[Runs]) -> None:
     axes = Figure().subplots()
     run = row("mnist").runs(found)["learn2mix"]
@@ -79,6 +89,23 @@ def test_curve_is_the_mean_and_its_t_interval(found: list[Runs]) -> None:
     mean = 100 * run.at(1.0).mean()
     assert (min(edge), max(edge)) == pytest.approx((interval.low, interval.high))
     assert max(edge) - mean == pytest.approx(mean - min(edge))
+
+
+def test_the_band_of_errors_stays_above_0(found: list[Runs]) -> None:
+    """However wide the interval: it is that of the logarithm, around the mean of the tables."""
+    run = row("wine_quality").runs(found)["learn2mix"]
+    tables = {seed: table.assign(test_metric=table["test_metric"] * 100**seed) for seed, table in run.metrics.items()}
+    wild = replace(run, metrics=tables)
+    for each in (run, wild):
+        axes = Figure().subplots()
+        drawing.curve(axes, each)
+        (line,), (band,) = axes.lines, axes.collections
+        edge = [y for x, y in band.get_paths()[0].vertices if x == 300]
+        ends, mean = each.at(1.0), line.get_ydata()[-1]
+        half = stats.ttest_1samp(ends, 0).confidence_interval(0.95).high - ends.mean()
+        assert mean == pytest.approx(ends.mean())
+        assert (min(edge), max(edge)) == pytest.approx((mean * np.exp(-half / mean), mean * np.exp(half / mean)))
+    assert half > mean > 0
 
 
 def test_a_long_curve_is_thinned_and_keeps_its_last_epoch(found: list[Runs]) -> None:

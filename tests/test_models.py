@@ -32,7 +32,9 @@ def built(name: str, data: Data, **options: Any) -> torch.nn.Module:
     return model
 
 
-@pytest.mark.parametrize(("name", "side"), [("resnet18", 224), ("resnet18", 32), ("mobilenet_v3", 32)])
+@pytest.mark.parametrize(
+    ("name", "side"), [("resnet18", 224), ("resnet18", 32), ("mobilenet_v3", 32), ("mobilenet_v3", 1)]
+)
 def test_colour_images_of_any_size_give_an_output_a_class(name: str, side: int) -> None:
     model = built(name, images(3, side))
     with torch.inference_mode():
@@ -62,9 +64,11 @@ def test_mobilenet_resizes_inside() -> None:
         torch.testing.assert_close(small(given), small[1](given))  # type: ignore[index]
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3"])
-def test_other_inputs_are_refused(name: str) -> None:
-    with pytest.raises(UserError, match=f"model={name} takes colour images .*shape \\(1, 32, 32\\): use model=mlp"):
+@pytest.mark.parametrize(("name", "size"), [("resnet18", "at least 32×32 pixels"), ("mobilenet_v3", "any size")])
+def test_other_inputs_are_refused(name: str, size: str) -> None:
+    with pytest.raises(
+        UserError, match=f"model={name} takes colour images of {size}, not .*\\(1, 32, 32\\): use model=mlp"
+    ):
         built(name, images(1, 32))
     rows = images(3, 32)
     rows = replace(rows, train=replace(rows.train, inputs=torch.rand(7, 10)))

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 from browser import CHROMIUM, Browser
-from rows_made_up import VERDICTS
+from rows_made_up import VERDICTS, configuration
+from rows_made_up import write as made_up
 
 from l2m.report import runs
-from l2m.report.page import write
+from l2m.report.page import render, write
 from l2m.report.rows import ROWS
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "figures.py"
@@ -103,14 +104,22 @@ def test_every_row_has_its_verdict_twice(page: Page) -> None:
     for row in ROWS:
         verdict = VERDICTS.get(row.name, "not run")
         text = page.text
-        for pattern in (f"{verdict} {row.title}", f"{row.title} {'✓↗✗–'[_rank(verdict)]} {verdict}"):
+        for pattern in (f"{verdict} {row.title}", f"{row.title} {'✓↗✗…–'[_rank(verdict)]} {verdict}"):
             assert pattern in text, pattern
         assert row.name in page.ids
     assert "1 reproduced, 1 direction only, 1 not reproduced, 9 not run" in page.text
 
 
 def _rank(verdict: str) -> int:
-    return ("reproduced", "direction only", "not reproduced", "not run").index(verdict)
+    return ("reproduced", "direction only", "not reproduced", "too few seeds", "not run").index(verdict)
+
+
+def test_a_single_seed_is_too_few(tmp_path: Path) -> None:
+    for strategy in ("learn2mix", "classical"):
+        made_up(tmp_path, configuration("wine_quality", strategy), 2.0)
+    page = Page(render(runs.read(tmp_path), tmp_path))
+    assert "1 too few seeds, 11 not run" in page.text
+    assert "Wine Quality … too few seeds one seed has no interval" in page.text
 
 
 def test_numbers_stand_beside_the_papers(page: Page) -> None:

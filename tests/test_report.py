@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 from made_up import compose, write
+from matplotlib.image import imread
 from scipy import stats
 
 from l2m.errors import UserError
@@ -84,6 +85,22 @@ def test_script_prints_and_draws_and_names_damage(results: Path, tmp_path: Path)
     assert "focal" not in told.stdout
     assert max(map(len, told.stdout.splitlines()[:-1])) <= 80
     assert (results / "summary.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_many_data_sets_are_drawn_in_lines_of_four(tmp_path: Path) -> None:
+    for row in ("mnist", "fashion_mnist", "cifar10", "imdb", "wine_quality"):
+        write(tmp_path, compose(f"dataset={row}", "strategy=learn2mix"), lambda e: 1 - 0.5 / e)
+    found = runs.read(tmp_path).runs
+    sizes = []
+    for some in (found[:2], found[:4], found):
+        summary.figure(some, tmp_path / "summary.png")
+        sizes.append(imread(tmp_path / "summary.png").shape[:2])
+    (height, two), (same, four), (twice, still) = sizes
+    assert (same, twice, still) == (height, 2 * height, four)
+    assert four > two
+    drawn = imread(tmp_path / "summary.png")[height:, :, :3].mean(axis=2) < 0.9
+    assert drawn[:, : four // 4].any()
+    assert not drawn[:, four // 3 :].any()
 
 
 def test_script_without_records_says_so(tmp_path: Path) -> None:

@@ -17,11 +17,12 @@ from made_up import compose, write
 from scipy import stats
 
 from l2m.catalog import registries
-from l2m.report import hyperparameters, ledger, published, tables, thresholds
+from l2m.report import equal_seconds, hyperparameters, ledger, published, tables, thresholds
 from l2m.report.alternatives import SUSPECTS
 from l2m.report.latex import escape
 from l2m.report.rows import ROWS, SEEDS, STRATEGIES, V3, VARIANTS, command, commands, missing
 from l2m.report.runs import Reading, read
+from l2m.report.verdict import judge
 from l2m.run import conf_dir
 
 ROOT = Path(__file__).parents[1]
@@ -156,8 +157,8 @@ def test_settings_of_the_paper_are_the_rows_but_for_the_known_rate() -> None:
 
 @pytest.mark.parametrize("name", ["table2.md", "table2.tex", "table2.csv"])
 def test_golden_table(found: Reading, name: str) -> None:
-    """To make them anew: write ``tables.files(found)[name]`` there, and read what changed."""
-    assert tables.files(found)[name] == (GOLDEN / name).read_text(encoding="utf-8")
+    """To make them anew: write ``tables.files(found, tables.both(found))[name]`` there, and read what changed."""
+    assert tables.files(found, tables.both(found))[name] == (GOLDEN / name).read_text(encoding="utf-8")
 
 
 def test_a_cell_is_what_scipy_says(found: Reading) -> None:
@@ -215,7 +216,7 @@ def test_hyperparameters_are_those_of_the_records(found: Reading) -> None:
     assert wine.ours["recipe"] == "step keep=first groups=0 factor=0.1"
     assert wine.proportions_off == pytest.approx(799 / 1043 - 0.766, abs=1e-6)
     assert lines["cifar10"].ours is None
-    assert "| CIFAR-10 | [125] | [1000] | [1e-5] |" in hyperparameters.markdown(found.runs)
+    assert "| CIFAR-10 | [125] | [1000] | [1e-5] |" in hyperparameters.markdown(lines.values())
 
 
 # LaTeX
@@ -223,7 +224,7 @@ def test_hyperparameters_are_those_of_the_records(found: Reading) -> None:
 
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_latex_is_balanced(found: Reading, number: int) -> None:
-    text = re.sub(r"(?m)^%.*$", "", tables.files(found)[f"table{number}.tex"])
+    text = re.sub(r"(?m)^%.*$", "", tables.files(found, tables.both(found))[f"table{number}.tex"])
     bare = re.sub(r"\\[{}$%&]", "", text)
     assert bare.count("{") == bare.count("}")
     assert bare.count("$") % 2 == 0
@@ -245,7 +246,7 @@ def test_latex_escapes() -> None:
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="LaTeX is not installed")
 def test_latex_compiles(found: Reading, tmp_path: Path) -> None:
     packages = r"\usepackage[T1]{fontenc}\usepackage{booktabs,longtable,xcolor}"
-    inputs = "".join(tables.files(found)[f"table{number}.tex"] for number in (1, 2, 3))
+    inputs = "".join(tables.files(found, tables.both(found))[f"table{number}.tex"] for number in (1, 2, 3))
     text = rf"\documentclass{{article}}{packages}\begin{{document}}{inputs}\end{{document}}"
     (tmp_path / "paper.tex").write_text(text)
     environment = os.environ | {"TEXMFVAR": str(tmp_path / "fonts")}
@@ -271,6 +272,38 @@ def test_first_epoch_at_a_level(found: Reading) -> None:
     assert smote.judged is not None
     assert (len(smote.epochs), smote.judged.verdict) == (0, "not run")
     assert lines["fashion_mnist", "v2", "classical"].level is None
+
+
+def test_controls_and_differences_stand_in_the_thresholds_as_in_the_tables(tmp_path: Path) -> None:
+    """Δ is this strategy − classical; the verdict, with its own difference, is learn2mix's against the strategy."""
+    ends = {"learn2mix": (0.91, 0.84), "classical": (0.7, 0.7), "balanced": (0.84, 0.78), "focal": (0.84,)}
+    for strategy, finals in ends.items():  # 70 % at 47 and 50, 60 and 60, 50 and 54, 50
+        for seed, final in enumerate(finals):
+            config = compose("dataset=mnist", f"strategy={strategy}")
+            write(tmp_path, config, lambda e, f=final: f * e / 60, seed=seed, shares=(0.1,) * 10)
+    lines, at = thresholds.reached(read(tmp_path).runs), thresholds.at_epoch(read(tmp_path).runs)
+    text = thresholds.markdown(lines, at)
+    told = {line.strategy: line for line in lines if line.claim.row == "mnist" and line.claim.level == 70}
+    assert list(told) == ["learn2mix", "classical", "focal", "balanced", "stratified"]
+    differences = {strategy: line.difference and line.difference[0] for strategy, line in told.items()}
+    assert differences == {
+        "learn2mix": -11.5, "classical": None, "focal": -10.0, "balanced": -8.0, "stratified": None,
+    }  # fmt: skip
+    for start, end in (
+        ("learn2mix | 2 | 2 | 48.5 ± 2.1 |", "| -11.5 ± 19.1 |  |  |"),
+        ("classical | 2 | 2 | 60.0 ± 0.0 |", "|  | -11.5 ± 19.1 | not reproduced |"),
+        ("focal | 1 | 1 | 50.0 |", "| -10.0 | -3.0 | too few seeds |"),
+        ("balanced | 2 | 2 | 52.0 ± 2.8 |", "| -8.0 ± 25.4 | -3.5 ± 6.4 | not reproduced |"),
+        ("stratified | 0 |  | not run |  |  |", "|  |  | not run |"),
+    ):
+        (line,) = (x for x in text.splitlines() if f"| 70 | v1, section 4.1 | {start}" in x)
+        assert line.endswith(end)
+    frame = thresholds.frame(lines, at).query("data_set == 'mnist' and level == 70").set_index("strategy")
+    assert frame.loc["balanced", ["minus_classical", "learn2mix_minus_this"]].tolist() == [-8.0, -3.5]
+    assert frame.loc["learn2mix", ["minus_classical", "n_pairs"]].tolist() == [-11.5, 2]
+    assert "balanced" not in " ".join(line.claim for line in ledger.speed(read(tmp_path).runs)), (
+        "no claim of the paper's"
+    )
 
 
 def test_a_seed_that_never_is_at_the_level(tmp_path: Path) -> None:
@@ -336,11 +369,29 @@ def test_ledger_tells_numbers_and_what_is_not_run(found: Reading) -> None:
     assert "| Wine Quality | 1.75 ± 0.21 against 2.03 ± 0.18 | 1.76 ± 0.11 against 2.05 ± 0.11, Δ -0.29 ± " in text
     assert "| IMDB | 82.33 ± 0.50 against 80.03 ± 0.48 |  | not run |" in text
     counted = re.search(
-        r"(\d+) claims: (\d+) reproduced, (\d+) direction only, (\d+) not reproduced, (\d+) not run", text
+        r"(\d+) claims: (\d+) reproduced, (\d+) direction only, (\d+) not reproduced, (\d+) too few seeds, "
+        r"(\d+) not run",
+        text,
     )
     assert counted
     total, *parts = map(int, counted.groups())
     assert total == sum(parts) == sum(len(lines) for lines in ledger.sections(found).values())
+    assert parts[3] == 1  # Wine Quality against balanced, which has one seed
+    (line,) = (line for line in text.splitlines() if "Wine Quality: better than balanced" in line)
+    assert line.endswith(", Δ -0.20, n = 1 | too few seeds | One seed has no interval. |")
+
+
+def test_seeds_that_are_not_shared_are_too_few(tmp_path: Path) -> None:
+    """Both strategies have runs, but no pair: no verdict on the claim, and no difference."""
+    for strategy, seed in (("learn2mix", 0), ("classical", 1)):
+        write(tmp_path, compose("dataset=wine_quality", f"strategy={strategy}"), lambda e: 2.0, seed=seed)
+    found = read(tmp_path)
+    line = next(line for line in ledger.final(found.runs) if line.key == "final.wine_quality")
+    assert (line.ours, line.judged.verdict) == ("2.00 against 2.00, n = 0", "too few seeds")
+    markdown = tables.markdown(tables.table(2, found))
+    assert "| too few seeds<br>0.5E: too few seeds<br>0.25E: too few seeds |" in markdown
+    speed = {(x.claim.row, x.strategy): x.judged for x in thresholds.at_epoch(found.runs)}
+    assert speed["wine_quality", "classical"] == judge(pd.Series({0: 1.0}), pd.Series({1: 1.0}), (None, None), True, "")
 
 
 def test_gap_is_that_of_test_loss_and_training_loss_at_the_training_sets_proportions(found: Reading) -> None:
@@ -363,6 +414,34 @@ def test_equal_seconds_are_compared_with_the_classical_training_that_gave_them(t
     assert V3["mnist"].configurations()["learn2mix"].learning_rate == 1e-4
 
 
+def test_table_of_the_third_version_has_all_its_strategies(tmp_path: Path) -> None:
+    """At equal seconds alone, with the epochs there was time for; a control where it has runs."""
+    ends = {"learn2mix": (48, 0.96), "classical": (60, 0.9), "importance_sampling": (40, 0.8), "balanced": (50, 0.95)}
+    for strategy, (epochs, end) in ends.items():
+        for seed in range(2):
+            config = compose("dataset=mnist_v3", f"strategy={strategy}", "equal_seconds=true")
+            metric = lambda e, final=end + 0.002 * seed: final  # noqa: E731
+            write(tmp_path, config, metric, seed=seed, epochs=epochs + seed, shares=(0.1,) * 10)
+    write(tmp_path, compose("dataset=mnist_v3", "strategy=curriculum"), lambda e: 0.9, shares=(0.1,) * 10)
+    lines = equal_seconds.ended(read(tmp_path).runs)
+    swept = yaml.safe_load((conf_dir() / "experiment" / "table1_v3.yaml").read_text())["hydra"]["sweeper"]["params"]
+    for row in V3:
+        assert {*swept["strategy"].split(","), "classical"} <= {x.strategy for x in lines if x.claim.row == row}
+    told = [line for line in equal_seconds.markdown(lines).splitlines() if line.startswith("|")][2:]
+    assert told[:8] == [
+        "| **MNIST** | learn2mix | 2 | 48 | 96.1 ± 0.1 | **+6.0 ± 0.0** | 98.46 after 50 s | direction only |",
+        "|  | classical | 2 | 60 | 90.1 ± 0.1 |  | 98.14 after 50 s |  |",
+        "|  | focal | 0 |  | not run |  |  |  |",
+        "|  | smote | 0 |  | not run |  |  |  |",
+        "|  | balanced | 2 | 50 | 95.1 ± 0.1 | **+5.0 ± 0.0** |  |  |",
+        "|  | importance_sampling | 2 | 40 | 80.1 ± 0.1 | **-10.0 ± 0.0** |  |  |",
+        "|  | curriculum | 0 |  | not run |  |  |  |",
+        "| **Fashion-MNIST** | learn2mix | 0 |  | not run |  | 85.85 after 50 s | not run |",
+    ]
+    frame = equal_seconds.frame(lines).set_index(["data_set", "strategy"]).sort_index()
+    assert frame.loc[("mnist", "importance_sampling"), "mean_epochs"] == 40.5
+
+
 def test_deviations_name_keys_that_there_are() -> None:
     """A switch in the ledger is one: its choice or option is in conf/."""
     content = yaml.safe_load(Path(ledger.__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
@@ -379,7 +458,7 @@ def test_deviations_name_keys_that_there_are() -> None:
 def test_committed_tables_are_those_of_the_records() -> None:
     found = read(ROOT / "results")
     assert found.problems == []
-    files = tables.files(found)
+    files = tables.files(found, tables.both(found))
     committed = {file.name: file.read_text(encoding="utf-8") for file in (ROOT / "results" / "tables").iterdir()}
     assert committed == files, "run make tables"
     assert (ROOT / "REPRODUCTION.md").read_text(encoding="utf-8") == ledger.markdown(found), "run make tables"
@@ -396,12 +475,15 @@ def test_script_writes_the_same_wherever_it_runs_and_names_damage(folder: Path, 
         script = [sys.executable, str(ROOT / "scripts" / "tables.py"), str(copy), "--ledger", str(copy / "LEDGER.md")]
         told.append(subprocess.run(script, capture_output=True, text=True, check=True))
     assert told[0].stderr == ""
-    assert told[1].stderr.startswith(f"warning: {broken} is left out (metrics.csv: EmptyDataError")
+    assert told[1].stderr.startswith(
+        f"warning: {broken} is left out (metrics.csv is empty): remove it, and repeat the run"
+    )
     assert max(map(len, told[0].stdout.splitlines()[:-2])) <= 80
     first, second = ({f.name: f.read_text(encoding="utf-8") for f in copy.glob("tables/*")} for copy in copies)
-    assert first == tables.files(read(folder))
+    assert first == tables.files(read(folder), tables.both(read(folder)))
     assert {name for name in first if first[name] != second[name]} == {
-        "table2.md", "table2.tex", "table2.csv", "worst_group2.md", "worst_group2.csv",
+        "table2.md", "table2.tex", "table2.csv", "worst_group2.md", "worst_group2.csv", "thresholds.md",
+        "thresholds.csv",
     }  # fmt: skip
     assert "| balanced | 0 | not run |" in second["table2.md"]
     assert str(tmp_path) not in "".join([*first.values(), (copies[0] / "LEDGER.md").read_text(encoding="utf-8")])

@@ -8,10 +8,15 @@ import pandas as pd
 import pytest
 
 from l2m.report.published import Printed
-from l2m.report.verdict import judge
+from l2m.report.verdict import Judgement
+from l2m.report.verdict import judge as judge_against
 
 SPREAD = [-2.0, -1.0, 0.0, 1.0, 2.0]
 """Five seeds whose sd is √2.5 = 1.58."""
+
+
+def judge(*pair: object, higher_is_better: bool) -> Judgement:
+    return judge_against(*pair, higher_is_better=higher_is_better, other="classical")  # type: ignore[arg-type]
 
 
 def around(mean: float, spread: list[float] = SPREAD) -> pd.Series:
@@ -45,8 +50,8 @@ def test_a_mean_that_is_off_leaves_the_direction(shift: float, verdict: str, sig
     judged = judge(around(means[0]), around(means[1]), PAPER, higher_is_better=True)
     assert judged.verdict == verdict
     if verdict == "direction only":
-        name, side = ("learn2mix", "the other")[which], "above" if sign > 0 else "below"
-        assert judged.note == f"{name} is {side} the paper"
+        name, side = ("learn2mix", "classical")[which], "higher" if sign > 0 else "lower"
+        assert judged.note == f"{name} lies 1.7 {side} than the paper's"
 
 
 def test_an_interval_that_holds_0_is_not_reproduced_however_near_the_means() -> None:
@@ -73,14 +78,14 @@ def test_an_interval_that_touches_0_is_not_on_a_side() -> None:
 
 def test_one_seed_has_no_interval_so_nothing_is_shown() -> None:
     judged = judge(pd.Series([90.0]), pd.Series([80.0]), PAPER, higher_is_better=True)
-    assert (judged.verdict, judged.note, judged.n) == ("not reproduced", "one seed has no interval", 1)
+    assert (judged.verdict, judged.note, judged.n) == ("too few seeds", "one seed has no interval", 1)
     assert math.isnan(judged.half)
 
 
 def test_seeds_that_are_not_shared_show_nothing() -> None:
     ours, theirs = pd.Series({0: 90.0, 1: 91.0}), pd.Series({2: 80.0, 3: 81.0})
     judged = judge(ours, theirs, PAPER, higher_is_better=True)
-    assert (judged.verdict, judged.note, judged.n) == ("not reproduced", "no seed in common", 0)
+    assert (judged.verdict, judged.note, judged.n) == ("too few seeds", "no seed in common", 0)
 
 
 def test_without_one_of_the_two_it_is_not_run() -> None:
@@ -99,6 +104,15 @@ def test_where_the_paper_prints_no_sd_ours_stands_in() -> None:
     for shift, verdict in ((0.99, "reproduced"), (1.01, "direction only")):
         pair = printed(90.0 + shift * near, None), printed(80.0, None)
         assert judge(around(90.0), around(80.0), pair, higher_is_better=True).verdict == verdict
+
+
+def test_a_note_has_the_digits_of_its_table() -> None:
+    """Errors below 10 have two, and lower ones are not called better or worse."""
+    small = [value / 10 for value in SPREAD]
+    judged = judge(
+        around(1.5, small), around(3.0, small[::-1]), (printed(2.0, 0.1), printed(2.5, 0.1)), higher_is_better=False
+    )
+    assert judged.note == "learn2mix lies 0.50 lower than the paper's; classical lies 0.50 higher than the paper's"
 
 
 def test_below_a_bound_is_near_it_however_far() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from l2m.errors import UserError, cause
+from l2m.files import write_whole
 
 
 def read_table(file: Path, **how: Any) -> pd.DataFrame:
@@ -26,15 +27,12 @@ def read_table(file: Path, **how: Any) -> pd.DataFrame:
 
 
 def write_table(table: pd.DataFrame, file: Path, separator: str = ",") -> None:
-    """Write beside ``file``, and rename.
+    """Write a whole table or none.
 
     Raises:
         UserError: it can't be written.
     """
-    part = file.with_name(file.name + ".part")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        table.to_csv(part, sep=separator, index=False)
-        part.replace(file)
+        write_whole(file, table.to_csv(sep=separator, index=False).encode())
     except OSError as error:
         raise UserError(f"{file} can't be written ({cause(error)}): choose a data_dir that can be") from error

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
-import os
 import re
 import tempfile
 import warnings
@@ -22,6 +22,7 @@ from sklearn.model_selection import train_test_split
 from l2m.data import DATASETS, Data, Source, Split
 from l2m.data.files import read_table, write_table
 from l2m.errors import UserError, cause
+from l2m.files import write_whole
 
 NAMES = ("negative", "positive")
 TABLE = "IMDB Dataset.csv"
@@ -166,16 +167,11 @@ def _cached(folder: Path, train: list[str], test: list[str]) -> Encoded:
             return Encoded(kept["train"], kept["test"], kept["vocabulary"].tobytes().decode().split("\n"))
     except Exception:  # not there, or whatever a damaged file makes its reader say
         encoded = _encode(train, test)
-    part = file.with_name(f"{file.name}.{os.getpid()}.part")
     words = np.frombuffer("\n".join(encoded.vocabulary).encode(), np.uint8)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, train=encoded.train, test=encoded.test, vocabulary=words)
     with contextlib.suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            with part.open("wb") as target:
-                np.savez_compressed(target, train=encoded.train, test=encoded.test, vocabulary=words)
-            part.replace(file)
-        finally:
-            part.unlink(missing_ok=True)
+        write_whole(file, buffer.getvalue())
     return encoded
 
 

@@ -15,7 +15,7 @@ from l2m.registry import Registry
 MODELS: Registry[Any] = Registry("model")
 
 
-def image_size(data: Data, model: str, smallest: int, colour: bool = False) -> tuple[int, int, int]:
+def image_size(data: Data, model: str, smallest: int = 1, colour: bool = False) -> tuple[int, int, int]:
     """Channels, height and width of the images that ``model`` is to take.
 
     Raises:
@@ -24,8 +24,9 @@ def image_size(data: Data, model: str, smallest: int, colour: bool = False) -> t
     """
     shape = tuple(data.train.inputs.shape[1:])
     if len(shape) != 3 or min(shape[1:]) < smallest or (colour and shape[0] != 3):
+        size = f"at least {smallest}×{smallest} pixels" if smallest > 1 else "any size"
         raise UserError(
-            f"model={model} takes {'colour ' if colour else ''}images of at least {smallest}×{smallest} pixels, not "
+            f"model={model} takes {'colour ' if colour else ''}images of {size}, not "
             f"inputs of shape {shape}: use model={'transformer' if data.vocabulary_size else 'mlp'}"
         )
     return shape[0], shape[1], shape[2]

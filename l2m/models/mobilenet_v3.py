@@ -19,6 +19,6 @@ def mobilenet_v3(data: Data, *, resolution: Annotated[int, Range(32, 512)] = 224
     """
     from l2m.data.torchvision_import import torchvision
 
-    image_size(data, "mobilenet_v3", 1, colour=True)
+    image_size(data, "mobilenet_v3", colour=True)
     network = torchvision.models.mobilenet_v3_small(weights=None, num_classes=data.outputs)
     return nn.Sequential(nn.Upsample(size=(resolution, resolution), mode="bilinear"), network)

@@ -65,7 +65,9 @@ def measure(row: Row, found: Iterable[Runs], column: str = "test_metric") -> dic
                 values=pd.Series(dtype=float) if ours is None else ours,
                 printed=there,
                 difference=None if ours is None or theirs is None or strategy == "classical" else paired(ours, theirs),
-                judged=judge(ours, theirs, (there, base), is_percent(row)) if strategy == "learn2mix" else None,
+                judged=judge(ours, theirs, (there, base), is_percent(row), "classical")
+                if strategy == "learn2mix"
+                else None,
             )
             made[strategy].append(cell)
     return made

@@ -26,10 +26,12 @@ STYLES: dict[str, tuple[str, Any]] = {
     "smote": ("#009E73", (0, (1, 1.2))),
     "balanced": ("#CC79A7", (0, (6, 2, 1, 2, 1, 2))),
     "stratified": ("#E69F00", (0, (2, 2))),
+    "importance_sampling": ("#56B4E9", (0, (9, 2))),
+    "curriculum": ("#882255", (0, (1, 3.2))),
 }
-"""Colours of Okabe and Ito, which stay apart for the colour-blind, and dashes that do so in print."""
+"""Colours of Okabe and Ito, and Tol's wine, which stay apart for the colour-blind, and dashes that do so in print."""
 
-OTHER = ("#56B4E9", (0, (3, 1, 1, 1)))
+OTHER = ("#666666", (0, (3, 1, 1, 1)))
 """The style of a strategy that has none of its own."""
 
 PRINT: dict[Any, Any] = {
@@ -79,7 +81,9 @@ def curve(
 ) -> None:
     """A column's mean over seeds, and the 95 % t-interval of that mean as a band, for three seeds or more.
 
-    Accuracies are in %. Two seeds have an interval too, but one that may well fill the panel.
+    Accuracies are in %. Errors, whose axis is logarithmic, have the interval of the mean's logarithm, by the delta
+    method mean · exp(± half / mean): one that reaches 0 would fall to the bottom of the panel. Two seeds have an
+    interval too, but one that may well fill the panel.
     """
     colour, dashes = STYLES.get(strategy or run.strategy, OTHER)
     table = _thinned(run.curve(column)) * factor(run)
@@ -88,9 +92,11 @@ def curve(
     axes.plot(mean.index, mean, **line)
     if band and table.shape[1] > 2:
         half = half_width(table)
-        low, high = mean - half, mean + half
         if run.task.higher_is_better:
-            low, high = low.clip(0, 100), high.clip(0, 100)
+            low, high = (mean - half).clip(0, 100), (mean + half).clip(0, 100)
+        else:
+            ratio = np.exp(half / mean)
+            low, high = mean / ratio, mean * ratio
         axes.fill_between(mean.index, low, high, color=colour, alpha=0.15 * line.get("alpha", 1), linewidth=0)
 
 
@@ -102,7 +108,7 @@ def frame(axes: Axes, runs: list[Runs], column: str = "test_metric") -> None:
         axes.set_ylim(bottom=0)
         return
     axes.set_yscale("log")
-    low = 0.85 * min(float(table.min().min()) for table in tables)  # bands may reach below 0
+    low = 0.75 * min(float(table.min().min()) for table in tables)  # room for bands
     high = 1.3 * max(float(table.mean(axis=1).max()) for table in tables)
     axes.set_ylim(low, high)
     decades = np.log10(high / low)

@@ -53,7 +53,13 @@ def grid(cells: Mapping[Row, Cells], rows: Sequence[Row], panel: Panel, columns:
         place.set_xlabel("epoch")
     absent = [row.title for row in rows if row not in drawn]
     shown = ("learn2mix",) if panel is proportions else DRAWN
-    told = [NOTES[panel], seeds(cells, drawn, shown), f"Not run: {', '.join(absent)}." if absent else ""]
+    logarithmic = panel is not proportions and any(row.table == 2 for row in drawn)
+    told = [
+        NOTES[panel],
+        LOGARITHMIC if logarithmic else "",
+        seeds(cells, drawn, shown),
+        f"Not run: {', '.join(absent)}." if absent else "",
+    ]
     drawing.note(figure, " ".join(filter(None, told)))
     if panel is not proportions:
         names = [name for name in (*PAPER, *CONTROLS) if any(name in cells[row] for row in drawn)]
@@ -107,6 +113,8 @@ def proportions(axes: Axes, row: Row, cells: Cells) -> None:
         if shares.shape[1] <= 10:
             drawing.names_beside(axes, shares)
 
+
+LOGARITHMIC = "On logarithmic axes the interval is that of the mean's logarithm."
 
 NOTES: dict[Panel, str] = {
     curves: "Mean over seeds and, from three on, 95 % t-interval of it; circles: the paper's mean ± sd.",

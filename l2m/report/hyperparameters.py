@@ -79,26 +79,26 @@ def train_size(run: Runs) -> int | None:
     return None
 
 
-def markdown(found: Iterable[Runs]) -> str:
+def markdown(rows: Iterable[Settings]) -> str:
     """A line a row."""
     head = ["data set", *NUMBERS.values(), *WORDS.values(), "α̃ off by"]
     lines = [f"| {' | '.join(head)} |", "|---|" + "--:|" * len(NUMBERS) + "---|---|--:|"]
-    lines += [f"| {' | '.join(_cells(line))} |" for line in settings(found)]
+    lines += [f"| {' | '.join(_cells(line))} |" for line in rows]
     return "\n".join([*lines, "", CAPTION, ""])
 
 
-def tex(found: Iterable[Runs], label: str) -> str:
+def tex(rows: Iterable[Settings], label: str) -> str:
     """The same as a ``longtable``."""
     columns = "l" + "r" * len(NUMBERS) + "p{2.6cm}p{3.2cm}r"
     head = " & ".join(["", *(latex.escape(name) for name in NUMBERS.values()), *WORDS.values(), r"$\tilde\alpha$ off"])
-    lines = [f"{' & '.join(map(latex.escape, _cells(line)))} \\\\" for line in settings(found)]
+    lines = [f"{' & '.join(map(latex.escape, _cells(line)))} \\\\" for line in rows]
     return latex.longtable(columns, head, lines, CAPTION, label)
 
 
-def frame(found: Iterable[Runs]) -> pd.DataFrame:
+def frame(rows: Iterable[Settings]) -> pd.DataFrame:
     """A line a row: ours and, with ``paper_`` before, the paper's."""
     lines = []
-    for line in settings(found):
+    for line in rows:
         keys = (*NUMBERS, *WORDS)
         both = {key: (line.ours or {}).get(key) for key in keys}
         both |= {f"paper_{key}": line.paper[key] for key in keys}

@@ -69,7 +69,7 @@ def speed(found: Iterable[Runs]) -> list[Line]:
     lines = []
     reached, at = thresholds.reached(found), thresholds.at_epoch(found)
     for line in reached:
-        if line.judged:
+        if line.judged and line.strategy in line.claim.epochs:
             row, source = thresholds.BY_NAME[line.claim.row], line.claim.source
             ours = next(one for one in reached if one.claim is line.claim and one.strategy == "learn2mix")
             level = "a lost level" if line.claim.level is None else f"{line.claim.level:g}" + " %" * is_percent(row)
@@ -77,14 +77,11 @@ def speed(found: Iterable[Runs]) -> list[Line]:
             paper = f"{line.claim.epochs['learn2mix'].text} against {line.claim.epochs[line.strategy].text}"
             told = ""
             if line.judged.verdict != "not run":
-                told = f"{thresholds.or_never(ours)} against {thresholds.or_never(line)}"
-                told += (
-                    f", Δ {interval(line.judged.difference, line.judged.half, line.judged.n, 1)}, n = {line.judged.n}"
-                )
+                told = f"{thresholds.or_never(ours)} against {thresholds.or_never(line)}{_apart(line.judged, 1)}"
             key = f"threshold.{row.name}.{source[:2]}.{line.strategy}"
             lines.append(Line(key, claim, paper, told, line.judged))
     for one in at:
-        if one.judged:
+        if one.judged and one.strategy in one.claim.values:
             row, source = thresholds.BY_NAME[one.claim.row], one.claim.source
             mine = next(other for other in at if other.claim is one.claim and other.strategy == "learn2mix")
             printed = [one.claim.values["learn2mix"], one.claim.values[one.strategy]]
@@ -185,7 +182,8 @@ INTRODUCTION = {
     ),
     "Equal seconds (v3, Table 1)": (
         "The paper's numbers are for an RTX 3090 and the printed seconds; ours for as long as classical training takes "
-        "for the row's epochs (`python -m l2m.run -m +experiment=table1_v3`). So only the direction is judged."
+        "for the row's epochs (`python -m l2m.run -m +experiment=table1_v3`). So only the direction is judged. All "
+        "strategies are in `results/tables/table1_v3.md`."
     ),
 }
 
@@ -204,8 +202,8 @@ def markdown(reading: Reading) -> str:
         "",
         RULE,
         "",
-        "Ours is learn2mix's mean ± sd (ddof 1) against the other strategy's; Δ is their difference on the same seeds "
-        "± half of its 95 % t-interval, and n how many seeds both have. v1, v2 and v3 are the paper's versions.",
+        "Ours is learn2mix's mean ± sd (ddof 1) against the other strategy's; Δ is learn2mix − the other on the same "
+        "seeds ± half of its 95 % t-interval, and n how many seeds both have. v1, v2 and v3 are the paper's versions.",
     ]
     for heading, told in claims.items():
         lines += ["", f"## {heading}", ""]
@@ -241,7 +239,7 @@ def _line(
 ) -> Line:
     """Learn2mix against ``other`` where the paper has no numbers; higher is better for accuracies alone."""
     ours, theirs = values.get("learn2mix"), values.get(other)
-    judged = judge(ours, theirs, NO_NUMBERS, percent if higher_is_better is None else higher_is_better)
+    judged = judge(ours, theirs, NO_NUMBERS, percent if higher_is_better is None else higher_is_better, other)
     told = "" if ours is None or theirs is None else _against(ours, theirs, judged, percent)
     if judged.verdict == "direction only":
         judged = judged._replace(note="")
@@ -253,8 +251,12 @@ def _against(ours: pd.Series[float], theirs: pd.Series[float], judged: Judgement
     if judged.verdict == "not run":
         return ""
     digits = significant(ours, percent)
-    apart = interval(judged.difference, judged.half, judged.n, digits)
-    return f"{spread(ours, digits)} against {spread(theirs, digits)}, Δ {apart}, n = {judged.n}"
+    return f"{spread(ours, digits)} against {spread(theirs, digits)}{_apart(judged, digits)}"
+
+
+def _apart(judged: Judgement, digits: int) -> str:
+    difference = interval(judged.difference, judged.half, judged.n, digits)
+    return f"{f', Δ {difference}' if difference else ''}, n = {judged.n}"
 
 
 def _sentence(text: str) -> str:

@@ -21,7 +21,9 @@ from l2m.report.runs import EPOCHS, Reading, Runs
 from l2m.report.statistics import significant, spread
 from l2m.report.verdict import RULE, Verdict
 
-SYMBOLS: dict[Verdict, str] = {"reproduced": "✓", "direction only": "↗", "not reproduced": "✗", "not run": "–"}
+SYMBOLS: dict[Verdict, str] = {
+    "reproduced": "✓", "direction only": "↗", "not reproduced": "✗", "too few seeds": "…", "not run": "–"
+}  # fmt: skip
 """Beside the word and the colour, so that none of the three is needed."""
 
 FILES = ("metrics.csv", "groups.csv", "config.yaml", "run.json")
@@ -117,7 +119,7 @@ def section(row: Row, found: Sequence[Runs]) -> Section:
         worst=worst,
         printed=published.cells(row.name),
         verdict=judged.verdict if judged else "not run",
-        note=judged.note.replace("the other is", "classical is") if judged else "",
+        note=judged.note if judged else "",
         metric=drawing.metric(next(iter(runs.values()))) if runs else "",
         panels=panels(row, runs, measured) if runs else [],
         records=records(row, runs),
@@ -133,9 +135,10 @@ def panels(row: Row, runs: Mapping[str, Runs], measured: Mapping[str, list[Cell]
     for i, name in enumerate(EPOCHS):
         told = "ours a dot, the paper a circle, bars ± sd"
         wanted.append((f"{name}: epoch {first[i].epoch}", told, partial(inline.dots, cells=measured, checkpoint=i)))
+    interval = "95 % t-interval" if cells.is_percent(row) else "95 % t-interval of its logarithm"
     for title, told, draw in (
-        ("Test metric over epochs", "mean, 95 % t-interval (n ≥ 3); circles: the paper", figures.curves),
-        ("Worst group over epochs", "of each run; mean, 95 % t-interval (n ≥ 3)", figures.worst_group),
+        ("Test metric over epochs", f"mean, {interval} (n ≥ 3); circles: the paper", figures.curves),
+        ("Worst group over epochs", f"of each run; mean, {interval} (n ≥ 3)", figures.worst_group),
         ("Shares of learn2mix's batches", "proportion of each group, mean over seeds", figures.proportions),
     ):
         if drawn and (draw is not figures.proportions or "learn2mix" in drawn):

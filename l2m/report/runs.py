@@ -5,6 +5,7 @@ A record that is damaged, of another schema or of a changed configuration is nam
 
 from __future__ import annotations
 
+import csv
 import json
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -15,9 +16,10 @@ from typing import Any, NamedTuple, get_type_hints
 import numpy as np
 import pandas as pd
 
-from l2m.config import GROUPS, RunConfig
-from l2m.errors import UserError, cause
-from l2m.records import SCHEMA, EpochRow, GroupRow, RunDirectory, read_config
+from l2m.config import GROUPS, RunConfig, read_config
+from l2m.errors import UserError
+from l2m.files import read_text
+from l2m.records import SCHEMA, EpochRow, GroupRow, RunDirectory
 from l2m.tasks import TASKS, Task
 
 CHECKPOINTS = (0.25, 0.5, 1.0)
@@ -110,9 +112,9 @@ def read(results_dir: Path) -> Reading:
             config = _config(folder)
             metrics, groups = _metrics(folder, config), _groups(folder)
             _agree(metrics, groups, config)
-        except (OSError, ValueError) as error:
-            told = str(error) if type(error) in (ValueError, UserError) else cause(error)
-            problems.append(f"{folder} is left out ({'; '.join(told.splitlines())}): remove it, and repeat the run")
+        except ValueError as error:
+            told = "; ".join(str(error).splitlines())
+            problems.append(f"{folder} is left out ({told}): remove it, and repeat the run")
             continue
         shared = settings(config)
         runs = Runs(dataset, strategy, shared, {}, {}, {})
@@ -144,7 +146,10 @@ def settings(config: RunConfig) -> dict[str, Any]:
 
 def _info(folder: Path) -> dict[str, Any]:
     """``run.json``."""
-    info = json.loads((folder / "run.json").read_text())
+    try:
+        info = json.loads(read_text(folder / "run.json"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"run.json is no JSON at line {error.lineno}, column {error.colno}") from error
     if not isinstance(info, dict) or not isinstance(info.get("status"), str):
         raise ValueError("run.json has no status")
     if info.get("schema") != SCHEMA:
@@ -204,15 +209,33 @@ def _table(file: Path, kind: type, may_lack: str | None = None) -> pd.DataFrame:
     hints = _hints(kind)
     try:
         table = pd.read_csv(file, dtype=hints, keep_default_na=False, na_values=[""])
-    except ValueError as error:
-        raise ValueError(f"{file.name}: {cause(error)}") from error
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{file.name} {_fault(read_text(file), hints)}") from error
     if list(table.columns) != list(hints):
         raise ValueError(f"{file.name} has the columns {', '.join(table.columns)}, not {', '.join(hints)}")
     for column, values in table.items():
         given = values.dropna() if column == may_lack else values
-        if not (given.notna() if hints[str(column)] is str else np.isfinite(given.to_numpy())).all():
-            raise ValueError(f"{file.name} has a value of {column} that is missing or not finite")
+        whole = given.notna().to_numpy() if hints[str(column)] is str else np.isfinite(given.to_numpy())
+        if not whole.all():
+            line = given.index[~whole][0] + 2
+            raise ValueError(f"{file.name} has a value of {column} that is missing or not finite in line {line}")
     return table
+
+
+def _fault(text: str, hints: dict[str, type]) -> str:
+    """What is wrong with a CSV that pandas can't read, and where, as the end of a sentence."""
+    head, *lines = csv.reader(text.replace("\0", "").splitlines()) if text else [[]]
+    if not head:
+        return "is empty"
+    for number, fields in enumerate(lines, start=2):
+        if len(fields) != len(head):
+            return f"has {len(fields)} values in line {number}, not {len(head)}"
+        for column, value in zip(head, fields, strict=True):
+            try:
+                hints.get(column, str)(value)
+            except ValueError:
+                return f"has the value {value!r} of {column} in line {number}, which is no number of its kind"
+    return "can't be read as a table"
 
 
 @cache

@@ -15,6 +15,9 @@ from l2m.report import drawing
 from l2m.report.runs import CHECKPOINTS, EPOCHS, Runs
 from l2m.report.statistics import decimals, interval, paired, spread
 
+ABREAST = 4
+"""Data sets beside each other in the figure, at most."""
+
 COLUMNS = ("strategy", "n", *EPOCHS, "worst group", "− classical")
 
 
@@ -64,34 +67,43 @@ def _difference(run: Runs, classical: Runs | None, percent: bool) -> str:
 
 
 def figure(runs: list[Runs], file: Path) -> None:
-    """Write one figure: a column a data set, test metric above, learn2mix's proportions below."""
+    """Write one figure: a column a data set, test metric above, learn2mix's proportions below; four at most abreast."""
     datasets = sorted({run.dataset for run in runs})
     with mpl.rc_context(drawing.PRINT | {"font.size": 8}):
-        canvas = Figure(figsize=(3.4 * len(datasets) + 0.4, 4.8), layout="constrained")
-        axes = canvas.subplots(2, len(datasets), squeeze=False, height_ratios=(3, 2))
-        for column, dataset in enumerate(datasets):
+        columns = min(len(datasets), ABREAST)
+        lines = -(-len(datasets) // columns)
+        canvas = Figure(figsize=(3.4 * columns + 0.4, 4.8 * lines), layout="constrained")
+        axes = canvas.subplots(2 * lines, columns, squeeze=False, height_ratios=(3, 2) * lines)
+        for place in axes[-2:, (len(datasets) - 1) % columns + 1 :].flat:
+            place.set_axis_off()
+        for i, dataset in enumerate(datasets):
+            line, column = divmod(i, columns)
+            upper, lower = axes[2 * line : 2 * line + 2, column]
             rows = [run for run in runs if run.dataset == dataset]
-            _curves(axes[0, column], rows)
+            _curves(upper, rows)
             adaptive = [run for run in rows if run.strategy == "learn2mix"]
             longest = max(adaptive, key=lambda run: (run.settings["epochs"], len(run.metrics)), default=None)
-            _proportions(axes[1, column], longest)
+            _proportions(lower, longest)
         file.parent.mkdir(parents=True, exist_ok=True)
         canvas.savefig(file, dpi=200)
 
 
 def _curves(axes: Axes, rows: list[Runs]) -> None:
     drawn: Counter[str] = Counter()
+    few = len(rows) < 6
     for run in rows:
-        weight = 0.6 ** drawn[run.strategy]  # variants of a strategy are ever paler
-        drawn[run.strategy] += 1
-        drawing.curve(axes, run, linewidth=1.3, alpha=weight, label="\n".join(wrap(run.label, 30)))
+        style = "stratified" if run.settings.get("strategy.batches") == "stratified" else run.strategy
+        weight = 0.6 ** drawn[style]  # variants of a strategy are ever paler
+        drawn[style] += 1
+        label = "\n".join(wrap(run.label, 30 if few else 48))
+        drawing.curve(axes, run, strategy=style, linewidth=1.3, alpha=weight, label=label)
     drawing.frame(axes, rows)
     seeds = sorted({len(run.metrics) for run in rows})
     axes.set_title(
         f"{rows[0].dataset}\nmean of {' or '.join(map(str, seeds))} seeds, band: 95 % t-interval", fontsize=8
     )
     axes.set_ylabel(f"test {drawing.metric(rows[0])}")
-    axes.legend(frameon=False, fontsize=8 if len(rows) < 6 else 5)
+    axes.legend(frameon=False, fontsize=8 if few else 50 / max(len(rows), 10))
 
 
 def _proportions(axes: Axes, run: Runs | None) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from l2m.report import hyperparameters, latex, thresholds
+from l2m.report import equal_seconds, hyperparameters, latex, thresholds
 from l2m.report.cells import Cell, is_percent, measure, told
 from l2m.report.rows import ROWS, VARIANTS, Row, commands, missing
 from l2m.report.runs import EPOCHS, Reading
@@ -27,21 +27,31 @@ UNITS = (
 )
 
 
-def files(found: Reading) -> dict[str, str]:
-    """What ``results/tables`` holds: the text of each file, by its name."""
+def both(found: Reading) -> tuple[Table, Table]:
+    """Tables 1 and 2 of the test metric."""
+    return table(1, found), table(2, found)
+
+
+def files(found: Reading, main: tuple[Table, Table]) -> dict[str, str]:
+    """What ``results/tables`` holds, of which ``main`` is :func:`both`: the text of each file, by its name."""
     made = {}
-    for number in (1, 2):
-        whole, worst = table(number, found), table(number, found, "worst_group")
+    for number, whole in enumerate(main, start=1):
+        worst = table(number, found, "worst_group")
         made[f"table{number}.md"] = f"# Table {number}\n\n{markdown(whole)}"
         made[f"table{number}.tex"] = tex(whole, f"tab:l2m-table{number}")
         made[f"table{number}.csv"] = csv(frame(whole))
         made[f"worst_group{number}.md"] = f"# Table {number}, worst group\n\n{markdown(worst)}"
         made[f"worst_group{number}.csv"] = csv(frame(worst))
-    made["table3.md"] = f"# Table 3\n\n{hyperparameters.markdown(found.runs)}"
-    made["table3.tex"] = hyperparameters.tex(found.runs, "tab:l2m-table3")
-    made["table3.csv"] = csv(hyperparameters.frame(found.runs))
-    made["thresholds.md"] = thresholds.markdown(found)
-    made["thresholds.csv"] = csv(thresholds.frame(found))
+    settings = hyperparameters.settings(found.runs)
+    made["table3.md"] = f"# Table 3\n\n{hyperparameters.markdown(settings)}"
+    made["table3.tex"] = hyperparameters.tex(settings, "tab:l2m-table3")
+    made["table3.csv"] = csv(hyperparameters.frame(settings))
+    ended = equal_seconds.ended(found.runs)
+    made["table1_v3.md"] = f"# Table 1 of the third version\n\n{equal_seconds.markdown(ended)}"
+    made["table1_v3.csv"] = csv(equal_seconds.frame(ended))
+    speed = thresholds.reached(found.runs), thresholds.at_epoch(found.runs)
+    made["thresholds.md"] = thresholds.markdown(*speed)
+    made["thresholds.csv"] = csv(thresholds.frame(*speed))
     return made
 
 
@@ -91,7 +101,7 @@ def caption(table: Table) -> str:
     return " ".join([
         f"{table.title}: mean ± sd (ddof 1) over n seeds at epochs ⌊0.25E⌋, ⌊0.5E⌋ and E; {n}.",
         "" if is_percent(next(iter(table.cells))) else UNITS,
-        "Δ: difference to classical on the same seeds ± half of its 95 % t-interval, bold where that leaves 0 out.",
+        "Δ: this strategy − classical on the same seeds ± half of its 95 % t-interval, bold where that leaves 0 out.",
         f"Small: the paper's mean ± sd (ddof 0) of five runs, where it has a number for these settings. {RULE}"
         if table.judged
         else "",
@@ -163,7 +173,7 @@ def summary(tables: Iterable[Table]) -> str:
 
 def overview(tables: Iterable[Table]) -> str:
     """The same beside the paper's numbers, in Markdown, with its caption."""
-    head = ("test metric at E", "n", "learn2mix", "paper", "classical", "paper", "difference", "verdict")
+    head = ("test metric at E", "n", "learn2mix", "paper", "classical", "paper", "Δ", "verdict")
     lines = [f"| {' | '.join(head)} |", "|---|" + "--:|" * 6 + "---|"]
     for row, cells, difference, verdict in _ends(tables):
         words = [row.title + (", %" if is_percent(row) else ""), str(len(cells[0].values))]
@@ -171,8 +181,8 @@ def overview(tables: Iterable[Table]) -> str:
             words += [_spread(cell, is_percent(row)), cell.printed.text if cell.printed else ""]
         lines.append(f"| {' | '.join([*words, difference, verdict])} |")
     told = (
-        "At E, the row's last epoch: mean ± sd (ours ddof 1, the paper's ddof 0); difference on the same seeds ± half "
-        "of its 95 % t-interval."
+        "At E, the row's last epoch: mean ± sd (ours ddof 1, the paper's ddof 0); Δ: learn2mix − classical on the same "
+        "seeds ± half of its 95 % t-interval."
     )
     return "\n".join([*lines, "", told, RULE, ""])
 
@@ -204,8 +214,7 @@ def _verdicts(cells: list[Cell]) -> list[str]:
     found = [(cell.judged, name) for cell, name in zip(cells[::-1], EPOCHS[::-1], strict=False) if cell.judged]
     if {judged.verdict for judged, _ in found} == {"not run"}:
         return ["not run"]
-    told = [judged.verdict + (f" (n = {judged.n})" if judged.n < 2 else "") for judged, _ in found]
-    return [verdict if name == "E" else f"{name}: {verdict}" for verdict, (_, name) in zip(told, found, strict=True)]
+    return [judged.verdict if name == "E" else f"{name}: {judged.verdict}" for judged, name in found]
 
 
 def _spread(cell: Cell, percent: bool) -> str:

@@ -2,9 +2,9 @@
 
 *Reproduced*: our mean is within 2·√(sd_paper²/5 + sd²/n) of the paper's, for both strategies, and the 95 % t-interval
 of the paired difference lies on the paper's side of 0, which it does not touch. *Direction only*: the interval alone
-does. *Not reproduced*: it does not. *Not run*: one of the two has no runs.
+does. *Not reproduced*: it does not. *Too few seeds*: both have runs, but fewer than two seeds in common, which have no
+interval: nothing is shown on either side of 0. *Not run*: one of the two has no runs.
 
-One seed has no interval, so nothing is shown on either side of 0: that is not reproduced, and the note says why.
 Where the paper prints no sd, ours stands in for it; where it has no number for these settings, direction only is
 the most there can be.
 """
@@ -17,14 +17,15 @@ from typing import Literal, NamedTuple
 import pandas as pd
 
 from l2m.report.published import RUNS, Printed
-from l2m.report.statistics import paired
+from l2m.report.statistics import paired, significant
 
-Verdict = Literal["reproduced", "direction only", "not reproduced", "not run"]
+Verdict = Literal["reproduced", "direction only", "not reproduced", "too few seeds", "not run"]
 
 RULE = (
     "Verdict, by a rule fixed before the runs. Reproduced: for learn2mix and classical our mean is within "
     "2·√(sd_paper²/5 + sd²/n) of the paper's, and the interval of their paired difference lies on the paper's side "
-    "of 0. Direction only: the interval alone does. Not reproduced: it does not; one seed has no interval."
+    "of 0. Direction only: the interval alone does. Not reproduced: it does not. Too few seeds: fewer than two in "
+    "common, which have no interval."
 )
 
 
@@ -50,33 +51,40 @@ def judge(
     theirs: pd.Series[float] | None,
     printed: tuple[Printed | None, Printed | None],
     higher_is_better: bool,
+    other: str,
 ) -> Judgement:
     """The verdict on ``ours`` (learn2mix) being better than ``theirs``, both by seed, in the unit of ``printed``.
 
-    The paper's side of 0 is above it for accuracies and below it for errors and epochs.
+    ``other`` is what the note calls the strategy of ``theirs``. The paper's side of 0 is above it for accuracies and
+    below it for errors and epochs.
     """
     if ours is None or theirs is None:
         return Judgement("not run", "", math.nan, math.nan, 0)
     difference, half, n = paired(ours, theirs)
     if n < 2:
         note = "one seed has no interval" if n else "no seed in common"
-        return Judgement("not reproduced", note, difference, half, n)
+        return Judgement("too few seeds", note, difference, half, n)
     gain = difference if higher_is_better else -difference
     if not gain - half > 0:
-        other = gain + half < 0
-        note = "the interval lies on the other side of 0" if other else "the interval holds 0"
+        worse = gain + half < 0
+        note = "the interval lies on the other side of 0" if worse else "the interval holds 0"
         return Judgement("not reproduced", note, difference, half, n)
     if None in printed:
         return Judgement("direction only", "the paper has no number for these settings", difference, half, n)
-    sides = (("learn2mix", ours, printed[0]), ("the other", theirs, printed[1]))
-    off = [f"{name} is {told}" for name, values, number in sides if number and (told := _off(values, number))]
+    sides = (("learn2mix", ours, printed[0]), (other, theirs, printed[1]))
+    off = [
+        f"{name} lies {told} than the paper's"
+        for name, values, number in sides
+        if number and (told := _off(values, number, percent=higher_is_better))
+    ]
     return Judgement("direction only" if off else "reproduced", "; ".join(off), difference, half, n)
 
 
-def _off(values: pd.Series[float], printed: Printed) -> str:
-    """How our mean lies off the paper's, ``too high`` or ``too low``; empty if it is near enough."""
+def _off(values: pd.Series[float], printed: Printed, percent: bool) -> str:
+    """How far our mean lies off the paper's, ``2.3 higher``; empty if it is near enough."""
     mean, sd = float(values.mean()), float(values.std(ddof=1))
     near = 2 * math.sqrt((sd if printed.sd is None else printed.sd) ** 2 / RUNS + sd**2 / len(values))
-    if mean - printed.mean > near:
-        return "above the paper"
-    return "below the paper" if printed.mean - mean > near and not printed.below else ""
+    apart = mean - printed.mean
+    if abs(apart) <= near or (apart < 0 and printed.below):
+        return ""
+    return f"{abs(apart):.{significant(values, percent)}f} {'higher' if apart > 0 else 'lower'}"

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from imblearn.over_sampling import SMOTE
 from torch import Tensor
 
 from l2m.data import Split
@@ -50,6 +49,8 @@ class Smote(Strategy):
 
 def _interpolate(samples: Tensor, count: int, rng: np.random.Generator) -> Tensor:
     """``count`` new samples between those of one group (n, ...), of their shape and type."""
+    from imblearn.over_sampling import SMOTE  # takes most of a second
+
     if len(samples) == 1:
         return samples.repeat(count, *[1] * (samples.ndim - 1))
     group = samples.flatten(1).to(torch.float32).numpy()
