@@ -141,6 +141,9 @@ def explain(error: Exception) -> str | None:
         if group not in GROUPS or key == group:
             return unknown("key", key, [field.name for field in fields(RunConfig)])
         known = _options(group)
+        option = key.partition(".")[2]
+        if having := [name for name, options in known.items() if option in options]:
+            return f"{key} is not an option of the {group} here: add {group}={having[0]}, which has it"
         near = get_close_matches(
             key.rpartition(".")[2], [option for options in known.values() for option in options], 1
         )

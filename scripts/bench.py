@@ -2,7 +2,8 @@
 
 Three things run in turns in one process, an epoch of training each: classical, learn2mix, and the limit, which
 is as many steps of the same model and optimizer on one batch that is already there. What is quoted is the
-median, over the rounds, of the ratio within a round, and its quartiles. Evaluation is outside the clock.
+median, over the rounds, of the ratio within a round, and its quartiles. Evaluation is outside the clock. Then what
+checkpoints take of a run: one at its end, with all rows, against the time to the next.
 
     python scripts/bench.py --dataset mnist --rounds 15
 """
@@ -13,10 +14,33 @@ import os
 import platform
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
-from l2m.errors import UserError
+import torch
+
+from l2m import UserError, compose
+from l2m.engine import Trainer
+from l2m.records import RunDirectory
+
+
+def checkpoint(trainer: Trainer, times: int = 9) -> tuple[float, int]:
+    """Median seconds that a checkpoint at the end of a run takes to write, and its bytes."""
+    config = trainer.config
+    with tempfile.TemporaryDirectory() as folder:
+        run = RunDirectory(replace(config, results_dir=folder))
+        run.start(trainer.device)
+        row, groups = trainer.run_epoch()
+        for _ in range(config.epochs):
+            run.add(row, groups)
+        seconds = []
+        for _ in range(times):
+            began = time.perf_counter()
+            run.save_checkpoint(trainer.state_dict())
+            seconds.append(time.perf_counter() - began)
+        return statistics.median(seconds), (run.path / "checkpoint.pt").stat().st_size
 
 
 def main() -> None:
@@ -27,11 +51,6 @@ def main() -> None:
     options = parser.parse_args()
     if options.rounds < 2:
         parser.error(f"--rounds {options.rounds} must be at least 2: quartiles need two")
-
-    import torch
-
-    from l2m import compose
-    from l2m.engine import Trainer
 
     def epoch(strategy: str) -> tuple[Trainer, Callable[[], float]]:
         trainer = Trainer(compose(f"dataset={options.dataset}", f"strategy={strategy}"))
@@ -91,6 +110,15 @@ def main() -> None:
         first, middle, third = statistics.quantiles(rounds, n=4)
         ratios[f"{above} / {below}"] = {"median": middle, "quartiles": [first, third], "asked": asked}
         print(f"{above:9} / {below:9}  {middle:.3f}  (quartiles {first:.3f} to {third:.3f}; asked: at most {asked})")
+    epoch_seconds = figures["median seconds an epoch"]["learn2mix"]
+    config = trainer.config
+    each, size = checkpoint(trainer)
+    share = each / max(config.checkpoint_seconds, epoch_seconds)
+    ratios["checkpoint / run"] = {"median": share, "bytes": size, "asked": 0.01}
+    print(
+        f"checkpoint / run   {share:.5f}  ({each * 1000:.1f} ms for {size / 1e6:.1f} MB every "
+        f"{max(config.checkpoint_seconds, epoch_seconds):.0f} s; asked: at most 0.01)"
+    )
     if options.out:
         with open(options.out, "w") as file:
             json.dump(figures | {"ratios": ratios}, file, indent=2)

@@ -370,3 +370,20 @@ def test_a_full_disk(limit: int, undisturbed: Undisturbed, tmp_path: Path) -> No
     train(config)
     assert same(config, undisturbed())
     assert files(config) == FILES
+
+
+# Threads
+
+
+@pytest.mark.parametrize("dataset", ["mean_estimation", "wine_quality", "california_housing"])
+def test_regression_rows_end_alike_with_one_thread_and_two(dataset: str, tiny_data: Path, tmp_path: Path) -> None:
+    """As the README says of them; image rows may not."""
+    ended = []
+    for threads in (1, 2):
+        config = compose(
+            f"dataset={dataset}", "strategy=learn2mix", "epochs=3", f"threads={threads}", "device=cpu",
+            f"data_dir={tiny_data}", f"results_dir={tmp_path}/{threads}", "batch_size=20",
+        )  # fmt: skip
+        train(config)
+        ended.append(config)
+    assert same(*ended)
