@@ -108,7 +108,7 @@ def check(raw: Mapping[str, Any]) -> RunConfig:
     problems: list[str] = []
     hints = get_type_hints(RunConfig, include_extras=True)
     given = {key: value for key, value in raw.items() if key != "row"}
-    problems += [unknown("key", key, hints) for key in sorted(given.keys() - hints.keys())]
+    problems += [unknown("key", key, hints) for key in sorted(given.keys() - hints.keys(), key=str)]
     values: dict[str, Any] = {}
     for field in fields(RunConfig):
         if field.name not in given:

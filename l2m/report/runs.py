@@ -5,7 +5,9 @@ A record that is damaged, of another schema or of a changed configuration is nam
 
 from __future__ import annotations
 
+import io
 import json
+import re
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cache
@@ -16,8 +18,9 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from l2m.catalog import registries
 from l2m.config import GROUPS, RunConfig, check
-from l2m.errors import UserError, cause
+from l2m.errors import UserError, cause, shown
 from l2m.records import SCHEMA, EpochRow, GroupRow, RunDirectory
 from l2m.tasks import TASKS, Task
 
@@ -35,6 +38,9 @@ def checkpoint(share: float, epochs: int) -> int:
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The parser in C is ten times as fast, where PyYAML was built with it."""
+
+LONGEST, DEEPEST = 50_000, 4
+"""Bytes and levels of a ``config.yaml``, far more than one needs: ours have 600 and 3."""
 
 
 @dataclass(frozen=True)
@@ -115,9 +121,10 @@ def read(results_dir: Path) -> Reading:
             config = _config(folder)
             metrics, groups = _metrics(folder, config), _groups(folder)
             _agree(metrics, groups, config)
-        except (OSError, ValueError, yaml.YAMLError) as error:
-            told = str(error) if type(error) in (ValueError, UserError) else cause(error)
-            problems.append(f"{folder} is left out ({'; '.join(told.splitlines())}): remove it, and repeat the run")
+        except Exception as error:  # whatever a damaged record makes its reader say
+            told = "; ".join(str(error).splitlines()) if type(error) in (ValueError, UserError) else cause(error)
+            place = shown(folder, longest=len(str(folder)))
+            problems.append(f"{place} is left out ({shown(told)}): remove it, and repeat the run")
             continue
         shared = settings(config)
         runs = Runs(dataset, strategy, shared, {}, {}, {})
@@ -147,19 +154,31 @@ def settings(config: RunConfig) -> dict[str, Any]:
     return flat | {key: value for key, value in science.items() if key not in (*GROUPS, "seed")}
 
 
+def _content(file: Path) -> bytes:
+    if file.exists() and not file.is_file():  # a pipe would be waited for
+        raise ValueError(f"{file.name} is no regular file")
+    return file.read_bytes()
+
+
 def _info(folder: Path) -> dict[str, Any]:
-    """``run.json``."""
-    info = json.loads((folder / "run.json").read_text())
+    """``run.json``, of a run in a directory that its data set and strategy give it."""
+    info = json.loads(_content(folder / "run.json"))
     if not isinstance(info, dict) or not isinstance(info.get("status"), str):
         raise ValueError("run.json has no status")
     if info.get("schema") != SCHEMA:
         raise ValueError(f"run.json says schema {info.get('schema')}, this version reads {SCHEMA}")
+    if not re.fullmatch("[a-z]+", info["status"]):
+        raise ValueError(f"run.json has the status {info['status']}, which is no word")
+    for kind, name in zip(("dataset", "strategy"), folder.parts[-3:-1], strict=True):
+        registries()[kind][name]
     return info
 
 
 def _config(folder: Path) -> RunConfig:
     """``config.yaml``, of a run on any device, in the directory that is its own."""
-    raw = yaml.load((folder / "config.yaml").read_text(), LOADER)
+    text = _content(folder / "config.yaml")
+    _plain(text)
+    raw = yaml.load(text, LOADER)
     if not isinstance(raw, dict):
         raise ValueError("config.yaml holds no configuration")
     config = check({**raw, "device": "cpu"})
@@ -169,11 +188,22 @@ def _config(folder: Path) -> RunConfig:
     return config
 
 
+def _plain(text: bytes) -> None:
+    """Refuse a YAML whose parser, in C, would be at it for minutes or run out of stack."""
+    depth = 0
+    if len(text) > LONGEST:
+        raise ValueError(f"config.yaml has {len(text)} bytes, more than any configuration")
+    for event in yaml.parse(text, LOADER):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST or isinstance(event, yaml.AliasEvent):
+            raise ValueError("config.yaml refers to itself or is nested deeper than any configuration")
+
+
 def _metrics(folder: Path, config: RunConfig) -> pd.DataFrame:
     """``metrics.csv``: epochs 1 to E, or however many there was time for where seconds were shared out equally."""
     table = _table(folder / "metrics.csv", EpochRow)
     epochs = len(table) if config.equal_seconds else config.epochs
-    if not epochs or table["epoch"].tolist() != list(range(1, epochs + 1)):
+    if not epochs or len(table) != epochs or table["epoch"].tolist() != list(range(1, epochs + 1)):
         raise ValueError(f"metrics.csv does not hold epochs 1 to {max(epochs, 1)}, each once and in order")
     return table
 
@@ -186,6 +216,8 @@ def _groups(folder: Path) -> pd.DataFrame:
     if not whole or table["epoch"].tolist() != np.arange(1, len(table) // k + 1).repeat(k).tolist():
         raise ValueError("groups.csv does not hold the same number of groups for each epoch from 1 on")
     first = table[["group", "name"]].iloc[:k]
+    if not all(name.isprintable() for name in first["name"]):
+        raise ValueError("groups.csv has a group's name that can't be printed")
     same = (table[["group", "name"]].to_numpy().reshape(-1, k, 2) == first.to_numpy()).all()
     if first["group"].tolist() != list(range(k)) or not same:
         raise ValueError(f"groups.csv does not name groups 0 to {k - 1} alike in each epoch")
@@ -210,9 +242,10 @@ def _agree(metrics: pd.DataFrame, groups: pd.DataFrame, config: RunConfig) -> No
 def _table(file: Path, kind: type, may_lack: str | None = None) -> pd.DataFrame:
     """A CSV whose columns are the fields of ``kind``, all there and finite but for those empty in ``may_lack``."""
     hints = _hints(kind)
+    content = io.BytesIO(_content(file))
     try:
-        table = pd.read_csv(file, dtype=hints, keep_default_na=False, na_values=[""])
-    except ValueError as error:
+        table = pd.read_csv(content, dtype=hints, keep_default_na=False, na_values=[""])
+    except Exception as error:  # whatever pandas says of what is no table
         raise ValueError(f"{file.name}: {cause(error)}") from error
     if list(table.columns) != list(hints):
         raise ValueError(f"{file.name} has the columns {', '.join(table.columns)}, not {', '.join(hints)}")
