@@ -101,6 +101,9 @@ class RunConfig:
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The parser in C is ten times as fast, where PyYAML was built with it."""
 
+LONGEST, DEEPEST = 50_000, 4
+"""Characters and levels of a ``config.yaml``, far more than one needs: ours have 600 and 3."""
+
 SCIENTIFIC = ("epochs", "batch_size", "learning_rate", "precision")
 
 
@@ -121,7 +124,7 @@ def check(raw: Mapping[str, Any]) -> RunConfig:
     problems: list[str] = []
     hints = get_type_hints(RunConfig, include_extras=True)
     given = {key: value for key, value in raw.items() if key != "row"}
-    problems += [unknown("key", key, hints) for key in sorted(given.keys() - hints.keys())]
+    problems += [unknown("key", key, hints) for key in sorted(given.keys() - hints.keys(), key=str)]
     values: dict[str, Any] = {}
     for field in fields(RunConfig):
         if field.name not in given:
@@ -160,7 +163,9 @@ def read_config(file: Path) -> RunConfig:
         ValueError: what is wrong with it.
     """
     try:
-        raw = yaml.load(read_text(file), LOADER)
+        text = read_text(file)
+        _refuse_mazes(text, file.name)
+        raw = yaml.load(text, LOADER)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -168,6 +173,17 @@ def read_config(file: Path) -> RunConfig:
     if not isinstance(raw, dict):
         raise ValueError(f"{file.name} holds no configuration")
     return check({**raw, "device": "cpu"})
+
+
+def _refuse_mazes(text: str, name: str) -> None:
+    """Refuse a YAML whose parser, in C, would be at it for minutes or run out of stack."""
+    depth = 0
+    if len(text) > LONGEST:
+        raise ValueError(f"{name} has {len(text)} characters, more than any configuration")
+    for event in yaml.parse(text, LOADER):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST or isinstance(event, yaml.AliasEvent):
+            raise ValueError(f"{name} refers to itself or is nested deeper than any configuration")
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[tuple[str, str]]:

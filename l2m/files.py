@@ -1,39 +1,65 @@
-"""Files that are written whole or not at all, and texts that are read or told."""
+"""Files that are written whole or not at all, and read if they are files."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 
-def write_whole(file: Path, content: bytes) -> None:
-    """Write beside ``file``, whose folder is made, and rename: no reader ever sees a part of it.
+@contextlib.contextmanager
+def replacing(file: Path) -> Iterator[Path]:
+    """A place beside ``file`` to write to, renamed into it at the end: no reader ever sees a part of it.
 
     Raises:
-        OSError: it can't be written; nothing is left beside it.
+        OSError: it can't be written; nothing is left of it.
     """
     part = file.with_name(f"{file.name}.{os.getpid()}.part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content)
+        yield part
         part.replace(file)
     finally:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
 
 
-def read_text(file: Path) -> str:
-    """What a text file holds.
+def write_whole(file: Path, content: bytes) -> None:
+    """Write ``file`` as :func:`replacing` does.
 
     Raises:
-        ValueError: it is missing, can't be opened, or is no text; named without its folder.
+        OSError: it can't be written; nothing is left of it.
+    """
+    with replacing(file) as part:
+        part.write_bytes(content)
+
+
+def read_bytes(file: Path) -> bytes:
+    """What a file holds.
+
+    Raises:
+        ValueError: it is missing, can't be opened, or is no file: a pipe would be waited for, a device never ends;
+            named without its folder.
     """
     try:
-        return file.read_text(encoding="utf-8")
+        if not stat.S_ISREG(file.stat().st_mode):
+            raise ValueError(f"{file.name} is no regular file")
+        return file.read_bytes()
     except FileNotFoundError:
         raise ValueError(f"{file.name} is missing") from None
     except OSError as error:
         raise ValueError(f"{file.name} can't be opened: {error.strerror}") from error
+
+
+def read_text(file: Path) -> str:
+    """What a text file holds.
+
+    Raises:
+        ValueError: as for :func:`read_bytes`, or it is no text.
+    """
+    try:
+        return read_bytes(file).decode()
     except UnicodeDecodeError as error:
         raise ValueError(f"{file.name} is no text from byte {error.start} on") from error

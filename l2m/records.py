@@ -33,7 +33,7 @@ from filelock import FileLock, Timeout
 
 from l2m.config import RunConfig, differences, read_config
 from l2m.errors import UserError
-from l2m.files import write_whole
+from l2m.files import read_text, write_whole
 from l2m.provenance import now, provenance
 
 SCHEMA = 1
@@ -112,8 +112,8 @@ class RunDirectory:
         if not file.exists():
             return None
         try:
-            return str(json.loads(file.read_text())["status"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            return str(json.loads(read_text(file))["status"])
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(
                 f"{file} can't be read as a record (it must be JSON with a status): remove it, and the run is repeated"
             ) from error

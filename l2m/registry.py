@@ -74,7 +74,7 @@ class Registry(Generic[T]):
         hints = _hints(self._entries[name])
         checked: dict[str, Any] = {"name": name}
         options = self._options(name)
-        for key in sorted(choice.keys() - options.keys() - {"name"}):
+        for key in sorted(choice.keys() - options.keys() - {"name"}, key=str):
             near = f"its options are {', '.join(sorted(options))}" if options else "it has no options"
             problems.append(f"{self.kind}.{key} is not an option of {self.kind}={name}: {near}")
         for key, parameter in options.items():

@@ -360,9 +360,9 @@ def remove_an_image(folder: Path) -> None:
     [
         (remove_a_part, "val"),
         (empty_a_class, WORDNET[4]),
-        (remove_a_class, "val has 9 images, not 10"),
-        (rename_a_class, "n99999999"),
-        (remove_an_image, "train has 58 images, not 59"),
+        (remove_a_class, f"val has 9 images in its ten classes, none of them in {WORDNET[4]}: it must have 10"),
+        (rename_a_class, f"none of them in {WORDNET[4]}"),
+        (remove_an_image, "train has 58 images in its ten classes: it must have 59"),
     ],
 )
 def test_imagenette_folder_that_is_not_the_published_one(
@@ -394,7 +394,7 @@ def test_missing_image_is_named(tiny_data: Path, tmp_path: Path) -> None:
     file = folder / "imagenette2-320" / "val" / WORDNET[0] / f"{WORDNET[0]}_0.JPEG"
     file.unlink()
     file.symlink_to("nowhere")
-    with pytest.raises(UserError, match=f"{WORDNET[0]}_0.JPEG can't be read as an image"):
+    with pytest.raises(UserError, match=f"{WORDNET[0]}_0.JPEG can't be read .No such file"):
         loaded("imagenette", folder)
 
 
@@ -661,7 +661,7 @@ def test_table_that_lacks_a_group(tiny_data: Path, tmp_path: Path) -> None:
     folder = altered(
         tiny_data, tmp_path / "data", "california_housing/housing.csv", lambda b: b.replace(b"NEAR BAY", b"INLAND")
     )
-    with pytest.raises(UserError, match=r"housing\.csv has fewer than two whole rows of group 2 \(NEAR BAY\)"):
+    with pytest.raises(UserError, match=r"housing\.csv has 0 whole rows of group 2 \(NEAR BAY\): it must have two"):
         loaded("california_housing", folder)
 
 
@@ -694,10 +694,18 @@ def test_damaged_idx_file(
 @pytest.mark.parametrize(
     ("part", "change", "told"),
     [
-        ("train", lambda b: b[:-1] + b"\x0a", "labels from 0 to 10, not 0 to 9"),
-        ("t10k", lambda b: b[:-1] + b"\xff", "labels from 0 to 255, not 0 to 9"),
-        ("train", lambda b: b[:4] + struct.pack(">I", 119) + b[8:-1], "120 images, but 119 labels"),
-        ("t10k", lambda b: b[:8] + b[8:].replace(b"\x09", b"\x01"), "class 9 (9 - nine) has no images"),
+        (
+            "train",
+            lambda b: b[:-1] + b"\x0a",
+            "train-labels-idx1-ubyte has the label 10 in byte 127: it must be 0 to 9",
+        ),
+        ("t10k", lambda b: b[:-1] + b"\xff", "t10k-labels-idx1-ubyte has the label 255 in byte 37: it must be 0 to 9"),
+        (
+            "train",
+            lambda b: b[:4] + struct.pack(">I", 119) + b[8:-1],
+            "the training set has 120 images, but 119 labels",
+        ),
+        ("t10k", lambda b: b[:8] + b[8:].replace(b"\x09", b"\x01"), "class 9 (9 - nine) has no images in the test set"),
     ],
 )
 def test_idx_labels_that_fit_no_image(
@@ -707,7 +715,6 @@ def test_idx_labels_that_fit_no_image(
     with pytest.raises(UserError) as caught:
         loaded("mnist", folder)
     assert told in str(caught.value)
-    assert {"train": "training", "t10k": "test"}[part] in str(caught.value)
 
 
 @pytest.mark.parametrize(("dataset", "name"), [("cifar10", "data_batch_3"), ("cifar100", "train")])
@@ -724,7 +731,7 @@ def test_cifar_file_that_is_not_the_published_one(
 
 
 @pytest.mark.parametrize(
-    ("label", "told"), [(100, "labels from 1 to 100, not 0 to 99"), (1, "class 0 (fine_0) has no images in the test")]
+    ("label", "told"), [(100, "has the label 100 in row"), (1, "class 0 (fine_0) has no images in the test")]
 )
 def test_cifar100_labels_that_fit_no_image(
     tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, label: int, told: str

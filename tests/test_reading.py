@@ -122,7 +122,7 @@ DAMAGE = {
         lambda folder: (folder / "groups.csv").write_bytes(b"epoch\xff"),
         "groups.csv is no text from byte 5 on",
     ),
-    "a folder for a file": (folder_for("metrics.csv"), "(metrics.csv can't be opened: Is a directory)"),
+    "a folder for a file": (folder_for("metrics.csv"), "(metrics.csv is no regular file)"),
     "a column renamed": (edit("metrics.csv", "test_metric", "accuracy"), "metrics.csv has the columns epoch, steps"),
     "no groups.csv": (lose("groups.csv"), "(groups.csv is missing)"),
     "a group lost": (cut("groups.csv", 8), "does not hold the same number of groups"),

@@ -250,10 +250,10 @@ def test_too_few_reviews_of_a_class(archive: Path) -> None:
     few = table[(table["sentiment"] == "negative") | (table.groupby("sentiment").cumcount() < 4)]
     shutil.rmtree(archive / "aclImdb")
     write_csv(archive / CSV, few)
-    with pytest.raises(UserError, match=r"found 4 positive reviews in .*: it needs five at least"):
+    with pytest.raises(UserError, match=r"IMDB Dataset.csv has 4 positive reviews: it must have five at least"):
         loaded(archive)
     write_csv(archive / CSV, few[few["sentiment"] == "negative"])
-    with pytest.raises(UserError, match=r"found 0 positive reviews"):
+    with pytest.raises(UserError, match=r"has 0 positive reviews"):
         loaded(archive)
 
 

@@ -1,14 +1,33 @@
-"""Tables in CSV files, read and written so that whatever goes wrong is told in a sentence."""
+"""Files of data, read and written so that whatever goes wrong is told in a sentence."""
 
 from __future__ import annotations
 
+import io
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from l2m import files
 from l2m.errors import UserError, cause
-from l2m.files import write_whole
+
+
+def read(file: Path) -> bytes:
+    """What a file holds.
+
+    Raises:
+        UserError: it is not there, or no file: a pipe would be waited for, a device never ends.
+    """
+    try:
+        if not stat.S_ISREG(file.stat().st_mode):
+            raise OSError("it is no regular file")
+        return file.read_bytes()
+    except OSError as error:
+        raise UserError(f"{file} can't be read ({error.strerror or error}): put a whole file there") from error
 
 
 def read_table(file: Path, **how: Any) -> pd.DataFrame:
@@ -17,9 +36,10 @@ def read_table(file: Path, **how: Any) -> pd.DataFrame:
     Raises:
         UserError: the file can't be read, or its lines have more fields than its first one.
     """
+    content = read(file)
     try:
-        table: pd.DataFrame = pd.read_csv(file, **how)
-    except (ValueError, OSError) as error:
+        table: pd.DataFrame = pd.read_csv(io.BytesIO(content), low_memory=False, **how)  # else it guesses by chunks
+    except Exception as error:  # whatever pandas says of what is no table
         raise UserError(f"{file} can't be read as a table ({cause(error)}): put a whole one there") from error
     if not isinstance(table.index, pd.RangeIndex):
         raise UserError(f"{file} has more fields in its lines than columns in its first line: put a whole one there")
@@ -27,12 +47,39 @@ def read_table(file: Path, **how: Any) -> pd.DataFrame:
 
 
 def write_table(table: pd.DataFrame, file: Path, separator: str = ",") -> None:
-    """Write a whole table or none.
+    """Write a table in the form that :func:`read_table` reads.
+
+    Raises:
+        UserError: it can't be written.
+    """
+    with replacing(file) as part:
+        table.to_csv(part, sep=separator, index=False)
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy the files of a folder, and of those in it, that ``target`` lacks.
+
+    Raises:
+        UserError: one can't be written.
+    """
+    for file in source.rglob("*"):
+        place = target / file.relative_to(source)
+        if file.is_file() and not place.exists():
+            with replacing(place) as part:
+                shutil.copyfile(file, part)
+
+
+@contextmanager
+def replacing(file: Path) -> Iterator[Path]:
+    """As :func:`l2m.files.replacing`.
 
     Raises:
         UserError: it can't be written.
     """
     try:
-        write_whole(file, table.to_csv(sep=separator, index=False).encode())
+        with files.replacing(file) as part:
+            yield part
     except OSError as error:
-        raise UserError(f"{file} can't be written ({cause(error)}): choose a data_dir that can be") from error
+        raise UserError(
+            f"{file} can't be written ({error.strerror or error}): make room there, or choose a data_dir that can be"
+        ) from error

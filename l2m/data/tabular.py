@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 
 from l2m.data import DATASETS, Data, Source, Split
 from l2m.data.files import read_table, write_table
-from l2m.errors import UserError, cause
+from l2m.errors import UserError, cause, shown
 
 WINE_URL = "https://archive.ics.uci.edu/ml/machine-learning-databases/wine-quality/"
 WINE_FEATURES = (
@@ -30,6 +30,8 @@ HOUSING_FEATURES = (
     "longitude", "latitude", "housing_median_age", "total_rooms", "total_bedrooms", "population", "households",
     "median_income",
 )  # fmt: skip
+FLOAT32 = np.finfo(np.float32)
+REMEDY = "put the published table there"
 PROXIMITIES = ("<1H OCEAN", "INLAND", "NEAR BAY", "NEAR OCEAN")
 
 
@@ -40,14 +42,14 @@ def wine_quality(source: Source, *, task: Literal["regression"] = "regression") 
     Groups: white, red. Halves for training and testing, stratified by type. The tables come from UCI, where
     they are kept as two files; OpenML's copies number the quality anew or lack the type.
     """
-    tables = []
+    tables, files = [], []
     for group, kind in enumerate(("white", "red")):
         file = source.folder / "wine_quality" / f"winequality-{kind}.csv"
         table = _table(file, partial(_semicolons, WINE_URL + file.name), ";")
-        _numbers(table, (*WINE_FEATURES, "quality"), file)
-        tables.append(table.assign(group=group))
+        tables.append(_numbers(table, (*WINE_FEATURES, "quality"), file).assign(group=group))
+        files.append(file)
     frame = pd.concat(tables, ignore_index=True)
-    train, test = _halves(frame, ("white", "red"), source.folder / "wine_quality", source, stratify=True)
+    train, test = _halves(frame, ("white", "red"), files, source, stratify=True)
     return _regression(train, test, WINE_FEATURES, "quality", 1.0, ("white", "red"))
 
 
@@ -62,16 +64,20 @@ def california_housing(source: Source, *, task: Literal["regression"] = "regress
     frame = _table(
         file, lambda: fetch_openml(data_id=HOUSING_OPENML, as_frame=True, parser="auto", n_retries=1).frame, ","
     )
-    _numbers(frame, (*HOUSING_FEATURES, "median_house_value"), file, missing=True)
+    frame = _numbers(frame, (*HOUSING_FEATURES, "median_house_value"), file, missing=True)
     if "ocean_proximity" not in frame:
         raise UserError(f"{file} has no column ocean_proximity: put Géron's housing.csv there, which has it")
+    given = frame["ocean_proximity"].dropna()
+    strange = given[~given.isin([*PROXIMITIES, "ISLAND"])]
+    if len(strange):
+        raise UserError(
+            f"{file} has ocean_proximity={shown(strange.iloc[0])} in line {strange.index[0] + 2}: it must be ISLAND or "
+            f"{', '.join(PROXIMITIES)}, mend or drop the line"
+        )
     frame = frame.dropna(subset=[*HOUSING_FEATURES, "median_house_value", "ocean_proximity"])
-    strange = sorted(set(frame["ocean_proximity"]) - {*PROXIMITIES, "ISLAND"})
-    if strange:
-        raise UserError(f"{file} has ocean_proximity={strange[0]}: it must be ISLAND or {', '.join(PROXIMITIES)}")
     frame = frame[frame["ocean_proximity"] != "ISLAND"]
     frame = frame.assign(group=frame["ocean_proximity"].map(PROXIMITIES.index).astype(int))
-    train, test = _halves(frame, PROXIMITIES, file, source, stratify=False)
+    train, test = _halves(frame, PROXIMITIES, (file,) * len(PROXIMITIES), source, stratify=False)
     return _regression(train, test, HOUSING_FEATURES, "median_house_value", 100_000.0, PROXIMITIES)
 
 
@@ -99,38 +105,48 @@ def _download(file: Path, download: Callable[[], pd.DataFrame], separator: str) 
     write_table(table, file, separator)
 
 
-def _numbers(table: pd.DataFrame, columns: tuple[str, ...], file: Path, missing: bool = False) -> None:
-    """Refuse a table that lacks columns, or whose columns hold something else than finite numbers."""
+def _numbers(table: pd.DataFrame, columns: tuple[str, ...], file: Path, missing: bool = False) -> pd.DataFrame:
+    """The table with these columns as float64.
+
+    Raises:
+        UserError: it lacks one, or one holds something else than numbers, finite in float32, or nothing if that may be.
+    """
     absent = [column for column in columns if column not in table]
     if absent:
-        raise UserError(f"{file} has no column {absent[0]}: it must have {', '.join(columns)}")
+        raise UserError(f"{file} has no column {absent[0]}: it must have {', '.join(columns)}, {REMEDY}")
+    numbers = {}
     for column in columns:
         empty = table[column].isna().to_numpy()
         cells = table[column].astype(str) if table[column].dtype == bool else table[column]
-        values = pd.to_numeric(cells, errors="coerce").to_numpy(float)
-        wrong = np.flatnonzero(~np.isfinite(values) & ~(empty & missing))
+        numbers[column] = pd.to_numeric(cells, errors="coerce").to_numpy(float)
+        wrong = np.flatnonzero(~(np.abs(numbers[column]) <= FLOAT32.max) & ~(empty & missing))
         if len(wrong):
-            value = "nothing" if empty[wrong[0]] else table[column].iloc[wrong[0]]
+            value = "nothing" if empty[wrong[0]] else shown(table[column].iloc[wrong[0]])
             raise UserError(
-                f"{file} has {column}={value} in line {wrong[0] + 2}: it must be a finite number, mend or drop the line"
+                f"{file} has {column}={value} in line {wrong[0] + 2}: it must be a finite number of at most "
+                f"{FLOAT32.max:.1e}, mend or drop the line"
             )
+    return table.assign(**numbers)
 
 
 def _halves(
-    frame: pd.DataFrame, names: tuple[str, ...], file: Path, source: Source, stratify: bool
+    frame: pd.DataFrame, names: tuple[str, ...], files: Sequence[Path], source: Source, stratify: bool
 ) -> list[pd.DataFrame]:
-    """Training and test half, each of which holds every group."""
-    for group, name in enumerate(names):
-        if (frame["group"] == group).sum() < 2:
-            raise UserError(f"{file} has fewer than two whole rows of group {group} ({name}): put a whole table there")
+    """Training and test half, each of which holds every group; ``files`` are where each group comes from."""
+    for group, (name, file) in enumerate(zip(names, files, strict=True)):
+        if (rows := (frame["group"] == group).sum()) < 2:
+            raise UserError(
+                f"{file} has {rows} whole rows of group {group} ({name}): it must have two at least, {REMEDY}"
+            )
     halves: list[pd.DataFrame] = train_test_split(
         frame, test_size=0.5, random_state=source.data_seed, stratify=frame["group"] if stratify else None
     )
     for part, half in zip(("training", "test"), halves, strict=True):
         if missing := set(range(len(names))) - set(half["group"]):
+            group = min(missing)
             raise UserError(
-                f"{file} leaves group {min(missing)} ({names[min(missing)]}) without rows in the {part} half: "
-                "put a whole table there, or use another data_seed"
+                f"{files[group]} leaves group {group} ({names[group]}) without rows in the {part} half: every half "
+                f"needs some, {REMEDY} or use another data_seed"
             )
     return halves
 

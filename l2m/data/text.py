@@ -20,9 +20,8 @@ from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
 from l2m.data import DATASETS, Data, Source, Split
-from l2m.data.files import read_table, write_table
-from l2m.errors import UserError, cause
-from l2m.files import write_whole
+from l2m.data.files import read, read_table, replacing, write_table
+from l2m.errors import UserError, cause, shown
 
 NAMES = ("negative", "positive")
 TABLE = "IMDB Dataset.csv"
@@ -69,13 +68,13 @@ def imdb(source: Source, *, task: Literal["classification"] = "classification") 
     and tokens are what ``TOKEN`` finds. The vocabulary holds the words that the training part has at least twice,
     counted before the recipe, the most frequent first; 0 pads and 1 is any other word.
     """
-    reviews = sorted(_reviews(source.folder))
+    place, unsorted = _reviews(source.folder)
+    reviews = sorted(unsorted)
     labels = [label for label, _ in reviews]
     for label, name in enumerate(NAMES):
         if labels.count(label) < 5:  # one of them for the test part
             raise UserError(
-                f"dataset=imdb found {labels.count(label)} {name} reviews in {source.folder}: it needs five at least, "
-                "put whole files there"
+                f"{place} has {labels.count(label)} {name} reviews: it must have five at least, put all of them there"
             )
     train, test = train_test_split(reviews, test_size=0.2, random_state=source.data_seed, stratify=labels)
     encoded = _cached(source.folder / "imdb", [text for _, text in train], [text for _, text in test])
@@ -93,16 +92,16 @@ def imdb(source: Source, *, task: Literal["classification"] = "classification") 
     )
 
 
-def _reviews(folder: Path) -> list[tuple[int, str]]:
-    """Label and text of every review, from the first source there is."""
+def _reviews(folder: Path) -> tuple[Path, list[tuple[int, str]]]:
+    """The first source there is, and label and text of every review in it."""
     archive, table = folder / "aclImdb", folder / "imdb" / TABLE
     if archive.is_dir():
-        return _archive(archive)
+        return archive, _archive(archive)
     if not table.exists() and (folder / TABLE).exists():
         table = folder / TABLE
     if not table.exists():
         _download(table, archive)
-    return _table(table)
+    return table, _table(table)
 
 
 def _archive(folder: Path) -> list[tuple[int, str]]:
@@ -115,8 +114,8 @@ def _archive(folder: Path) -> list[tuple[int, str]]:
                 raise UserError(f"{folder / part / name} holds no reviews: put the whole folder aclImdb there")
             for file in files:
                 try:
-                    text = file.read_bytes().decode().strip()
-                except (OSError, UnicodeDecodeError) as error:
+                    text = read(file).decode().strip()
+                except UnicodeDecodeError as error:
                     raise UserError(f"{file} can't be read as UTF-8 text ({cause(error)}): fetch it anew") from error
                 if not text:
                     raise UserError(f"{file} is empty: a review needs words, fetch it anew or remove it")
@@ -128,11 +127,14 @@ def _table(file: Path) -> list[tuple[int, str]]:
     """The reviews of a CSV file with the columns review and sentiment."""
     table = read_table(file, dtype=str, keep_default_na=False, encoding="utf-8")
     if absent := {"review", "sentiment"} - set(table.columns):
-        raise UserError(f"{file} has no column {min(absent)}: it must have review and sentiment")
+        raise UserError(f"{file} has no column {min(absent)}: it must have review and sentiment, name or add them")
     reviews = []
     for row, (text, sentiment) in enumerate(zip(table["review"].str.strip(), table["sentiment"], strict=True), 1):
         if sentiment not in NAMES:
-            raise UserError(f"{file} has sentiment={sentiment} in row {row}: it must be {' or '.join(NAMES)}")
+            raise UserError(
+                f"{file} has sentiment={shown(sentiment)} in row {row}: it must be {' or '.join(NAMES)}, mend or drop "
+                "the row"
+            )
         if not text:
             raise UserError(f"{file} has an empty review in row {row}: a review needs words, mend or drop the row")
         reviews.append((NAMES.index(sentiment), text))
@@ -149,7 +151,7 @@ def _download(table: Path, archive: Path) -> None:
             warnings.simplefilter("ignore")
             parts = load_dataset("parquet", data_files=files, cache_dir=fresh)
             rows = pd.concat([parts[part].to_pandas() for part in files])
-        sentiments = [NAMES[label] for label in rows["label"]]
+        sentiments = [dict(enumerate(NAMES))[label] for label in rows["label"]]
     except Exception as error:  # whatever the network, the server or the files say
         raise UserError(
             f"{archive} is not there, nor is {table}: put one of them there, or name the folder that holds it with "
@@ -163,16 +165,27 @@ def _cached(folder: Path, train: list[str], test: list[str]) -> Encoded:
     made_of = json.dumps([TOKEN.pattern, LENGTH, MINIMUM, SPECIAL, train, test])
     file = folder / f"tokens-{hashlib.sha256(made_of.encode()).hexdigest()[:16]}.npz"
     try:
-        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as kept:
-            return Encoded(kept["train"], kept["test"], kept["vocabulary"].tobytes().decode().split("\n"))
+        with np.load(io.BytesIO(read(file)), allow_pickle=False) as kept:
+            encoded = Encoded(kept["train"], kept["test"], kept["vocabulary"].tobytes().decode().split("\n"))
+        if _fits(encoded.train, train, encoded) and _fits(encoded.test, test, encoded):
+            return encoded
     except Exception:  # not there, or whatever a damaged file makes its reader say
-        encoded = _encode(train, test)
+        pass
+    encoded = _encode(train, test)
     words = np.frombuffer("\n".join(encoded.vocabulary).encode(), np.uint8)
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, train=encoded.train, test=encoded.test, vocabulary=words)
-    with contextlib.suppress(OSError):
-        write_whole(file, buffer.getvalue())
+    with contextlib.suppress(UserError), replacing(file) as part, part.open("wb") as target:
+        np.savez_compressed(target, train=encoded.train, test=encoded.test, vocabulary=words)
     return encoded
+
+
+def _fits(tokens: NDArray[np.int32], texts: list[str], encoded: Encoded) -> bool:
+    """Whether these can be the tokens of ``texts``."""
+    return (
+        tokens.dtype == np.int32
+        and tokens.shape == (len(texts), LENGTH)
+        and tokens.min() >= 0
+        and tokens.max() < len(encoded.vocabulary)
+    )
 
 
 def _encode(train: list[str], test: list[str]) -> Encoded:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
+import tarfile
 import tempfile
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,16 +15,15 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from l2m.data import DATASETS, Data, Source, Split
+from l2m.data import DATASETS, Data, Source, Split, formats
 from l2m.data.augmentation import Standard
+from l2m.data.files import copy
+from l2m.data.formats import Images, Labels
 from l2m.errors import UserError, cause
-
-Images = NDArray[np.uint8]
-Labels = NDArray[np.int64]
 
 Task = Literal["classification"]
 Reconstruction = Literal["reconstruction"]
@@ -37,6 +38,13 @@ IMAGENET_SD = (0.229, 0.224, 0.225)
 IMAGENETTE = {"320px": "imagenette2-320", "full": "imagenette2", "160px": "imagenette2-160"}
 """torchvision's names of the archive's sizes, and their folders."""
 
+IMAGENETTE_CLASSES = {
+    "n01440764": "tench", "n02102040": "English springer", "n02979186": "cassette player", "n03000684": "chain saw",
+    "n03028079": "church", "n03394916": "French horn", "n03417042": "garbage truck", "n03425413": "gas pump",
+    "n03445777": "golf ball", "n03888257": "parachute",
+}  # fmt: skip
+"""What the photographs of each folder show."""
+
 IMAGENETTE_SIZES = {"train": 9469, "val": 3925}
 """Images of each part, as published (section B.4)."""
 
@@ -50,19 +58,19 @@ def digits(source: Source, *, task: Task = "classification") -> Data:
         stratify=labels,
     )  # fmt: skip
     train, test = (halves[0], halves[2]), (halves[1], halves[3])
-    return _images(Path("digits"), train, test, [str(digit) for digit in range(10)], (0.5,), (0.5,), white=16)
+    return _images((Path("digits"),) * 2, train, test, [str(digit) for digit in range(10)], (0.5,), (0.5,), white=16)
 
 
 @DATASETS.register("mnist")
 def mnist(source: Source, *, task: Task = "classification") -> Data:
     """MNIST (section B.1): 60 000 and 10 000 images of 28×28 pixels, scaled to [−1, 1]."""
-    return _torchvision(source.folder, "MNIST", "MNIST/raw/*-ubyte", (0.5,), (0.5,))
+    return _mnist(source.folder, "MNIST", (0.5,), (0.5,))
 
 
 @DATASETS.register("fashion_mnist")
 def fashion_mnist(source: Source, *, task: Task = "classification") -> Data:
     """Fashion-MNIST (section B.2): as MNIST, but clothing."""
-    return _torchvision(source.folder, "FashionMNIST", "FashionMNIST/raw/*-ubyte", (0.5,), (0.5,))
+    return _mnist(source.folder, "FashionMNIST", (0.5,), (0.5,))
 
 
 @DATASETS.register("cifar10")
@@ -73,14 +81,14 @@ def cifar10(
 
     The paper mentions no augmentation; ``standard`` is that of the authors' code.
     """
-    data = _torchvision(source.folder, "CIFAR10", "cifar-10-batches-py/", CIFAR10_MEAN, CIFAR10_SD)
+    data = _cifar(source.folder, "CIFAR10", CIFAR10_MEAN, CIFAR10_SD)
     return data if augmentation == "none" else replace(data, augmentation=Standard(CIFAR10_MEAN, CIFAR10_SD))
 
 
 @DATASETS.register("cifar100")
 def cifar100(source: Source, *, task: Task = "classification") -> Data:
     """CIFAR-100 (section B.5): as CIFAR-10, but 100 classes, the fine ones."""
-    return _torchvision(source.folder, "CIFAR100", "cifar-100-python/", CIFAR100_MEAN, CIFAR100_SD)
+    return _cifar(source.folder, "CIFAR100", CIFAR100_MEAN, CIFAR100_SD)
 
 
 @DATASETS.register("imagenette")
@@ -100,122 +108,132 @@ def imagenette(
     from l2m.data.torchvision_import import torchvision
 
     files = source.folder / IMAGENETTE[archive]
+    if not files.exists():
+        _download(source.folder, "Imagenette", files, partial(torchvision.datasets.Imagenette, size=archive))
+    parts = [_photographs(files / part, published) for part, published in IMAGENETTE_SIZES.items()]
     steps = torchvision.transforms
     fit = [steps.Resize(256), steps.CenterCrop(224)] if resize == "crop" else [steps.Resize((224, 224))]
-    transform = steps.Compose([*fit, steps.PILToTensor()])
-    build = partial(torchvision.datasets.Imagenette, size=archive, transform=transform, loader=_open)
-    if not files.exists():
-        _download(source.folder, "Imagenette", f"{files.name}/", build)
-    try:
-        parts = {part: build(source.folder, part) for part in IMAGENETTE_SIZES}
-    except Exception as error:  # whatever torchvision says of folders that are missing, empty or strange
-        raise UserError(
-            f"{files} can't be read as Imagenette ({cause(error)}): put it there whole, or remove it to download it"
-        ) from error
-    for part, published in IMAGENETTE_SIZES.items():
-        if (found := len(parts[part])) != published:
-            raise UserError(
-                f"{files / part} has {found} images, not {published}: put all of them there, or remove {files} to "
-                "download it"
-            )
-    names = [synonyms[0] for synonyms in parts["train"].classes]
-    train, test = (_decoded(part) for part in parts.values())
-    return _images(files, train, test, names, IMAGENET_MEAN, IMAGENET_SD)
+    train, test = (_decoded(part, steps.Compose([*fit, steps.PILToTensor()])) for part in parts)
+    places = files / "train", files / "val"
+    return _images(places, train, test, list(IMAGENETTE_CLASSES.values()), IMAGENET_MEAN, IMAGENET_SD)
 
 
 @DATASETS.register("mnist_reconstruction")
 def mnist_reconstruction(source: Source, *, task: Reconstruction = "reconstruction") -> Data:
     """MNIST's images as their own targets, in [0, 1] (section B.1)."""
-    return _torchvision(source.folder, "MNIST", "MNIST/raw/*-ubyte")
+    return _mnist(source.folder, "MNIST")
 
 
 @DATASETS.register("fashion_mnist_reconstruction")
 def fashion_mnist_reconstruction(source: Source, *, task: Reconstruction = "reconstruction") -> Data:
     """Fashion-MNIST's images as their own targets, in [0, 1] (section B.2)."""
-    return _torchvision(source.folder, "FashionMNIST", "FashionMNIST/raw/*-ubyte")
+    return _mnist(source.folder, "FashionMNIST")
 
 
 @DATASETS.register("cifar10_reconstruction")
 def cifar10_reconstruction(source: Source, *, task: Reconstruction = "reconstruction") -> Data:
     """CIFAR-10's images as their own targets, in [0, 1] (section B.3)."""
-    return _torchvision(source.folder, "CIFAR10", "cifar-10-batches-py/")
+    return _cifar(source.folder, "CIFAR10")
 
 
-def _torchvision(
-    folder: Path, name: str, files: str, mean: Sequence[float] | None = None, sd: Sequence[float] = (1.0,)
-) -> Data:
-    """One of torchvision's data sets, from ``folder`` if it is there, else downloaded into it."""
+def _mnist(folder: Path, name: str, mean: Sequence[float] | None = None, sd: Sequence[float] = (1.0,)) -> Data:
+    """MNIST, or what has its form, from ``folder`` if it is there, else downloaded into it."""
     from l2m.data.torchvision_import import torchvision
 
-    build = getattr(torchvision.datasets, name)
+    kind = getattr(torchvision.datasets, name)
+    raw = folder / name / "raw"
+    plain = [raw / f"{part}-{of}-ubyte" for part in ("train", "t10k") for of in ("images-idx3", "labels-idx1")]
+    packed = [file.with_name(f"{file.name}.gz") for file in plain]
+    if not all(file.exists() or gz.exists() for file, gz in zip(plain, packed, strict=True)):
+        _download(folder, name, raw / "*-ubyte", kind)
+    files = [file if file.exists() else gz for file, gz in zip(plain, packed, strict=True)]
+    train, test = (
+        (formats.idx(images, (28, 28))[:, None], formats.idx_labels(labels, len(kind.classes)))
+        for images, labels in (files[:2], files[2:])
+    )
+    return _images((files[1], files[3]), train, test, kind.classes, mean, sd)
 
-    def parts() -> list[Any]:
-        return [build(folder, train=train, download=False) for train in (True, False)]
 
-    try:
-        try:
-            train, test = parts()
-        except RuntimeError as error:
-            if "not found" not in str(error):  # what torchvision says of files that are not there, or altered
-                raise
-            _download(folder, name, files, build)
-            train, test = parts()
-        arrays = _arrays(train), _arrays(test)
-    except UserError:
-        raise
-    except Exception as error:  # whatever a damaged file makes its reader say
+def _cifar(folder: Path, name: str, mean: Sequence[float] | None = None, sd: Sequence[float] = (1.0,)) -> Data:
+    """CIFAR-10 or CIFAR-100 from ``folder`` if it is there, else downloaded into it."""
+    from l2m.data.torchvision_import import torchvision
+
+    kind = getattr(torchvision.datasets, name)
+    place, meta = folder / kind.base_folder, kind.meta
+    if not all((place / file).exists() for file, _ in [*kind.train_list, *kind.test_list, (meta["filename"], None)]):
+        _download(folder, name, place, kind)
+    names = formats.unpickled(place / meta["filename"], meta["md5"])[meta["key"]]
+    key = meta["key"].replace("_names", "s")  # labels, or fine_labels
+
+    def part(files: list[list[str]]) -> tuple[Images, Labels]:
+        images, labels = zip(*(formats.cifar(place / file, md5, key, len(names)) for file, md5 in files), strict=True)
+        return np.concatenate(images), np.concatenate(labels)
+
+    train, test = part(kind.train_list), part(kind.test_list)
+    return _images((place, place), train, test, names, mean, sd)
+
+
+def _photographs(folder: Path, published: int) -> list[tuple[Path, int]]:
+    """File and label of each of a part's photographs, which are so many."""
+    found = [
+        (file, label)
+        for label, name in enumerate(IMAGENETTE_CLASSES)
+        for file in sorted((folder / name).glob("*.JPEG"))
+    ]
+    if len(found) != published:
+        held = {file.parent.name for file, _ in found}
+        empty = "".join(f", none of them in {name}" for name in IMAGENETTE_CLASSES if name not in held)
         raise UserError(
-            f"{folder / files} can't be read as {name} ({cause(error)}): "
-            "remove what is there, and put whole files in its place"
-        ) from error
-    return _images(folder / files, *arrays, [str(label) for label in train.classes], mean, sd)
+            f"{folder} has {len(found)} images in its ten classes{empty}: it must have {published}, put all of them "
+            f"there, or remove {folder.parent} to download it"
+        )
+    return found
 
 
-def _download(folder: Path, name: str, files: str, build: Callable[..., Any]) -> None:
-    """Fetch a data set, and once it is whole copy it into ``folder``."""
+def _download(folder: Path, name: str, files: Path, build: Callable[..., Any]) -> None:
+    """Fetch a data set, and once it is whole copy into ``folder`` what it lacks."""
     try:
         with tempfile.TemporaryDirectory() as fresh:
-            build(fresh, download=True)
-            shutil.copytree(fresh, folder, dirs_exist_ok=True)
+            with _archives_stay_inside():
+                build(fresh, download=True)
+            copy(Path(fresh), folder)
+    except UserError:
+        raise
     except Exception as error:  # whatever the network, the server or the archive says
         raise UserError(
-            f"{name} is not in {folder}, or not as published: put it there as {folder / files}, or name the "
-            f"folder that holds it with data_dir= (the download failed: {cause(error)})"
+            f"{name} is not in {folder}: put it there as {files}, or name the folder that holds it with data_dir= "
+            f"(the download failed: {cause(error)})"
         ) from error
 
 
-def _arrays(dataset: Any) -> tuple[Images, Labels]:
-    """(N, C, H, W) images and (N,) labels of one of torchvision's data sets."""
-    images = np.asarray(dataset.data)
-    images = images[:, None] if images.ndim == 3 else np.ascontiguousarray(images.transpose(0, 3, 1, 2))
-    return images, np.asarray(dataset.targets, np.int64)
-
-
-def _open(file: str) -> Any:
-    """An image, RGB whatever its channels."""
-    from l2m.data.torchvision_import import torchvision
-
+@contextmanager
+def _archives_stay_inside() -> Iterator[None]:
+    """What torchvision unpacks is refused where it leads out of its folder, or is neither file, folder nor link."""
+    before = getattr(tarfile.TarFile, "extraction_filter", None)
+    data_filter = getattr(tarfile, "data_filter", None)  # older releases of 3.10 and 3.11 lack it
+    tarfile.TarFile.extraction_filter = data_filter and staticmethod(data_filter)
     try:
-        return torchvision.datasets.folder.default_loader(file)
-    except Exception as error:  # whatever a file that is missing or damaged makes its reader say
-        raise UserError(f"{file} can't be read as an image ({cause(error)}): put a whole one there") from error
+        yield
+    finally:
+        tarfile.TarFile.extraction_filter = before and staticmethod(before)
 
 
-def _decoded(dataset: Any) -> tuple[Images, Labels]:
+def _decoded(photographs: Sequence[tuple[Path, int]], fit: Callable[[Image.Image], Any]) -> tuple[Images, Labels]:
     """(N, 3, 224, 224) images and (N,) labels of Imagenette: 1.4 GB for its training set, and no copy of it."""
-    images = np.empty((len(dataset), 3, 224, 224), np.uint8)
-    labels = np.empty(len(dataset), np.int64)
+    images = np.empty((len(photographs), 3, 224, 224), np.uint8)
 
     def decode(i: int) -> None:
-        images[i], labels[i] = dataset[i]
+        images[i] = fit(formats.image(photographs[i][0]))
 
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(decode, range(len(dataset))))
-    return images, labels
+    with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
+        warnings.simplefilter("ignore")  # Pillow's, of what surrounds the pixels
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        list(pool.map(decode, range(len(photographs))))
+    return images, np.array([label for _, label in photographs], np.int64)
 
 
 def _images(
-    files: Path,
+    places: tuple[Path, Path],
     train: tuple[Images, Labels],
     test: tuple[Images, Labels],
     names: Sequence[str],
@@ -225,22 +243,19 @@ def _images(
 ) -> Data:
     """Classes are groups; a pixel x in 0 to ``white`` is seen as (x / white − mean) / sd.
 
-    Without a ``mean``, images are to be reconstructed: pixels are seen in [0, 1], and are the targets.
+    Without a ``mean``, images are to be reconstructed: pixels are seen in [0, 1], and are the targets. ``train`` and
+    ``test`` are images (N, C, H, W) and labels (N,), ``places`` where to look for what is wrong with them.
     """
-    for part, (images, labels) in (("training", train), ("test", test)):
+    for place, part, (images, labels) in zip(places, ("training", "test"), (train, test), strict=True):
         if len(images) != len(labels):
             raise UserError(
-                f"{files}: the {part} set has {len(images)} images, but {len(labels)} labels: fetch its files anew"
+                f"{place}: the {part} set has {len(images)} images, but {len(labels)} labels: {formats.REMEDY}"
             )
         counts = np.bincount(labels, minlength=len(names))
-        if labels.min() < 0 or len(counts) > len(names):
-            raise UserError(
-                f"{files}: the {part} set has labels from {labels.min()} to {labels.max()}, not 0 to {len(names) - 1}"
-            )
         if not counts.all():
             empty = int(np.flatnonzero(counts == 0)[0])
             raise UserError(
-                f"{files}: class {empty} ({names[empty]}) has no images in the {part} set: fetch its files anew"
+                f"{place}: class {empty} ({names[empty]}) has no images in the {part} set: {formats.REMEDY}"
             )
     deviation = torch.tensor(sd).view(-1, 1, 1)
     scale, shift = 1 / (white * deviation), -torch.tensor(mean or (0.0,)).view(-1, 1, 1) / deviation

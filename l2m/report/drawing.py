@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from l2m.errors import shown
 from l2m.report.runs import Runs
 from l2m.report.statistics import half_width
 
@@ -155,7 +156,7 @@ def names_beside(axes: Axes, shares: pd.DataFrame, size: float = 5.5) -> None:
     height = axes.get_window_extent().height / axes.figure.dpi * 72
     for name, middle, at in zip(shares.columns, middles, apart(middles, 1.25 * size / height), strict=True):
         axes.annotate(
-            name,
+            shown(name, longest=30),
             (1, middle),
             (1.09, at),
             xycoords="axes fraction",

@@ -6,7 +6,9 @@ A record that is damaged, of another schema or of a changed configuration is nam
 from __future__ import annotations
 
 import csv
+import io
 import json
+import re
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cache
@@ -16,9 +18,10 @@ from typing import Any, NamedTuple, get_type_hints
 import numpy as np
 import pandas as pd
 
+from l2m.catalog import registries
 from l2m.config import GROUPS, RunConfig, read_config
-from l2m.errors import UserError
-from l2m.files import read_text
+from l2m.errors import UserError, cause, shown
+from l2m.files import read_bytes, read_text
 from l2m.records import SCHEMA, EpochRow, GroupRow, RunDirectory
 from l2m.tasks import TASKS, Task
 
@@ -112,9 +115,10 @@ def read(results_dir: Path) -> Reading:
             config = _config(folder)
             metrics, groups = _metrics(folder, config), _groups(folder)
             _agree(metrics, groups, config)
-        except ValueError as error:
-            told = "; ".join(str(error).splitlines())
-            problems.append(f"{folder} is left out ({told}): remove it, and repeat the run")
+        except Exception as error:  # whatever a damaged record makes its reader say
+            told = "; ".join(str(error).splitlines()) if type(error) in (ValueError, UserError) else cause(error)
+            place = shown(folder, longest=len(str(folder)))
+            problems.append(f"{place} is left out ({shown(told)}): remove it, and repeat the run")
             continue
         shared = settings(config)
         runs = Runs(dataset, strategy, shared, {}, {}, {})
@@ -145,7 +149,7 @@ def settings(config: RunConfig) -> dict[str, Any]:
 
 
 def _info(folder: Path) -> dict[str, Any]:
-    """``run.json``."""
+    """``run.json``, of a run in a directory that its data set and strategy give it."""
     try:
         info = json.loads(read_text(folder / "run.json"))
     except json.JSONDecodeError as error:
@@ -154,6 +158,10 @@ def _info(folder: Path) -> dict[str, Any]:
         raise ValueError("run.json has no status")
     if info.get("schema") != SCHEMA:
         raise ValueError(f"run.json says schema {info.get('schema')}, this version reads {SCHEMA}")
+    if not re.fullmatch("[a-z]+", info["status"]):
+        raise ValueError(f"run.json has the status {info['status']}, which is no word")
+    for kind, name in zip(("dataset", "strategy"), folder.parts[-3:-1], strict=True):
+        registries()[kind][name]
     return info
 
 
@@ -170,7 +178,7 @@ def _metrics(folder: Path, config: RunConfig) -> pd.DataFrame:
     """``metrics.csv``: epochs 1 to E, or however many there was time for where seconds were shared out equally."""
     table = _table(folder / "metrics.csv", EpochRow)
     epochs = len(table) if config.equal_seconds else config.epochs
-    if not epochs or table["epoch"].tolist() != list(range(1, epochs + 1)):
+    if not epochs or len(table) != epochs or table["epoch"].tolist() != list(range(1, epochs + 1)):
         raise ValueError(f"metrics.csv does not hold epochs 1 to {max(epochs, 1)}, each once and in order")
     return table
 
@@ -183,6 +191,8 @@ def _groups(folder: Path) -> pd.DataFrame:
     if not whole or table["epoch"].tolist() != np.arange(1, len(table) // k + 1).repeat(k).tolist():
         raise ValueError("groups.csv does not hold the same number of groups for each epoch from 1 on")
     first = table[["group", "name"]].iloc[:k]
+    if not all(name.isprintable() for name in first["name"]):
+        raise ValueError("groups.csv has a group's name that can't be printed")
     same = (table[["group", "name"]].to_numpy().reshape(-1, k, 2) == first.to_numpy()).all()
     if first["group"].tolist() != list(range(k)) or not same:
         raise ValueError(f"groups.csv does not name groups 0 to {k - 1} alike in each epoch")
@@ -207,9 +217,10 @@ def _agree(metrics: pd.DataFrame, groups: pd.DataFrame, config: RunConfig) -> No
 def _table(file: Path, kind: type, may_lack: str | None = None) -> pd.DataFrame:
     """A CSV whose columns are the fields of ``kind``, all there and finite but for those empty in ``may_lack``."""
     hints = _hints(kind)
+    content = io.BytesIO(read_bytes(file))
     try:
-        table = pd.read_csv(file, dtype=hints, keep_default_na=False, na_values=[""])
-    except (OSError, ValueError) as error:
+        table = pd.read_csv(content, dtype=hints, keep_default_na=False, na_values=[""])
+    except Exception as error:  # whatever pandas says of what is no table
         raise ValueError(f"{file.name} {_fault(read_text(file), hints)}") from error
     if list(table.columns) != list(hints):
         raise ValueError(f"{file.name} has the columns {', '.join(table.columns)}, not {', '.join(hints)}")

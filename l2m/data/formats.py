@@ -1,0 +1,159 @@
+"""Images in the files that they are published in. A file that is not as its format says is named, and so is where."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import math
+import pickle
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from l2m.data.files import read
+from l2m.errors import UserError, cause
+
+Images = NDArray[np.uint8]
+Labels = NDArray[np.int64]
+
+REMEDY = "put the published file there"
+
+LONGEST = 20
+"""Times that a photograph is longer than wide at most: of a thread of pixels a crop would be gigabytes."""
+
+
+def idx(file: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """The array (N, \\*shape) of an idx file; packed by gzip, if its name ends so.
+
+    Its header is 0, 0, the type 8 (uint8), the number of dimensions, and each of them in four bytes, big-endian.
+
+    Raises:
+        UserError: the file holds something else, or more or less than its header says.
+    """
+    content = read(file)
+    if file.suffix == ".gz":
+        try:
+            content = gzip.decompress(content)
+        except Exception as error:  # whatever is said of bytes that are no gzip
+            raise UserError(f"{file} can't be unpacked ({cause(error)}): {REMEDY}") from error
+    dimensions = 1 + len(shape)
+    start, header = bytes([0, 0, 8, dimensions]), 4 + 4 * dimensions
+    if content[:4] != start or len(content) < header:
+        raise UserError(
+            f"{file} begins with the bytes {content[:header].hex(' ') or '(none)'}: they must be {start.hex(' ')} and "
+            f"{dimensions} of four bytes, {REMEDY}"
+        )
+    size, *sides = struct.unpack(f">{dimensions}I", content[4:header])
+    if tuple(sides) != shape:
+        raise UserError(
+            f"{file} says in byte 8 that its images have {_times(sides)} pixels: it must be {_times(shape)}, {REMEDY}"
+        )
+    whole = header + size * math.prod(shape)
+    if len(content) != whole:
+        what = "images" if shape else "labels"
+        raise UserError(
+            f"{file} ends after {len(content)} bytes: the {size} {what} that byte 4 says end after {whole}, {REMEDY}"
+        )
+    return np.frombuffer(content, np.uint8, offset=header).reshape(size, *shape).copy()
+
+
+def idx_labels(file: Path, classes: int) -> Labels:
+    """The labels (N,) of an idx file, 0 to ``classes`` − 1.
+
+    Raises:
+        UserError: the file holds something else.
+    """
+    labels = idx(file, ())
+    wrong = np.flatnonzero(labels >= classes)
+    if len(wrong):
+        row = wrong[0]
+        raise UserError(
+            f"{file} has the label {labels[row]} in byte {8 + row}: it must be 0 to {classes - 1}, {REMEDY}"
+        )
+    return labels.astype(np.int64)
+
+
+def cifar(file: Path, md5: str, key: str, classes: int) -> tuple[Images, Labels]:
+    """Images (N, 3, 32, 32) and labels (N,), 0 to ``classes`` − 1, of a batch of CIFAR's Python version.
+
+    Raises:
+        UserError: as :func:`unpickled` says, or the batch holds something else.
+    """
+    batch = unpickled(file, md5)
+    images, labels = batch.get("data"), batch.get(key)
+    if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.shape[1:] != (3072,):
+        raise UserError(f"{file} has no rows of 3072 uint8 pixels as its data: {REMEDY}")
+    if not isinstance(labels, list) or len(labels) != len(images):
+        raise UserError(f"{file} has no list of {len(images)} {key}, one for each row of its data: {REMEDY}")
+    for row, label in enumerate(labels):
+        if type(label) is not int or not 0 <= label < classes:
+            raise UserError(f"{file} has the label {label!r:.50} in row {row}: it must be 0 to {classes - 1}, {REMEDY}")
+    return images.reshape(-1, 3, 32, 32), np.array(labels, np.int64)
+
+
+def unpickled(file: Path, md5: str) -> dict[str, Any]:
+    """The dictionary in a pickle of CIFAR's.
+
+    Raises:
+        UserError: the file has another MD5 sum than ``md5``, then it is not unpickled; or it holds something else
+            than a dictionary of text, numbers, lists and arrays.
+    """
+    content = read(file)
+    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if found != md5:
+        raise UserError(f"{file} has the MD5 sum {found}: the published file has {md5}, {REMEDY}")
+    try:
+        batch = _Unpickler(io.BytesIO(content), encoding="latin1").load()
+    except Exception as error:  # whatever a pickle of something else makes its reader say
+        raise UserError(f"{file} can't be read as a batch of CIFAR ({cause(error)}): {REMEDY}") from error
+    if not isinstance(batch, dict):
+        raise UserError(f"{file} holds a {type(batch).__name__}, not the dictionary of a batch: {REMEDY}")
+    return batch
+
+
+class _Unpickler(pickle.Unpickler):
+    """Text, numbers, lists and dictionaries, and numpy's arrays: no name that a pickle gives is imported."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        known = {
+            ("numpy", "ndarray"): np.ndarray,
+            ("numpy", "dtype"): np.dtype,
+            ("multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
+            ("_codecs", "encode"): _latin1,
+        }
+        home = module.removeprefix("numpy.core.").removeprefix("numpy._core.")
+        if (home, name) not in known:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+        return known[home, name]
+
+
+def _latin1(text: str, encoding: str) -> bytes:
+    """How Python 3 writes bytes for Python 2."""
+    return text.encode("latin1")
+
+
+def image(file: Path) -> Image.Image:
+    """A photograph in JPEG or PNG, RGB whatever its channels.
+
+    No other format is tried, whatever the file's first bytes are: some are read by running other programs.
+
+    Raises:
+        UserError: the file holds something else, or only a part.
+    """
+    content = read(file)
+    try:
+        with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as opened:
+            if max(opened.size) > LONGEST * min(opened.size):
+                raise ValueError(f"it has {_times(opened.size)} pixels")
+            return opened.convert("RGB")
+    except Exception as error:  # whatever a damaged file makes its reader say
+        raise UserError(f"{file} can't be read as an image ({cause(error)}): put a whole one there") from error
+
+
+def _times(sizes: Any) -> str:
+    return "×".join(map(str, sizes))

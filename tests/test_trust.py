@@ -1,0 +1,439 @@
+"""Nothing that a data set, a record or a checkpoint holds is run, leaves its folder, or is markup in a report."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import tarfile
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from conftest import WORDNET, md5
+from made_up import compose, write
+from mutations import KINDS, assert_sentence, damage, linked, publish, put, within
+
+import l2m
+from l2m import UserError, plan
+from l2m.config import check
+from l2m.data import _load, load
+from l2m.report import ledger, page, runs, tables
+from l2m.report.latex import escape
+from l2m.training import _final_parameters
+
+CIFAR10 = "cifar-10-batches-py"
+
+# Pickles
+
+
+class Call:
+    """Pickled as a call of a function, which unpickling makes."""
+
+    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
+        self.call = function, arguments
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return self.call
+
+
+def payloads(trace: Path) -> dict[str, Any]:
+    """Objects whose unpickling makes the file ``trace``."""
+    python = f"open({str(trace)!r}, 'w').close()"
+    return {
+        "system": Call(os.system, f"touch '{trace}'"),
+        "eval": Call(eval, python),
+        "exec": Call(exec, python),
+        "mknod": Call(os.mknod, str(trace)),
+        "mkdir": Call(os.mkdir, str(trace)),
+        "numpy": Call(np.savetxt, str(trace), [1.0]),
+        "code": Call(exec, Call(compile, python, "batch", "exec")),
+    }
+
+
+PAYLOADS = tuple(payloads(Path("nowhere")))
+
+
+@pytest.fixture
+def trace(tmp_path: Path) -> Path:
+    return tmp_path / "trace"
+
+
+def test_payloads_are_real(tmp_path: Path) -> None:
+    for name in PAYLOADS:
+        trace = tmp_path / name
+        pickle.loads(pickle.dumps(payloads(trace)[name], protocol=2))
+        assert trace.exists(), name
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+@pytest.mark.parametrize("name", ["data_batch_2", "batches.meta"])
+def test_pickle_of_cifar_runs_nothing(
+    tiny_data: Path, tmp_path: Path, trace: Path, monkeypatch: pytest.MonkeyPatch, name: str, payload: str
+) -> None:
+    """Neither where its MD5 sum tells that it is another, nor if the sum were right."""
+    folder = tmp_path / "data"
+    linked(tiny_data / CIFAR10, folder / CIFAR10)
+    file = folder / CIFAR10 / name
+    whole = pickle.loads(file.read_bytes())
+    put(file, pickle.dumps(whole | {"batch_label": payloads(trace)[payload]}, protocol=2))
+    for expected in ("has the MD5 sum", "can't be read as a batch of CIFAR (UnpicklingError: it asks for "):
+        with pytest.raises(UserError) as caught:
+            load(compose("dataset=cifar10", f"data_dir={folder}"))
+        assert expected in str(caught.value)
+        assert_sentence(str(caught.value), file)
+        assert not trace.exists()
+        publish(monkeypatch, file)
+
+
+def test_pickle_among_the_tokens_runs_nothing(tiny_data: Path, tmp_path: Path, trace: Path) -> None:
+    folder = tmp_path / "data"
+    linked(tiny_data / "aclImdb", folder / "aclImdb")
+    config = compose("dataset=imdb", f"data_dir={folder}")
+    first = load(config)
+    (kept,) = (folder / "imdb").iterdir()
+    np.savez(kept, allow_pickle=True, train=np.array([payloads(trace)["system"]], object))
+    _load.cache_clear()
+    assert load(config).train.inputs.equal(first.train.inputs)
+    assert not trace.exists()
+
+
+def test_pickle_for_a_model_runs_nothing(tmp_path: Path, trace: Path) -> None:
+    """The curriculum reads the parameters of a classical run."""
+    tiny = ("dataset.train_sizes=[8,8,8,8]", "dataset.test_size=2", "batch_size=8", "epochs=1", "device=cpu")
+    config = l2m.compose(*tiny, "strategy=classical", f"results_dir={tmp_path}")
+    file = l2m.train(config).path / "model.pt"
+    torch.save({"parameters": payloads(trace)["system"]}, file)
+    with pytest.raises((UserError, pickle.UnpicklingError)):
+        _final_parameters(config)
+    assert not trace.exists()
+
+
+def test_picture_is_not_handed_to_another_program(
+    tiny_data: Path, tmp_path: Path, trace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pillow draws PostScript with Ghostscript, whatever the file is called."""
+    from PIL import EpsImagePlugin, Image
+
+    program = tmp_path / "bin" / "gs"
+    put(program, f"#!/bin/sh\ntouch '{trace}'\n".encode())
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)
+    buffer = io.BytesIO()
+    Image.new("L", (60, 40)).save(buffer, "EPS")
+    with pytest.raises(OSError, match="cannot identify"), Image.open(io.BytesIO(buffer.getvalue())) as picture:
+        picture.load()
+    assert trace.exists(), "Pillow runs it"
+    trace.unlink()
+    folder = tmp_path / "data"
+    linked(tiny_data / "imagenette2-320", folder / "imagenette2-320")
+    file = folder / "imagenette2-320" / "val" / WORDNET[2] / f"{WORDNET[2]}_0.JPEG"
+    put(file, buffer.getvalue())
+    with pytest.raises(UserError) as caught:
+        load(compose("dataset=imagenette", f"data_dir={folder}"))
+    assert_sentence(str(caught.value), file)
+    assert not trace.exists()
+
+
+# Archives
+
+
+def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
+    made = tarfile.TarInfo(name)
+    made.type, made.linkname, made.size = kind, link, 4 if kind == tarfile.REGTYPE else 0
+    return made
+
+
+ARCHIVES: dict[str, Callable[[Path], list[tarfile.TarInfo]]] = {
+    "a folder above": lambda out: [member("../out/evil")],
+    "far above": lambda out: [member("../" * 30 + str(out / "evil").lstrip("/"))],
+    "an absolute path": lambda out: [member(str(out / "evil"))],
+    "through a link": lambda out: [member("a", tarfile.SYMTYPE, str(out)), member("a/evil")],
+    "through a link above": lambda out: [member("a", tarfile.SYMTYPE, "../../out"), member("a/evil")],
+    "a hard link": lambda out: [member("a", tarfile.LNKTYPE, str(out / "own")), member("a")],
+    "a device": lambda out: [member("imagenette2-320", tarfile.CHRTYPE)],
+    "a pipe": lambda out: [member("imagenette2-320/train", tarfile.FIFOTYPE)],
+}
+
+
+@pytest.mark.parametrize("kind", ARCHIVES)
+def test_archive_stays_in_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """As if it had been published like this, and fetched."""
+    from l2m.data.torchvision_import import torchvision
+
+    out, folder, served = tmp_path / "out", tmp_path / "data", tmp_path / "served.tgz"
+    put(out / "own", b"mine")
+    with tarfile.open(served, "w:gz") as archive:
+        for each in ARCHIVES[kind](out):
+            archive.addfile(each, io.BytesIO(b"evil"[: each.size]))
+    utils, sums = torchvision.datasets.utils, {"320px": ("http://served/imagenette2-320.tgz", md5(served))}
+    monkeypatch.setattr(torchvision.datasets.Imagenette, "_ARCHIVES", sums)
+    monkeypatch.setattr(utils, "_get_redirect_url", lambda url, **_: url)
+    monkeypatch.setattr(utils, "_urlretrieve", lambda url, place: put(Path(place), served.read_bytes()))
+    with within(20), pytest.raises(UserError) as caught:
+        load(compose("dataset=imagenette", f"data_dir={folder}"))
+    assert_sentence(str(caught.value), folder / "imagenette2-320")
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == {"own": b"mine"}
+    assert not list(folder.rglob("*"))
+    assert getattr(tarfile.TarFile, "extraction_filter", None) is None, (
+        "other readers of archives are left as they were"
+    )
+
+
+def test_archive_of_whole_files_is_unpacked(tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from l2m.data.torchvision_import import torchvision
+
+    served = tmp_path / "served.tgz"
+    with tarfile.open(served, "w:gz") as archive:
+        archive.add(tiny_data / CIFAR10, CIFAR10)
+    utils = torchvision.datasets.utils
+    monkeypatch.setattr(torchvision.datasets.CIFAR10, "tgz_md5", md5(served))
+    monkeypatch.setattr(utils, "_get_redirect_url", lambda url, **_: url)
+    monkeypatch.setattr(utils, "_urlretrieve", lambda url, place: put(Path(place), served.read_bytes()))
+    data = load(compose("dataset=cifar10", f"data_dir={tmp_path / 'data'}"))
+    assert data.train.inputs.equal(load(compose("dataset=cifar10", f"data_dir={tiny_data}")).train.inputs)
+    assert not [file.name for file in (tmp_path / "data").rglob("*.part")]
+
+
+# Names
+
+OUTSIDE = [
+    "../../x",
+    "/tmp/x",
+    "..",
+    ".",
+    "",
+    "mnist/../../x",
+    "mnist\0",
+    "~",
+    "$HOME",
+    "MNIST",
+    "mnist ",
+    ["mnist"],
+    None,
+]
+
+
+@pytest.mark.parametrize("name", OUTSIDE, ids=str)
+@pytest.mark.parametrize("group", ["dataset", "strategy"])
+def test_name_that_leads_elsewhere_is_not_known(group: str, name: object) -> None:
+    raw = compose("dataset=digits").to_dict()
+    with pytest.raises(UserError, match=f"{group}=.* is not known"):
+        check(raw | {group: raw[group] | {"name": name}})
+
+
+@pytest.mark.parametrize(
+    "override", ["dataset=../../x", "strategy=../x", "dataset.name=../../x", "strategy.name=/tmp/x"]
+)
+def test_override_that_leads_elsewhere_is_refused(override: str) -> None:
+    with pytest.raises(UserError) as caught:
+        l2m.compose(override)
+    assert "not known" in str(caught.value) or "can't be" in str(caught.value)
+
+
+@pytest.mark.parametrize("seed", [-1, "../1", "1/../../2", 1.5, True, 2**31])
+def test_seed_that_is_none_names_no_folder(seed: object) -> None:
+    with pytest.raises(UserError, match=r"^seed="):
+        check(compose("dataset=digits").to_dict() | {"seed": seed})
+
+
+# Records
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """Two records."""
+    config = compose("dataset=digits", "batch_size=10", "epochs=4", "strategy=classical")
+    for seed in (0, 1):
+        write(tmp_path / "results", config, lambda epoch: epoch / 10, seed=seed)
+    return tmp_path / "results"
+
+
+def second(results: Path) -> Path:
+    return next(results.glob("runs/digits/classical/seed1-*"))
+
+
+def left_out(results: Path, place: Path) -> str:
+    """What is said of the one record that is left out, while the other is read and stays as it was."""
+    whole = next(results.glob("runs/digits/classical/seed0-*"))
+    before = {file: file.read_bytes() for file in whole.iterdir()}
+    with within(20):
+        found = runs.read(results)
+    assert [list(run.metrics) for run in found.runs] == [[0]]
+    assert {file: file.read_bytes() for file in whole.iterdir()} == before
+    (problem,) = found.problems
+    assert_sentence(problem, place)
+    assert problem.endswith("): remove it, and repeat the run")
+    return problem
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["run.json", "config.yaml", "metrics.csv", "groups.csv"])
+def test_damaged_record_is_left_out(results: Path, name: str, kind: str) -> None:
+    damage(second(results) / name, kind)
+    with within(20):
+        found = runs.read(results)
+    if found.problems:
+        left_out(results, second(results))
+    else:  # line ends, a digit, a byte of a text
+        assert [list(run.metrics) for run in found.runs] == [[0, 1]]
+        assert found.runs[0].metrics[1]["test_metric"].between(0, 1).all()
+
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefghi", "bcdefghij", strict=True)
+)
+"""Ten to the ninth x, once it is written out."""
+
+CONFIGS = {
+    "code": "!!python/object/apply:os.system ['touch trace']",
+    "a class": "dataset: !!python/name:os.system",
+    "references": BOMB + "epochs: *j\n",
+    "a loop": "dataset: &a\n  name: *a\n",
+    "deep lists": "[" * 40_000,
+    "deep mappings": "{a: " * 10_000,
+    "deep lines": "- " * 20_000,
+    "a long text": "dataset: " + "x" * 10**6,
+    "keys of two kinds": "1: 2\nx: 3\n",
+    "options of two kinds": "dataset: {name: digits, 1: 2, x: 3}\n",
+    "a list for a name": "dataset: {name: [digits]}\n",
+    "a list": "[1, 2]",
+    "two documents": "a: 1\n---\nb: 2\n",
+    "a name above": "dataset: {name: ../../../x}\n",
+    "an absolute name": "strategy: {name: /tmp/x}\n",
+    "more epochs than there are": "epochs: 1000000000000",
+    "endless epochs": "epochs: .inf",
+    "no number": "learning_rate: .nan",
+    "a number of 40 000 digits": "epochs: " + "9" * 40_000,
+    "a number of 40 000 hexadecimal digits": "epochs: 0x" + "f" * 40_000,
+    "a day": "seed: 2020-01-01",
+    "escapes": 'dataset: {name: "\\e[2J\\n<script>"}\n',
+    "a binary": "dataset: !!binary aGVsbG8=\n",
+}
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_configuration_of_another_kind_is_left_out(
+    results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """The whole of it, or these keys over those of a configuration that is right."""
+    monkeypatch.chdir(tmp_path)
+    file = second(results) / "config.yaml"
+    text = CONFIGS[kind]
+    key = text.partition(":")[0]
+    if text.count("\n") < 2 and key in compose("dataset=digits").to_dict() and "!!" not in text:
+        rest = yaml.safe_load(file.read_text())
+        del rest[key]
+        text = f"{text}\n{yaml.safe_dump(rest)}"
+    file.write_text(text)
+    before = sorted(path for path in tmp_path.rglob("*"))
+    left_out(results, second(results))
+    assert sorted(path for path in tmp_path.rglob("*")) == before, "nothing was run"
+
+
+def test_record_of_very_many_epochs_is_left_out_at_once(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the folder that is its own."""
+    config = compose("dataset=digits", "batch_size=10", "epochs=1000000000000", "strategy=classical")
+    place = write(results, config, lambda epoch: 0.5, seed=7, epochs=2)
+    second(results).rename(results / "elsewhere")
+    assert "does not hold epochs 1 to 1000000000000" in left_out(results, place)
+
+
+INFOS = {
+    "deep": "[" * 100_000,
+    "a number": "7",
+    "no status": '{"schema": 1}',
+    "a list for a status": '{"schema": 1, "status": ["done"]}',
+    "a status of markup": '{"schema": 1, "status": "<script>alert(1)</script>"}',
+    "a status of lines": '{"schema": 1, "status": "failed\\n\\\\input{/etc/passwd}"}',
+    "an empty status": '{"schema": 1, "status": ""}',
+    "schema NaN": '{"schema": NaN, "status": "done"}',
+    "schema of text": '{"schema": "1", "status": "done"}',
+    "escapes": '{"schema": "\\u001b[2J", "status": "done"}',
+    "a long schema": json.dumps({"schema": "x" * 10**6, "status": "done"}),
+}
+
+
+@pytest.mark.parametrize("kind", INFOS)
+def test_information_of_another_kind_is_left_out(results: Path, kind: str) -> None:
+    (second(results) / "run.json").write_text(INFOS[kind])
+    left_out(results, second(results))
+    config = compose("dataset=digits", "batch_size=10", "epochs=4", "strategy=focal", f"results_dir={results}")
+    assert plan.told(plan.plan([(config, "")])).startswith("1 runs: 0 done"), "a plan tells the time by whole records"
+
+
+@pytest.mark.parametrize("name", ["<script>", "a b", "..x", "$(touch trace)", "a\nb", "\x1b[2J", "%0a", "{{7*7}}"])
+@pytest.mark.parametrize("level", [1, 2])
+def test_folder_of_another_name_is_left_out(results: Path, name: str, level: int) -> None:
+    """A run that is going on has no configuration yet: its folders alone tell what it is."""
+    run = second(results)
+    info = json.loads((run / "run.json").read_text()) | {"status": "running"}
+    (run / "run.json").write_text(json.dumps(info))
+    parts = [*run.relative_to(results / "runs").parts]
+    parts[level - 1] = name
+    place = results.joinpath("runs", *parts)
+    place.parent.mkdir(parents=True)
+    run.rename(place)
+    problem = left_out(results, results / "runs")
+    assert "is not known: choose one of" in problem
+
+
+# Reports
+
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>|a & b_c{d}$e$\\input{f}%\"'`--<!--]]>"
+
+
+class Tags(HTMLParser):
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attributes}
+
+
+def test_reports_hold_no_markup_of_a_record(tmp_path: Path) -> None:
+    """Names of groups, keys and values of configurations, folders and statuses."""
+    for strategy in ("learn2mix", "classical"):
+        config = compose("dataset=wine_quality", f"strategy={strategy}")
+        place = write(tmp_path, config, lambda epoch: 30 / epoch, apart=0.01)
+        file = place / "groups.csv"
+        quoted = '"' + HOSTILE.replace('"', '""') + '"'
+        file.write_text(file.read_text().replace(",1,1,", f",1,{quoted},"))
+    for seed, change in ((5, {HOSTILE: 1}), (6, {"epochs": HOSTILE}), (7, {"dataset": {"name": HOSTILE}})):
+        file = write(tmp_path, compose("dataset=wine_quality"), lambda epoch: 1.0, seed=seed) / "config.yaml"
+        file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | change))
+    odd = tmp_path / "runs" / "wine_quality" / HOSTILE.replace("/", "-") / "seed0-00000000"
+    odd.mkdir(parents=True)
+    (odd / "run.json").write_text('{"schema": 1, "status": "failed"}')
+    found = runs.read(tmp_path)
+    assert len(found.problems) == 4
+    assert next(iter(found.runs[0].groups.values()))["name"].iloc[1] == HOSTILE
+    html = page.render(found, tmp_path)
+    seen = Tags(html)
+    assert not seen.tags & {"script", "img", "iframe", "object", "input"}
+    assert not {name for name in seen.attributes if name.startswith("on")}
+    assert "&lt;script&gt;alert(1)" in html
+    for name, text in {**tables.files(found, tables.both(found)), "REPRODUCTION.md": ledger.markdown(found)}.items():
+        for markup in ("<script", "<img", "\\input"):
+            assert markup not in text, name
+
+
+@pytest.mark.parametrize("character", [*"\\&%$#_{}~^<>"])
+def test_latex_means_the_character(character: str) -> None:
+    """Without escapes, commands and mathematics nothing is left that LaTeX acts on."""
+    made = escape(f"a{character}b")
+    assert made != f"a{character}b"
+    assert made[0] == "a"
+    assert made[-1] == "b"
+    assert made[1:-1] in (f"\\{character}", f"${character}$") or made[1:-1].startswith("\\text")
