@@ -5,7 +5,8 @@ from __future__ import annotations
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
@@ -40,7 +41,7 @@ def train(config: RunConfig, on_epoch: Callable[[records.EpochRow], None] | None
         run.tidy()
         return run.read()
     budget = _budget(config)
-    with torch_state(config):
+    with torch_state(config), _short_of_memory(config):
         trainer = prepared(config)
         with run.claimed(), stop_between_epochs() as asked:
             if run.status() == "done" and not config.force:  # by the process that was waited for
@@ -57,6 +58,20 @@ def train(config: RunConfig, on_epoch: Callable[[records.EpochRow], None] | None
             if asked:
                 raise Stopped(asked[0], f"{run.path} is done")
     return run.read()
+
+
+@contextmanager
+def _short_of_memory(config: RunConfig) -> Iterator[None]:
+    """What there is no memory for, as a user's error."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error):
+            raise UserError(
+                f"there is not memory enough for batch_size={config.batch_size} and model={config.model['name']} "
+                f"({cause(error)}): use smaller ones, or fewer workers"
+            ) from error
+        raise
 
 
 def _train(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -23,12 +24,18 @@ SMALL = ("dataset=digits", "device=cpu", "threads=1", "checkpoint_seconds=0")
 FILES = ["config.yaml", "groups.csv", "metrics.csv", "model.pt", "run.json"]
 
 
-def begin(folder: Path, *words: str) -> subprocess.Popen[str]:
+def begin(folder: Path, *words: str, limit: int = resource.RLIM_INFINITY) -> subprocess.Popen[str]:
     """``python -m l2m.run -m ...`` in a process group of its own, as a terminal gives it."""
+
+    def prepare() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+    flags = [word for word in words if word.startswith("--")]  # they come first
     return subprocess.Popen(
-        [sys.executable, "-m", "l2m.run", "-m", *words, *SMALL],
+        [sys.executable, "-m", "l2m.run", "-m", *flags, *SMALL, *(word for word in words if word not in flags)],
         cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=prepare,
     )  # fmt: skip
 
 
@@ -166,3 +173,14 @@ def test_failures_of_all_kinds_are_summed_up(tmp_path: Path) -> None:
     assert statuses(tmp_path) == ["done", "failed"]
     (again,) = re.findall(r"not finite .*\n    python -m l2m\.run (.*)", out)
     assert "learning_rate=1e+30" in again
+
+
+def test_a_run_without_memory_enough_stops_no_other(tmp_path: Path) -> None:
+    words = ("dataset=mean_estimation", "dataset.train_sizes=[40,30,20,10],[2000000000,1,1,1]", "batch_size=20")
+    sweep = begin(tmp_path, *words, "epochs=2", "workers=1", limit=8 * 2**30)  # bytes of addresses
+    status, out, err = end(sweep)
+    assert status == 1
+    assert "2 runs: 1 done, 0 skipped (done before), 1 failed" in out
+    assert "there is not memory enough for batch_size=20 and model=mlp (" in err
+    assert "use smaller ones, or fewer workers" in err
+    assert statuses(tmp_path) == ["done"]
