@@ -13,6 +13,7 @@ from statistics import median
 import yaml
 
 from l2m.config import LOADER, RunConfig
+from l2m.errors import UserError
 from l2m.records import RunDirectory
 from l2m.training import needs
 
@@ -23,12 +24,14 @@ class Planned:
 
     Attributes:
         command: the words that mean it on the command line; empty for one that others need.
-        status: as :meth:`l2m.records.RunDirectory.status` tells it.
+        status: as :meth:`l2m.records.RunDirectory.status` tells it; ``failed`` if it can't.
+        problem: why it failed.
     """
 
     config: RunConfig
     command: str
     status: str | None
+    problem: str = ""
 
     @property
     def to_do(self) -> bool:
@@ -37,15 +40,12 @@ class Planned:
 
 
 def plan(runs: Iterable[tuple[RunConfig, str]]) -> list[Planned]:
-    """Configurations and their commands, each once, with how they stand.
-
-    Raises:
-        UserError: a record can't be read.
-    """
+    """Configurations and their commands, each once, with how they stand."""
     found: dict[Path, Planned] = {}
     for config, command in runs:
-        directory = RunDirectory(config)
-        found.setdefault(directory.path, Planned(config, command, directory.status()))
+        path = RunDirectory(config).path
+        if path not in found:
+            found[path] = _stands(config, command)
     return list(found.values())
 
 
@@ -68,8 +68,17 @@ def told(runs: Sequence[Planned], workers: int = 1) -> str:
     if unknown := sorted({str(config.dataset["name"]) for config, each in times if each is None}):
         several = f" for {len(left) - len(known)} of them" if known else ""
         line += f", no record to tell the time by{several}: {', '.join(unknown)}"
-    paths = [RunDirectory(run.config).path for run in failed]
-    return "\n".join([line, *(f"failed: {path}\n  {_problem(path)}" for path in paths)])
+    return "\n".join([line, *(f"failed: {RunDirectory(run.config).path}\n  {run.problem}" for run in failed)])
+
+
+def _stands(config: RunConfig, command: str) -> Planned:
+    directory = RunDirectory(config)
+    try:
+        status = directory.status()
+        problem = str(json.loads((directory.path / "run.json").read_text()).get("problem", "")) if status else ""
+    except UserError as error:
+        status, problem = "failed", str(error)
+    return Planned(config, command, status, problem)
 
 
 def _seconds_an_epoch(config: RunConfig, pace: Callable[[Path], dict[str, list[float]]]) -> float | None:
@@ -92,10 +101,6 @@ def _pace(folder: Path) -> dict[str, list[float]]:
         except Exception:  # whatever a damaged record makes its reader say
             continue
     return found
-
-
-def _problem(path: Path) -> str:
-    return str(json.loads((path / "run.json").read_text()).get("problem", ""))
 
 
 def _duration(seconds: float) -> str:

@@ -106,8 +106,9 @@ class RunDirectory:
         """``done``, ``failed``, ``running`` (or killed), or None if the run never started.
 
         Raises:
-            UserError: ``run.json`` can't be read.
+            UserError: ``run.json`` can't be read, or the directory holds another run.
         """
+        self._refuse_another()
         file = self.path / "run.json"
         if not file.exists():
             return None
@@ -147,9 +148,8 @@ class RunDirectory:
         A checkpoint that can't be read is told, and the run begins anew.
 
         Raises:
-            UserError: the directory holds another run, or can't be written to.
+            UserError: the checkpoint is of another run, or the directory can't be written to.
         """
-        self._refuse_another()
         for part in self.path.glob("*.part"):  # of a process that was killed as it wrote
             part.unlink(missing_ok=True)
         self._began = time.monotonic()
@@ -219,9 +219,8 @@ class RunDirectory:
         """The records of a finished run.
 
         Raises:
-            UserError: one of its files is missing or can't be read, or is of another run.
+            UserError: one of its files is missing or can't be read.
         """
-        self._refuse_another()
         try:
             metrics, groups = (pd.read_csv(self.path / name) for name in ("metrics.csv", "groups.csv"))
         except (OSError, ValueError) as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -30,6 +30,22 @@ def leave_interrupts() -> None:
 
 
 @contextmanager
+def handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[Callable[[], None]]:
+    """Inside, SIGINT and SIGTERM are the handler's, unless they are ignored; the function given ends that earlier."""
+    heard = [each for each in SIGNALS if signal.getsignal(each) not in (signal.SIG_IGN, None)]
+    before = {each: signal.signal(each, handler) for each in heard}
+
+    def put_back() -> None:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+    try:
+        yield put_back
+    finally:
+        put_back()
+
+
+@contextmanager
 def stop_between_epochs() -> Iterator[list[int]]:
     """Inside, the first signal is only noted, in the list that is given; a second one ends the process as ever.
 
@@ -43,13 +59,7 @@ def stop_between_epochs() -> Iterator[list[int]]:
     def note(number: int, frame: FrameType | None) -> None:
         asked.append(number)
         print("\nstopping after this epoch (once more: at once)", file=sys.stderr, flush=True)
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        put_back()
 
-    heard = [each for each in SIGNALS if signal.getsignal(each) not in (signal.SIG_IGN, None)]
-    before = {each: signal.signal(each, note) for each in heard}
-    try:
+    with handled_by(note) as put_back:
         yield asked
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)

@@ -27,7 +27,7 @@ from l2m.errors import UserError, cause
 from l2m.plan import Planned, told
 from l2m.progress import watch
 from l2m.records import EpochRow, RunDirectory
-from l2m.stopping import Stopped, leave_interrupts
+from l2m.stopping import Stopped, handled_by, leave_interrupts
 
 
 @dataclass(frozen=True)
@@ -73,14 +73,9 @@ class _Sweep:
         self._lock = threading.Lock()
 
     def run(self) -> list[tuple[Planned, str]]:
-        before = {each: signal.signal(each, self._stop) for each in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            with ThreadPoolExecutor(self._workers) as slots:
-                for slot in [slots.submit(self._slot, number) for number in range(self._workers)]:
-                    slot.result()
-        finally:
-            for each, handler in before.items():
-                signal.signal(each, handler)
+        with handled_by(self._stop), ThreadPoolExecutor(self._workers) as slots:
+            for slot in [slots.submit(self._slot, number) for number in range(self._workers)]:
+                slot.result()
         failed = [(run, outcome.told) for run, outcome in self._ended if outcome.status == "failed"]
         if self._asked:
             ended = Counter(outcome.status for _, outcome in self._ended)
@@ -101,6 +96,8 @@ class _Sweep:
                 if executor is None:
                     executor = ProcessPoolExecutor(1, initializer=leave_interrupts)
                     self._pids[number] = executor.submit(os.getpid).result()
+                    if self._asked:  # before its number was known
+                        break
                 threads = run.config.threads or (self._threads if self._workers > 1 else None)
                 outcome = executor.submit(_work, replace(run.config, threads=threads), os.getpid()).result()
             except BrokenProcessPool as error:

@@ -286,8 +286,8 @@ def test_dry_run_over_a_record_that_cannot_be_read(door: Door, tmp_path: Path) -
     (info,) = tmp_path.glob("here/runs/*/*/*/run.json")
     info.write_text("{")
     told = door(*QUICK, "results_dir=here", "dry_run=true")
-    assert told.status == 1
-    assert told.err.startswith("error: here/runs/mean_estimation")
+    assert told.out.startswith("1 runs: 0 done, 1 failed, 0 to do")
+    assert re.search(r"^failed: here/runs/mean_estimation.*\n  .*run\.json can't be read as a record", told.out, re.M)
     assert "Traceback" not in told.err
 
 

@@ -160,6 +160,23 @@ def test_a_yaml_that_changes_in_the_middle_changes_no_run(tmp_path: Path) -> Non
     assert all("mixing_rate: 0.2" in text for text in told)
 
 
+def test_a_damaged_record_and_one_of_another_run_stop_no_other(tmp_path: Path) -> None:
+    damaged, other, _ = configs = runs(tmp_path, "epochs=2", strategies=("classical",), seeds=3)
+    for config in (damaged, other):
+        train(config)
+    (RunDirectory(damaged).path / "run.json").write_text("{")
+    file = RunDirectory(other).path / "config.yaml"
+    file.write_text(file.read_text().replace("epochs: 2", "epochs: 3"))
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    status, out, err = end(begin(tmp_path, "epochs=2", "strategy=classical", "seed=range(3)"))
+    assert status == 1
+    assert "3 runs: 1 done, 0 skipped (done before), 2 failed" in out
+    assert "run.json can't be read as a record" in err
+    assert "config.yaml is of another run: it has epochs=3, this run has epochs=2" in err
+    assert {file: file.read_bytes() for file in before} == before
+    assert RunDirectory(configs[2]).status() == "done"
+
+
 def test_failures_of_all_kinds_are_summed_up(tmp_path: Path) -> None:
     for config in runs(tmp_path, "epochs=2", strategies=("classical",), seeds=1):
         train(config)
