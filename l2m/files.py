@@ -26,7 +26,7 @@ def replacing(file: Path) -> Iterator[Path]:
             part.unlink(missing_ok=True)
 
 
-def write_whole(file: Path, content: bytes) -> None:
+def write_whole(file: Path, content: bytes | memoryview) -> None:
     """Write ``file`` as :func:`replacing` does.
 
     Raises:

@@ -156,8 +156,7 @@ class RunDirectory:
         self._rows, self._groups, self._info = [], [], {"schema": SCHEMA, **provenance(device)}
         found = None if self.config.force else self._checkpoint()
         if found:
-            self._rows = [EpochRow(*row) for row in found["metrics"]]
-            self._groups = [GroupRow(*row) for row in found["groups"]]
+            self._rows, self._groups = found["metrics"], found["groups"]
             here = {"epoch": len(self._rows), **provenance(device)}
             self._info = found["info"] | {"resumed": [*found["info"].get("resumed", []), here]}
         self._spent = self._info.pop("seconds", 0.0)
@@ -194,7 +193,7 @@ class RunDirectory:
 
     def tidy(self) -> None:
         """Remove what a process left of a run that is done, if it was killed before it could."""
-        if any((self.path / name).exists() for name in PASSING):
+        if any((self.path / name).exists() for name in (*PASSING, "lock")):
             with self.claimed():
                 if self.status() == "done":
                     self._clear()
@@ -241,12 +240,13 @@ class RunDirectory:
                 raise ValueError(f"schema {found['schema']}, this version reads {SCHEMA}")
             if found.keys() != {"schema", "identity", "info", "metrics", "groups", "state"}:
                 raise ValueError("it lacks a part")
+            rows, groups = [EpochRow(*row) for row in found["metrics"]], [GroupRow(*row) for row in found["groups"]]
         except Exception as error:  # torch.load has no exception of its own
             why = error if isinstance(error, (OSError, ValueError)) else type(error).__name__
             LOG.warning("%s can't be read (%s): the run begins anew", file, why)
             return None
         self._refuse(file, found["identity"])
-        return found
+        return found | {"metrics": rows, "groups": groups}
 
     def _refuse_another(self) -> None:
         """Nothing, if ``config.yaml`` is not there or is of this run."""
@@ -290,7 +290,7 @@ class RunDirectory:
     def _write_info(self) -> None:
         self._write("run.json", (json.dumps(self._info, indent=2) + "\n").encode())
 
-    def _write(self, name: str, content: bytes) -> None:
+    def _write(self, name: str, content: bytes | memoryview) -> None:
         with self._telling(name):
             write_whole(self.path / name, content)
 
@@ -305,7 +305,7 @@ class RunDirectory:
             ) from error
 
 
-def _saved(content: Mapping[str, Any]) -> bytes:
+def _saved(content: Mapping[str, Any]) -> memoryview:
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    return buffer.getvalue()
+    return buffer.getbuffer()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,7 +50,7 @@ def train(config: RunConfig, on_epoch: Callable[[records.EpochRow], None] | None
             state = run.start(trainer.device)
             try:
                 if state:
-                    trainer.load_state_dict(state)
+                    _go_on(trainer, state, run)
                 _train(trainer, run, budget, asked, on_epoch)
                 run.finish(trainer.model, trainer.preprocessing)
             except Exception as error:
@@ -58,6 +59,16 @@ def train(config: RunConfig, on_epoch: Callable[[records.EpochRow], None] | None
             if asked:
                 raise Stopped(asked[0], f"{run.path} is done")
     return run.read()
+
+
+def _go_on(trainer: Trainer, state: Mapping[str, Any], run: records.RunDirectory) -> None:
+    try:
+        trainer.load_state_dict(state)
+    except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        raise UserError(
+            f"{run.path / 'checkpoint.pt'} does not fit this version ({cause(error)}): remove it, and the run begins "
+            "anew"
+        ) from error
 
 
 @contextmanager

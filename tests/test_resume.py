@@ -244,7 +244,7 @@ class Touch:
         return os.mkdir, (str(self.file),)
 
 
-@pytest.mark.parametrize("harm", ["empty", "cut", "zeros", "text", "schema", "part", "trap", "trap in a zip"])
+@pytest.mark.parametrize("harm", ["empty", "cut", "zeros", "text", "schema", "part", "rows", "trap", "trap in a zip"])
 def test_a_damaged_checkpoint_is_told_and_the_run_begins_anew(
     harm: str, undisturbed: Undisturbed, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -264,6 +264,8 @@ def test_a_damaged_checkpoint_is_told_and_the_run_begins_anew(
             torch.save(torch.load(file, weights_only=True) | {"schema": 99}, file)
         case "part":
             torch.save({k: v for k, v in torch.load(file, weights_only=True).items() if k != "state"}, file)
+        case "rows":
+            torch.save(torch.load(file, weights_only=True) | {"metrics": [(1, 2)]}, file)
         case "trap":
             file.write_bytes(pickle.dumps(Touch(trap)))
         case "trap in a zip":
@@ -276,6 +278,17 @@ def test_a_damaged_checkpoint_is_told_and_the_run_begins_anew(
     assert seen[0] == 1
     assert same(config, undisturbed())
     assert not trap.exists(), "nothing in it is executed"
+
+
+def test_a_checkpoint_that_does_not_fit_is_told(tmp_path: Path) -> None:
+    config, file = interrupted(tmp_path)
+    content = torch.load(file, weights_only=True)
+    content["state"]["strategy"] = {"order": "of another version"}
+    torch.save(content, file)
+    with pytest.raises(UserError, match=r"checkpoint\.pt does not fit this version \(.*\): remove it"):
+        train(config)
+    file.unlink()
+    assert train(config).info["status"] == "done"
 
 
 def test_a_checkpoint_of_another_run_is_refused_with_both_values(tmp_path: Path) -> None:
