@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
 from types import TracebackType
 
 from rich.console import Console
@@ -83,21 +82,14 @@ class Progress:
         return f"{self.name}: {ended}\n  {again}{records.path}"
 
 
-def watch(config: RunConfig, beside_others: bool = False, on_epoch: Callable[[EpochRow], None] | None = None) -> str:
+def watch(config: RunConfig, beside_others: bool = False) -> str:
     """Train a run, and before it what it needs, for a person to see; what it came to.
 
     Args:
         config: the run.
         beside_others: tell little, and in plain lines, though there be a terminal.
-        on_epoch: called with each row as well.
     """
     for first in needs(config):
-        print(watch(first, beside_others, on_epoch), flush=True)
+        print(watch(first, beside_others), flush=True)
     with Progress(config, beside_others) as progress:
-
-        def advance(row: EpochRow) -> None:
-            progress.advance(row)
-            if on_epoch:
-                on_epoch(row)
-
-        return progress.told(train(config, advance))
+        return progress.told(train(config, progress.advance))

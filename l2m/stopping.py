@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -24,9 +26,20 @@ class Stopped(KeyboardInterrupt):
         self.signal = signal
 
 
-def leave_interrupts() -> None:
-    """Ctrl-C, which a terminal sends to all processes, is for another one to tell: it sends SIGTERM."""
+def obey(parent: int) -> None:
+    """Let this process end with its parent, and leave Ctrl-C, which a terminal sends to both, to that one to tell.
+
+    Should the parent die, however it does, a SIGTERM follows: at once for a process that is idle, after the epoch for
+    one that trains.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager

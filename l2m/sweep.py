@@ -15,7 +15,6 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
 from types import FrameType
 
 from loky import ProcessPoolExecutor, cpu_count
@@ -26,8 +25,8 @@ from l2m.device import choose_device
 from l2m.errors import UserError, cause
 from l2m.plan import Planned, told
 from l2m.progress import watch
-from l2m.records import EpochRow, RunDirectory
-from l2m.stopping import Stopped, handled_by, leave_interrupts
+from l2m.records import RunDirectory
+from l2m.stopping import Stopped, handled_by, obey
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ class _Sweep:
                 run = self._queue.popleft()
             try:
                 if executor is None:
-                    executor = ProcessPoolExecutor(1, initializer=leave_interrupts)
+                    executor = ProcessPoolExecutor(1, initializer=obey, initargs=(os.getpid(),))
                     self._pids[number] = executor.submit(os.getpid).result()
                     if self._asked:  # before its number was known
                         break
@@ -137,9 +136,9 @@ class _Sweep:
 
 
 def _work(config: RunConfig, parent: int) -> Outcome:
-    """A run in a worker; should the sweep itself have been killed, no longer than to the end of the epoch."""
+    """A run in a worker."""
     try:
-        return Outcome("done", watch(config, beside_others=True, on_epoch=partial(_end_with, parent)))
+        return Outcome("done", watch(config, beside_others=True))
     except Stopped as stopped:
         if os.getppid() != parent:
             os._exit(1)  # nobody is there to be told
@@ -148,8 +147,3 @@ def _work(config: RunConfig, parent: int) -> Outcome:
         if config.debug or not isinstance(error, UserError):  # a fault of ours, or the machine's
             traceback.print_exc()
         return Outcome("failed", str(error) if isinstance(error, UserError) else cause(error))
-
-
-def _end_with(parent: int, row: EpochRow) -> None:
-    if os.getppid() != parent:
-        os.kill(os.getpid(), signal.SIGTERM)
