@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import errno
 import os
 import re
 import shlex
@@ -29,6 +30,8 @@ from l2m.config import GROUPS, RunConfig, check
 from l2m.errors import UserError
 from l2m.registry import unknown
 from l2m.schema import type_name
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def conf_dir() -> Path:
@@ -128,6 +131,10 @@ def explain(error: Exception) -> str | None:
         return text
     if "Config group override must be" in text:  # a plain ValueError of Hydra's
         return f"a group needs one of its choices, not null: {', '.join(GROUPS)} are groups"
+    if isinstance(error, OSError) and (error.errno in FULL or "temporary directory" in text):
+        return (
+            f"a file can't be written ({error.strerror}): make room, or let TMPDIR name a folder that can be written to"
+        )
     if not isinstance(error, (HydraException, OmegaConfBaseException)):
         return None
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:

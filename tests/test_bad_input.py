@@ -543,7 +543,7 @@ def test_command_ends_in_one_line_and_leaves_records_alone(
     put(folder / name, change((folder / name).read_bytes()))
     write_record(results, configuration("digits"), lambda epoch: 0.5)
     before = {path: path.read_bytes() for path in results.rglob("*") if path.is_file()}
-    assert len(before) == 4
+    assert len(before) == 5
     made = subprocess.run(
         [sys.executable, "-m", "l2m.run", f"dataset={FILES[name]}", f"data_dir={folder}", f"results_dir={results}"],
         cwd=tmp_path, env=os.environ | {"HYDRA_FULL_ERROR": "0"}, capture_output=True, text=True, timeout=120,
