@@ -36,21 +36,31 @@ def write_whole(file: Path, content: bytes | memoryview) -> None:
         part.write_bytes(content)
 
 
+def content(file: Path) -> bytes:
+    """What a file holds.
+
+    Raises:
+        OSError: it can't be opened, or, without a ``strerror``, it is no file: a pipe would be waited for, a device
+            never ends.
+    """
+    if not stat.S_ISREG(file.stat().st_mode):
+        raise OSError("it is no regular file")
+    return file.read_bytes()
+
+
 def read_bytes(file: Path) -> bytes:
     """What a file holds.
 
     Raises:
-        ValueError: it is missing, can't be opened, or is no file: a pipe would be waited for, a device never ends;
-            named without its folder.
+        ValueError: it is missing, can't be opened, or is no file; named without its folder.
     """
     try:
-        if not stat.S_ISREG(file.stat().st_mode):
-            raise ValueError(f"{file.name} is no regular file")
-        return file.read_bytes()
+        return content(file)
     except FileNotFoundError:
         raise ValueError(f"{file.name} is missing") from None
     except OSError as error:
-        raise ValueError(f"{file.name} can't be opened: {error.strerror}") from error
+        why = f"can't be opened: {error.strerror}" if error.strerror else "is no regular file"
+        raise ValueError(f"{file.name} {why}") from error
 
 
 def read_text(file: Path) -> str:

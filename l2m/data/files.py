@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import shutil
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,9 +22,7 @@ def read(file: Path) -> bytes:
         UserError: it is not there, or no file: a pipe would be waited for, a device never ends.
     """
     try:
-        if not stat.S_ISREG(file.stat().st_mode):
-            raise OSError("it is no regular file")
-        return file.read_bytes()
+        return files.content(file)
     except OSError as error:
         raise UserError(f"{file} can't be read ({error.strerror or error}): put a whole file there") from error
 
