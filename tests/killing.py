@@ -11,12 +11,9 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from l2m import UserError
 from l2m.catalog import registries
 from l2m.config import RunConfig
-from l2m.records import RunDirectory
 from l2m.training import train
 
 registries()
@@ -72,19 +69,3 @@ def die_in_write(number: int, stage: str) -> None:
         return result
 
     Path.write_bytes, Path.replace = write_bytes, replace  # type: ignore[assignment, method-assign]
-
-
-def left(config: RunConfig) -> tuple[list[str], bytes, dict[str, torch.Tensor]]:
-    """What a finished run is compared by: metrics.csv without its seconds, groups.csv, the final parameters."""
-    path = RunDirectory(config).path
-    rows = (path / "metrics.csv").read_text().splitlines()
-    assert rows[0].endswith(",seconds")
-    parameters = torch.load(path / "model.pt", weights_only=True)["parameters"]
-    return [row.rpartition(",")[0] for row in rows], (path / "groups.csv").read_bytes(), parameters
-
-
-def same(first: RunConfig, second: RunConfig) -> bool:
-    """Whether two runs ended alike to the byte."""
-    ours, theirs = left(first), left(second)
-    alike = ours[2].keys() == theirs[2].keys() and all(torch.equal(ours[2][name], theirs[2][name]) for name in ours[2])
-    return ours[:2] == theirs[:2] and alike

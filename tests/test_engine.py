@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from alike import left, same
 from sklearn.metrics import accuracy_score, log_loss, mean_squared_error
 from torch import Tensor
 
@@ -21,7 +22,7 @@ from l2m.catalog import registries
 from l2m.config import RunConfig, check
 from l2m.data import Batch
 from l2m.engine import Trainer
-from l2m.records import EpochRow, Records, RunDirectory
+from l2m.records import EpochRow, RunDirectory
 from l2m.strategies import STRATEGIES, Strategy
 from l2m.training import train
 
@@ -38,20 +39,6 @@ def tiny(folder: Path, *overrides: str) -> RunConfig:
 def trainer_of(config: RunConfig) -> Trainer:
     with torch.random.fork_rng():
         return Trainer(config)
-
-
-def what_it_left(records: Records) -> tuple[list[str], bytes, dict[str, Tensor]]:
-    """metrics.csv without its seconds, groups.csv, and the parameters."""
-    rows = (records.path / "metrics.csv").read_text().splitlines()
-    assert rows[0].endswith(",seconds")
-    state = torch.load(records.path / "model.pt", weights_only=True)["parameters"]
-    return [row.rpartition(",")[0] for row in rows], (records.path / "groups.csv").read_bytes(), state
-
-
-def same(first: Records, second: Records) -> bool:
-    ours, theirs = what_it_left(first), what_it_left(second)
-    states = ours[2].keys() == theirs[2].keys() and all(torch.equal(ours[2][key], theirs[2][key]) for key in ours[2])
-    return ours[:2] == theirs[:2] and states
 
 
 def written(folder: Path) -> dict[str, int]:
@@ -100,7 +87,7 @@ def test_a_seed_says_it_all(strategy: str, tmp_path: Path) -> None:
             runs.append(train(config))
     assert same(runs[0], runs[1])
     assert not same(runs[0], runs[2])
-    ours, theirs = what_it_left(runs[0]), what_it_left(runs[2])
+    ours, theirs = left(runs[0]), left(runs[2])
     assert not any(torch.equal(ours[2][key], theirs[2][key]) for key in ours[2])
 
 
@@ -241,7 +228,7 @@ def test_bf16_trains(tmp_path: Path) -> None:
     half, full = (train(tiny(tmp_path, "dataset=digits", f"precision={name}")) for name in ("bf16", "fp32"))
     assert half.metrics["test_loss"][0] == pytest.approx(full.metrics["test_loss"][0], rel=0.05)
     assert half.metrics["test_loss"][0] != full.metrics["test_loss"][0]
-    assert {value.dtype for value in what_it_left(half)[2].values()} == {torch.float32}
+    assert {value.dtype for value in left(half)[2].values()} == {torch.float32}
 
 
 # Ends of a run

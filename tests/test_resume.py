@@ -18,7 +18,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from killing import STAGES, begin, die_in_write, end, same
+from alike import same
+from killing import STAGES, begin, die_in_write, end
 
 from l2m import UserError, compose, train
 from l2m.catalog import registries

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from killing import same
+from alike import same
 
 from l2m import compose, train
 from l2m.config import RunConfig
