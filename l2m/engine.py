@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from l2m import data, models, optimizers, records, strategies
 from l2m.config import RunConfig
-from l2m.data import Split
+from l2m.data import Batch, Split
 from l2m.device import choose_device, stopwatch
 from l2m.errors import UserError
 from l2m.seeding import derive, generator
@@ -93,22 +94,8 @@ class Trainer:
         """
         self.epoch += 1
         self.model.train()
-        size = self.config.batch_size
-        plan = self.strategy.plan(self.epoch)
-        drawn = (
-            torch.empty(self.steps, size, dtype=torch.int64, device=self.device)
-            if plan is None
-            else plan.to(self.device)
-        )
-        losses = torch.empty(self.steps, size, device=self.device)
-        objective = torch.empty(self.steps, device=self.device)
-        augment = self.augmentation and partial(  # the same draws for every strategy
-            self.augmentation, generator(self.config.seed, f"augmentation/{self.epoch}")
-        )
-        for step in range(self.steps):
-            if plan is None:
-                drawn[step] = self.strategy.next_batch()
-            batch = self.train_set.batch(drawn[step], augment)
+        losses, groups, objective = [], [], []
+        for batch in self._batches():
             with self._precision():
                 outputs = self.model(batch.inputs)
             per_sample = self.task.loss(outputs, batch.targets)
@@ -116,9 +103,23 @@ class Trainer:
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
-            losses[step], objective[step] = per_sample.detach(), loss.detach()
-            self.strategy.after_step(batch, losses[step])
-        return objective.double().mean(), self._statistics(losses, self.train_set.groups[drawn])
+            losses.append(per_sample.detach())
+            groups.append(batch.groups)
+            objective.append(loss.detach())
+            self.strategy.after_step(batch, losses[-1])
+        return torch.stack(objective).double().mean(), self._statistics(torch.stack(losses), torch.stack(groups))
+
+    def _batches(self) -> Iterator[Batch]:
+        """Those of the epoch, as the strategy draws them."""
+        augment = self.augmentation and partial(  # the same draws for every strategy
+            self.augmentation, generator(self.config.seed, f"augmentation/{self.epoch}")
+        )
+        plan = self.strategy.plan(self.epoch)
+        if plan is not None:
+            yield from self.train_set.batches(plan.to(self.device), augment)
+        else:
+            for _ in range(self.steps):
+                yield self.train_set.batch(self.strategy.next_batch().to(self.device), augment)
 
     @torch.inference_mode()
     def evaluate(self) -> Evaluation:
@@ -223,8 +224,10 @@ class Trainer:
         split = loaded.train.to(self.device)
         return torch.cat([loss for _, _, loss in self._pass(model, split)]).cpu()
 
-    def _precision(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16")
+    def _precision(self) -> AbstractContextManager[None]:
+        if self.config.precision == "fp32":
+            return nullcontext()  # autocast takes time even where it does nothing
+        return torch.autocast(self.device.type, torch.bfloat16)
 
     def _statistics(self, losses: Tensor, groups: Tensor) -> strategies.Statistics:
         """Eq. 10 from the losses (P, M) and groups (P, M) of an epoch's samples."""

@@ -40,7 +40,7 @@ def correct(outputs: Tensor, targets: Tensor, losses: Tensor) -> Tensor:
 
 def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
     """Squared error of predictions (M, d), d = 1 but for images: its mean over a sample's d numbers."""
-    return (outputs.float() - targets.flatten(1)).square().mean(1)
+    return functional.mse_loss(outputs.float(), targets.flatten(1), reduction="none").mean(1)
 
 
 def squared_error_of_image(outputs: Tensor, targets: Tensor, losses: Tensor) -> Tensor:

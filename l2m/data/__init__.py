@@ -6,7 +6,7 @@ A recipe says how many samples of each group of the training split stay; the tes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
@@ -28,12 +28,15 @@ if TYPE_CHECKING:
 DATASETS: Registry[Any] = Registry("dataset")
 RECIPES: Registry[Any] = Registry("imbalance")
 
+GATHERED = 2**17
+"""Numbers in the inputs of batches that are gathered together, at most: so few stay in the cache."""
+
 
 class Batch(NamedTuple):
     """Samples as a model and a strategy take them."""
 
     inputs: Tensor
-    """(M, ...) float32, images in channels-last memory; or (M, L) int32 tokens."""
+    """(M, ...) float32, images in the memory format they rest in; or (M, L) int32 tokens."""
     targets: Tensor
     """(M,) labels, (M, 1) values, or the inputs."""
     groups: Tensor
@@ -42,7 +45,7 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Split:
-    """Samples at rest, all on one device.
+    """Samples at rest, all on one device; images that have targets in channels-last memory, as convolutions take them.
 
     Attributes:
         inputs: (N, ...) float32, images (N, C, H, W) in uint8, or tokens (N, L) in int32.
@@ -57,6 +60,14 @@ class Split:
     scale: Tensor | None = None
     shift: Tensor | None = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "inputs", self.inputs.contiguous(memory_format=self._order))
+
+    @property
+    def _order(self) -> torch.memory_format:
+        convolved = self.scale is not None and self.targets is not None
+        return torch.channels_last if convolved else torch.contiguous_format
+
     def __len__(self) -> int:
         return len(self.groups)
 
@@ -66,13 +77,22 @@ class Split:
         def gather(rows: Tensor) -> Tensor:  # on a CPU index_select is faster than rows[index]
             return rows[index] if isinstance(index, slice) else rows.index_select(0, index)
 
-        inputs = gather(self.inputs)
+        rows = gather(_rows(self.inputs))
+        inputs = rows.as_strided((len(rows), *self.inputs.shape[1:]), (rows.shape[1], *self.inputs.stride()[1:]))
         if self.scale is not None and self.shift is not None:
-            inputs = inputs.to(torch.float32, memory_format=torch.channels_last, copy=True)
+            inputs = inputs.to(torch.float32, memory_format=self._order, copy=True)
             inputs = augment(inputs) if augment else inputs
-            inputs.mul_(self.scale).add_(self.shift)
+            scale, shift = (_rows(torch.empty_like(inputs[:1]).copy_(each)) for each in (self.scale, self.shift))
+            _rows(inputs).mul_(scale).add_(shift)
         targets = inputs if self.targets is None else gather(self.targets)
         return Batch(inputs, targets, gather(self.groups))
+
+    def batches(self, plan: Tensor, augment: Callable[[Tensor], Tensor] | None = None) -> Iterator[Batch]:
+        """Those of a ``plan`` (P, M) in turn, each as :meth:`batch` gives it; small ones are gathered together."""
+        together = 1 if augment else max(1, GATHERED // (plan.shape[1] * self.inputs.shape[1:].numel()))
+        for block in plan.split(together):
+            whole = self.batch(block.flatten(), augment)
+            yield from map(Batch._make, zip(*(part.unflatten(0, block.shape) for part in whole), strict=True))
 
     def subset(self, index: Tensor) -> Split:
         """The samples at ``index`` (M,), as they rest."""
@@ -163,6 +183,12 @@ class Recipe:
             members = np.flatnonzero(groups == group)
             stay.append(members[:count] if self.keep == "first" else rng.choice(members, count, replace=False))
         return np.sort(np.concatenate(stay))
+
+
+def _rows(samples: Tensor) -> Tensor:
+    """A view (N, numbers) of samples that fill their memory, each one's numbers in its order."""
+    numbers = samples.shape[1:].numel()
+    return samples.as_strided((len(samples), numbers), (numbers, 1))
 
 
 def share(size: int, fraction: Fraction | float) -> int:
