@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -36,36 +36,30 @@ class Smote(Strategy):
             raise UserError("strategy=smote needs groups that are the classes: a new sample has no other label")
         sizes = torch.bincount(train.groups, minlength=context.groups)
         rng = np.random.default_rng(context.generator("smote").initial_seed())
-        inputs, groups = [train.inputs], [train.groups]
-        for group, size in enumerate(sizes.tolist()):
-            missing = int(sizes.max()) - size
-            if missing:
-                inputs.append(_interpolate(train.inputs[train.groups == group], missing, rng))
-                groups.append(torch.full((missing,), group))
-        labels = torch.cat(groups)
-        self.drawn_from = replace(train, inputs=torch.cat(inputs), targets=labels, groups=labels)
+        missing = (sizes.max() - sizes).tolist()
+        members = [torch.nonzero(train.groups == group).flatten() for group in range(context.groups)]
+        repeated = [own[:1].repeat(more) for own, more in zip(members, missing, strict=True)]
+        self.drawn_from = train.subset(torch.cat([torch.arange(len(train)), *repeated]))
+        places = self.drawn_from.inputs[len(train) :].split(missing)
+        for own, place in zip(members, places, strict=True):
+            if len(own) > 1 and len(place):
+                _interpolate(train.inputs[own], place, rng)
         return self.drawn_from
 
 
-def _interpolate(samples: Tensor, count: int, rng: np.random.Generator) -> Tensor:
-    """``count`` new samples between those of one group (n, ...), of their shape and type."""
+def _interpolate(samples: Tensor, place: Tensor, rng: np.random.Generator) -> None:
+    """Fill ``place`` (m, ...) with new samples between those of one group (n, ...)."""
     from imblearn.over_sampling import SMOTE  # takes most of a second
 
-    if len(samples) == 1:
-        return samples.repeat(count, *[1] * (samples.ndim - 1))
     group = samples.flatten(1).to(torch.float32).numpy()
     # imbalanced-learn wants two classes: a row of zeros stands for the other one and is never a neighbour
     rows = np.concatenate([group, np.zeros_like(group[:1])])
     labels = np.append(np.ones(len(group), int), 0)
-    made = []
-    while count:
-        size = min(count, max(1, CHUNK // group.shape[1]))
+    for part in place.split(max(1, CHUNK // group.shape[1])):
         resampler = SMOTE(
-            sampling_strategy={1: len(group) + size},
+            sampling_strategy={1: len(group) + len(part)},
             k_neighbors=min(NEIGHBOURS, len(group) - 1),
             random_state=int(rng.integers(2**31)),
         )
         new = torch.from_numpy(resampler.fit_resample(rows, labels)[0][len(rows) :])
-        made.append((new if samples.is_floating_point() else new.round()).to(samples.dtype))
-        count -= size
-    return torch.cat(made).view(-1, *samples.shape[1:])
+        part.copy_((new if place.is_floating_point() else new.round()).view(part.shape))
