@@ -105,6 +105,7 @@ def main() -> None:
 def _do(runs: Sequence[tuple[RunConfig, str]], refused: Sequence[tuple[str, str]], swept: bool) -> bool:
     """Train the runs, or tell the plan; whether one failed."""
     from l2m import plan
+    from l2m.device import keep_memory
     from l2m.progress import watch
     from l2m.sweep import sweep
 
@@ -112,6 +113,7 @@ def _do(runs: Sequence[tuple[RunConfig, str]], refused: Sequence[tuple[str, str]
         print(plan.told(plan.plan(runs)))
         return False
     if not swept:
+        keep_memory()
         print(watch(runs[0][0]))
         return False
     planned = plan.plan(runs)

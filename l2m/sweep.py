@@ -21,7 +21,7 @@ from loky import ProcessPoolExecutor, cpu_count
 from loky.process_executor import BrokenProcessPool
 
 from l2m.config import RunConfig
-from l2m.device import choose_device
+from l2m.device import choose_device, keep_memory
 from l2m.errors import UserError, cause
 from l2m.plan import Planned, told
 from l2m.progress import watch
@@ -93,7 +93,7 @@ class _Sweep:
                 run = self._queue.popleft()
             try:
                 if executor is None:
-                    executor = ProcessPoolExecutor(1, initializer=obey, initargs=(os.getpid(),))
+                    executor = ProcessPoolExecutor(1, initializer=_begin, initargs=(os.getpid(),))
                     self._pids[number] = executor.submit(os.getpid).result()
                     if self._asked:  # before its number was known
                         break
@@ -133,6 +133,12 @@ class _Sweep:
                 os.kill(pid, signal.SIGKILL if again else signal.SIGTERM)
             except ProcessLookupError:
                 continue
+
+
+def _begin(parent: int) -> None:
+    """Prepare a worker."""
+    obey(parent)
+    keep_memory()
 
 
 def _work(config: RunConfig, parent: int) -> Outcome:

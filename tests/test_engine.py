@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import platform
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -332,3 +335,26 @@ def test_an_epoch_leaves_out_what_fills_no_batch(tmp_path: Path) -> None:
     records = train(tiny(tmp_path, *SMALL, "batch_size=50", "strategy=classical"))
     assert records.metrics["samples"].tolist() == [50]
     assert np.sum(records.groups["count"]) == 50
+
+FAULTS = """
+import resource, sys, torch
+from l2m.device import keep_memory
+if sys.argv[1] == "kept":
+    keep_memory()
+for _ in range(10):
+    torch.ones(2**24)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    torch.ones(2**24)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_memory_is_kept_from_step_to_step() -> None:
+    """64 MiB, ten times: each time fetched from the kernel, or never again."""
+    faults = {
+        how: int(subprocess.run([sys.executable, "-c", FAULTS, how], check=True, capture_output=True, text=True).stdout)
+        for how in ("kept", "given back")
+    }
+    assert faults["kept"] < 100 < faults["given back"]
