@@ -97,7 +97,7 @@ def _no_download(monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError("there is no network")
 
     monkeypatch.setattr(vision, "IMAGENETTE_SIZES", {"train": 10, "val": 10})
-    monkeypatch.setattr(tabular, "fetch_openml", fail)
+    monkeypatch.setattr("sklearn.datasets.fetch_openml", fail)
 
 
 @cache

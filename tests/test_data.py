@@ -774,6 +774,6 @@ def test_housing_is_downloaded_and_kept(tiny_data: Path, tmp_path: Path, monkeyp
     """OpenML gives ocean_proximity as a categorical column; only the network is stood in for."""
     table = pd.read_csv(tiny_data / "california_housing" / "housing.csv")
     served = Bunch(frame=table.astype({"ocean_proximity": "category"}))
-    monkeypatch.setattr(tabular, "fetch_openml", lambda **asked: served if asked["data_id"] == 43939 else None)
+    monkeypatch.setattr("sklearn.datasets.fetch_openml", lambda **asked: served if asked["data_id"] == 43939 else None)
     assert same_data(loaded("california_housing", tmp_path), loaded("california_housing", tiny_data))
     assert [file.name for file in tmp_path.rglob("*.*")] == ["housing.csv"]

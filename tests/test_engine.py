@@ -336,6 +336,7 @@ def test_an_epoch_leaves_out_what_fills_no_batch(tmp_path: Path) -> None:
     assert records.metrics["samples"].tolist() == [50]
     assert np.sum(records.groups["count"]) == 50
 
+
 FAULTS = """
 import resource, sys, torch
 from l2m.device import keep_memory

@@ -1,6 +1,7 @@
 """Data sets: a training and a test split that live on the device whole, and the recipes of imbalance.
 
 A data set is a function ``load(source, *, options) -> Data``, registered in ``DATASETS``, one file a family.
+Libraries that only some of them need, and that take a second to import, are imported where they are needed.
 A recipe says how many samples of each group of the training split stay; the test split is never touched.
 """
 

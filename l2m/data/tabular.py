@@ -11,9 +11,6 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.datasets import fetch_openml
-from sklearn.model_selection import train_test_split
-from sklearn.preprocessing import StandardScaler
 
 from l2m.data import DATASETS, Data, Source, Split
 from l2m.data.files import read_table, write_table
@@ -60,6 +57,8 @@ def california_housing(source: Source, *, task: Literal["regression"] = "regress
     Groups: <1H OCEAN, INLAND, NEAR BAY, NEAR OCEAN. Rows with missing values are dropped, then the five of
     ISLAND; halves for training and testing.
     """
+    from sklearn.datasets import fetch_openml
+
     file = source.folder / "california_housing" / "housing.csv"
     frame = _table(
         file, lambda: fetch_openml(data_id=HOUSING_OPENML, as_frame=True, parser="auto", n_retries=1).frame, ","
@@ -133,6 +132,8 @@ def _halves(
     frame: pd.DataFrame, names: tuple[str, ...], files: Sequence[Path], source: Source, stratify: bool
 ) -> list[pd.DataFrame]:
     """Training and test half, each of which holds every group; ``files`` are where each group comes from."""
+    from sklearn.model_selection import train_test_split
+
     for group, (name, file) in enumerate(zip(names, files, strict=True)):
         if (rows := (frame["group"] == group).sum()) < 2:
             raise UserError(
@@ -155,6 +156,8 @@ def _regression(
     train: pd.DataFrame, test: pd.DataFrame, features: tuple[str, ...], target: str, unit: float, names: tuple[str, ...]
 ) -> Data:
     """Standardised features; the scaler is fitted on the training half, before any recipe."""
+    from sklearn.preprocessing import StandardScaler
+
     scaler = StandardScaler().fit(train[list(features)].to_numpy(float))
 
     def split(frame: pd.DataFrame) -> Split:

@@ -17,7 +17,6 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from sklearn.model_selection import train_test_split
 
 from l2m.data import DATASETS, Data, Source, Split
 from l2m.data.files import read, read_table, replacing, write_table
@@ -68,6 +67,8 @@ def imdb(source: Source, *, task: Literal["classification"] = "classification") 
     and tokens are what ``TOKEN`` finds. The vocabulary holds the words that the training part has at least twice,
     counted before the recipe, the most frequent first; 0 pads and 1 is any other word.
     """
+    from sklearn.model_selection import train_test_split
+
     place, unsorted = _reviews(source.folder)
     reviews = sorted(unsorted)
     labels = [label for label, _ in reviews]

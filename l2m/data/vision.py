@@ -16,8 +16,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from PIL import Image
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
 from l2m.data import DATASETS, Data, Source, Split, formats
 from l2m.data.augmentation import Standard
@@ -52,6 +50,9 @@ IMAGENETTE_SIZES = {"train": 9469, "val": 3925}
 @DATASETS.register("digits")
 def digits(source: Source, *, task: Task = "classification") -> Data:
     """scikit-learn's embedded digits: 1797 images of 8×8 pixels from 0 to 16; halves, stratified by digit."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
     images, labels = load_digits(return_X_y=True)
     halves = train_test_split(
         images.reshape(-1, 1, 8, 8).astype(np.uint8), labels, test_size=0.5, random_state=source.data_seed,
