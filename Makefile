@@ -20,7 +20,7 @@ test: $(READY)  ## style, types and tests; offline, on the CPU
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
-bench: $(READY)  ## time the training loop on MNIST
+bench: $(READY)  ## speed and memory of this machine, to results/bench (an hour)
 	$(BIN)/python scripts/bench.py
 
 reproduce: $(READY)  ## train what results/ lacks (days on two cores), then tables and figures

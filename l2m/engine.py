@@ -48,16 +48,22 @@ class Trainer:
     Args:
         config: the run.
         needed: by the name of a run that the strategy needs, the parameters it left.
+        loaded: what to train on in place of the data set that the configuration names.
 
     Raises:
         UserError: the batch is larger than the training set, or the data or the model can't be had.
     """
 
-    def __init__(self, config: RunConfig, needed: Mapping[str, Mapping[str, Tensor]] | None = None) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        needed: Mapping[str, Mapping[str, Tensor]] | None = None,
+        loaded: data.Data | None = None,
+    ) -> None:
         self.config = config
         self.task = TASKS[config.task]
         self.device = choose_device(config.device)
-        loaded = data.load(config)
+        loaded = loaded or data.load(config)
         size, samples = config.batch_size, len(loaded.train)
         if size > samples:
             raise UserError(

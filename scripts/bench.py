@@ -1,128 +1,92 @@
-"""Time the training loop on real data: what learn2mix costs over classical, and both over the bare steps.
+"""Measure speed and memory, and write results/bench/<host>.json and .md; what was measured before stays in them.
 
-Three things run in turns in one process, an epoch of training each: classical, learn2mix, and the limit, which
-is as many steps of the same model and optimizer on one batch that is already there. What is quoted is the
-median, over the rounds, of the ratio within a round, and its quartiles. Evaluation is outside the clock. Then what
-checkpoints take of a run: one at its end, with all rows, against the time to the next.
-
-    python scripts/bench.py --dataset mnist --rounds 15
+python scripts/bench.py                                   all, on a machine that is otherwise idle: an hour
+python scripts/bench.py --only rows --rows mnist cifar10  an epoch against the limit and the plain way
 """
 
 import argparse
 import json
 import os
 import platform
-import statistics
 import sys
-import tempfile
-import time
-from collections.abc import Callable
-from dataclasses import replace
+from pathlib import Path
 
 import torch
 
-from l2m import UserError, compose
-from l2m.engine import Trainer
-from l2m.records import RunDirectory
-
-
-def checkpoint(trainer: Trainer, times: int = 9) -> tuple[float, int]:
-    """Median seconds that a checkpoint at the end of a run takes to write, and its bytes."""
-    config = trainer.config
-    with tempfile.TemporaryDirectory() as folder:
-        run = RunDirectory(replace(config, results_dir=folder))
-        run.start(trainer.device)
-        row, groups = trainer.run_epoch()
-        for _ in range(config.epochs):
-            run.add(row, groups)
-        seconds = []
-        for _ in range(times):
-            began = time.perf_counter()
-            run.save_checkpoint(trainer.state_dict())
-            seconds.append(time.perf_counter() - began)
-        return statistics.median(seconds), (run.path / "checkpoint.pt").stat().st_size
+from l2m import UserError
+from l2m.benchmark import growth, memory, rows, startup, table, training
+from l2m.device import choose_device, device_name, keep_memory
+from l2m.provenance import now, provenance
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", default="mnist")
-    parser.add_argument("--rounds", type=int, default=15, help="at least 2")
-    parser.add_argument("--out", help="write the figures to this file as JSON")
+    parser.add_argument("--only", nargs="+", choices=table.SECTIONS, default=list(table.SECTIONS), metavar="WHAT",
+                        help=f"of {', '.join(table.SECTIONS)}")  # fmt: skip
+    parser.add_argument("--rows", nargs="+", choices=rows.ROWS, default=list(rows.ROWS), metavar="ROW",
+                        help="data sets, for rows, memory and checkpoints")  # fmt: skip
+    parser.add_argument("--rounds", type=int, default=5, help="at least 2")
+    parser.add_argument("--host", default=platform.node(), help="what the files are called")
+    parser.add_argument("--folder", type=Path, default=Path("results/bench"))
     options = parser.parse_args()
     if options.rounds < 2:
         parser.error(f"--rounds {options.rounds} must be at least 2: quartiles need two")
 
-    def epoch(strategy: str) -> tuple[Trainer, Callable[[], float]]:
-        trainer = Trainer(compose(f"dataset={options.dataset}", f"strategy={strategy}"))
+    keep_memory()
+    device = choose_device("auto")
+    file = options.folder / f"{options.host}.json"
+    figures = json.loads(file.read_text()) if file.exists() else {}
+    figures |= {
+        "machine": f"{_processor()}, {os.cpu_count()} cores, {device_name(device)}",
+        "torch": torch.__version__,
+        "when": now(),
+        "commit": provenance(device)["commit"],
+    }
 
-        def run() -> float:
-            before = trainer.seconds
-            trainer.run_epoch()
-            return trainer.seconds - before
-
-        return trainer, run
+    def keep(what: str, told: object) -> None:
+        figures[what] = told
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(figures, indent=1) + "\n")
+        file.with_suffix(".md").write_text(table.page(figures))
+        print(f"{what}: measured", flush=True)
 
     try:
-        _, classical = epoch("classical")
-        trainer, learn2mix = epoch("learn2mix")
+        if "rows" in options.only:
+            for row in options.rows:
+                rounds = options.rounds * (10 if row in rows.SMALL else 1)
+                known = figures.get("rows", {}) | {row: rows.measured(row, rounds)}
+                keep("rows", {name: known[name] for name in rows.ROWS if name in known})
+        if "bf16" in options.only:
+            keep("bf16", training.bf16("mnist", 10, [0, 1, 2]))
+        if "memory" in options.only:
+            pairs = [(row, strategy) for row in options.rows for strategy in ("learn2mix", "smote")
+                     if strategy == "learn2mix" or row in ("mnist", "cifar100")]  # fmt: skip
+            keep(
+                "memory",
+                [{"row": row, "strategy": strategy} | memory.measured(row, strategy) for row, strategy in pairs],
+            )
+        if "start" in options.only:
+            keep("start", [*startup.measured(5), startup.regression(3)])
+        if "sweeps" in options.only:
+            keep("sweeps", startup.side_by_side(options.rounds))
+        if "samples" in options.only:
+            keep("samples", growth.by_samples())
+        if "groups" in options.only:
+            keep("groups", growth.by_groups(options.rounds))
+        if "checkpoints" in options.only:
+            keep(
+                "checkpoints", [training.checkpoint(row) for row in options.rows if row in ("mnist", "mean_estimation")]
+            )
     except UserError as error:
         sys.exit(f"error: {error}")
-    reference, _ = epoch("classical")
-    size = reference.config.batch_size
-    batch = reference.train_set.batch(torch.arange(size, device=reference.device))
+    print(f"table: {file.with_suffix('.md')}")
 
-    def limit() -> float:
-        reference.model.train()
-        began = time.perf_counter()
-        for _ in range(reference.steps):
-            loss = reference.task.loss(reference.model(batch.inputs), batch.targets).mean()
-            reference.optimizer.zero_grad()
-            loss.backward()
-            reference.optimizer.step()
-        float(loss.detach())
-        return time.perf_counter() - began
 
-    contenders = {"classical": classical, "learn2mix": learn2mix, "limit": limit}
-    for run in contenders.values():
-        run()  # warm-up
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    order = list(contenders)
-    for round_ in range(options.rounds):
-        for name in order[round_ % 3 :] + order[: round_ % 3]:
-            seconds[name].append(contenders[name]())
-    figures = {
-        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {trainer.device}",
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-        "dataset": options.dataset,
-        "steps an epoch": trainer.steps,
-        "rounds": options.rounds,
-        "median seconds an epoch": {name: round(statistics.median(times), 4) for name, times in seconds.items()},
-    }
-    print(json.dumps(figures, indent=2))
-    ratios = {}
-    for above, below, asked in (
-        ("learn2mix", "classical", 1.03),
-        ("classical", "limit", 1.05),
-        ("learn2mix", "limit", 1.05),
-    ):
-        rounds = [a / b for a, b in zip(seconds[above], seconds[below], strict=True)]
-        first, middle, third = statistics.quantiles(rounds, n=4)
-        ratios[f"{above} / {below}"] = {"median": middle, "quartiles": [first, third], "asked": asked}
-        print(f"{above:9} / {below:9}  {middle:.3f}  (quartiles {first:.3f} to {third:.3f}; asked: at most {asked})")
-    epoch_seconds = figures["median seconds an epoch"]["learn2mix"]
-    config = trainer.config
-    each, size = checkpoint(trainer)
-    share = each / max(config.checkpoint_seconds, epoch_seconds)
-    ratios["checkpoint / run"] = {"median": share, "bytes": size, "asked": 0.01}
-    print(
-        f"checkpoint / run   {share:.5f}  ({each * 1000:.1f} ms for {size / 1e6:.1f} MB every "
-        f"{max(config.checkpoint_seconds, epoch_seconds):.0f} s; asked: at most 0.01)"
-    )
-    if options.out:
-        with open(options.out, "w") as file:
-            json.dump(figures | {"ratios": ratios}, file, indent=2)
-            file.write("\n")
+def _processor() -> str:
+    """The processor's name, as the kernel tells it."""
+    info = Path("/proc/cpuinfo")
+    names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

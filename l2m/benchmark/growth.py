@@ -1,0 +1,85 @@
+"""Time and memory as the training set grows, and as its groups do."""
+
+from __future__ import annotations
+
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from l2m import compose
+from l2m.benchmark.stand_in import stand_in
+from l2m.benchmark.timing import in_turns, ratio
+from l2m.data import Data, Split
+from l2m.device import keep_memory, torch_state
+from l2m.engine import Trainer
+
+SAMPLES = (10**4, 10**5, 10**6, 10**7)
+GROUPS = (2, 10, 100, 1000, 10_000)
+
+
+def by_samples() -> list[dict[str, Any]]:
+    """Seconds a million samples and peak bytes of an epoch of learn2mix, for each of ``SAMPLES``; ten numbers each."""
+    told = []
+    for samples in SAMPLES:
+        command = [sys.executable, "-m", "l2m.benchmark.growth", str(samples)]
+        told.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+    return told
+
+
+def by_groups(rounds: int, samples: int = 20_000) -> list[dict[str, Any]]:
+    """learn2mix against classical training, for each of ``GROUPS``, on ``samples`` images as MNIST's, 1000 a batch."""
+    told = []
+    images = stand_in("mnist", samples)
+    for groups in GROUPS:
+        loaded = Data(_grouped(images.train, groups), _grouped(images.test, groups), _names(groups), 10, {})
+        configs = {name: compose("dataset=mnist", f"strategy={name}") for name in ("classical", "learn2mix")}
+        with torch_state(configs["classical"]):
+            trainers = {name: Trainer(config, loaded=loaded) for name, config in configs.items()}
+            seconds = in_turns({name: _training(trainer) for name, trainer in trainers.items()}, rounds)
+        told.append({"groups": groups, "asked": 1.03} | ratio(seconds["learn2mix"], seconds["classical"]))
+    return told
+
+
+def _training(trainer: Trainer) -> Any:
+    def epoch() -> None:
+        _, statistics = trainer.train_epoch()
+        trainer.strategy.end_epoch(statistics)
+
+    return epoch
+
+
+def _grouped(split: Split, groups: int) -> Split:
+    return Split(split.inputs, split.targets, torch.arange(len(split)) % groups, split.scale, split.shift)
+
+
+def _names(groups: int) -> tuple[str, ...]:
+    return tuple(str(group) for group in range(groups))
+
+
+def _of(samples: int) -> dict[str, Any]:
+    """An epoch on ``samples`` in this process."""
+    keep_memory()
+    config = compose("dataset=mean_estimation", "strategy=learn2mix", "batch_size=1000")
+    before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    made = stand_in("mean_estimation", samples)
+    with torch_state(config):
+        trainer = Trainer(config, loaded=made)
+        seconds = []
+        for _ in range(3):
+            began = time.perf_counter()
+            trainer.train_epoch()
+            seconds.append(time.perf_counter() - began)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+    each = statistics.median(seconds) / samples * 1e6
+    return {"samples": samples, "seconds a million": each, "peak": peak, "bytes a sample": peak / samples}
+
+
+if __name__ == "__main__":
+    print(json.dumps(_of(int(sys.argv[1]))))

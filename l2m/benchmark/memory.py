@@ -1,0 +1,107 @@
+"""Peak memory of a run, in a process of its own, against what it has to hold."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from l2m import compose, data
+from l2m.benchmark.rows import ROWS
+from l2m.benchmark.stand_in import stand_in
+from l2m.catalog import registries
+from l2m.data import Batch
+from l2m.data.torchvision_import import torchvision
+from l2m.device import keep_memory, torch_state
+from l2m.engine import Trainer
+from l2m.errors import UserError
+
+STEPS = 3
+"""That are taken; the next need no more."""
+
+WHOLE = {"imagenette": 5207, "cifar100": 13290, "imdb": 26_000}
+"""Samples to train on, of rows whose data may not be at hand."""
+
+
+def measured(name: str, strategy: str) -> dict[str, Any]:
+    """Bytes of a row under a strategy; trained in another process."""
+    command = [sys.executable, "-m", "l2m.benchmark.memory", name, strategy]
+    told: dict[str, Any] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return told
+
+
+def _held(name: str, strategy: str) -> dict[str, Any]:
+    """The same, in this process."""
+    keep_memory()
+    registries()
+    assert torchvision
+    config = compose(f"dataset={name}", f"strategy={strategy}")
+    torch.nn.functional.conv2d(torch.rand(8, 3, 32, 32), torch.rand(4, 3, 3, 3))  # what torch itself takes at first
+    before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    try:
+        loaded, real = data.load(config), True
+    except UserError:
+        loaded, real = stand_in(name, WHOLE[name]), False
+    with torch_state(config):
+        trainer = Trainer(config, loaded=loaded)
+        plan = trainer.strategy.plan
+        trainer.strategy.plan = lambda epoch: plan(epoch)[:STEPS]  # type: ignore[index, method-assign]
+        trainer.train_epoch()
+        if name not in WHOLE:
+            trainer.evaluate()
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+        batch = trainer.train_set.batch(torch.arange(config.batch_size))
+        activations = _activations(trainer, batch)
+    parameters = _bytes(trainer.model.parameters())
+    splits = (loaded.train, loaded.test, trainer.train_set)  # of which SMOTE's is another one
+    rest = {split.inputs.data_ptr(): _split_bytes(split) for split in splits}
+    parts = {
+        "data at rest": sum(rest.values()),
+        "activations of a batch": activations,
+        "3 × parameters": 3 * parameters,
+        "Adam": 2 * parameters,
+    }
+    return {
+        "data": "real" if real else "random, of the true shape",
+        "peak": peak,
+        "parts": parts,
+        "of": peak / sum(parts.values()),
+        "asked": 1.3,
+    }
+
+
+def _activations(trainer: Trainer, batch: Batch) -> int:
+    """Bytes of the batch, and of what its forward pass keeps for the backward one."""
+    own = {parameter.untyped_storage().data_ptr() for parameter in trainer.model.parameters()}
+    kept: dict[int, int] = {batch.inputs.untyped_storage().data_ptr(): batch.inputs.untyped_storage().nbytes()}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    trainer.model.train()
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        trainer.task.loss(trainer.model(batch.inputs), batch.targets).mean()
+    return sum(kept.values())
+
+
+def _split_bytes(split: data.Split) -> int:
+    return _bytes(part for part in (split.inputs, split.targets, split.groups) if part is not None)
+
+
+def _bytes(tensors: Iterable[Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+if __name__ == "__main__":
+    assert sys.argv[1] in ROWS
+    print(json.dumps(_held(*sys.argv[1:])))

@@ -1,0 +1,125 @@
+"""A row's epoch, against the limit and against the plain way."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from l2m import compose, data
+from l2m.benchmark.plain import Plain
+from l2m.benchmark.stand_in import stand_in
+from l2m.benchmark.timing import in_turns, ratio
+from l2m.config import RunConfig
+from l2m.data import Data
+from l2m.device import torch_state
+from l2m.engine import Trainer
+from l2m.errors import UserError
+
+ROWS = (
+    "mnist", "fashion_mnist", "cifar10", "imagenette", "cifar100", "imdb", "mean_estimation", "wine_quality",
+    "california_housing", "mnist_reconstruction", "fashion_mnist_reconstruction", "cifar10_reconstruction",
+)  # fmt: skip
+
+SMALL = ("mean_estimation", "wine_quality", "california_housing")
+
+FEW = {"imagenette": 3, "cifar100": 10, "imdb": 2}
+"""Rows of long steps, and how many are timed."""
+
+
+def available(config: RunConfig) -> tuple[Data, bool]:
+    """The row's data, or random numbers of its shape; and whether it was the data. Cut where steps are long."""
+    name, size = config.dataset["name"], config.batch_size
+    samples = FEW[name] * size if name in FEW else None
+    try:
+        found = data.load(config)
+    except UserError:
+        return stand_in(name, samples or 10_000), False
+    if samples is None:
+        return found, True
+    first = torch.randperm(len(found.train), generator=torch.Generator().manual_seed(0))[:samples]
+    return replace(found, train=found.train.subset(first), test=found.test.subset(torch.arange(1000))), True
+
+
+def measured(name: str, rounds: int, *overrides: str) -> dict[str, Any]:
+    """Seconds and ratios of a row, in fp32 and bf16."""
+    configs = {
+        "classical": compose(f"dataset={name}", "strategy=classical", *overrides),
+        "learn2mix": compose(f"dataset={name}", "strategy=learn2mix", *overrides),
+        "learn2mix bf16": compose(f"dataset={name}", "strategy=learn2mix", "precision=bf16", *overrides),
+    }
+    classical = configs["classical"]
+    with torch_state(classical):
+        loaded, real = available(classical)
+        trainers = {which: Trainer(config, loaded=loaded) for which, config in configs.items()}
+        contenders: dict[str, Callable[[], object]] = {
+            which: _epoch(which, trainer) for which, trainer in trainers.items()
+        }
+        evaluating = trainers["classical"]
+        contenders["evaluation"] = evaluating.evaluate
+        contenders["limit"] = _limit(Trainer(classical, loaded=loaded))
+        contenders["limit bf16"] = _limit(Trainer(configs["learn2mix bf16"], loaded=loaded))
+        for which in ("classical", "learn2mix"):
+            contenders[f"plain {which}"] = Plain(configs[which], loaded).epoch
+        seconds = in_turns(contenders, rounds)
+        steps = evaluating.steps
+        threads = torch.get_num_threads()
+    on_limit = 1.15 if name in SMALL else 1.05
+    image = name in ("mnist", "fashion_mnist", "cifar10")
+    asked = [
+        ("classical training", "limit", on_limit),
+        ("learn2mix training", "limit", on_limit),
+        ("learn2mix bf16 training", "limit bf16", on_limit),
+        ("learn2mix training", "classical training", 1.03),
+        ("plain classical", "classical", 2.0 if image else None),
+        ("plain learn2mix", "learn2mix", 2.0 if image else None),
+        ("plain learn2mix", "learn2mix bf16", 2.6 if image else None),
+    ]
+    return {
+        "data": "real" if real else "random, of the true shape",
+        "steps": steps,
+        "batch_size": classical.batch_size,
+        "threads": threads,
+        "rounds": rounds,
+        "seconds": {which: statistics.median(times) for which, times in seconds.items()},
+        "steps a second": steps / statistics.median(seconds["learn2mix training"]),
+        "ratios": [
+            {"of": above, "to": below, "asked": bound, "at least": above.startswith("plain")}
+            | ratio(seconds[above], seconds[below])
+            for above, below, bound in asked
+        ],
+    }
+
+
+def _epoch(which: str, trainer: Trainer) -> Callable[[], dict[str, float]]:
+    def epoch() -> dict[str, float]:
+        before = trainer.seconds
+        trainer.run_epoch()
+        return {f"{which} training": trainer.seconds - before}
+
+    return epoch
+
+
+def _limit(trainer: Trainer) -> Callable[[], None]:
+    """As many steps as an epoch has, on one batch that is there: forward, backward and the optimizer's step."""
+    batch = trainer.train_set.batch(torch.arange(trainer.config.batch_size, device=trainer.device))
+    half = trainer.config.precision == "bf16"
+
+    def steps() -> None:
+        trainer.model.train()
+        for _ in range(trainer.steps):
+            if half:
+                with torch.autocast(trainer.device.type, torch.bfloat16):
+                    outputs = trainer.model(batch.inputs)
+            else:
+                outputs = trainer.model(batch.inputs)
+            loss = trainer.task.loss(outputs, batch.targets).mean()
+            trainer.optimizer.zero_grad()
+            loss.backward()
+            trainer.optimizer.step()
+        float(loss.detach())
+
+    return steps

@@ -1,0 +1,50 @@
+"""Random numbers of a row's shape, for rows whose data are not at hand: they take as long, and teach nothing."""
+
+from __future__ import annotations
+
+import torch
+
+from l2m.data import Data, Split
+from l2m.data.text import LENGTH
+
+IMAGES = {
+    "mnist": (1, 28, 10), "fashion_mnist": (1, 28, 10), "cifar10": (3, 32, 10), "cifar100": (3, 32, 100),
+    "imagenette": (3, 224, 10),
+}  # fmt: skip
+"""Channels, pixels each way, and classes."""
+
+VALUES = {"mean_estimation": (10, 4), "wine_quality": (11, 2), "california_housing": (8, 4)}
+"""Numbers of an input, and groups."""
+
+WORDS = 50_000
+
+
+def stand_in(name: str, samples: int) -> Data:
+    """Data of the shape of a row, with ``samples`` to train on and a tenth of them to test on."""
+    generator = torch.Generator().manual_seed(0)
+    tested = max(1, samples // 10)
+    shape = name.removesuffix("_reconstruction")
+
+    def integers(below: int, *size: int, dtype: torch.dtype = torch.int64) -> torch.Tensor:
+        return torch.randint(below, size, generator=generator, dtype=dtype)
+
+    def balanced(count: int, groups: int) -> torch.Tensor:
+        return torch.arange(count) % groups
+
+    def split(count: int) -> Split:
+        if shape in IMAGES:
+            channels, side, classes = IMAGES[shape]
+            labels = balanced(count, classes)
+            pixels = integers(256, count, channels, side, side, dtype=torch.uint8)
+            scale, shift = torch.full((channels, 1, 1), 1 / 255), torch.zeros(channels, 1, 1)
+            return Split(pixels, labels if shape == name else None, labels, scale, shift)
+        if shape == "imdb":
+            return Split(integers(WORDS, count, LENGTH, dtype=torch.int32), balanced(count, 2), balanced(count, 2))
+        features, groups = VALUES[shape]
+        values = torch.randn(count, features + 1, generator=generator)
+        return Split(values[:, :features], values[:, features:], balanced(count, groups))
+
+    groups = IMAGES[shape][2] if shape in IMAGES else VALUES.get(shape, (0, 2))[1]
+    vocabulary = {"vocabulary": [str(word) for word in range(WORDS)]} if shape == "imdb" else {}
+    classes = groups if shape == name and shape not in VALUES else None
+    return Data(split(samples), split(tested), tuple(str(group) for group in range(groups)), classes, vocabulary)

@@ -1,0 +1,85 @@
+"""How soon a command begins, and how soon a sweep ends."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any
+
+from l2m.benchmark.timing import in_turns, ratio
+
+FIRST_STEP = """
+import os, sys, torch
+torch.optim.optimizer.register_optimizer_step_post_hook(lambda *_: os._exit(0))
+from l2m.run import main
+sys.argv = ["l2m", "dataset=mnist", "results_dir=" + sys.argv[1]]
+main()
+"""
+"""Trains until the first step is taken."""
+
+REGRESSION = (
+    "dataset=mean_estimation,wine_quality,california_housing",
+    "strategy=classical,learn2mix",
+    "seed=range(5)",
+)
+"""The regression rows of Table 2 whole: 96 000 steps."""
+
+
+def measured(times: int) -> list[dict[str, Any]]:
+    """Seconds of ``--help``, of MNIST until its first step, and of a sweep of 300 finished runs."""
+    with tempfile.TemporaryDirectory() as folder:
+        finished = ("-m", "epochs=1", "dataset.train_sizes=[10,10,10,10]", "batch_size=40", "dataset.test_size=10")
+        sweep = (*finished, "seed=range(300)", f"results_dir={folder}")
+        _seconds("-m", "l2m.run", *sweep)
+        told = {
+            ("--help", 1.0): lambda: _seconds("-m", "l2m.run", "--help"),
+            ("the first step on MNIST", 4.0): lambda: _seconds("-c", FIRST_STEP, folder),
+            ("300 finished runs", 60.0): lambda: _seconds("-m", "l2m.run", *sweep),
+        }
+        return [
+            {"of": of, "asked": asked, "seconds": _spread([run() for _ in range(1 if asked > 10 else times)])}
+            for (of, asked), run in told.items()
+        ]
+
+
+def regression(times: int) -> dict[str, Any]:
+    """Seconds of Table 2's regression rows, by one command."""
+
+    def once() -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            return _seconds("-m", "l2m.run", "-m", *REGRESSION, f"results_dir={folder}")
+
+    return {
+        "of": "Table 2, regression",
+        "asked": 40.0,
+        "goal": 20.0,
+        "seconds": _spread([once() for _ in range(times)]),
+    }
+
+
+def side_by_side(rounds: int) -> dict[str, Any]:
+    """A sweep of four runs of MNIST, one a core with one thread, against one after another with a thread a core."""
+
+    def sweep(*how: str) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            _seconds("-m", "l2m.run", "-m", "dataset=mnist", "epochs=5", "seed=range(4)", f"results_dir={folder}", *how)
+
+    seconds = in_turns(
+        {"default": lambda: sweep(), "one after another": lambda: sweep("workers=1", "threads=null")}, rounds
+    )
+    return {"of": "one after another", "to": "default", "asked": 1.0, "at least": True} | ratio(
+        seconds["one after another"], seconds["default"]
+    )
+
+
+def _seconds(*arguments: str) -> float:
+    began = time.perf_counter()
+    subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
+    return time.perf_counter() - began
+
+
+def _spread(seconds: list[float]) -> dict[str, float]:
+    return {"median": statistics.median(seconds), "least": min(seconds), "most": max(seconds)}

@@ -1,0 +1,175 @@
+"""The figures of a machine, as a page of Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+MIB = 2**20
+
+
+def page(figures: Mapping[str, Any]) -> str:
+    """All that was measured; a bound that was asked and not met is bold."""
+    lines = [
+        f"# Speed and memory on {figures['machine']}",
+        "",
+        f"torch {figures['torch']}, {figures['when']}, commit {figures['commit']}. Written by `make bench`.",
+        "",
+        "A ratio is the median over rounds in which its two sides ran in turns in one process, with quartiles. What",
+        "was asked and not met is bold.",
+        "",
+    ]
+    for key, write in SECTIONS.items():
+        if key in figures:
+            lines += [*write(figures[key]), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _rows(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    lines = ["## An epoch, row by row", ""]
+    lines += [
+        "The limit is as many bare steps on one batch that is there; the plain way is a shuffled DataLoader, and the",
+        "training set evaluated too. Seconds are medians; data are real unless said otherwise.",
+        "",
+    ]
+    lines += _table(
+        ["row", "steps", "threads", "epoch", "training", "evaluation", "limit", "plain", "steps/s", "epoch bf16"],
+        (
+            [
+                name + ("" if row["data"] == "real" else f" ({row['data']})"),
+                str(row["steps"]), str(row["threads"]),
+                *(_number(row["seconds"][of]) for of in ("learn2mix", "learn2mix training", "evaluation", "limit",
+                                                        "plain learn2mix")),
+                _number(row["steps a second"]), _number(row["seconds"]["learn2mix bf16"]),
+            ]
+            for name, row in rows.items()
+        ),
+    )  # fmt: skip
+    lines.append("")
+    first = next(iter(rows.values()))["ratios"]
+    return lines + _table(
+        ["row", *(f"{ratio['of']} / {ratio['to']}" for ratio in first)],
+        ([name, *map(_ratio, row["ratios"])] for name, row in rows.items()),
+    )
+
+
+def _ratio(told: Mapping[str, Any]) -> str:
+    low, high = told["quartiles"]
+    text = f"{told['median']:.3g} ({low:.3g} to {high:.3g})"
+    asked = told.get("asked")
+    if asked is None:
+        return text
+    met = told["median"] >= asked if told.get("at least") else told["median"] <= asked
+    return f"{text if met else f'**{text}**'}, asked {'≥' if told.get('at least') else '≤'} {asked:g}"
+
+
+def _bf16(told: Mapping[str, Any]) -> list[str]:
+    lines = ["## What bf16 does to accuracy", ""]
+    lines += [f"{told['row']}, learn2mix, {told['epochs']} epochs, seeds {told['seeds']}: test metric at the end.", ""]
+    return lines + _table(
+        ["seed", "fp32", "bf16"],
+        (
+            [str(seed), *(f"{value:.4f}" for value in pair)]
+            for seed, pair in zip(told["seeds"], told["pairs"], strict=True)
+        ),
+    )
+
+
+def _memory(told: Sequence[Mapping[str, Any]]) -> list[str]:
+    parts = list(told[0]["parts"])
+    return [
+        "## Peak memory", "",
+        "MiB of a process beyond what it has once everything is imported, against what it has to hold.", "",
+        *_table(
+            ["row", "strategy", "peak", *parts, "peak / their sum"],
+            (
+                [
+                    one["row"] + ("" if one["data"] == "real" else f" ({one['data']})"), one["strategy"],
+                    *(f"{value / MIB:.0f}" for value in (one["peak"], *one["parts"].values())),
+                    _bound(one["of"], one["asked"]),
+                ]
+                for one in told
+            ),
+        ),
+    ]  # fmt: skip
+
+
+def _start(told: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [
+        "## Seconds of a command", "",
+        *_table(
+            ["what", "median", "least", "most"],
+            (
+                [one["of"], _bound(one["seconds"]["median"], one["asked"])
+                 + (f", goal {one['goal']:g}" if "goal" in one else ""),
+                 *(_number(one["seconds"][key]) for key in ("least", "most"))]
+                for one in told
+            ),
+        ),
+    ]  # fmt: skip
+
+
+def _sweeps(told: Mapping[str, Any]) -> list[str]:
+    return ["## Runs side by side", "", f"Four runs of MNIST {told['of']} / by {told['to']}: {_ratio(told)}."]
+
+
+def _samples(told: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [
+        "## As the training set grows", "", "An epoch of learn2mix on ten numbers a sample, 1000 samples a batch.", "",
+        *_table(
+            ["samples", "seconds a million", "peak MiB", "bytes a sample"],
+            (
+                [f"{one['samples']:,}".replace(",", " "), _number(one["seconds a million"]), f"{one['peak'] / MIB:.0f}",
+                 f"{one['bytes a sample']:.0f}"]
+                for one in told
+            ),
+        ),
+    ]  # fmt: skip
+
+
+def _groups(told: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [
+        "## As groups grow", "", "Training on 20 000 images of MNIST's shape, 1000 a batch.", "",
+        *_table(["groups", "learn2mix / classical"], ([str(one["groups"]), _ratio(one)] for one in told)),
+    ]  # fmt: skip
+
+
+def _checkpoints(told: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [
+        "## Checkpoints", "",
+        *_table(
+            ["row", "ms", "MB", "share of the run"],
+            (
+                [one["row"], f"{one['seconds'] * 1000:.1f}", f"{one['bytes'] / 1e6:.1f}",
+                 f"{one['share']:.5f}, asked ≤ {one['asked']:g}"]
+                for one in told
+            ),
+        ),
+    ]  # fmt: skip
+
+
+SECTIONS: dict[str, Callable[[Any], list[str]]] = {
+    "rows": _rows,
+    "bf16": _bf16,
+    "memory": _memory,
+    "start": _start,
+    "sweeps": _sweeps,
+    "samples": _samples,
+    "groups": _groups,
+    "checkpoints": _checkpoints,
+}
+"""What may be measured, in the order of the page."""
+
+
+def _bound(value: float, asked: float) -> str:
+    text = f"{value:.3g}"
+    return f"{text if value <= asked else f'**{text}**'}, asked ≤ {asked:g}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    lines = [f"| {' | '.join(head)} |", "|---|" + "--:|" * (len(head) - 1)]
+    return lines + [f"| {' | '.join(row)} |" for row in rows]

@@ -1,0 +1,133 @@
+"""The benchmark: what it compares does the same work, ratios are those of a round, and what is not met is told."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import l2m
+from l2m.benchmark import growth, memory, startup, table
+from l2m.benchmark.plain import Plain
+from l2m.benchmark.rows import ROWS
+from l2m.benchmark.stand_in import stand_in
+from l2m.benchmark.timing import in_turns, ratio
+from l2m.catalog import registries
+from l2m.data import load
+from l2m.engine import Trainer
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_things_run_in_turns() -> None:
+    called: list[str] = []
+    contenders = {name: lambda name=name: called.append(name) for name in "abc"}
+    seconds = in_turns(contenders, 3)
+    assert ["".join(called[at : at + 3]) for at in range(0, 12, 3)] == ["cab", "abc", "bca", "cab"], "warm-up, rounds"
+    assert {name: len(times) for name, times in seconds.items()} == {"a": 3, "b": 3, "c": 3}
+
+
+def test_seconds_are_those_of_the_clock() -> None:
+    seconds = in_turns({"short": lambda: time.sleep(0.01), "long": lambda: time.sleep(0.03) or {"part": 7.0}}, 2)
+    assert all(0.01 <= each < 0.03 for each in seconds["short"])
+    assert min(seconds["long"]) >= 0.03
+    assert seconds["part"] == [7.0, 7.0]
+
+
+def test_a_ratio_is_taken_within_a_round() -> None:
+    told = ratio([2.0, 30.0, 4.0, 8.0, 5.0], [1.0, 10.0, 1.0, 1.0, 1.0])  # 2, 3, 4, 8, 5
+    assert told == {"median": 4.0, "quartiles": [3.0, 5.0]}
+
+
+@pytest.mark.parametrize("strategy", ["classical", "learn2mix"])
+def test_the_plain_way_learns_as_the_engine_does(strategy: str, tmp_path: Path) -> None:
+    config = l2m.compose("dataset=digits", f"strategy={strategy}", "model=lenet5_large", f"results_dir={tmp_path}")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        plain, ours = Plain(config, load(config)), Trainer(config)
+        plain.model.load_state_dict(  # ReLU and pooling have changed places, and have no parameters
+            dict(zip(plain.model.state_dict(), ours.model.state_dict().values(), strict=True))
+        )
+        assert plain.evaluate(plain.test) == pytest.approx(float(ours.evaluate().metric), abs=1e-6)
+        for _ in range(5):
+            plain.epoch()
+            ours.run_epoch()
+        accuracies = plain.evaluate(plain.test), float(ours.evaluate().metric)
+    assert min(accuracies) > 0.3, "chance is 0.1"
+    assert abs(accuracies[0] - accuracies[1]) < 0.1
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_stand_ins_have_the_rows_shape(name: str) -> None:
+    config = l2m.compose(f"dataset={name}")
+    made = stand_in(name, 20)
+    assert len(made.train) == 20
+    assert len(made.test) == 2
+    assert registries()["model"].build(config.model, made)(made.train.batch(slice(0, 2)).inputs).shape[0] == 2
+
+
+@pytest.mark.parametrize("name", ["mnist", "cifar10", "mean_estimation", "wine_quality", "cifar10_reconstruction"])
+def test_stand_ins_are_like_the_data(name: str, tiny_data: Path) -> None:
+    real, made = load(l2m.compose(f"dataset={name}", f"data_dir={tiny_data}")), stand_in(name, 100)
+    assert made.train.inputs.shape[1:] == real.train.inputs.shape[1:]
+    assert made.train.inputs.dtype == real.train.inputs.dtype
+    assert made.train.batch(slice(0, 3)).targets.dtype == real.train.batch(slice(0, 3)).targets.dtype
+    assert (len(made.group_names), made.classes) == (len(real.group_names), real.classes)
+
+
+def test_the_script_measures_a_row_and_keeps_what_was_there(tmp_path: Path) -> None:
+    (tmp_path / "here.json").write_text(json.dumps({"groups": [{"groups": 2, "asked": 1.03, **ratio([3, 3], [2, 2])}]}))
+    ran = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "bench.py", "--only", "rows", "--rows", "mean_estimation", "--rounds", "2",
+         "--host", "here", "--folder", tmp_path],
+        env={"PATH": "", "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    figures = json.loads((tmp_path / "here.json").read_text())
+    row = figures["rows"]["mean_estimation"]
+    assert row["seconds"]["learn2mix training"] < row["seconds"]["learn2mix"]
+    by_name = {(each["of"], each["to"]): each for each in row["ratios"]}
+    told = by_name["learn2mix training", "limit"]
+    assert told["quartiles"][0] <= told["median"] <= told["quartiles"][1]
+    page = (tmp_path / "here.md").read_text()
+    assert page == table.page(figures)
+    assert "| 2 | **1.5 (1.5 to 1.5)**, asked ≤ 1.03 |" in page, "what was measured before is still there"
+
+
+def test_what_is_not_met_is_bold() -> None:
+    met = {"of": "plain", "to": "ours", "asked": 2.0, "at least": True, "median": 2.5, "quartiles": [2.4, 2.6]}
+    assert table._ratio(met) == "2.5 (2.4 to 2.6), asked ≥ 2"
+    assert table._ratio(met | {"median": 1.5}) == "**1.5 (2.4 to 2.6)**, asked ≥ 2"
+    assert table._ratio(met | {"median": 2.5, "at least": False}) == "**2.5 (2.4 to 2.6)**, asked ≤ 2"
+    assert table._ratio(met | {"asked": None}) == "2.5 (2.4 to 2.6)"
+
+
+def test_memory_is_told_part_by_part() -> None:
+    told = memory.measured("mean_estimation", "learn2mix")
+    parameters = 4 * (64 * 10 + 64 + 64 + 1)
+    assert told["parts"]["3 × parameters"] == 3 * parameters
+    assert told["parts"]["Adam"] == 2 * parameters
+    data = load(l2m.compose("dataset=mean_estimation"))
+    assert told["parts"]["data at rest"] == (len(data.train) + len(data.test)) * (10 * 4 + 4 + 8)
+    assert told["of"] == pytest.approx(told["peak"] / sum(told["parts"].values()))
+
+
+def test_growth_is_measured_for_each_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(growth, "SAMPLES", (2000, 4000))
+    assert [one["samples"] for one in growth.by_samples()] == [2000, 4000]
+    monkeypatch.setattr(growth, "GROUPS", (2, 1000))
+    told = growth.by_groups(2, samples=2000)
+    assert [one["groups"] for one in told] == [2, 1000]
+    assert all(np.isfinite(one["median"]) for one in told)
+
+
+def test_a_command_that_fails_is_no_figure() -> None:
+    with pytest.raises(subprocess.CalledProcessError):
+        startup._seconds("-m", "l2m.run", "dataset=mnits")
