@@ -23,8 +23,9 @@ from l2m.tasks import TASKS
 EVALUATION_BATCH = 1000
 """Test samples a pass: small enough for the activations of an image row to stay in the cache."""
 
-EVALUATION_NUMBERS = 2**24
-"""Numbers in the inputs of a pass, at most: 111 images of 3×224×224, since 1000 would take 7 GB in ResNet-18."""
+EVALUATION_NUMBERS = 2**17, 2**24
+"""Numbers in the inputs of a pass: at least, for all of a small set to be one, and at most, which is 111 images of
+3×224×224, since 1000 would take 7 GB in ResNet-18."""
 
 CELLS = 2**22
 """Cells of (batch, group) that are summed at a time at the end of an epoch: 32 MiB in float64."""
@@ -214,7 +215,8 @@ class Trainer:
     def _pass(self, model: torch.nn.Module, split: Split) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Outputs, targets and losses of the whole of a split, a batch at a time."""
         model.eval()
-        size = min(EVALUATION_BATCH, max(1, EVALUATION_NUMBERS // split.inputs[0].numel()))
+        least, most = (max(1, numbers // split.inputs[0].numel()) for numbers in EVALUATION_NUMBERS)
+        size = min(max(EVALUATION_BATCH, least), most)
         for start in range(0, len(split), size):
             batch = split.batch(slice(start, start + size))
             with self._precision():

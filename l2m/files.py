@@ -36,8 +36,8 @@ def write_whole(file: Path, content: bytes | memoryview) -> None:
         part.write_bytes(content)
 
 
-def content(file: Path) -> bytes:
-    """What a file holds.
+def content(file: Path) -> bytearray:
+    """What a file holds; an array may lie in it, and be written to.
 
     Raises:
         OSError: it can't be opened, or, without a ``strerror``, it is no file: a pipe would be waited for, a device
@@ -45,10 +45,13 @@ def content(file: Path) -> bytes:
     """
     if not stat.S_ISREG(file.stat().st_mode):
         raise OSError("it is no regular file")
-    return file.read_bytes()
+    with file.open("rb") as opened:
+        held = bytearray(os.fstat(opened.fileno()).st_size)
+        del held[opened.readinto(held) :]
+    return held
 
 
-def read_bytes(file: Path) -> bytes:
+def read_bytes(file: Path) -> bytearray:
     """What a file holds.
 
     Raises:

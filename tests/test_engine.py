@@ -134,9 +134,11 @@ def test_statistics_are_equation_10(cells: int, tmp_path: Path, monkeypatch: pyt
     assert told.last_count.tolist() == [2, 4, 0, 0]
 
 
-@pytest.mark.parametrize("at_once", [engine.EVALUATION_BATCH, 7])
-def test_evaluation_of_classification(at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "EVALUATION_BATCH", at_once)
+@pytest.mark.parametrize("numbers", [engine.EVALUATION_NUMBERS, (1, 7 * 64)])
+def test_evaluation_of_classification(
+    numbers: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "EVALUATION_NUMBERS", numbers)
     subject = trainer_of(tiny(tmp_path, "dataset=digits"))
     subject.train_epoch()
     told = subject.evaluate()
@@ -150,21 +152,25 @@ def test_evaluation_of_classification(at_once: int, tmp_path: Path, monkeypatch:
     assert told.group_metric.tolist() == pytest.approx(by_group)
 
 
-def test_evaluation_takes_fewer_of_larger_inputs_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_evaluation_takes_inputs_by_their_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     subject = trainer_of(tiny(tmp_path, "dataset=digits"))
     sizes: list[int] = []
     subject.model.register_forward_hook(lambda module, inputs, outputs: sizes.append(len(outputs)))
     whole = subject.evaluate()
-    monkeypatch.setattr(engine, "EVALUATION_NUMBERS", 100 * 64 + 63)
+    monkeypatch.setattr(engine, "EVALUATION_NUMBERS", (1, 100 * 64 + 63))
     parts = subject.evaluate()
     assert sizes == [899, *[100] * 8, 99]
+    monkeypatch.setattr(engine, "EVALUATION_BATCH", 10)
+    monkeypatch.setattr(engine, "EVALUATION_NUMBERS", (500 * 64, 600 * 64))
+    subject.evaluate()
+    assert sizes[10:] == [500, 399]
     assert parts.loss.item() == pytest.approx(whole.loss.item(), rel=1e-6)
     assert torch.equal(parts.group_metric, whole.group_metric)
 
 
-@pytest.mark.parametrize("at_once", [engine.EVALUATION_BATCH, 7])
-def test_evaluation_of_regression(at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "EVALUATION_BATCH", at_once)
+@pytest.mark.parametrize("numbers", [engine.EVALUATION_NUMBERS, (1, 7 * 10)])
+def test_evaluation_of_regression(numbers: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "EVALUATION_NUMBERS", numbers)
     subject = trainer_of(tiny(tmp_path, *SMALL))
     subject.train_epoch()
     told = subject.evaluate()

@@ -201,7 +201,8 @@ def share(size: int, fraction: Fraction | float) -> int:
 def _load(choice: tuple[tuple[str, Any], ...], recipe: Recipe, source: Source) -> Data:
     data: Data = DATASETS.build(dict(choice), source)
     index = recipe.select(data.train.groups.numpy(), data.group_names, source.data_seed)
-    return replace(data, train=data.train.subset(torch.from_numpy(index)))
+    whole = len(index) == len(data.train)
+    return data if whole else replace(data, train=data.train.subset(torch.from_numpy(index)))
 
 
 def load(config: RunConfig) -> Data:

@@ -15,8 +15,8 @@ from l2m import files
 from l2m.errors import UserError, cause
 
 
-def read(file: Path) -> bytes:
-    """What a file holds.
+def read(file: Path) -> bytearray:
+    """What a file holds; an array may lie in it, and be written to.
 
     Raises:
         UserError: it is not there, or no file: a pipe would be waited for, a device never ends.

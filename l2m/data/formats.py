@@ -38,7 +38,7 @@ def idx(file: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     content = read(file)
     if file.suffix == ".gz":
         try:
-            content = gzip.decompress(content)
+            content = bytearray(gzip.decompress(content))
         except Exception as error:  # whatever is said of bytes that are no gzip
             raise UserError(f"{file} can't be unpacked ({cause(error)}): {REMEDY}") from error
     dimensions = 1 + len(shape)
@@ -59,7 +59,7 @@ def idx(file: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
         raise UserError(
             f"{file} ends after {len(content)} bytes: the {size} {what} that byte 4 says end after {whole}, {REMEDY}"
         )
-    return np.frombuffer(content, np.uint8, offset=header).reshape(size, *shape).copy()
+    return np.frombuffer(content, np.uint8, offset=header).reshape(size, *shape)
 
 
 def idx_labels(file: Path, classes: int) -> Labels:

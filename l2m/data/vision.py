@@ -167,11 +167,17 @@ def _cifar(folder: Path, name: str, mean: Sequence[float] | None = None, sd: Seq
     key = meta["key"].replace("_names", "s")  # labels, or fine_labels
 
     def part(files: list[list[str]]) -> tuple[Images, Labels]:
-        images, labels = zip(*(formats.cifar(place / file, md5, key, len(names)) for file, md5 in files), strict=True)
+        read = (formats.cifar(place / file, md5, key, len(names)) for file, md5 in files)
+        images, labels = zip(*((_channels_last(images) if mean else images, of) for images, of in read), strict=True)
         return np.concatenate(images), np.concatenate(labels)
 
     train, test = part(kind.train_list), part(kind.test_list)
     return _images((place, place), train, test, names, mean, sd)
+
+
+def _channels_last(images: Images) -> Images:
+    """The same (N, C, H, W) in the memory that a split keeps them in: so a part at a time is copied, not the whole."""
+    return np.ascontiguousarray(images.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
 
 
 def _photographs(folder: Path, published: int) -> list[tuple[Path, int]]:
@@ -221,7 +227,7 @@ def _archives_stay_inside() -> Iterator[None]:
 
 def _decoded(photographs: Sequence[tuple[Path, int]], fit: Callable[[Image.Image], Any]) -> tuple[Images, Labels]:
     """(N, 3, 224, 224) images and (N,) labels of Imagenette: 1.4 GB for its training set, and no copy of it."""
-    images = np.empty((len(photographs), 3, 224, 224), np.uint8)
+    images = np.empty((len(photographs), 224, 224, 3), np.uint8).transpose(0, 3, 1, 2)
 
     def decode(i: int) -> None:
         images[i] = fit(formats.image(photographs[i][0]))
