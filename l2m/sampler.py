@@ -24,6 +24,10 @@ _CELLS = 2**20
 """Cells of (batch, group) that are drawn at a time: 8 MiB an array."""
 
 
+_FEW = 256
+"""Numbers that are sorted faster than parted."""
+
+
 class Learn2MixBatchSampler(Sampler[list[int]]):
     """Yields batches of indices; ``update`` moves the groups' proportions towards their losses.
 
@@ -231,10 +235,9 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
         if spare > 0:
             wait = np.minimum((counts + 1 - due) / np.maximum(wanted, 1e-300), 1e15)
             wait[due - counts <= _ROUNDING] += 1e16  # its due is no larger than its count
-            counts[np.argsort(wait, kind="stable")[:spare]] += 1
+            counts[_least(wait, spare)] += 1
         while spare < 0:
-            waiting = np.argsort(np.where(counts > 0, due - counts, np.inf), kind="stable")
-            waiting = waiting[: min(-spare, int((counts > 0).sum()))]
+            waiting = _least(np.where(counts > 0, due - counts, np.inf), min(-spare, int((counts > 0).sum())))
             counts[waiting] -= 1
             spare += len(waiting)
         self._owed = due - counts
@@ -251,6 +254,15 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
         group = np.repeat(group, flat)
         index: Ints = self._order[where % self._sizes[group] + self._offsets[group]]
         return index
+
+
+def _least(values: Floats, count: int) -> Ints:
+    """Where the ``count`` least values are, the first ones of those that are equal."""
+    if len(values) <= max(count, _FEW):
+        return np.argsort(values, kind="stable")[:count]
+    last = np.partition(values, count - 1)[count - 1]
+    less = np.flatnonzero(values < last)
+    return np.concatenate([less, np.flatnonzero(values == last)[: count - len(less)]])
 
 
 def _checked(name: str, value: Any, annotation: Any, remedy: str) -> Any:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, TensorDataset
 
 from l2m import Learn2MixBatchSampler, UserError
+from l2m.sampler import _least
 
 STABLE = settings(derandomize=True, deadline=None, max_examples=60)
 
@@ -455,3 +456,13 @@ def test_losses_in_half_precision() -> None:
 
 def test_a_mask_makes_two_groups() -> None:
     assert sampler([True, False, False, False], 2).proportions.tolist() == [0.75, 0.25]
+
+
+@pytest.mark.parametrize("size", [5, 300, 4000])
+def test_the_least_are_those_of_a_stable_sort(size: int) -> None:
+    random = np.random.default_rng(size)
+    for _ in range(20):
+        values = random.integers(0, 20, size).astype(float) if random.random() < 0.5 else random.random(size)
+        for count in (1, 2, size // 2, size - 1, size):
+            expected = np.argsort(values, kind="stable")[:count]
+            assert sorted(_least(values, count)) == sorted(expected)

@@ -57,9 +57,11 @@ def varied(row: Row, found: Sequence[Runs], key: str) -> Series:
 
 
 def word(value: object) -> str:
-    """A setting's value on an axis."""
-    words = {"none": "plain", "standard": "augmented"}
-    return f"{value:g}" if isinstance(value, float) else words.get(str(value), str(value).replace("_", "\n"))
+    """A setting's value on an axis, short enough for five to stand side by side."""
+    words = {"none": "plain", "standard": "augm."}
+    if isinstance(value, float):
+        return f"{value:.0e}".replace("e-0", "e-") if 0 < value < 0.01 else f"{value:g}"
+    return words.get(str(value), str(value).replace("_", "\n"))
 
 
 def mixing_rate(found: Sequence[Runs]) -> Figure | None:
@@ -125,7 +127,8 @@ def checkpoints(rows: Mapping[Row, tuple[str, str, Sequence[Mapping[str, Values]
             place.set_title(f"{row.title}, {EPOCHS[i]}")
             if any(series.values()):
                 against(place, series, {s: printed[s][i] for s in series if s in printed})
-                place.set(xlabel=varies, ylabel=label)
+                place.set_ylabel(label)
+                place.set_xlabel(varies, fontsize=6)
             else:
                 place.set_axis_off()
                 place.text(0.5, 0.5, "not run so far", ha="center", transform=place.transAxes)
@@ -157,5 +160,5 @@ def against(axes: Axes, series: Mapping[str, Values], paper: Mapping[str, Printe
             sd = number.sd or 0.0
             axes.axhspan(number.mean - sd, number.mean + sd, color=colour, alpha=0.12, linewidth=0)
             axes.axhline(number.mean, color=colour, linewidth=0.5)
-    axes.set_xticks(range(len(names)), names, fontsize=6)
+    axes.set_xticks(range(len(names)), names, fontsize=6 if len(names) < 5 else 5)
     axes.set_xlim(-0.5, len(names) - 0.5)
