@@ -47,7 +47,10 @@ class RunConfig:
     checkpoint_seconds: Annotated[
         float, Range(0), "write a checkpoint at most this often, between two epochs; 0 is after each"
     ] = 60.0
-    precision: Annotated[Literal["fp32", "bf16"], "arithmetic of the forward pass"] = "fp32"
+    precision: Annotated[
+        Literal["fp32", "tf32", "bf16"],
+        "arithmetic: all in fp32; products on a GPU in TF32, on a CPU as fp32; or the forward pass in bf16",
+    ] = "fp32"
     device: Annotated[Literal["auto", "cpu", "cuda"], "where to train; auto takes a GPU if there is one"] = "auto"
     threads: Annotated[
         Threads | None, "CPU threads of one run; the default comes with the data set, null is torch's"

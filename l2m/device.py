@@ -7,6 +7,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -41,17 +42,21 @@ def stopwatch(device: torch.device) -> Callable[[], Callable[[], float]]:
 @contextmanager
 def torch_state(config: RunConfig) -> Iterator[None]:
     """Torch's default generators, number of threads and TF32, put back as they were at the end."""
-    threads, tf32 = torch.get_num_threads(), torch.backends.cudnn.allow_tf32
+    threads = torch.get_num_threads()
+    products: tuple[Any, ...] = (torch.backends.cudnn, torch.backends.cuda.matmul)
+    before = [kind.allow_tf32 for kind in products]
     devices = [torch.cuda.current_device()] if choose_device(config.device).type == "cuda" else []
     with torch.random.fork_rng(devices):
         if config.threads:
             torch.set_num_threads(config.threads)
-        torch.backends.cudnn.allow_tf32 = False  # fp32 is fp32: cuDNN would round convolutions' inputs
+        for kind in products:
+            kind.allow_tf32 = config.precision == "tf32"  # cuDNN's default would round convolutions' inputs in fp32
         try:
             yield
         finally:
             torch.set_num_threads(threads)
-            torch.backends.cudnn.allow_tf32 = tf32
+            for kind, allowed in zip(products, before, strict=True):
+                kind.allow_tf32 = allowed
 
 
 def keep_memory() -> None:

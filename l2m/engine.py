@@ -233,7 +233,7 @@ class Trainer:
         return torch.cat([loss for _, _, loss in self._pass(model, split)]).cpu()
 
     def _precision(self) -> AbstractContextManager[None]:
-        if self.config.precision == "fp32":
+        if self.config.precision != "bf16":
             return nullcontext()  # autocast takes time even where it does nothing
         return torch.autocast(self.device.type, torch.bfloat16)
 

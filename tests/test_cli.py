@@ -131,7 +131,7 @@ def test_unknown_option_lists_the_options(door: Door, tmp_path: Path, key: str) 
         (["learning_rate=fast"], "learning_rate=fast must be a finite number"),
         (["strategy.mixing_rate=1.5"], "strategy.mixing_rate=1.5 must be in [0, 1]"),
         (["strategy.cadence=sometimes"], "must be one of epoch_mean, epoch_last, batch"),
-        (["precision=fp8"], "precision=fp8 must be one of fp32, bf16"),
+        (["precision=fp8"], "precision=fp8 must be one of fp32, tf32, bf16"),
         (["device=tpu"], "device=tpu must be one of auto, cpu, cuda"),
         (["threads=0"], "threads=0 must be in [1, 1024]"),
         (["force=maybe"], "force=maybe must be true or false"),

@@ -24,6 +24,7 @@ from l2m import UserError, engine
 from l2m.catalog import registries
 from l2m.config import RunConfig, check
 from l2m.data import Batch
+from l2m.device import torch_state
 from l2m.engine import Trainer
 from l2m.records import EpochRow, RunDirectory
 from l2m.strategies import STRATEGIES, Strategy
@@ -238,6 +239,28 @@ def test_bf16_trains(tmp_path: Path) -> None:
     assert half.metrics["test_loss"][0] == pytest.approx(full.metrics["test_loss"][0], rel=0.05)
     assert half.metrics["test_loss"][0] != full.metrics["test_loss"][0]
     assert {value.dtype for value in left(half)[2].values()} == {torch.float32}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+@pytest.mark.parametrize("before", [True, False])
+def test_tf32_is_allowed_where_it_is_asked_for(precision: str, before: bool, tmp_path: Path) -> None:
+    kinds = (torch.backends.cudnn, torch.backends.cuda.matmul)
+    found = [kind.allow_tf32 for kind in kinds]
+    try:
+        for kind in kinds:
+            kind.allow_tf32 = before
+        with torch_state(tiny(tmp_path, f"precision={precision}")):
+            assert [kind.allow_tf32 for kind in kinds] == [precision == "tf32"] * 2
+        assert [kind.allow_tf32 for kind in kinds] == [before] * 2
+    finally:
+        for kind, allowed in zip(kinds, found, strict=True):
+            kind.allow_tf32 = allowed
+
+
+def test_on_a_cpu_tf32_is_fp32(tmp_path: Path) -> None:
+    ours, theirs = (train(tiny(tmp_path, "dataset=digits", f"precision={name}")) for name in ("tf32", "fp32"))
+    assert same(ours, theirs)
+    assert ours.path != theirs.path
 
 
 # Ends of a run
