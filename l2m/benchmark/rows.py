@@ -26,7 +26,7 @@ ROWS = (
 
 SMALL = ("mean_estimation", "wine_quality", "california_housing")
 
-FEW = {"imagenette": 3, "cifar100": 10, "imdb": 2}
+FEW = {"imagenette": 1, "cifar100": 2, "imdb": 1}
 """Rows of long steps, and how many are timed."""
 
 
