@@ -53,7 +53,7 @@ def main() -> None:
     try:
         if "rows" in options.only:
             for row in options.rows:
-                rounds = options.rounds * (10 if row in rows.SMALL else 1)
+                rounds = options.rounds * (2 if row in rows.SMALL else 1)
                 known = figures.get("rows", {}) | {row: rows.measured(row, rounds)}
                 keep("rows", {name: known[name] for name in rows.ROWS if name in known})
         if "bf16" in options.only:

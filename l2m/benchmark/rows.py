@@ -26,6 +26,9 @@ ROWS = (
 
 SMALL = ("mean_estimation", "wine_quality", "california_housing")
 
+EPOCHS = 20
+"""That the small rows take at a time: one is over before it is warm."""
+
 FEW = {"imagenette": 1, "cifar100": 2, "imdb": 1}
 """Rows of long steps, and how many are timed."""
 
@@ -51,19 +54,19 @@ def measured(name: str, rounds: int, *overrides: str) -> dict[str, Any]:
         "learn2mix": compose(f"dataset={name}", "strategy=learn2mix", *overrides),
         "learn2mix bf16": compose(f"dataset={name}", "strategy=learn2mix", "precision=bf16", *overrides),
     }
-    classical = configs["classical"]
+    classical, times = configs["classical"], EPOCHS if name in SMALL else 1
     with torch_state(classical):
         loaded, real = available(classical)
         trainers = {which: Trainer(config, loaded=loaded) for which, config in configs.items()}
         contenders: dict[str, Callable[[], object]] = {
-            which: _epoch(which, trainer) for which, trainer in trainers.items()
+            which: _epochs(which, trainer, times) for which, trainer in trainers.items()
         }
         evaluating = trainers["classical"]
-        contenders["evaluation"] = evaluating.evaluate
-        contenders["limit"] = _limit(Trainer(classical, loaded=loaded))
-        contenders["limit bf16"] = _limit(Trainer(configs["learn2mix bf16"], loaded=loaded))
+        contenders["evaluation"] = _repeated(evaluating.evaluate, times)
+        contenders["limit"] = _limit(Trainer(classical, loaded=loaded), times)
+        contenders["limit bf16"] = _limit(Trainer(configs["learn2mix bf16"], loaded=loaded), times)
         for which in ("classical", "learn2mix"):
-            contenders[f"plain {which}"] = Plain(configs[which], loaded).epoch
+            contenders[f"plain {which}"] = _repeated(Plain(configs[which], loaded).epoch, times)
         seconds = in_turns(contenders, rounds)
         steps = evaluating.steps
         threads = torch.get_num_threads()
@@ -84,8 +87,8 @@ def measured(name: str, rounds: int, *overrides: str) -> dict[str, Any]:
         "batch_size": classical.batch_size,
         "threads": threads,
         "rounds": rounds,
-        "seconds": {which: statistics.median(times) for which, times in seconds.items()},
-        "steps a second": steps / statistics.median(seconds["learn2mix training"]),
+        "seconds": {which: statistics.median(each) / times for which, each in seconds.items()},
+        "steps a second": steps * times / statistics.median(seconds["learn2mix training"]),
         "ratios": [
             {"of": above, "to": below, "asked": bound, "at least": above.startswith("plain")}
             | ratio(seconds[above], seconds[below])
@@ -94,23 +97,33 @@ def measured(name: str, rounds: int, *overrides: str) -> dict[str, Any]:
     }
 
 
-def _epoch(which: str, trainer: Trainer) -> Callable[[], dict[str, float]]:
-    def epoch() -> dict[str, float]:
+def _repeated(run: Callable[[], object], times: int) -> Callable[[], None]:
+    def repeat() -> None:
+        for _ in range(times):
+            run()
+
+    return repeat
+
+
+def _epochs(which: str, trainer: Trainer, times: int) -> Callable[[], dict[str, float]]:
+    run = _repeated(trainer.run_epoch, times)
+
+    def epochs() -> dict[str, float]:
         before = trainer.seconds
-        trainer.run_epoch()
+        run()
         return {f"{which} training": trainer.seconds - before}
 
-    return epoch
+    return epochs
 
 
-def _limit(trainer: Trainer) -> Callable[[], None]:
+def _limit(trainer: Trainer, times: int) -> Callable[[], None]:
     """As many steps as an epoch has, on one batch that is there: forward, backward and the optimizer's step."""
     batch = trainer.train_set.batch(torch.arange(trainer.config.batch_size, device=trainer.device))
     half = trainer.config.precision == "bf16"
 
     def steps() -> None:
         trainer.model.train()
-        for _ in range(trainer.steps):
+        for _ in range(trainer.steps * times):
             if half:
                 with torch.autocast(trainer.device.type, torch.bfloat16):
                     outputs = trainer.model(batch.inputs)

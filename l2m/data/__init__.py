@@ -93,7 +93,8 @@ class Split:
         together = 1 if augment else max(1, GATHERED // (plan.shape[1] * self.inputs.shape[1:].numel()))
         for block in plan.split(together):
             whole = self.batch(block.flatten(), augment)
-            yield from map(Batch._make, zip(*(part.unflatten(0, block.shape) for part in whole), strict=True))
+            parts = (part.view(*block.shape, *part.shape[1:]).unbind() for part in whole)
+            yield from map(Batch._make, zip(*parts, strict=True))
 
     def subset(self, index: Tensor) -> Split:
         """The samples at ``index`` (M,), as they rest."""
