@@ -240,8 +240,7 @@ class Trainer:
     def _statistics(self, losses: Tensor, groups: Tensor) -> strategies.Statistics:
         """Eq. 10 from the losses (P, M) and groups (P, M) of an epoch's samples."""
         k = len(self.group_names)
-        total, held = (torch.zeros(k, dtype=torch.float64, device=self.device) for _ in range(2))
-        count = torch.zeros(k, dtype=torch.float64, device=self.device)
+        total, held, count = torch.zeros(3, k, dtype=torch.float64, device=self.device)
         rows = max(1, CELLS // k)
         for at in range(0, self.steps, rows):
             group, loss = groups[at : at + rows], losses[at : at + rows].double()

@@ -159,10 +159,12 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
         if not held.any():
             return
         self._losses[held] = given[held]
-        largest = np.nanmax(self._losses)
+        unknown = np.isnan(self._losses)
+        largest = self._losses.max(where=~unknown, initial=0.0)
         if largest > 0:
             target = self._losses / largest  # so that no sum can overflow
-            target[np.isnan(target)] = np.nanmean(target)
+            if unknown.any():
+                target[unknown] = np.nanmean(target)
             self._alpha = self._alpha + self.mixing_rate * (target / target.sum() - self._alpha)
 
     def state_dict(self) -> dict[str, Any]:

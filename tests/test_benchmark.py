@@ -128,6 +128,12 @@ def test_growth_is_measured_for_each_size(monkeypatch: pytest.MonkeyPatch) -> No
     assert all(np.isfinite(one["median"]) for one in told)
 
 
+def test_the_first_step_is_waited_for(tmp_path: Path) -> None:
+    assert startup.first_step("digits", str(tmp_path)) > 0.1
+    (run,) = tmp_path.rglob("run.json")
+    assert json.loads(run.read_text())["status"] == "running", "it ended there"
+
+
 def test_a_command_that_fails_is_no_figure() -> None:
     with pytest.raises(subprocess.CalledProcessError):
         startup._seconds("-m", "l2m.run", "dataset=mnits")
