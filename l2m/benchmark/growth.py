@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import resource
 import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from l2m import compose
+from l2m.benchmark.memory import resident
 from l2m.benchmark.stand_in import stand_in
 from l2m.benchmark.timing import in_turns, ratio
 from l2m.data import Data, Split
@@ -67,7 +66,7 @@ def _of(samples: int) -> dict[str, Any]:
     """An epoch on ``samples`` in this process."""
     keep_memory()
     config = compose("dataset=mean_estimation", "strategy=learn2mix", "batch_size=1000")
-    before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    before = resident("VmRSS")
     made = stand_in("mean_estimation", samples)
     with torch_state(config):
         trainer = Trainer(config, loaded=made)
@@ -76,7 +75,7 @@ def _of(samples: int) -> dict[str, Any]:
             began = time.perf_counter()
             trainer.train_epoch()
             seconds.append(time.perf_counter() - began)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+    peak = resident("VmHWM") - before
     each = statistics.median(seconds) / samples * 1e6
     return {"samples": samples, "seconds a million": each, "peak": peak, "bytes a sample": peak / samples}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -37,6 +36,12 @@ def measured(name: str, strategy: str) -> dict[str, Any]:
     return told
 
 
+def resident(which: str) -> int:
+    """Bytes of this process in memory, ``VmRSS`` now or ``VmHWM`` at most (getrusage's are its parent's too)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(f"{which}:"))
+
+
 def _held(name: str, strategy: str) -> dict[str, Any]:
     """The same, in this process."""
     keep_memory()
@@ -44,7 +49,7 @@ def _held(name: str, strategy: str) -> dict[str, Any]:
     assert torchvision
     config = compose(f"dataset={name}", f"strategy={strategy}")
     torch.nn.functional.conv2d(torch.rand(8, 3, 32, 32), torch.rand(4, 3, 3, 3))  # what torch itself takes at first
-    before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    before = resident("VmRSS")
     try:
         loaded, real = data.load(config), True
     except UserError:
@@ -56,7 +61,7 @@ def _held(name: str, strategy: str) -> dict[str, Any]:
         trainer.train_epoch()
         if name not in WHOLE:
             trainer.evaluate()
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+        peak = resident("VmHWM") - before
         batch = trainer.train_set.batch(torch.arange(config.batch_size))
         activations = _activations(trainer, batch)
     parameters = _bytes(trainer.model.parameters())
