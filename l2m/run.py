@@ -150,6 +150,9 @@ def explain(error: Exception) -> str | None:
         if key == "experiment":
             return "experiment is not part of every run: add it, as +experiment=NAME"
         if group not in GROUPS or key == group:
+            homes = [home for home in GROUPS if any(key in options for options in _options(home).values())]
+            if homes:
+                return f"{key} is not a key by itself: write {' or '.join(f'{home}.{key}=' for home in homes)}"
             return unknown("key", key, [field.name for field in fields(RunConfig)])
         known = _options(group)
         option = key.partition(".")[2]

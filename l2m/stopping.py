@@ -13,6 +13,9 @@ from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
+_obeys = False
+"""Whether another process tells the person of this one."""
+
 
 class Stopped(KeyboardInterrupt):
     """A run that a signal ended, with a checkpoint to go on from.
@@ -32,6 +35,8 @@ def obey(parent: int) -> None:
     Should the parent die, however it does, a SIGTERM follows: at once for a process that is idle, after the epoch for
     one that trains.
     """
+    global _obeys
+    _obeys = True
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:
@@ -71,7 +76,8 @@ def stop_between_epochs() -> Iterator[list[int]]:
 
     def note(number: int, frame: FrameType | None) -> None:
         asked.append(number)
-        print("\nstopping after this epoch (once more: at once)", file=sys.stderr, flush=True)
+        if not _obeys:
+            print("\nstopping after this epoch (once more: at once)", file=sys.stderr, flush=True)
         put_back()
 
     with handled_by(note) as put_back:

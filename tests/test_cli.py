@@ -112,6 +112,10 @@ def test_unknown_option_lists_the_options(door: Door, tmp_path: Path, key: str) 
     assert_refused(door(key), tmp_path, "strategy.rate is not an option", "mixing_rate", "cadence")
 
 
+def test_an_option_without_its_group_is_sent_home(door: Door, tmp_path: Path) -> None:
+    assert_refused(door("mixing_rate=0.2"), tmp_path, "mixing_rate is not a key by itself", "strategy.mixing_rate=")
+
+
 @pytest.mark.parametrize(
     ("arguments", "rule"),
     [
