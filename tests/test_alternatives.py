@@ -68,7 +68,7 @@ def test_settings_are_compared_where_all_have_runs(tmp_path: Path) -> None:
     figure = experiments.figures(read(tmp_path).runs)["settings"]
     assert figure is not None
     assert [axes.get_title() for axes in figure.axes] == ["CIFAR-10, 0.25E", "CIFAR-10, 0.5E", "CIFAR-10, E"]
-    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["1e-05", "7e-05"]
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["1e-5", "7e-5"]
     assert figure.axes[0].get_xlabel() == "learning rate"
 
 
