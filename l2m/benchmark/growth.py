@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import statistics
-import subprocess
 import sys
 import time
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import torch
 
 from l2m import compose
-from l2m.benchmark.memory import resident
+from l2m.benchmark.memory import in_a_process, resident
 from l2m.benchmark.stand_in import stand_in
 from l2m.benchmark.timing import in_turns, ratio
 from l2m.data import Data, Split
@@ -25,11 +24,7 @@ GROUPS = (2, 10, 100, 1000, 10_000)
 
 def by_samples() -> list[dict[str, Any]]:
     """Seconds a million samples and peak bytes of an epoch of learn2mix, for each of ``SAMPLES``; ten numbers each."""
-    told = []
-    for samples in SAMPLES:
-        command = [sys.executable, "-m", "l2m.benchmark.growth", str(samples)]
-        told.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
-    return told
+    return [in_a_process("l2m.benchmark.growth", str(samples)) for samples in SAMPLES]
 
 
 def by_groups(rounds: int, samples: int = 20_000) -> list[dict[str, Any]]:

@@ -14,13 +14,12 @@ from torch import Tensor
 
 from l2m import compose, data
 from l2m.benchmark.rows import ROWS
-from l2m.benchmark.stand_in import stand_in
+from l2m.benchmark.stand_in import available
 from l2m.catalog import registries
 from l2m.data import Batch
 from l2m.data.torchvision_import import torchvision
 from l2m.device import keep_memory, torch_state
 from l2m.engine import Trainer
-from l2m.errors import UserError
 
 STEPS = 3
 """That are taken; the next need no more."""
@@ -31,7 +30,12 @@ WHOLE = {"imagenette": 5207, "cifar100": 13290, "imdb": 26_000}
 
 def measured(name: str, strategy: str) -> dict[str, Any]:
     """Bytes of a row under a strategy; trained in another process."""
-    command = [sys.executable, "-m", "l2m.benchmark.memory", name, strategy]
+    return in_a_process("l2m.benchmark.memory", name, strategy)
+
+
+def in_a_process(module: str, *arguments: str) -> dict[str, Any]:
+    """What a module prints as JSON, run by itself, so that its peak is its own."""
+    command = [sys.executable, "-m", module, *arguments]
     told: dict[str, Any] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     return told
 
@@ -50,10 +54,7 @@ def _held(name: str, strategy: str) -> dict[str, Any]:
     config = compose(f"dataset={name}", f"strategy={strategy}")
     torch.nn.functional.conv2d(torch.rand(8, 3, 32, 32), torch.rand(4, 3, 3, 3))  # what torch itself takes at first
     before = resident("VmRSS")
-    try:
-        loaded, real = data.load(config), True
-    except UserError:
-        loaded, real = stand_in(name, WHOLE[name]), False
+    loaded, kind = available(config, WHOLE.get(name, 10_000))
     with torch_state(config):
         trainer = Trainer(config, loaded=loaded)
         plan = trainer.strategy.plan
@@ -74,7 +75,7 @@ def _held(name: str, strategy: str) -> dict[str, Any]:
         "Adam": 2 * parameters,
     }
     return {
-        "data": "real" if real else "random, of the true shape",
+        "data": kind,
         "peak": peak,
         "parts": parts,
         "of": peak / sum(parts.values()),

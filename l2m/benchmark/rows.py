@@ -9,15 +9,14 @@ from typing import Any
 
 import torch
 
-from l2m import compose, data
+from l2m import compose
 from l2m.benchmark.plain import Plain
-from l2m.benchmark.stand_in import stand_in
+from l2m.benchmark.stand_in import available
 from l2m.benchmark.timing import in_turns, ratio
 from l2m.config import RunConfig
 from l2m.data import Data
 from l2m.device import torch_state
 from l2m.engine import Trainer
-from l2m.errors import UserError
 
 ROWS = (
     "mnist", "fashion_mnist", "cifar10", "imagenette", "cifar100", "imdb", "mean_estimation", "wine_quality",
@@ -33,18 +32,15 @@ FEW = {"imagenette": 1, "cifar100": 2, "imdb": 1}
 """Rows of long steps, and how many are timed."""
 
 
-def available(config: RunConfig) -> tuple[Data, bool]:
-    """The row's data, or random numbers of its shape; and whether it was the data. Cut where steps are long."""
+def cut(config: RunConfig) -> tuple[Data, str]:
+    """What :func:`available` gives, and no more of it than is timed where steps are long."""
     name, size = config.dataset["name"], config.batch_size
     samples = FEW[name] * size if name in FEW else None
-    try:
-        found = data.load(config)
-    except UserError:
-        return stand_in(name, samples or 10_000), False
-    if samples is None:
-        return found, True
+    found, kind = available(config, samples or 10_000)
+    if samples is None or kind != "real":
+        return found, kind
     first = torch.randperm(len(found.train), generator=torch.Generator().manual_seed(0))[:samples]
-    return replace(found, train=found.train.subset(first), test=found.test.subset(torch.arange(1000))), True
+    return replace(found, train=found.train.subset(first), test=found.test.subset(torch.arange(1000))), kind
 
 
 def measured(name: str, rounds: int, *overrides: str) -> dict[str, Any]:
@@ -56,7 +52,7 @@ def measured(name: str, rounds: int, *overrides: str) -> dict[str, Any]:
     }
     classical, times = configs["classical"], EPOCHS if name in SMALL else 1
     with torch_state(classical):
-        loaded, real = available(classical)
+        loaded, kind = cut(classical)
         trainers = {which: Trainer(config, loaded=loaded) for which, config in configs.items()}
         contenders: dict[str, Callable[[], object]] = {
             which: _epochs(which, trainer, times) for which, trainer in trainers.items()
@@ -82,7 +78,7 @@ def measured(name: str, rounds: int, *overrides: str) -> dict[str, Any]:
         ("plain learn2mix", "learn2mix bf16", 2.6 if image else None),
     ]
     return {
-        "data": "real" if real else "random, of the true shape",
+        "data": kind,
         "steps": steps,
         "batch_size": classical.batch_size,
         "threads": threads,

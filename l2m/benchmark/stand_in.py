@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import torch
 
+from l2m import data
+from l2m.config import RunConfig
 from l2m.data import Data, Split
 from l2m.data.text import LENGTH
+from l2m.errors import UserError
 
 IMAGES = {
     "mnist": (1, 28, 10), "fashion_mnist": (1, 28, 10), "cifar10": (3, 32, 10), "cifar100": (3, 32, 100),
@@ -17,6 +20,14 @@ VALUES = {"mean_estimation": (10, 4), "wine_quality": (11, 2), "california_housi
 """Numbers of an input, and groups."""
 
 WORDS = 50_000
+
+
+def available(config: RunConfig, samples: int) -> tuple[Data, str]:
+    """A run's data, or ``samples`` that stand in for them; and which, in words."""
+    try:
+        return data.load(config), "real"
+    except UserError:
+        return stand_in(config.dataset["name"], samples), "random, of the true shape"
 
 
 def stand_in(name: str, samples: int) -> Data:
