@@ -159,8 +159,8 @@ class Trainer:
         train_loss, test_loss, test_metric = read[:3].tolist()
         loss, last_loss, count, last_count, group_metric = read[3:].view(5, k)
         statistics = strategies.Statistics(loss, last_loss, count.long(), last_count.long())
-        lost = [self.group_names[i] for i in range(k) if count[i] and not loss[i].isfinite()]
-        if lost or not read[:3].isfinite().all():
+        if ((count > 0) & ~loss.isfinite()).any() or not read[:3].isfinite().all():
+            lost = [self.group_names[i] for i in range(k) if count[i] and not loss[i].isfinite()]
             more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
             where = f"in groups {', '.join(lost[:5])}{more}" if lost else "on the test set, or after weighting"
             raise FloatingPointError(where)
@@ -240,7 +240,7 @@ class Trainer:
     def _statistics(self, losses: Tensor, groups: Tensor) -> strategies.Statistics:
         """Eq. 10 from the losses (P, M) and groups (P, M) of an epoch's samples."""
         k = len(self.group_names)
-        total, held, count = torch.zeros(3, k, dtype=torch.float64, device=self.device)
+        total = torch.zeros(3, k, dtype=torch.float64, device=self.device)  # of means, of batches, of samples
         rows = max(1, CELLS // k)
         for at in range(0, self.steps, rows):
             group, loss = groups[at : at + rows], losses[at : at + rows].double()
@@ -248,8 +248,8 @@ class Trainer:
             sums, counts = torch.zeros(2, len(group) * k, dtype=torch.float64, device=self.device)
             sums.index_add_(0, cell, loss.flatten())
             counts.index_add_(0, cell, torch.ones_like(loss).flatten())
-            sums, counts = sums.view(-1, k), counts.view(-1, k)
-            total += torch.where(counts > 0, sums / counts, 0.0).sum(0)
-            held += (counts > 0).sum(0)
-            count += counts.sum(0)
-        return strategies.Statistics(total / held, sums[-1] / counts[-1], count.long(), counts[-1].long())
+            means = (sums / counts).view(-1, k)  # NaN where a batch lacks a group
+            counts = counts.view(-1, k)
+            held = counts > 0
+            total += torch.stack([means.where(held, 0.0), held, counts]).sum(1)
+        return strategies.Statistics(total[0] / total[1], means[-1], total[2].long(), counts[-1].long())

@@ -40,7 +40,8 @@ def correct(outputs: Tensor, targets: Tensor, losses: Tensor) -> Tensor:
 
 def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
     """Squared error of predictions (M, d), d = 1 but for images: its mean over a sample's d numbers."""
-    return functional.mse_loss(outputs.float(), targets.flatten(1), reduction="none").mean(1)
+    losses = functional.mse_loss(outputs.float(), targets.flatten(1), reduction="none")
+    return losses.mean(1) if losses.shape[1] > 1 else losses.squeeze(1)  # of one number without a pass of its own
 
 
 def squared_error_of_image(outputs: Tensor, targets: Tensor, losses: Tensor) -> Tensor:

@@ -13,8 +13,8 @@ from l2m.benchmark.timing import in_turns, ratio
 
 FIRST_STEP = """
 import os, sys
-from torch.optim.optimizer import register_optimizer_step_post_hook
-register_optimizer_step_post_hook(lambda *_: os._exit(0))
+from l2m import optimizers
+optimizers._Fused.step = lambda self: os._exit(0)
 from l2m.run import main
 main()
 sys.exit("no step was taken")

@@ -25,9 +25,9 @@ def autoencoder(data: Data, *, noise: Annotated[float, Range(0)] = 0.0) -> nn.Mo
     d = data.outputs
     model = nn.Sequential(
         nn.Flatten(),
-        nn.Linear(d, 128), nn.ReLU(),
+        nn.Linear(d, 128), nn.ReLU(inplace=True),
         nn.Linear(128, 32),
-        nn.Linear(32, 128), nn.ReLU(),
+        nn.Linear(32, 128), nn.ReLU(inplace=True),
         nn.Linear(128, d), nn.Sigmoid(),
     )  # fmt: skip
     if noise:

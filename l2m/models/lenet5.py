@@ -18,10 +18,10 @@ def lenet5(data: Data) -> nn.Module:
     channels, height, width = image_size(data, "lenet5", 16)
     rows, columns = (((side - 4) // 2 - 4) // 2 for side in (height, width))
     return nn.Sequential(
-        nn.Conv2d(channels, 6, 5), nn.MaxPool2d(2), nn.ReLU(),
-        nn.Conv2d(6, 16, 5), nn.MaxPool2d(2), nn.ReLU(),
+        nn.Conv2d(channels, 6, 5), nn.MaxPool2d(2), nn.ReLU(inplace=True),
+        nn.Conv2d(6, 16, 5), nn.MaxPool2d(2), nn.ReLU(inplace=True),
         nn.Flatten(),
-        nn.Linear(16 * rows * columns, 120), nn.ReLU(),
-        nn.Linear(120, 84), nn.ReLU(),
+        nn.Linear(16 * rows * columns, 120), nn.ReLU(inplace=True),
+        nn.Linear(120, 84), nn.ReLU(inplace=True),
         nn.Linear(84, data.outputs),
     )  # fmt: skip

@@ -20,4 +20,6 @@ def mlp(data: Data, *, hidden: Annotated[int, Range(1, 2**16)] = 64) -> nn.Modul
             "model=mlp takes numbers, and these are tokens, whose numbers mean nothing: use model=transformer"
         )
     features = data.train.inputs[0].numel()
-    return nn.Sequential(nn.Flatten(), nn.Linear(features, hidden), nn.ReLU(), nn.Linear(hidden, data.outputs))
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(features, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, data.outputs)
+    )

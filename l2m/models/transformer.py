@@ -48,7 +48,7 @@ class Transformer(nn.Module):
         # the sequence comes first: torch evaluates batch_first=True by a kernel that holds all (M, 4, L, L) weights
         self.encoder = nn.TransformerEncoderLayer(WIDTH, nhead=4, dim_feedforward=128, dropout=0.1)
         self.encoder.self_attn.dropout = attention_dropout
-        self.head = nn.Sequential(nn.Dropout(0.1), nn.Linear(WIDTH, 32), nn.ReLU(), nn.Linear(32, outputs))
+        self.head = nn.Sequential(nn.Dropout(0.1), nn.Linear(WIDTH, 32), nn.ReLU(inplace=True), nn.Linear(32, outputs))
 
     def forward(self, tokens: Tensor) -> Tensor:
         embedded = self.embedding(tokens.T) + self.positions  # (L, M, 64)

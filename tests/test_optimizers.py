@@ -1,0 +1,81 @@
+"""The suite's Adam is torch's, bit for bit, and goes on from its state; no process imports torch's compiler for it."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from l2m.optimizers import OPTIMIZERS
+
+OPTIONS = {"beta1": 0.8, "beta2": 0.95, "epsilon": 1e-6}
+
+
+def parameters() -> list[torch.nn.Parameter]:
+    draw = torch.Generator().manual_seed(1)
+    return [torch.nn.Parameter(torch.randn(shape, generator=draw)) for shape in ((7, 3), (3,), (2, 1, 5, 5))]
+
+
+def gradients(of: list[torch.nn.Parameter], step: int) -> None:
+    draw = torch.Generator().manual_seed(step)
+    for each in of:
+        each.grad = torch.randn(each.shape, generator=draw)
+
+
+@pytest.mark.parametrize(
+    ("choice", "reference"),
+    [
+        ({"name": "adam"}, lambda of: torch.optim.Adam(of, 0.01, fused=True)),
+        ({"name": "adam", **OPTIONS}, lambda of: torch.optim.Adam(of, 0.01, (0.8, 0.95), 1e-6, fused=True)),
+        ({"name": "adamw"}, lambda of: torch.optim.AdamW(of, 0.01, fused=True)),
+        (
+            {"name": "adamw", "weight_decay": 0.3, **OPTIONS},
+            lambda of: torch.optim.AdamW(of, 0.01, (0.8, 0.95), 1e-6, 0.3, fused=True),
+        ),
+    ],
+)
+def test_steps_are_those_of_torch(choice: dict[str, object], reference: object) -> None:
+    ours, theirs = parameters(), parameters()
+    optimizer, known = OPTIMIZERS.build(choice, ours, 0.01), reference(theirs)
+    for step in range(20):
+        for of, by in ((ours, optimizer), (theirs, known)):
+            by.zero_grad()
+            assert all(each.grad is None for each in of)
+            gradients(of, step)
+            by.step()
+        assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+    assert not torch.equal(ours[0], parameters()[0])
+
+
+def test_a_state_is_gone_on_from() -> None:
+    whole, halves = parameters(), parameters()
+    first = OPTIMIZERS.build({"name": "adam"}, whole, 0.01)
+    for step in range(4):
+        gradients(whole, step)
+        first.step()
+        if step == 1:
+            state = {name: [each.clone() for each in parts] for name, parts in first.state_dict().items()}
+            for of, value in zip(halves, whole, strict=True):
+                of.data.copy_(value)
+    second = OPTIMIZERS.build({"name": "adam"}, halves, 0.01)
+    second.load_state_dict(state)
+    for step in (2, 3):
+        gradients(halves, step)
+        second.step()
+    assert all(torch.equal(a, b) for a, b in zip(whole, halves, strict=True))
+
+
+def test_a_state_of_another_model_is_refused() -> None:
+    state = OPTIMIZERS.build({"name": "adam"}, parameters()[:2], 0.01).state_dict()
+    with pytest.raises(ValueError, match="zip"):
+        OPTIMIZERS.build({"name": "adam"}, parameters(), 0.01).load_state_dict(state)
+
+
+def test_a_run_does_not_import_the_compiler() -> None:
+    """It takes a second of every process, and comes with ``torch.optim.Adam``."""
+    code = (
+        "import sys; from l2m import compose; from l2m.engine import Trainer\n"
+        "Trainer(compose('epochs=1')).run_epoch()\n"
+        "assert 'torch._dynamo' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
