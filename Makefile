@@ -5,10 +5,10 @@ BIN := .venv/bin
 QUESTIONS := cadence mixing_rate reconstruction_noise mnist_reconstruction_rate cifar10_rate
 READY := $(if $(filter .venv/bin,$(BIN)),.venv/ready)  # an environment of your own is left alone: make test BIN=...
 
-.PHONY: help run test bench reproduce tables figures clean
+.PHONY: help run test bench bench-gpu reproduce tables figures clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
 
 run: $(READY)  ## quickstart: two small sets, five seeds, a table, a figure
 	@$(BIN)/python -m l2m.run -m +experiment=quickstart
@@ -22,6 +22,9 @@ test: $(READY)  ## style, types and tests; offline, on the CPU
 
 bench: $(READY)  ## speed and memory of this machine, to results/bench (an hour)
 	$(BIN)/python scripts/bench.py
+
+bench-gpu: $(READY)  ## minutes of the whole suite on one GPU, row by row
+	$(BIN)/python scripts/bench.py --gpu
 
 reproduce: $(READY)  ## train what results/ lacks (days on two cores), then tables and figures
 	@failed=0; for each in table2 table1 table1_v1 $(QUESTIONS) table1_v3; do \

@@ -51,6 +51,9 @@ class RunConfig:
         Literal["fp32", "tf32", "bf16"],
         "arithmetic: all in fp32; products on a GPU in TF32, on a CPU as fp32; or the forward pass in bf16",
     ] = "fp32"
+    cuda_graphs: Annotated[
+        bool, "on a GPU launch each step whole, as a CUDA graph, not kernel by kernel: for small networks"
+    ] = False
     device: Annotated[Literal["auto", "cpu", "cuda"], "where to train; auto takes a GPU if there is one"] = "auto"
     threads: Annotated[
         Threads | None, "CPU threads of one run; the default comes with the data set, null is torch's"

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from l2m import data, models, optimizers, records, strategies
 from l2m.config import RunConfig
+from l2m.cuda_graph import Step, captured
 from l2m.data import Batch, Split
 from l2m.device import choose_device, stopwatch
 from l2m.errors import UserError
@@ -86,10 +87,12 @@ class Trainer:
         torch.manual_seed(derive(config.seed, "dropout"))
 
         context = strategies.Context(
-            loaded.train, k, size, self.steps, lambda purpose: generator(config.seed, purpose), losses
+            loaded.train, k, size, self.steps, lambda purpose: generator(config.seed, purpose), losses, self.device
         )
         self.train_set = self.strategy.prepare(context).to(self.device)
         self.test_set = loaded.test.to(self.device)
+        self._replays = config.cuda_graphs and self.device.type == "cuda" and self.strategy.replayable
+        self._replay: Step | None = None
         self._test_counts = torch.bincount(self.test_set.groups, minlength=k)
         self.epoch, self.seconds = 0, 0.0
 
@@ -103,18 +106,31 @@ class Trainer:
         self.model.train()
         losses, groups, objective = [], [], []
         for batch in self._batches():
-            with self._precision():
-                outputs = self.model(batch.inputs)
-            per_sample = self.task.loss(outputs, batch.targets)
-            loss = self.strategy.loss(batch, per_sample)
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
-            losses.append(per_sample.detach())
+            if self._replays and not self._replay:
+                self._replay = captured(self._step, batch, self._changing())
+            per_sample, loss = (self._replay or self._step)(batch)
+            losses.append(per_sample)
             groups.append(batch.groups)
-            objective.append(loss.detach())
-            self.strategy.after_step(batch, losses[-1])
+            objective.append(loss)
+            self.strategy.after_step(batch, per_sample)
         return torch.stack(objective).double().mean(), self._statistics(torch.stack(losses), torch.stack(groups))
+
+    def _step(self, batch: Batch) -> tuple[Tensor, ...]:
+        """Descend once: the samples' losses (M,) and what was descended, (), both detached."""
+        with self._precision():
+            outputs = self.model(batch.inputs)
+        per_sample = self.task.loss(outputs, batch.targets)
+        loss = self.strategy.loss(batch, per_sample)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return per_sample.detach(), loss.detach()
+
+    def _changing(self) -> Iterator[Tensor]:
+        """All tensors that a step changes."""
+        yield from self.model.state_dict().values()
+        for tensors in self.optimizer.state_dict().values():
+            yield from tensors
 
     def _batches(self) -> Iterator[Batch]:
         """Those of the epoch, as the strategy draws them."""

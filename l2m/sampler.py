@@ -48,6 +48,7 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
         proportions: where they start, (k,) numbers of at least 0 that sum to 1; by default the groups'
             shares of ``labels``.
         generator: draws the order of samples; by default one seeded from torch's default generator.
+        device: where ``plan`` makes its indices; the CPU unless told.
 
     Raises:
         ValueError: a value out of these ranges.
@@ -61,6 +62,7 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
         mixing_rate: float = 0.1,
         proportions: Sequence[float] | Floats | Tensor | None = None,
         generator: torch.Generator | None = None,
+        device: torch.device | str = "cpu",
     ) -> None:
         groups = _array(labels)
         groups = groups.astype(np.int64) if groups.dtype == bool else groups
@@ -88,6 +90,7 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
         if generator is None:
             generator = torch.Generator().manual_seed(int(torch.empty((), dtype=torch.int64).random_().item()))
         self._generator = generator
+        self._device = torch.device(device)
 
         self._groups = groups.astype(np.uint16 if len(self._sizes) <= 2**16 else np.int64)  # uint16 sorts faster
         self._offsets: Ints = np.cumsum(self._sizes) - self._sizes
@@ -115,11 +118,12 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
         self._shuffle()
         self._batch = len(self)
         rows = max(1, _CELLS // len(self._sizes))
+        draw = self._draw if self._device.type == "cpu" else self._draw_there
         drawn = [
-            self._draw(np.stack([self._counts() for _ in range(at, min(at + rows, len(self)))]))
+            draw(np.stack([self._counts() for _ in range(at, min(at + rows, len(self)))]))
             for at in range(0, len(self), rows)
         ]
-        return torch.from_numpy(np.concatenate(drawn)).view(len(self), self.batch_size)
+        return torch.cat(drawn).view(len(self), self.batch_size)
 
     def next_batch(self) -> Tensor:
         """The next batch, (batch_size,) indices; begins an epoch where the last one is at its end."""
@@ -127,7 +131,7 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
             self._shuffle()
             self._batch = 0
         self._batch += 1
-        return torch.from_numpy(self._draw(self._counts()[None]))
+        return self._draw(self._counts()[None])
 
     @property
     def proportions(self) -> Tensor:
@@ -245,17 +249,32 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
         self._owed = due - counts
         return counts.astype(np.int64)
 
-    def _draw(self, counts: Ints) -> Ints:
+    def _draw(self, counts: Ints) -> Tensor:
         """Indices of consecutive batches, (Σ counts,), given each one's counts, (batches, k)."""
+        flat, first = counts.ravel(), self._first(counts)
+        group = np.broadcast_to(np.arange(len(self._sizes)), counts.shape).ravel()
+        where = np.repeat(first, flat) + np.arange(flat.sum())
+        group = np.repeat(group, flat)
+        return torch.from_numpy(self._order[where % self._sizes[group] + self._offsets[group]])
+
+    def _draw_there(self, counts: Ints) -> Tensor:
+        """The same on the device, in torch, which on a CPU takes three times as long."""
+        flat, first, sizes, offsets, order = (
+            torch.from_numpy(array).to(self._device)
+            for array in (counts.ravel(), self._first(counts), self._sizes, self._offsets, self._order)
+        )
+        drawn = int(counts.sum())
+        cell = torch.repeat_interleave(flat, output_size=drawn)
+        where, group = first[cell] + torch.arange(drawn, device=self._device), cell % len(sizes)
+        return order[where % sizes[group] + offsets[group]]
+
+    def _first(self, counts: Ints) -> Ints:
+        """Of each cell (batch, group): its first place in the group's list, less its first place in the result."""
         before = np.cumsum(counts, axis=0) - counts + self._taken
         self._taken = self._taken + counts.sum(axis=0)
         flat = counts.ravel()
-        group = np.broadcast_to(np.arange(len(self._sizes)), counts.shape).ravel()
-        first = before.ravel() - (np.cumsum(flat) - flat)  # plus the place in the result: the place in the list
-        where = np.repeat(first, flat) + np.arange(flat.sum())
-        group = np.repeat(group, flat)
-        index: Ints = self._order[where % self._sizes[group] + self._offsets[group]]
-        return index
+        first: Ints = before.ravel() - (np.cumsum(flat) - flat)
+        return first
 
 
 def _least(values: Floats, count: int) -> Ints:

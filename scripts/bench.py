@@ -2,6 +2,7 @@
 
 python scripts/bench.py                                   all, on a machine that is otherwise idle: an hour
 python scripts/bench.py --only rows --rows mnist cifar10  an epoch against the limit and the plain way
+python scripts/bench.py --gpu                             what a GPU is asked for: the suite's minutes, and the rows
 """
 
 import argparse
@@ -14,15 +15,16 @@ from pathlib import Path
 import torch
 
 from l2m import UserError
-from l2m.benchmark import growth, memory, rows, startup, table, training
+from l2m.benchmark import growth, memory, rows, startup, suite, table, training
 from l2m.device import choose_device, device_name, keep_memory
 from l2m.provenance import now, provenance
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=table.SECTIONS, default=list(table.SECTIONS), metavar="WHAT",
-                        help=f"of {', '.join(table.SECTIONS)}")  # fmt: skip
+    parser.add_argument("--only", nargs="+", choices=table.SECTIONS, metavar="WHAT",
+                        help=f"of {', '.join(table.SECTIONS)}; all but suite where nothing is said")  # fmt: skip
+    parser.add_argument("--gpu", action="store_true", help="the same as --only suite rows groups; stop without a GPU")
     parser.add_argument("--rows", nargs="+", choices=rows.ROWS, default=list(rows.ROWS), metavar="ROW",
                         help="data sets, for rows, memory and checkpoints")  # fmt: skip
     parser.add_argument("--rounds", type=int, default=5, help="at least 2")
@@ -31,6 +33,11 @@ def main() -> None:
     options = parser.parse_args()
     if options.rounds < 2:
         parser.error(f"--rounds {options.rounds} must be at least 2: quartiles need two")
+
+    if options.gpu and not torch.cuda.is_available():
+        parser.error("--gpu needs a GPU that torch can see, and there is none; --only suite times the CPU")
+    whats = ["suite", "rows", "groups"] if options.gpu else [what for what in table.SECTIONS if what != "suite"]
+    whats = options.only or whats
 
     keep_memory()
     device = choose_device("auto")
@@ -51,29 +58,37 @@ def main() -> None:
         print(f"{what}: measured", flush=True)
 
     try:
-        if "rows" in options.only:
+        if "suite" in whats:
+            told = []
+            for row in options.rows:
+                for one in suite.measured(row):
+                    told.append(one)
+                    seconds = ", ".join(f"{way} {each:.3g} s" for way, each in one["epoch"].items())
+                    print(f"{row} {one['strategy']}: an epoch by {seconds}; in all {one['whole'] / 60:.3g} minutes")
+            keep("suite", told)
+        if "rows" in whats:
             for row in options.rows:
                 rounds = options.rounds * (2 if row in rows.SMALL else 1)
                 known = figures.get("rows", {}) | {row: rows.measured(row, rounds)}
                 keep("rows", {name: known[name] for name in rows.ROWS if name in known})
-        if "bf16" in options.only:
+        if "bf16" in whats:
             keep("bf16", training.bf16("mnist", 10, [0, 1, 2]))
-        if "memory" in options.only:
+        if "memory" in whats:
             pairs = [(row, strategy) for row in options.rows for strategy in ("learn2mix", "smote")
                      if strategy == "learn2mix" or row in ("mnist", "cifar100")]  # fmt: skip
             keep(
                 "memory",
                 [{"row": row, "strategy": strategy} | memory.measured(row, strategy) for row, strategy in pairs],
             )
-        if "start" in options.only:
+        if "start" in whats:
             keep("start", [*startup.measured(5), startup.regression(3)])
-        if "sweeps" in options.only:
+        if "sweeps" in whats:
             keep("sweeps", startup.side_by_side(options.rounds))
-        if "samples" in options.only:
+        if "samples" in whats:
             keep("samples", growth.by_samples())
-        if "groups" in options.only:
+        if "groups" in whats:
             keep("groups", growth.by_groups(options.rounds))
-        if "checkpoints" in options.only:
+        if "checkpoints" in whats:
             keep(
                 "checkpoints", [training.checkpoint(row) for row in options.rows if row in ("mnist", "mean_estimation")]
             )

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import l2m
-from l2m.benchmark import growth, memory, startup, table
+from l2m.benchmark import growth, memory, startup, suite, table
 from l2m.benchmark.plain import Plain
 from l2m.benchmark.rows import ROWS
 from l2m.benchmark.stand_in import stand_in
@@ -99,6 +99,25 @@ def test_the_script_measures_a_row_and_keeps_what_was_there(tmp_path: Path) -> N
     page = (tmp_path / "here.md").read_text()
     assert page == table.page(figures)
     assert "| 2 | **1.5 (1.5 to 1.5)**, asked ≤ 1.03 |" in page, "what was measured before is still there"
+
+
+def test_the_suite_is_timed_row_by_row() -> None:
+    told = list(suite.measured("wine_quality", epochs=1))
+    assert [one["strategy"] for one in told] == ["classical", "learn2mix"], "the others are for classification"
+    assert told[0]["whole"] == pytest.approx(5 * 300 * min(told[0]["epoch"].values()))
+    page = "\n".join(table.SECTIONS["suite"](told))
+    assert f"{sum(one['whole'] for one in told) / 60:.3g} minutes" in page
+    assert "| wine_quality" in page
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_its_bench_says_so(tmp_path: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "bench.py", "--gpu", "--folder", tmp_path / "bench"],
+        env={"PATH": "", "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (ran.returncode, list(tmp_path.iterdir())) == (2, [])
+    assert "there is none; --only suite times the CPU" in ran.stderr
 
 
 def test_what_is_not_met_is_bold() -> None:

@@ -23,6 +23,7 @@ import l2m
 from l2m import UserError, engine
 from l2m.catalog import registries
 from l2m.config import RunConfig, check
+from l2m.cuda_graph import captured, untouched
 from l2m.data import Batch
 from l2m.device import torch_state
 from l2m.engine import Trainer
@@ -388,3 +389,53 @@ def test_memory_is_kept_from_step_to_step() -> None:
         for how in ("kept", "given back")
     }
     assert faults["kept"] < 100 < faults["given back"]
+
+
+# CUDA graphs
+
+
+@pytest.mark.parametrize("overrides", [("dataset=digits", "model=resnet18"), ("dataset=imdb",), SMALL])
+def test_a_rehearsal_changes_nothing(overrides: tuple[str, ...], tmp_path: Path, tiny_data: Path) -> None:
+    """Parameters, moments, batch normalisation's averages and dropout's draws are as they were."""
+    config = tiny(tmp_path, *overrides, f"data_dir={tiny_data}", *(("batch_size=20",) if overrides != SMALL else ()))
+    with torch_state(config):
+        plain = Trainer(config)
+        expected = plain.run_epoch()[1]
+    with torch_state(config):
+        rehearsed = Trainer(config)
+        batch = rehearsed.train_set.batch(torch.arange(config.batch_size))
+        before = [value.clone() for value in rehearsed._changing()]
+        with untouched(rehearsed._changing()):
+            for _ in range(3):
+                rehearsed._step(batch)
+            assert not all(map(torch.equal, before, rehearsed._changing()))
+        assert all(map(torch.equal, before, rehearsed._changing()))
+        assert rehearsed.run_epoch()[1] == expected
+
+
+def test_on_a_cpu_graphs_are_steps(tmp_path: Path) -> None:
+    ours, theirs = (tiny(tmp_path / word, *SMALL, f"cuda_graphs={word}") for word in ("true", "false"))
+    assert ours.digest() == theirs.digest()
+    assert same(train(ours), train(theirs))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize("strategy", registries()["strategy"].names())
+def test_graphs_train_as_kernels_do(strategy: str, tmp_path: Path) -> None:
+    found = []
+    for word in ("true", "false"):
+        config = tiny(tmp_path / word, "dataset=digits", f"strategy={strategy}", f"cuda_graphs={word}", "device=cuda",
+                      "model=lenet5_large", "epochs=3")  # fmt: skip
+        found.append(train(config).metrics.drop(columns="seconds"))
+    pd.testing.assert_frame_equal(*found, rtol=1e-4)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_a_replay_takes_each_batch(tmp_path: Path) -> None:
+    config = dataclasses.replace(tiny(tmp_path, *SMALL), device="cuda")
+    with torch_state(config):
+        trainer = Trainer(config)
+        batches = [trainer.train_set.batch(torch.arange(at, at + 19, device="cuda")) for at in (0, 19)]
+        replay = captured(trainer._step, batches[0], trainer._changing())
+        first, second = (replay(batch)[0] for batch in batches)
+    assert not torch.equal(first, second)

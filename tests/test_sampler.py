@@ -448,6 +448,26 @@ def test_a_plan_drawn_in_parts_is_the_same(monkeypatch: pytest.MonkeyPatch) -> N
     assert torch.equal(parts.plan(), expected)
 
 
+@pytest.mark.parametrize("sizes", [(40, 30, 20, 5), (1, 100), (7,) * 300])
+def test_a_plan_made_on_the_device_is_the_same(sizes: tuple[int, ...]) -> None:
+    labels = labelled(sizes)
+    here, there = (sampler(labels, 19, mixing_rate=0.5) for _ in range(2))
+    there._draw = there._draw_there  # type: ignore[method-assign]
+    for epoch in range(5):
+        assert torch.equal(here.plan(), there.plan())
+        losses = np.random.default_rng(epoch).random(len(sizes))
+        here.update(losses)
+        there.update(losses)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_a_plan_made_on_a_gpu_is_the_same() -> None:
+    labels = labelled((40, 30, 20, 5))
+    plan = sampler(labels, 19, device="cuda").plan()
+    assert plan.device.type == "cuda"
+    assert torch.equal(plan.cpu(), sampler(labels, 19).plan())
+
+
 def test_losses_in_half_precision() -> None:
     subject = sampler(labelled([1, 3]), 2, mixing_rate=1)
     subject.update(torch.tensor([1.0, 3.0], dtype=torch.bfloat16, requires_grad=True))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from l2m.benchmark import suite
+
 MIB = 2**20
 
 
@@ -148,6 +150,27 @@ def _checkpoints(told: Sequence[Mapping[str, Any]]) -> list[str]:
     ]  # fmt: skip
 
 
+def _suite(told: Sequence[Mapping[str, Any]]) -> list[str]:
+    minutes = sum(one["whole"] for one in told) / 60
+    ways = list(told[0]["epoch"])
+    return [
+        "## The whole suite", "",
+        f"Every epoch of the rows below, five seeds, from one epoch's seconds: {_number(minutes)} minutes"
+        + (f", asked ≤ {suite.MINUTES:g} on one GPU for twelve rows." if len(ways) > 1 else "."), "",
+        *_table(
+            ["row", "strategy", "steps", *(f"epoch, {way}" for way in ways), "epochs", "five seeds, minutes"],
+            (
+                [
+                    one["row"] + ("" if one["data"] == "real" else f" ({one['data']})"), one["strategy"],
+                    str(one["steps"]), *(_number(one["epoch"][way]) for way in ways), str(one["epochs"]),
+                    _number(one["whole"] / 60),
+                ]
+                for one in told
+            ),
+        ),
+    ]  # fmt: skip
+
+
 SECTIONS: dict[str, Callable[[Any], list[str]]] = {
     "rows": _rows,
     "bf16": _bf16,
@@ -157,6 +180,7 @@ SECTIONS: dict[str, Callable[[Any], list[str]]] = {
     "samples": _samples,
     "groups": _groups,
     "checkpoints": _checkpoints,
+    "suite": _suite,
 }
 """What may be measured, in the order of the page."""
 

@@ -38,6 +38,7 @@ class Context:
         generator: gives the CPU generator of a purpose ("order", "smote"), seeded by the run.
         losses: by the name of a run that the strategy needs, the task's loss of each sample of ``train`` under the
             model that run left, (N,) on the CPU.
+        device: where ``plan`` had best be made.
     """
 
     train: Split
@@ -46,6 +47,7 @@ class Context:
     steps: int
     generator: Callable[[str], torch.Generator]
     losses: Mapping[str, Tensor] = field(default_factory=dict)
+    device: torch.device | str = "cpu"
 
     def sampler(self, mixing_rate: float = 0.0, proportions: Sequence[float] | None = None) -> Learn2MixBatchSampler:
         """A sampler over ``train``; at rate 0 it keeps its proportions, by default those of ``train``."""
@@ -55,6 +57,7 @@ class Context:
             mixing_rate=mixing_rate,
             proportions=proportions,
             generator=self.generator("order"),
+            device=self.device,
         )
 
 
@@ -79,6 +82,8 @@ class Strategy:
     """Classical training with shuffled batches. Its subclasses say where they differ."""
 
     tasks: ClassVar[frozenset[str]] = frozenset(TASKS)
+    replayable: ClassVar[bool] = True
+    """Whether ``loss`` stays on the device, so that a step may be replayed as a CUDA graph."""
 
     def needs(self, config: RunConfig) -> dict[str, RunConfig]:
         """Runs to be done before that of ``config``, by name: ordinary ones, skipped where they are finished."""

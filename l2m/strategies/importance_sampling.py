@@ -22,6 +22,8 @@ class ImportanceSampling(Strategy):
     that are left. Their losses are not divided by p, so the gradient's mean is not that of classical training.
     """
 
+    replayable = False  # the CPU draws
+
     def prepare(self, context: Context) -> Split:
         self._draws = context.generator("importance")
         return super().prepare(context)

@@ -1,0 +1,62 @@
+"""What the whole suite takes on this machine: every row, the four strategies of the paper, five seeds."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from l2m import compose
+from l2m.benchmark.stand_in import available
+from l2m.catalog import registries
+from l2m.device import torch_state
+from l2m.engine import Trainer
+from l2m.report import published
+
+STRATEGIES = ("classical", "learn2mix", "focal", "smote")
+SEEDS = 5
+MINUTES = 30.0
+"""That are asked for on one GPU."""
+
+
+def measured(row: str, epochs: int = 3) -> Iterator[dict[str, Any]]:
+    """A row under each strategy that is defined for it: the median seconds of an epoch, and of all epochs and seeds.
+
+    The first epoch is not counted. On a GPU steps are launched as CUDA graphs and kernel by kernel, and the faster
+    way counts.
+    """
+    for strategy in STRATEGIES:
+        config = compose(f"dataset={row}", f"strategy={strategy}")
+        if config.task not in registries()["strategy"][strategy].tasks:
+            continue
+        loaded, kind = available(config, published.settings(row)["train_size"])
+        seconds = {}
+        for graphs in (False, True) if torch.cuda.is_available() else (False,):
+            config = compose(f"dataset={row}", f"strategy={strategy}", f"cuda_graphs={str(graphs).lower()}")
+            with torch_state(config):
+                trainer = Trainer(config, loaded=loaded)
+                seconds["graphs" if graphs else "kernels"] = statistics.median(_epochs(trainer, epochs))
+        least = min(seconds.values())
+        yield {
+            "row": row,
+            "strategy": strategy,
+            "data": kind,
+            "steps": trainer.steps,
+            "epoch": seconds,
+            "epochs": config.epochs,
+            "whole": SEEDS * config.epochs * least,
+        }
+
+
+def _epochs(trainer: Trainer, times: int) -> list[float]:
+    """Seconds of epochs, each of which ends with what it tells read from the device."""
+    trainer.run_epoch()
+    seconds = []
+    for _ in range(times):
+        began = time.perf_counter()
+        trainer.run_epoch()
+        seconds.append(time.perf_counter() - began)
+    return seconds

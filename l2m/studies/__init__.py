@@ -1,0 +1,76 @@
+"""Studies: questions that a run does not answer, one file each. A study states its claims, and its numbers judge them.
+
+A study is a dataclass whose fields are its options, registered in ``STUDIES``; ``conf/study/`` has a file for each.
+``run`` makes tables; ``claims`` and ``figures`` are pure functions of these, so that the report needs no more than
+what lies in the results folder. :mod:`l2m.study` is the door.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import pandas as pd
+
+from l2m.registry import Registry
+from l2m.report.verdict import Verdict
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+STUDIES: Registry[Any] = Registry("study")
+
+Tables = Mapping[str, pd.DataFrame]
+"""By name, as they are written to CSV."""
+
+
+class Claim(NamedTuple):
+    """A line of the ledger."""
+
+    key: str
+    """Letters and underscores, one of its own in the study."""
+    claim: str
+    """What is claimed, and where: "α → c/Σc inside (0, 2/L*) (Proposition 2.3)"."""
+    source: str
+    """The number or rule that the source gives; "none" where it gives none."""
+    ours: str
+    """What the tables say, with how often or how many."""
+    verdict: Verdict
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where a study runs.
+
+    Attributes:
+        results_dir: for ordinary runs that a study needs; its own tables are written by the door.
+        data_dir: where data sets lie.
+        tell: prints a line of progress.
+    """
+
+    results_dir: str
+    data_dir: str
+    tell: Callable[[str], None]
+
+
+class Study:
+    """What every study has; subclasses are dataclasses with ``kw_only=True``."""
+
+    title: ClassVar[str]
+    """A heading: "Convergence of the mixing parameters"."""
+    question: ClassVar[str]
+    """Two to five sentences for the results page: the claim, where it stands, and the experiment."""
+
+    def run(self, setting: Setting) -> dict[str, pd.DataFrame]:
+        """The study's numbers. The same options give the same tables."""
+        raise NotImplementedError
+
+    def claims(self, tables: Tables) -> list[Claim]:
+        """What the tables say of each claim."""
+        raise NotImplementedError
+
+    def figures(self, tables: Tables) -> dict[str, Figure]:
+        """Figures by name, drawn with the settings of :mod:`l2m.report.drawing`; not saved."""
+        raise NotImplementedError
