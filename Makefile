@@ -2,7 +2,7 @@
 PYTHON ?= python3
 RESULTS ?= results
 BIN := .venv/bin
-QUESTIONS := cadence mixing_rate reconstruction_noise mnist_reconstruction_rate cifar10_rate
+QUESTIONS := cadence mixing_rate reconstruction_noise mnist_reconstruction_rate cifar10_rate mixers_regression mixers_mnist
 READY := $(if $(filter .venv/bin,$(BIN)),.venv/ready)  # an environment of your own is left alone: make test BIN=...
 
 .PHONY: help run test bench bench-gpu reproduce tables figures clean

@@ -116,11 +116,13 @@ class Trainer:
         return torch.stack(objective).double().mean(), self._statistics(torch.stack(losses), torch.stack(groups))
 
     def _step(self, batch: Batch) -> tuple[Tensor, ...]:
-        """Descend once: the samples' losses (M,) and what was descended, (), both detached."""
+        """Descend once: the samples' losses (M,), not adjusted, and what was descended, (), both detached."""
         with self._precision():
             outputs = self.model(batch.inputs)
         per_sample = self.task.loss(outputs, batch.targets)
-        loss = self.strategy.loss(batch, per_sample)
+        adjusted = self.strategy.adjust(outputs)
+        given = per_sample if adjusted is outputs else self.task.loss(adjusted, batch.targets)
+        loss = self.strategy.loss(batch, given)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
@@ -131,6 +133,7 @@ class Trainer:
         yield from self.model.state_dict().values()
         for tensors in self.optimizer.state_dict().values():
             yield from tensors
+        yield from self.strategy.changing()
 
     def _batches(self) -> Iterator[Batch]:
         """Those of the epoch, as the strategy draws them."""

@@ -142,13 +142,26 @@ def test_the_loss_is_a_scalar_with_a_gradient(name: str, task: str) -> None:
     batch = drawn_from.batch(batches(strategy, 1)[0])
     width = {"classification": len(SIZES), "regression": 1, "reconstruction": 6}[task]
     outputs = torch.randn(10, width, generator=generator(0, "outputs")).requires_grad_()
-    loss = strategy.loss(batch, TASKS[task].loss(outputs, batch.targets))
+    loss = strategy.loss(batch, TASKS[task].loss(strategy.adjust(outputs), batch.targets))
     loss.backward()  # type: ignore[no-untyped-call]
     assert loss.shape == ()
     assert loss > 0
     assert outputs.grad is not None
     assert outputs.grad.isfinite().all()
     assert outputs.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(("name", "task"), DECLARED)
+def test_what_the_loss_changes_is_told_and_changed_in_place(name: str, task: str) -> None:
+    """A CUDA graph writes to the tensors there were, and its rehearsals put back those that are told."""
+    strategy = built(name)
+    drawn_from = strategy.prepare(context(small(task)))
+    batch = drawn_from.batch(batches(strategy, 1)[0])
+    before = {key: (value, value.clone()) for key, value in vars(strategy).items() if isinstance(value, Tensor)}
+    strategy.loss(batch, torch.rand(10, generator=generator(0, "losses")))
+    assert all(vars(strategy)[key] is value for key, (value, _) in before.items())
+    changed = {id(value) for value, kept in before.values() if not torch.equal(value, kept)}
+    assert changed == {id(value) for value in strategy.changing()}
 
 
 @pytest.mark.parametrize(("name", "task"), DECLARED)

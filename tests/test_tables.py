@@ -483,7 +483,7 @@ def test_script_writes_the_same_wherever_it_runs_and_names_damage(folder: Path, 
     assert first == tables.files(read(folder), tables.both(read(folder)))
     assert {name for name in first if first[name] != second[name]} == {
         "table2.md", "table2.tex", "table2.csv", "worst_group2.md", "worst_group2.csv", "thresholds.md",
-        "thresholds.csv",
+        "thresholds.csv", "mixers.md", "mixers.csv",
     }  # fmt: skip
     assert "| balanced | 0 | not run |" in second["table2.md"]
     assert str(tmp_path) not in "".join([*first.values(), (copies[0] / "LEDGER.md").read_text(encoding="utf-8")])

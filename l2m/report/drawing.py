@@ -29,8 +29,12 @@ STYLES: dict[str, tuple[str, Any]] = {
     "stratified": ("#E69F00", (0, (2, 2))),
     "importance_sampling": ("#56B4E9", (0, (9, 2))),
     "curriculum": ("#882255", (0, (1, 3.2))),
+    "group_dro": ("#332288", (0, (8, 1.5, 2, 1.5))),
+    "exp3": ("#999933", (0, (3, 1.5))),
+    "class_weighted": ("#117733", (0, (5, 1, 1, 1, 1, 1))),
+    "logit_adjusted": ("#AA4499", (0, (2, 1, 1, 1))),
 }
-"""Colours of Okabe and Ito, and Tol's wine, which stay apart for the colour-blind, and dashes that do so in print."""
+"""Colours of Okabe and Ito, and of Tol's muted scheme, which stay apart for the colour-blind, and dashes in print."""
 
 OTHER = ("#666666", (0, (3, 1, 1, 1)))
 """The style of a strategy that has none of its own."""

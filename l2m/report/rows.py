@@ -23,7 +23,10 @@ CONTROLS = ("balanced", "stratified")
 THIRD = ("importance_sampling", "curriculum")
 """What the third version compares with besides."""
 
-STRATEGIES = (*PAPER, *CONTROLS, *THIRD)
+MIXERS = tuple(name for name in registries()["strategy"].names() if name not in (*PAPER, *CONTROLS, *THIRD))
+"""Other ways to mix or to weigh groups, which the paper does not compare with: whatever else is registered."""
+
+STRATEGIES = (*PAPER, *CONTROLS, *THIRD, *MIXERS)
 
 SEEDS = tuple(range(5))
 """The paper's five runs."""

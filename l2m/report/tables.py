@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from l2m.report import equal_seconds, hyperparameters, latex, thresholds
+from l2m.report import equal_seconds, hyperparameters, latex, mixers, thresholds
 from l2m.report.cells import Cell, is_percent, measure, told
 from l2m.report.rows import ROWS, VARIANTS, Row, commands, missing
 from l2m.report.runs import EPOCHS, Reading
@@ -52,6 +52,9 @@ def files(found: Reading, main: tuple[Table, Table]) -> dict[str, str]:
     speed = thresholds.reached(found.runs), thresholds.at_epoch(found.runs)
     made["thresholds.md"] = thresholds.markdown(*speed)
     made["thresholds.csv"] = csv(thresholds.frame(*speed))
+    mixed = mixers.compared(found.runs)
+    made["mixers.md"] = f"# Other mixers\n\n{mixers.markdown(mixed, found.runs)}"
+    made["mixers.csv"] = csv(mixers.frame(mixed))
     return made
 
 

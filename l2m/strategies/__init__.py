@@ -1,14 +1,14 @@
 """Strategies: everything that a way of training may decide. One file each; every default is classical training.
 
 The engine calls, in this order: ``needs`` and ``prepare`` once; each epoch ``plan`` or, where that gives None,
-``next_batch`` before each step; ``loss`` and ``after_step`` at each step; ``end_epoch``. Between two epochs it may ask
-for ``state_dict``, which a prepared strategy of another process goes on from. A strategy never touches the
+``next_batch`` before each step; ``adjust``, ``loss`` and ``after_step`` at each step; ``end_epoch``. Between two epochs
+it may ask for ``state_dict``, which a prepared strategy of another process goes on from. A strategy never touches the
 optimizer, the device or a file, and never asks for the task: ``tasks`` says where it is defined.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -111,9 +111,21 @@ class Strategy:
         """The next batch, (M,) indices; asked only where ``plan`` gives None."""
         raise NotImplementedError
 
+    def adjust(self, outputs: Tensor) -> Tensor:
+        """The outputs (M, ...) whose losses ``loss`` is given, from those of the model on a training batch.
+
+        What is recorded, the losses that ``after_step`` and ``end_epoch`` look at, and every evaluation are those of
+        the model's own outputs. The outputs themselves, and no copy of them, cost nothing.
+        """
+        return outputs
+
     def loss(self, batch: Batch, per_sample: Tensor) -> Tensor:
         """The scalar to descend, from the losses of the batch's samples (M,)."""
         return per_sample.mean()
+
+    def changing(self) -> Iterable[Tensor]:
+        """The tensors on the device that ``loss`` changes, in place: rehearsals of a CUDA graph put them back."""
+        return ()
 
     def after_step(self, batch: Batch, per_sample: Tensor) -> None:
         """Look at a step that was taken; ``per_sample`` (M,) is detached."""

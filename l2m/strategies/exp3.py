@@ -1,0 +1,77 @@
+"""Exp3: a bandit whose arms are the groups (Auer et al., 2002, SIAM Journal on Computing 32, 48-77)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import torch
+from torch import Tensor
+
+from l2m.data import Batch, Split
+from l2m.schema import Range
+from l2m.strategies import STRATEGIES, Context, SampledStrategy
+
+
+@STRATEGIES.register("exp3")
+@dataclass(kw_only=True)
+class Exp3(SampledStrategy):
+    """Groups are drawn with probabilities p that Exp3 moves towards those of large loss; the task's mean loss.
+
+    p_i = (1 - γ) w_i / Σ w + γ / k. After a step whose batch held n_i of its M samples from group i, with the mean
+    loss ℓ_i, w_i ← w_i exp(γ x_i / k) with x_i = (ℓ_i / s) n_i / (M p_i): an estimate without bias of the reward
+    ℓ_i / s, since M p_i samples are expected. Auer et al. ask for rewards in [0, 1]: s is the largest ℓ so far.
+
+    Loss as the reward is that of Albalak et al. (2023, arXiv 2312.02406), who mix data for language models this way.
+    They let γ fall and take a moving average of rewards; here γ stays and rewards are summed, as in Exp3. Losses are
+    read from the device at every step.
+
+    Attributes:
+        exploration: γ.
+        batches: ``mixture`` draws the group of each sample of a batch by itself; ``arm`` that of the batch, one for
+            all of its samples.
+    """
+
+    exploration: Annotated[float, Range(0, 1, above=True)] = 0.1
+    batches: Literal["mixture", "arm"] = "mixture"
+
+    def prepare(self, context: Context) -> Split:
+        self.sampler = context.sampler(mixing_rate=1.0)  # goes where it is told, at once
+        self._draws = context.generator("exp3")
+        self._log_w = torch.zeros(context.groups, dtype=torch.float64)
+        self._largest = 0.0
+        return super().prepare(context)
+
+    @property
+    def proportions(self) -> Tensor:
+        return (1 - self.exploration) * self._log_w.softmax(0) + self.exploration / self.context.groups
+
+    def plan(self, epoch: int) -> None:
+        return None
+
+    def next_batch(self) -> Tensor:
+        plays = self.context.batch_size if self.batches == "mixture" else 1
+        arms = torch.multinomial(self.proportions, plays, replacement=True, generator=self._draws)
+        self.sampler.update(torch.bincount(arms, minlength=self.context.groups))
+        return self.sampler.next_batch()
+
+    def after_step(self, batch: Batch, per_sample: Tensor) -> None:
+        groups, losses = batch.groups.cpu(), per_sample.cpu().double()
+        if not losses.isfinite().all():
+            return  # the engine ends the run at the end of this epoch, and says why
+        k = self.context.groups
+        total, count = torch.bincount(groups, losses, k), torch.bincount(groups, minlength=k)
+        self._largest = max(self._largest, float((total / count.clamp_min(1)).max()))
+        if self._largest > 0:  # ℓ_i n_i is the total
+            rewards = total / self._largest / (len(groups) * self.proportions)
+            self._log_w = (self._log_w + self.exploration / k * rewards).log_softmax(0)
+
+    def state_dict(self) -> dict[str, Any]:
+        own = {"draws": self._draws.get_state(), "log_w": self._log_w, "largest": self._largest}
+        return super().state_dict() | own
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        self._draws.set_state(state["draws"])
+        self._log_w, self._largest = state["log_w"], state["largest"]
