@@ -29,8 +29,11 @@ STYLES: dict[str, tuple[str, Any]] = {
     "stratified": ("#E69F00", (0, (2, 2))),
     "importance_sampling": ("#56B4E9", (0, (9, 2))),
     "curriculum": ("#882255", (0, (1, 3.2))),
+    "bilevel": ("#332288", (0, (8, 1.5, 3, 1.5))),
+    "pike": ("#999933", (0, (3, 1.5))),
 }
-"""Colours of Okabe and Ito, and Tol's wine, which stay apart for the colour-blind, and dashes that do so in print."""
+"""Colours of Okabe and Ito, and Tol's wine, indigo and olive, which stay apart for the colour-blind, and dashes that do
+so in print."""
 
 OTHER = ("#666666", (0, (3, 1, 1, 1)))
 """The style of a strategy that has none of its own."""

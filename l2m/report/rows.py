@@ -23,7 +23,10 @@ CONTROLS = ("balanced", "stratified")
 THIRD = ("importance_sampling", "curriculum")
 """What the third version compares with besides."""
 
-STRATEGIES = (*PAPER, *CONTROLS, *THIRD)
+MIXING = ("bilevel", "pike")
+"""Data mixing by gradients, of other papers."""
+
+STRATEGIES = (*PAPER, *CONTROLS, *THIRD, *MIXING)
 
 SEEDS = tuple(range(5))
 """The paper's five runs."""
