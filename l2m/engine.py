@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain, islice
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from l2m.cuda_graph import Step, captured
 from l2m.data import Batch, Split
 from l2m.device import choose_device, stopwatch
 from l2m.errors import UserError
+from l2m.inner import Inner
 from l2m.seeding import derive, generator
 from l2m.tasks import TASKS
 
@@ -89,7 +91,7 @@ class Trainer:
         context = strategies.Context(
             loaded.train, k, size, self.steps, lambda purpose: generator(config.seed, purpose), losses, self.device
         )
-        self.train_set = self.strategy.prepare(context).to(self.device)
+        self.train_set: Split = self.strategy.prepare(context).to(self.device)
         self.test_set = loaded.test.to(self.device)
         self._replays = config.cuda_graphs and self.device.type == "cuda" and self.strategy.replayable
         self._replay: Step | None = None
@@ -105,7 +107,7 @@ class Trainer:
         self.epoch += 1
         self.model.train()
         losses, groups, objective = [], [], []
-        for batch in self._batches():
+        for batch in self._inner_loops() if self.strategy.every else self._batches():
             if self._replays and not self._replay:
                 self._replay = captured(self._step, batch, self._changing())
             per_sample, loss = (self._replay or self._step)(batch)
@@ -146,6 +148,20 @@ class Trainer:
         else:
             for _ in range(self.steps):
                 yield self.train_set.batch(self.strategy.next_batch().to(self.device), augment)
+
+    def _inner_loops(self) -> Iterator[Batch]:
+        """Batches of the epoch; after each ``every`` of them, and after the last, the strategy looks back."""
+        batches = self._batches()
+        for first in batches:
+            inner = Inner(self._draw, self.model, self.optimizer, self.task.loss, self._precision)
+            inner = inner.rewindable() if self.strategy.rewinds else inner
+            for batch in chain([first], islice(batches, self.strategy.every - 1)):
+                inner.batches.append(batch)
+                yield batch
+            self.strategy.outer(inner)
+
+    def _draw(self, index: Tensor) -> Batch:
+        return self.train_set.batch(index.to(self.device))
 
     @torch.inference_mode()
     def evaluate(self) -> Evaluation:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
 import torch
@@ -22,7 +22,8 @@ class _Fused:
 
     ``torch.optim.Adam(fused=True)`` takes 0.1 ms of Python for each such call, a quarter of a step of the regression
     rows, and imports torch's compiler as it is made, a second of every process. To use another optimizer of
-    ``torch.optim`` register a function that makes it: the engine asks for no more than it has.
+    ``torch.optim`` register a function that makes it: the engine asks for no more than it has, and only strategies
+    that differentiate through steps ask for :meth:`stepped`.
     """
 
     def __init__(self, kernel: Callable[..., None], parameters: Iterable[torch.nn.Parameter], **options: float) -> None:
@@ -46,6 +47,26 @@ class _Fused:
         self._kernel(
             self._parameters, gradients, first, second, [], steps, **self._options, amsgrad=False, maximize=False
         )
+
+    def stepped(
+        self, parameters: Sequence[Tensor], gradients: Sequence[Tensor], state: Mapping[str, Sequence[Tensor]]
+    ) -> tuple[list[Tensor], dict[str, list[Tensor]]]:
+        """What :meth:`step` makes of parameters and a ``state_dict``, as a function that may be differentiated.
+
+        Its derivative is 0 where a parameter has had no gradient but 0.
+        """
+        beta1, beta2, rate = self._options["beta1"], self._options["beta2"], self._options["lr"]
+        steps = [each + 1 for each in state["steps"]]
+        first = [torch.lerp(g, m, beta1) for m, g in zip(state["first"], gradients, strict=True)]
+        second = [torch.lerp(g.square(), v, beta2) for v, g in zip(state["second"], gradients, strict=True)]
+        values = []
+        for value, m, v, n in zip(parameters, first, second, steps, strict=True):
+            unbiased1, unbiased2 = (1 - beta ** n.double() for beta in (beta1, beta2))
+            root = torch.where(v > 0, v, 1.0).sqrt().where(v > 0, 0.0)  # the root's own slope at 0 is infinite
+            move = m / (root / unbiased2.sqrt().to(v.dtype) + self._options["eps"])
+            kept = 1 - rate * self._options["weight_decay"]
+            values.append(value * kept - (rate / unbiased1).to(v.dtype) * move)
+        return values, {"first": first, "second": second, "steps": steps}
 
     def state_dict(self) -> dict[str, list[Tensor]]:
         """The moments and the numbers of steps, by parameter."""

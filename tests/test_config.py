@@ -17,7 +17,7 @@ from l2m.registry import Registry
 from l2m.run import conf_dir
 from l2m.schema import Range, coerce, type_name
 
-FOUND = {"dataset": 17, "experiment": 25, "imbalance": 12, "model": 7, "optimizer": 2, "strategy": 12}
+FOUND = {"dataset": 17, "experiment": 25, "imbalance": 12, "model": 7, "optimizer": 2, "strategy": 14, "study": 1}
 """How many YAML files each group has."""
 
 OPTIONS = [(group, file.stem) for group in sorted(FOUND) for file in sorted((conf_dir() / group).glob("*.yaml"))]

@@ -33,6 +33,8 @@ STYLES: dict[str, tuple[str, Any]] = {
     "exp3": ("#999933", (0, (3, 1.5))),
     "class_weighted": ("#117733", (0, (5, 1, 1, 1, 1, 1))),
     "logit_adjusted": ("#AA4499", (0, (2, 1, 1, 1))),
+    "bilevel": ("#44AA99", (0, (8, 1.5, 3, 1.5))),
+    "pike": ("#CC6677", (0, (3, 1, 1, 1, 1, 1))),
 }
 """Colours of Okabe and Ito, and of Tol's muted scheme, which stay apart for the colour-blind, and dashes in print."""
 
