@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any
 
@@ -17,6 +18,12 @@ Decay = Annotated[float, Range(0, 1, below=True)]
 Epsilon = Annotated[float, Range(0, above=True)]
 
 
+def anneal(optimizer: Any, learning_rate: float, epoch: int, epochs: int) -> None:
+    """Set the rate of an epoch, counted from 1: half a cosine to 0 at the end (Loshchilov and Hutter, 2017, eq. 5)."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate * (1 + math.cos(math.pi * (epoch - 1) / epochs)) / 2
+
+
 class _Fused:
     """torch's fused kernel of Adam or AdamW, which updates all parameters in one call, and nothing else.
 
@@ -26,7 +33,7 @@ class _Fused:
     """
 
     def __init__(self, kernel: Callable[..., None], parameters: Iterable[torch.nn.Parameter], **options: float) -> None:
-        self._kernel, self._options = kernel, options
+        self._kernel, self.param_groups = kernel, [options]
         self._parameters = list(parameters)
         first, second = ([torch.zeros_like(each) for each in self._parameters] for _ in range(2))
         steps = [torch.zeros((), device=each.device) for each in self._parameters]
@@ -44,7 +51,7 @@ class _Fused:
         torch._foreach_add_(steps, 1)
         gradients = [each.grad for each in self._parameters]
         self._kernel(
-            self._parameters, gradients, first, second, [], steps, **self._options, amsgrad=False, maximize=False
+            self._parameters, gradients, first, second, [], steps, **self.param_groups[0], amsgrad=False, maximize=False
         )
 
     def state_dict(self) -> dict[str, list[Tensor]]:

@@ -216,7 +216,7 @@ def _help() -> str:
             lines += [f"  {field.name:14} {type_name(hints[field.name])}"]
             lines += textwrap.wrap(note, 79, initial_indent=" " * 17, subsequent_indent=" " * 17)
     lines += ["", "Options of choices, as strategy.focusing=1", ""]
-    for group in ("strategy", "imbalance", "model", "optimizer"):
+    for group in ("strategy", "mixing", "imbalance", "model", "optimizer"):
         for file in sorted((conf_dir() / group).glob("*.yaml")):
             content = [line for line in file.read_text().splitlines() if not line.startswith(("#", "name:"))]
             if content:
