@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
@@ -17,6 +18,12 @@ Decay = Annotated[float, Range(0, 1, below=True)]
 Epsilon = Annotated[float, Range(0, above=True)]
 
 
+def anneal(optimizer: Any, learning_rate: float, epoch: int, epochs: int) -> None:
+    """Set the rate of an epoch, counted from 1: half a cosine to 0 at the end (Loshchilov and Hutter, 2017, eq. 5)."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate * (1 + math.cos(math.pi * (epoch - 1) / epochs)) / 2
+
+
 class _Fused:
     """torch's fused kernel of Adam or AdamW, which updates all parameters in one call, and nothing else.
 
@@ -27,7 +34,7 @@ class _Fused:
     """
 
     def __init__(self, kernel: Callable[..., None], parameters: Iterable[torch.nn.Parameter], **options: float) -> None:
-        self._kernel, self._options = kernel, options
+        self._kernel, self.param_groups = kernel, [options]
         self._parameters = list(parameters)
         first, second = ([torch.zeros_like(each) for each in self._parameters] for _ in range(2))
         steps = [torch.zeros((), device=each.device) for each in self._parameters]
@@ -45,7 +52,7 @@ class _Fused:
         torch._foreach_add_(steps, 1)
         gradients = [each.grad for each in self._parameters]
         self._kernel(
-            self._parameters, gradients, first, second, [], steps, **self._options, amsgrad=False, maximize=False
+            self._parameters, gradients, first, second, [], steps, **self.param_groups[0], amsgrad=False, maximize=False
         )
 
     def stepped(
@@ -55,7 +62,8 @@ class _Fused:
 
         Its derivative is 0 where a parameter has had no gradient but 0.
         """
-        beta1, beta2, rate = self._options["beta1"], self._options["beta2"], self._options["lr"]
+        options = self.param_groups[0]
+        beta1, beta2, rate = options["beta1"], options["beta2"], options["lr"]
         steps = [each + 1 for each in state["steps"]]
         first = [torch.lerp(g, m, beta1) for m, g in zip(state["first"], gradients, strict=True)]
         second = [torch.lerp(g.square(), v, beta2) for v, g in zip(state["second"], gradients, strict=True)]
@@ -63,8 +71,8 @@ class _Fused:
         for value, m, v, n in zip(parameters, first, second, steps, strict=True):
             unbiased1, unbiased2 = (1 - beta ** n.double() for beta in (beta1, beta2))
             root = torch.where(v > 0, v, 1.0).sqrt().where(v > 0, 0.0)  # the root's own slope at 0 is infinite
-            move = m / (root / unbiased2.sqrt().to(v.dtype) + self._options["eps"])
-            kept = 1 - rate * self._options["weight_decay"]
+            move = m / (root / unbiased2.sqrt().to(v.dtype) + options["eps"])
+            kept = 1 - rate * options["weight_decay"]
             values.append(value * kept - (rate / unbiased1).to(v.dtype) * move)
         return values, {"first": first, "second": second, "steps": steps}
 

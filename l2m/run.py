@@ -272,7 +272,7 @@ def _scratch() -> str:
     return folder.name
 
 
-OPTIONAL = ("strategy", "imbalance", "model", "optimizer")
+OPTIONAL = ("strategy", "mixing", "imbalance", "model", "optimizer")
 store_help("l2m", RUN, RunConfig, (*GROUPS, "experiment"), OPTIONAL, "strategy.focusing=1")
 OmegaConf.register_new_resolver("scratch", _scratch, replace=True)
 OmegaConf.register_new_resolver("data_dir", lambda: os.environ.get("L2M_DATA_DIR") or "data", replace=True)

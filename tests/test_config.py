@@ -17,7 +17,10 @@ from l2m.registry import Registry
 from l2m.run import conf_dir
 from l2m.schema import Range, coerce, type_name
 
-FOUND = {"dataset": 17, "experiment": 25, "imbalance": 12, "model": 7, "optimizer": 2, "strategy": 14, "study": 1}
+FOUND = {
+    "dataset": 17, "experiment": 26, "imbalance": 12, "mixing": 4, "model": 8, "optimizer": 2, "strategy": 14,
+    "study": 2,
+}  # fmt: skip
 """How many YAML files each group has."""
 
 OPTIONS = [(group, file.stem) for group in sorted(FOUND) for file in sorted((conf_dir() / group).glob("*.yaml"))]
@@ -34,7 +37,7 @@ CHOICES = [(group, name, choice(group, name)) for group, name in OPTIONS if grou
 
 def test_all_yaml_files_are_found() -> None:
     groups = {folder.name for folder in conf_dir().iterdir() if folder.is_dir()}
-    assert groups == set(FOUND)
+    assert groups - {"study"} == set(FOUND)
     assert {group: len([1 for g, _ in OPTIONS if g == group]) for group in FOUND} == FOUND
 
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from l2m.optimizers import OPTIMIZERS
+from l2m.optimizers import OPTIMIZERS, anneal
 
 OPTIONS = {"beta1": 0.8, "beta2": 0.95, "epsilon": 1e-6}
 
@@ -45,6 +45,22 @@ def test_steps_are_those_of_torch(choice: dict[str, object], reference: object) 
             by.step()
         assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
     assert not torch.equal(ours[0], parameters()[0])
+
+
+def test_the_cosine_is_that_of_torch() -> None:
+    ours, theirs = parameters(), parameters()
+    optimizer, known = OPTIMIZERS.build({"name": "adam"}, ours, 0.01), torch.optim.Adam(theirs, 0.01, fused=True)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(known, T_max=7)
+    for epoch in range(1, 8):
+        anneal(optimizer, 0.01, epoch, 7)
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(schedule.get_last_lr()[0], rel=1e-12)
+        for step in range(3):
+            for of, by in ((ours, optimizer), (theirs, known)):
+                gradients(of, step)
+                by.step()
+        schedule.step()
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b)
 
 
 def test_a_state_is_gone_on_from() -> None:

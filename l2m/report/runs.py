@@ -148,7 +148,8 @@ def read(results_dir: Path) -> Reading:
 def settings(config: RunConfig) -> dict[str, Any]:
     """The scientific configuration but for the seed, flat, every option of every group in it."""
     plain, science = config.to_dict(), config.identity()
-    flat = {f"{group}.{key}": value for group in GROUPS for key, value in plain[group].items()}
+    flat = {f"{group}.{key}": value for group in GROUPS if group in science
+            for key, value in plain[group].items()}  # fmt: skip
     return flat | {key: value for key, value in science.items() if key not in (*GROUPS, "seed")}
 
 
@@ -265,7 +266,7 @@ def _label(settings: dict[str, Any], all_settings: list[dict[str, Any]]) -> str:
     for key, value in settings.items():
         group, _, option = key.partition(".")
         if option == "name":
-            differs = group != "strategy" and any(other[key] != value for other in all_settings)
+            differs = group != "strategy" and any(other.get(key) != value for other in all_settings)
         else:
             same = [s for s in all_settings if s.get(f"{group}.name") == settings.get(f"{group}.name")]
             differs = any(other.get(key) != value for other in same)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
+from l2m.config import UNMIXED
 from l2m.data import Batch, Split
 from l2m.registry import Registry
 from l2m.sampler import Learn2MixBatchSampler
@@ -158,9 +159,10 @@ class Strategy:
 
 
 def as_classical(config: RunConfig, **changes: Any) -> RunConfig:
-    """The run that differs from ``config`` by classical training with shuffled batches, and by ``changes``."""
+    """``config`` with classical training: shuffled batches, samples as they are, and ``changes``."""
     choice = {"name": "classical", **STRATEGIES.defaults("classical")}
-    return replace(config, strategy=choice, force=False, **changes)
+    plain: dict[str, Any] = {"strategy": choice, "mixing": UNMIXED, "force": False}
+    return replace(config, **(plain | changes))
 
 
 class SampledStrategy(Strategy):
