@@ -12,6 +12,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
@@ -219,6 +220,12 @@ def legend(figure: Figure, strategies: Iterable[str], paper: bool = False) -> No
 def note(figure: Figure, text: str) -> None:
     """What the figure shows, in small print below all panels."""
     figure.supxlabel("\n".join(wrap(text, int(22 * figure.get_figwidth()))), fontsize=6, x=0.02, ha="left")
+
+
+def plain(axis: Axis) -> None:
+    """Write a logarithmic axis's powers of ten as 0.1 or 1e-5: Matplotlib's own are formulas, which PRINT has off."""
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("e-0", "e-").replace("e+0", "e")))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def save(figure: Figure, stem: Path) -> list[Path]:
