@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -89,7 +90,8 @@ class Inner:
 
     def slopes(self, batch: Batch, direction: Mapping[str, Tensor]) -> Tensor:
         """⟨∇ℓ_b, ``direction``⟩ of each sample b (M,) at θ after the steps, as by a step: one forward pass."""
-        with torch.no_grad(), forward_ad.dual_level():
+        with torch.no_grad(), forward_ad.dual_level(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # torch's own, of how it has made this mode
             dual = {name: forward_ad.make_dual(each, direction[name]) for name, each in self.parameters.items()}
             tangent: Tensor = forward_ad.unpack_dual(self.losses(dual, batch, training=True)).tangent
             return tangent

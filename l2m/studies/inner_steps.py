@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import cycle
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from l2m.report import drawing
 from l2m.report.statistics import half_width
@@ -207,6 +208,15 @@ def _best(best: pd.DataFrame, gradients: str, criterion: str) -> pd.DataFrame:
     return rows.pivot(index="budget", columns="seed", values="inner_steps")
 
 
+def _decades(axes: Axes, *sides: Literal["x", "y"]) -> None:
+    """Logarithmic axes whose ticks are plain numbers."""
+    for side in sides:
+        axes.set(**{f"{side}scale": "log"})
+        axis = axes.xaxis if side == "x" else axes.yaxis
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_formatter(NullFormatter())
+
+
 def _draw_fixed_points(points: pd.DataFrame) -> Figure:
     figure, (weights, greedy) = drawing.panels(2, 2)
     for (kappa, rows), colour in zip(points.groupby("condition"), cycle(KAPPAS), strict=False):
@@ -219,7 +229,8 @@ def _draw_fixed_points(points: pd.DataFrame) -> Figure:
         greedy.plot(first["outer_steps"], first["simulated"], color=colour, **drawing.CIRCLE)
     for axes, label in ((weights, "inner steps T"), (greedy, "outer steps of T = 1")):
         axes.axhline(0.5, color="#666666", linewidth=0.7, linestyle=(0, (4, 2)))
-        axes.set(xscale="log", xlabel=label, ylim=(0, 0.55))
+        axes.set(xlabel=label, ylim=(0, 0.55))
+        _decades(axes, "x")
     weights.set_ylabel("weight of domain 1")
     figure.legend(loc="outside upper center", ncols=3)
     drawing.note(
@@ -240,7 +251,8 @@ def _draw_gaps(gaps: pd.DataFrame) -> Figure:
             curve = rows[rows["budget"] == budget].set_index("inner_steps")["gap"]
             axes.plot(curve.index, curve, color=colour, linewidth=1, label=f"N = {budget}")
             axes.plot(curve.idxmin(), curve.min(), color=colour, **drawing.CIRCLE)
-        axes.set(xscale="log", yscale="log", title=f"{gradients} gradients", xlabel="inner steps T")
+        axes.set(title=f"{gradients} gradients", xlabel="inner steps T")
+        _decades(axes, "x", "y")
         axes.set_ylabel(f"gap {CRITERIA[criterion]}")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, columnspacing=1)
     drawing.note(figure, "Mean gap over outer steps and seeds at tuned rates; circles, the least.")
@@ -252,7 +264,8 @@ def _draw_best(best: pd.DataFrame) -> Figure:
     for axes, gradients in zip(panels, CLAIMED, strict=True):
         for criterion, colour in COLOURS.items():
             _draw_law(axes, _best(best, gradients, criterion), colour, CRITERIA[criterion])
-        axes.set(xscale="log", yscale="log", title=f"{gradients} gradients", xlabel="budget N of inner steps")
+        axes.set(title=f"{gradients} gradients", xlabel="budget N of inner steps")
+        _decades(axes, "x", "y")
     panels[0].set_ylabel("best T")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, columnspacing=1)
     drawing.note(
