@@ -10,7 +10,6 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 import yaml
 from matplotlib.figure import Figure
 from torch.nn import functional
