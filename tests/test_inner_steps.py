@@ -18,7 +18,7 @@ from l2m.studies import STUDIES, Setting
 from l2m.studies.inner_steps import InnerSteps
 from l2m.studies.quadratic_domains import fixed_point, simulate, spend
 
-SMALL = {"longest": 4, "outer_steps": 1000, "conditions": (2.0, 5.0), "budget": 10_000, "starts": 2, "seeds": 3}
+SMALL = {"longest": 4, "outer_steps": 1000, "conditions": (2.0, 5.0), "budget": 2000, "starts": 2, "seeds": 3}
 
 
 @pytest.mark.parametrize(("steps", "condition"), [(1, 4.0), (3, 4.0), (10, 2.0)])

@@ -12,7 +12,7 @@ from l2m.report.statistics import half_width
 
 LAWS: dict[str, Callable[[Any], Any]] = {
     "log N": np.log,
-    "(N log N)^½": lambda budget: np.sqrt(budget * np.log(budget)),
+    "√(N log N)": lambda budget: np.sqrt(budget * np.log(budget)),
 }
 """g(N) by its name."""
 
