@@ -192,6 +192,7 @@ def test_training_lands_at_the_root(mixing: dict[str, pd.DataFrame]) -> None:
     table = mixing["disagree"]
     assert set(table.loc[table["learning_rate"] == 0.4, "outcome"]) == {"landed"}
     assert set(table.loc[table["learning_rate"] == 4.0, "outcome"]) == {"diverged"}
+    assert ((table["alpha_error"] <= 1e-6) == (table["outcome"] == "landed")).all()
     _, groups, tilde = SMALL.problem(DISAGREE, 1)
     theta, alpha = np.zeros(groups.minimisers.shape[1]), tilde
     for _ in range(3000):  # eq. 3 and 4, group by group
@@ -237,6 +238,14 @@ def test_trainings_converge_inside_and_diverge_far_outside(mixing: dict[str, pd.
     np.testing.assert_allclose(done["rate"], done["local_rate"], rtol=0.05)
 
 
+def test_a_training_that_passes_by_has_not_converged() -> None:
+    """As α comes within 1e-6 of α*, ‖θ‖ has shrunk by 4e-37, but grows by 3.5 % a step, and so up to 1 %."""
+    table = MixingConvergence(learning_rates=(1.6,), mixing_rates=(0.01,)).agree(2)["agree"]
+    assert table["edge"][0] < 1.6
+    assert table["local_rate"][0] > 1.03
+    assert table["outcome"][0] == "neither"
+
+
 def test_losses_that_vanish_leave_finite_proportions(mixing: dict[str, pd.DataFrame]) -> None:
     table = mixing["vanish"]
     assert table["zero"].all()
@@ -262,6 +271,18 @@ def test_the_claims_follow_the_tables(mixing: dict[str, pd.DataFrame]) -> None:
     assert {key for key, verdict in judged.items() if verdict == "reproduced"} == {"optimum", "vanish"}
     spoilt["vanish"].loc[0, "alpha"] = np.nan  # one that has not settled agrees with none
     assert by_key(SMALL.claims(spoilt))["vanish"].verdict == "not reproduced"
+
+
+@pytest.mark.parametrize(
+    ("edge", "outcome", "verdict"),
+    [(2.0, "diverged", "reproduced"), (5.0, "diverged", "direction only"), (2.0, "converged", "not reproduced")],
+)
+def test_the_edge_is_judged_on_both_sides(
+    mixing: dict[str, pd.DataFrame], edge: float, outcome: str, verdict: str
+) -> None:
+    table = mixing["agree"].assign(edge=edge)
+    table.loc[table["learning_rate"] == 4.0, "outcome"] = outcome
+    assert by_key(SMALL.claims(mixing | {"agree": table}))["edge"].verdict == verdict
 
 
 # Proposition 2.5
@@ -311,6 +332,18 @@ def test_the_difference_is_that_of_two_steps_taken() -> None:
             squares = [float(end @ end) for end in ends]
             found = float(point.difference(np.float64(eta), np.float64(gamma)))
             assert found == pytest.approx(squares[0] - squares[1], abs=1e-10 * sum(squares))
+
+
+def test_the_gradient_changes_no_faster_than_the_constant_says_and_so_fast_somewhere() -> None:
+    point = STEPS.problem(7).point
+    constant = point.scale / point.largest / np.linalg.norm(point.towards)
+    change = np.random.default_rng(0).normal(size=(1000, len(point.tilde)))
+    assert (np.linalg.norm(change @ point.gradients, axis=1) <= constant * np.linalg.norm(change, axis=1)).all()
+    direction = change[0]
+    for _ in range(2000):
+        direction = point.gradients @ (direction @ point.gradients)
+        direction /= np.linalg.norm(direction)
+    assert np.linalg.norm(direction @ point.gradients) == pytest.approx(constant)
 
 
 def test_another_unit_changes_parameters_and_nothing_else() -> None:
@@ -369,11 +402,27 @@ def test_every_counterexample_is_one(steps: dict[str, pd.DataFrame]) -> None:
 
 def test_the_bounds_hold_and_the_chain_does_not_start(steps: dict[str, pd.DataFrame]) -> None:
     proof = steps["proof"].set_index("step")
-    for name in ("28 low", "28 high", "44", "45", "48", "51", "52", "53", "54"):
+    for name in ("28 low", "28 high", "44", "45", "48", "51", "52", "53", "54", "55"):
         assert proof.loc[name, "holds"] == proof.loc[name, "checked"] > 0, name
     assert proof.loc["8", "holds"] == proof.loc["56", "holds"] == 0
     table = steps["problems"]
     assert (table["first_factor"] <= (table["ratio"] - 1) / 2).all()
+
+
+def test_the_grid_tries_no_mixing_rate_above_beta_or_1() -> None:
+    seen = set()
+    for index in range(20):
+        point = STEPS.problem(index).point
+        grid = STEPS.grid(point).query("reading == 'norm'")
+        for row in grid.itertuples():
+            eta = row.learning_rate * 2 / point.largest
+            beta = point.first_factor / (eta * point.scale * (point.distance - np.linalg.norm(point.excess)))
+            gamma = row.fraction * (min(beta, 1) if beta > 0 else 1)
+            ends = [point.e - eta * (point.tilde + rate * point.towards) @ point.gradients for rate in (gamma, 0.0)]
+            assert row.condition == (beta > 0)
+            assert row.holds == (np.linalg.norm(ends[0]) <= np.linalg.norm(ends[1]))
+            seen.add((beta > 1, row.holds))
+    assert len(seen) == 4
 
 
 def test_the_grid_counts_every_problem(steps: dict[str, pd.DataFrame]) -> None:

@@ -137,6 +137,7 @@ def checks(point: Point, eta: Floats, gamma: Floats, readings: Iterable[str]) ->
         ("53", "H ≥ (53)", _at_most(eq53, h), True),
         ("54", "F² − G² ≤ K", _at_most(j - h, k), True),
         ("8", "first factor of (8) > 0", np.asarray(first > 0), True),
+        ("55", "K ≥ η (L* − μ*) ‖e‖²", _at_most(eta * (top - mu) * r**2, k), True),
         ("56", "K ≤ 0", k <= 0, True),
         ("58", "(57) at γ = (58)/2 > 0", eq57(eq58 / 2), eq58 > 0),
     ]
