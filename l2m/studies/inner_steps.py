@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from l2m.report import drawing
 from l2m.report.statistics import half_width
@@ -215,7 +215,7 @@ def _decades(axes: Axes, *sides: Literal["x", "y"]) -> None:
     for side in sides:
         axes.set(**{f"{side}scale": "log"})
         axis = axes.xaxis if side == "x" else axes.yaxis
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        drawing.plain(axis)
         axis.set_minor_formatter(NullFormatter())
 
 
