@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from l2m.report import drawing
 from l2m.report.statistics import half_width
+
+PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
 
 
 class Method(NamedTuple):
@@ -47,10 +51,9 @@ def growth_figure(growth: pd.DataFrame, stop: int) -> Figure:
             mean, low, high = _spread(growth[growth["method"] == name], "iteration", feature)
             ax.plot(mean.index, mean, color=method.colour, linestyle=method.dashes, linewidth=1.1, label=method.words)
             ax.fill_between(mean.index, low, high, color=method.colour, alpha=0.15, linewidth=0)
-        ax.axhline(1, color="#999999", linewidth=0.5)
-        ax.set(yscale="log", title=f"{feature} feature", xlabel="iteration", xlim=(0, growth["iteration"].max()))
-    axes[1].sharey(axes[0])
-    axes[0].autoscale_view()
+        ax.set(xscale="log", title=f"{feature} feature", xlabel="iteration", xlim=(1, growth["iteration"].max()))
+        ax.xaxis.set_major_formatter(PLAIN)
+    _alike(axes)
     axes[0].set_ylabel("strength Σ⟨w, feature⟩²")
     _legend(figure)
     drawing.note(
@@ -64,7 +67,7 @@ def growth_figure(growth: pd.DataFrame, stop: int) -> Figure:
 def sizes_figure(ends: pd.DataFrame, defaults: Mapping[str, float], iterations: int) -> Figure:
     """The rare feature's strength at the last iteration, a panel for each option that is varied."""
     varied = [name for name in AXES if name in set(ends["varied"])] or list(AXES)[:1]
-    figure, axes = drawing.panels(len(varied), 3)
+    figure, axes = drawing.panels(len(varied), 2)
     for ax, name in zip(axes, varied, strict=True):
         rows = ends[ends["varied"].isin([name, "default"])]
         rows = rows.assign(value=rows["value"].where(rows["varied"] == name, defaults[name]))
@@ -82,9 +85,10 @@ def sizes_figure(ends: pd.DataFrame, defaults: Mapping[str, float], iterations: 
                 label=method.words,
             )
             ax.set_xticks(np.arange(len(mean)), [f"{value:g}" for value in mean.index])
-        ax.axhline(1, color="#999999", linewidth=0.5)
-        ax.set(yscale="log", xlabel=AXES[name], xlim=(-0.5, len(ax.get_xticks()) - 0.5))
-    axes[0].set_ylabel("rare feature's strength")
+        ax.set(xlabel=AXES[name], xlim=(-0.5, len(ax.get_xticks()) - 0.5))
+    _alike(axes)
+    for ax in axes[::2]:
+        ax.set_ylabel("rare feature's strength")
     _legend(figure)
     drawing.note(
         figure,
@@ -99,6 +103,17 @@ def _spread(rows: pd.DataFrame, index: str, column: str) -> tuple[pd.Series[floa
     logarithms = rows.pivot(index=index, columns="seed", values=column).apply(np.log)
     mean, half = logarithms.mean(axis=1), half_width(logarithms)
     return np.exp(mean), np.exp(mean - half), np.exp(mean + half)
+
+
+def _alike(axes: Sequence[Axes]) -> None:
+    """One logarithmic scale of strengths for all panels, and the line above which a feature counts as learned."""
+    for ax in axes:
+        ax.axhline(1, color="#999999", linewidth=0.5, zorder=0)
+        ax.set_yscale("log")
+    ends = [ax.get_ylim() for ax in axes]
+    for ax in axes:
+        ax.set_ylim(min(low for low, _ in ends), max(high for _, high in ends))
+        ax.yaxis.set_major_formatter(PLAIN)
 
 
 def _legend(figure: Figure) -> None:
