@@ -60,7 +60,9 @@ class RunConfig:
         "arithmetic: all in fp32; products on a GPU in TF32, on a CPU as fp32; or the forward pass in bf16",
     ] = "fp32"
     cuda_graphs: Annotated[
-        bool, "on a GPU launch each step whole, as a CUDA graph, not kernel by kernel: for small networks"
+        bool,
+        "on a GPU launch each step whole, as a CUDA graph, not kernel by kernel: for small networks; with mixing, or a "
+        "rate that falls, steps differ, and it does nothing",
     ] = False
     device: Annotated[Literal["auto", "cpu", "cuda"], "where to train; auto takes a GPU if there is one"] = "auto"
     threads: Annotated[

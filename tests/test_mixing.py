@@ -166,6 +166,18 @@ def test_a_student_learns_where_its_teacher_says(which: str) -> None:
     torch.testing.assert_close(slope, expected)
 
 
+def test_a_student_may_see_clean_samples_besides() -> None:
+    model, batch = linear("student"), samples("classification").batch(slice(8))
+    results = []
+    for clean in (0.0, 0.25):
+        mixing = built("guided", clean=clean)
+        mixing.begin_epoch(1)
+        results.append(mixing.losses(batch, model, mean))
+    beside = model(batch.inputs, batch.targets)
+    for found, mixed, plain in zip(results[1], results[0], (beside, beside.mean()), strict=True):
+        torch.testing.assert_close(found, 0.75 * mixed + 0.25 * plain)
+
+
 def test_a_batch_of_which_none_is_kept_has_no_gradient() -> None:
     model, batch = linear("student"), samples("classification").batch(slice(8))
     for which, shift in (("low", 100.0), ("high", -100.0)):

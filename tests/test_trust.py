@@ -26,7 +26,7 @@ from l2m.config import check
 from l2m.data import _load, load
 from l2m.report import ledger, page, runs, tables
 from l2m.report.latex import escape
-from l2m.training import _final_parameters
+from l2m.training import final_parameters
 
 CIFAR10 = "cifar-10-batches-py"
 
@@ -111,7 +111,7 @@ def test_pickle_for_a_model_runs_nothing(tmp_path: Path, trace: Path) -> None:
     file = l2m.train(config).path / "model.pt"
     torch.save({"parameters": payloads(trace)["system"]}, file)
     with pytest.raises((UserError, pickle.UnpicklingError)):
-        _final_parameters(config)
+        final_parameters(config)
     assert not trace.exists()
 
 

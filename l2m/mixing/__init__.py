@@ -7,7 +7,8 @@ checkpoint draws what it would have drawn.
 
 What records hold under mixing: ``train_loss`` is the mean of what was descended, as ever. L_i, which learn2mix
 follows, is the mean loss of mixed samples, each counted for the group of its first part, whatever that part's share.
-Those that a filter leaves out count as well. Under regmixup it is the mean of the clean and the mixed loss.
+Those that a filter leaves out count as well. Where clean samples are seen besides, it is the mean of both losses,
+weighed as they are descended.
 """
 
 from __future__ import annotations

@@ -45,10 +45,10 @@ QUANTITIES = {
     "accuracy": ("test accuracy in %", 1),
     "nll": ("test NLL", 3),
     "weight_norm": ("weight norm", 2),
-    "train_gradient": ("input gradient, training set", 3),
-    "test_gradient": ("input gradient, test set", 3),
+    "train_gradient": ("input gradient, training", 3),
+    "test_gradient": ("input gradient, test", 3),
 }
-"""By name, how an axis says it, and digits after the point."""
+"""By name, how an axis says it, and a mean's digits after the point."""
 
 TALK: dict[str, dict[str, float]] = {
     "accuracy": {"baseline": 86.88, "teacher": 87.27, "oracle teacher": 93.29},
@@ -77,8 +77,8 @@ class Difference(NamedTuple):
     n: int
 
     def __str__(self) -> str:
-        name = self.quantity.replace("_", " ")
-        return f"{name} {interval(self.mean, self.half, self.n, QUANTITIES[self.quantity][1] + 1)}"
+        name, digits = QUANTITIES[self.quantity]
+        return f"{name} {interval(self.mean, self.half, self.n, digits + 1)}"
 
 
 @STUDIES.register("guided_fashion")
@@ -86,9 +86,10 @@ class Difference(NamedTuple):
 class GuidedFashion(Study):
     """Baseline, teachers and students on a share of Fashion-MNIST, each by seed.
 
-    The talk says: a 784-300-100-10 network, a cosine rate, 20 % of Fashion-MNIST, teachers of 100 epochs. It does not
-    say the optimizer, its rate, the batch size, the pixels' scale, nor over which samples gradients are averaged: here
-    Adam with the rate and batch size below, pixels in [−1, 1], and the training set, beside the test set.
+    The talk says: a 784-300-100-10 network, a cosine rate, 20 % of Fashion-MNIST, teachers of 100 epochs. All models
+    have 50 here by default, for five seeds to take a quarter of an hour on two cores. The talk does not say the
+    optimizer, its rate, the batch size, the pixels' scale, nor over which samples gradients are averaged: here Adam
+    with the rate and batch size below, pixels in [−1, 1], and the training set, beside the test set.
 
     Baseline, teacher and students of method 2 are ordinary runs, skipped and resumed; the models of method 1 are not,
     since no configuration may name the test set, and are trained here. Their numbers leak, and are labelled so.
@@ -102,13 +103,16 @@ class GuidedFashion(Study):
         epochs: E of every model.
         batch_size, learning_rate: of every model.
         share: of each class of the training set.
+        clean: the share of a student's loss that is clean samples'; see :class:`l2m.mixing.guided.Guided`, where the
+            talk's numbers speak for it. Tried without on one seed, the high filter ended at 57 %.
     """
 
     seeds: Annotated[int, Range(1, 1000)] = 5
-    epochs: Annotated[int, Range(1)] = 100
+    epochs: Annotated[int, Range(1)] = 50
     batch_size: Annotated[int, Range(1)] = 128
     learning_rate: Annotated[float, Range(0, above=True)] = 1e-3
     share: Annotated[float, Range(0, 1, above=True)] = 0.2
+    clean: Annotated[float, Range(0, 1, below=True)] = 0.5
 
     title: ClassVar[str] = "Mixup guided by a teacher"
     question: ClassVar[str] = (
@@ -149,7 +153,11 @@ class GuidedFashion(Study):
 
     def _trained(self, setting: Setting, seed: int) -> Iterator[tuple[str, Mapping[str, Tensor], pd.DataFrame]]:
         """Each model's name, final parameters and ``metrics.csv``."""
-        configs = {name: self._config(setting, seed, *words) for name, words in ORDINARY.items()}
+        share = (f"mixing.clean={self.clean}",)
+        configs = {
+            name: self._config(setting, seed, *words, *(share if "mixing=guided" in words else ()))
+            for name, words in ORDINARY.items()
+        }
         for name, config in configs.items():
             yield name, final_parameters(config), train(config).metrics
         loaded = load(configs["baseline"])
@@ -171,7 +179,10 @@ class GuidedFashion(Study):
             key: str, text: str, source: str, found: Sequence[tuple[str, Difference, int]], note: str = ""
         ) -> Claim:
             """``found``: what is compared, the difference and the side of 0 that is claimed, 1 or −1."""
-            ours = "; ".join(f"{what}: {difference}" for what, difference, _ in found)
+            pairs: dict[str, list[str]] = {}
+            for what, difference, _ in found:
+                pairs.setdefault(what, []).append(str(difference))
+            ours = "; ".join(f"{what}: {', '.join(values)}" for what, values in pairs.items())
             return Claim(key, text, source, f"{ours} (n = {found[0][1].n})", verdict(found), note)
 
         def sides(model: str, other: str, sign: int = 1) -> list[tuple[str, Difference, int]]:
@@ -186,7 +197,9 @@ class GuidedFashion(Study):
         between = [("all", "low"), ("all", "oracle low")]
         norms = "weight norm of teacher, all, low: 19.05, 20.29, 19.98 (method 2); 18.76, 20.27, 19.96 (method 1)"
         slopes = "gradient of teacher, all, low: 0.747, 0.314, 0.354 (method 2); 0.759, 0.318, 0.364 (method 1)"
-        lead = "the talk's students without a filter are no mixup teacher: it does not say what else they have"
+        seen = (
+            f"the talk does not say whether students see clean samples; here their share of the loss is {self.clean:g}"
+        )
         useless = sides("low", "all")
         effective = any(verdict([each]) == "reproduced" for each in useless)
         few = any(difference.n < 2 for _, difference, _ in useless)
@@ -206,9 +219,9 @@ class GuidedFashion(Study):
                   "filter (Q1, method 2)", "no number", useless, told(tables, ("low", "all")))._replace(
                       verdict="too few seeds" if few else "not reproduced" if effective else "reproduced"),
             claim("gradient", "Students have smaller input gradients than their mixup teacher (Q2)", slopes,
-                  ordered("train_gradient", above_teacher, -1), lead),
+                  ordered("train_gradient", above_teacher, -1), seen),
             claim("weight_norm", "Students have larger weights than their mixup teacher (Q2)", norms,
-                  ordered("weight_norm", above_teacher, 1), lead),
+                  ordered("weight_norm", above_teacher, 1), seen),
             claim("between", "The low filter lies between the teacher and no filter (Q2): smaller weights and larger "
                   "gradients than without", f"{norms}; {slopes}",
                   [*ordered("weight_norm", between, 1), *ordered("train_gradient", between, -1)]),
@@ -232,7 +245,7 @@ def verdict(found: Sequence[tuple[str, Difference, int]]) -> Verdict:
 
 def told(tables: Tables, models: Sequence[str]) -> str:
     """Accuracy and NLL of models, mean ± sd."""
-    table = tables["models"].set_index(["model", "quantity"]).sort_index()["value"]
+    table = tables["models"].pivot(index="seed", columns=["model", "quantity"], values="value")
     return "; ".join(
         f"{model}: {spread(table[model, 'accuracy'], 1)} %, {spread(table[model, 'nll'], 3)}" for model in models
     )
