@@ -48,7 +48,8 @@ class GroupDRO(SampledStrategy):
         with torch.no_grad():
             rise = self.step_size * (means + self._gap) * (count > 0)
             self._log_q.copy_((self._log_q + rise).log_softmax(0))
-        return (self._log_q.exp() * means).sum()
+        weighted: Tensor = (self._log_q.exp() * means).sum()
+        return weighted
 
     def changing(self) -> Iterable[Tensor]:
         return (self._log_q,)
