@@ -11,9 +11,9 @@ from l2m.registry import Registry, discover
 @cache
 def registries() -> dict[str, Registry[Any]]:
     """The registry of each configuration group, every module of the suite imported."""
-    from l2m import data, models, optimizers, strategies
+    from l2m import data, mixing, models, optimizers, strategies
 
-    for package in (data, models, strategies):
+    for package in (data, models, strategies, mixing):
         discover(package)
     return {
         "dataset": data.DATASETS,
@@ -21,4 +21,5 @@ def registries() -> dict[str, Registry[Any]]:
         "model": models.MODELS,
         "strategy": strategies.STRATEGIES,
         "optimizer": optimizers.OPTIMIZERS,
+        "mixing": mixing.MIXINGS,
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
@@ -19,7 +19,10 @@ from l2m.schema import Range, coerce
 Choice = dict[str, Any]
 """A group's choice: its ``name`` and the options of what it names."""
 
-GROUPS = ("dataset", "imbalance", "model", "strategy", "optimizer")
+GROUPS = ("dataset", "imbalance", "model", "strategy", "optimizer", "mixing")
+
+UNMIXED = {"name": "none"}
+"""The choice of ``mixing`` that is not part of an identity: runs were known by theirs before there was another."""
 
 Seed = Annotated[int, Range(0, 2**31 - 1)]
 Count = Annotated[int, Range(1)]
@@ -35,9 +38,14 @@ class RunConfig:
     model: Choice
     strategy: Choice
     optimizer: Choice
+    mixing: Choice = field(default_factory=UNMIXED.copy)
     epochs: Annotated[Count, "passes of P = floor(N / batch_size) steps each; Table 3's come with the data set"]
     batch_size: Annotated[Count, "samples a step (M in the paper), at most the size of the training set"]
     learning_rate: Annotated[float, Range(0, above=True), "the optimizer's step size (eta in the paper)"]
+    schedule: Annotated[
+        Literal["constant", "cosine"],
+        "how the learning rate goes: it stays, or falls to 0 along half a cosine, a step an epoch",
+    ] = "constant"
     seed: Annotated[Seed, "draws initial parameters and the order of samples"] = 0
     data_seed: Annotated[Seed, "draws synthetic data, splits and imbalance, the same for all runs"] = 42
     equal_seconds: Annotated[
@@ -89,7 +97,9 @@ class RunConfig:
         science = {key: plain[key] for key in ("seed", "data_seed", *SCIENTIFIC)}
         if self.equal_seconds:
             science["equal_seconds"] = True
-        for group in GROUPS:
+        if self.schedule != "constant":
+            science["schedule"] = self.schedule
+        for group in (group for group in GROUPS if (group, plain[group]) != ("mixing", UNMIXED)):
             defaults = json.loads(json.dumps(known[group].defaults(plain[group]["name"])))
             science[group] = {
                 key: value
@@ -132,21 +142,21 @@ def check(raw: Mapping[str, Any]) -> RunConfig:
     given = {key: value for key, value in raw.items() if key != "row"}
     problems += [unknown("key", key, hints) for key in sorted(given.keys() - hints.keys(), key=str)]
     values: dict[str, Any] = {}
-    for field in fields(RunConfig):
-        if field.name not in given:
-            if field.default is MISSING:
-                problems.append(f"{field.name} is missing: give it a value")
-        elif field.name in GROUPS:
-            choice = given[field.name]
+    for key in fields(RunConfig):
+        if key.name not in given:
+            if key.default is MISSING and key.default_factory is MISSING:
+                problems.append(f"{key.name} is missing: give it a value")
+        elif key.name in GROUPS:
+            choice = given[key.name]
             if isinstance(choice, Mapping):
-                values[field.name] = known[field.name].check(choice, problems)
+                values[key.name] = known[key.name].check(choice, problems)
             else:
-                problems.append(f"{field.name}={choice} must be a mapping with a name")
+                problems.append(f"{key.name}={choice} must be a mapping with a name")
         else:
             try:
-                values[field.name] = coerce(given[field.name], hints[field.name])
+                values[key.name] = coerce(given[key.name], hints[key.name])
             except ValueError as rule:
-                problems.append(f"{field.name}={given[field.name]} {rule}")
+                problems.append(f"{key.name}={given[key.name]} {rule}")
     if values.get("device") == "cuda" and not torch.cuda.is_available():
         problems.append("device=cuda asks for a GPU that torch cannot see here: use device=cpu or device=auto")
     dataset, strategy = values.get("dataset", {}), values.get("strategy", {}).get("name")
@@ -157,6 +167,8 @@ def check(raw: Mapping[str, Any]) -> RunConfig:
                 f"strategy={strategy} is not defined for {dataset['task']}, the task of "
                 f"dataset={dataset['name']}: it is for {', '.join(sorted(tasks))}"
             )
+    if values.get("schedule") == "cosine" and values.get("equal_seconds"):
+        problems.append("schedule=cosine ends with the last epoch, which equal_seconds=true leaves open: drop one")
     if problems:
         raise UserError("\n".join(problems))
     return RunConfig(**values)
@@ -210,5 +222,5 @@ def _flat(identity: Mapping[str, Any]) -> dict[str, Any]:
     """Groups' options as ``strategy.mixing_rate``, and ``strategy`` for the name."""
     flat = {key: value for key, value in identity.items() if not isinstance(value, Mapping)}
     for group in GROUPS:
-        flat |= {group if key == "name" else f"{group}.{key}": value for key, value in identity[group].items()}
+        flat |= {group if key == "name" else f"{group}.{key}": value for key, value in identity.get(group, {}).items()}
     return flat

@@ -7,17 +7,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain, islice
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from l2m import data, models, optimizers, records, strategies
+from l2m import data, mixing, models, optimizers, records, strategies
 from l2m.config import RunConfig
 from l2m.cuda_graph import Step, captured
 from l2m.data import Batch, Split
 from l2m.device import choose_device, stopwatch
 from l2m.errors import UserError
+from l2m.inner import Inner
 from l2m.seeding import derive, generator
 from l2m.tasks import TASKS
 
@@ -49,11 +51,11 @@ class Trainer:
 
     Args:
         config: the run.
-        needed: by the name of a run that the strategy needs, the parameters it left.
+        needed: by the name of a run that the strategy or the mixing needs, the parameters it left.
         loaded: what to train on in place of the data set that the configuration names.
 
     Raises:
-        UserError: the batch is larger than the training set, or the data or the model can't be had.
+        UserError: the batch is larger than the training set, the data or the model can't be had, or can't be mixed.
     """
 
     def __init__(
@@ -79,7 +81,10 @@ class Trainer:
         k = len(self.group_names)
 
         self.strategy: strategies.Strategy = strategies.STRATEGIES.build(config.strategy)
-        losses = {name: self._losses(parameters, loaded) for name, parameters in (needed or {}).items()}
+        self.mixing: mixing.Mixing | None = mixing.MIXINGS.build(config.mixing)
+        trained = {name: self._trained(parameters, loaded) for name, parameters in (needed or {}).items()}
+        asked = trained.keys() & self.strategy.needs(config)
+        losses = {name: self._losses(trained[name], loaded.train) for name in asked}
 
         torch.manual_seed(derive(config.seed, "parameters"))
         self.model = models.MODELS.build(config.model, loaded).to(self.device, memory_format=torch.channels_last)
@@ -89,10 +94,15 @@ class Trainer:
         context = strategies.Context(
             loaded.train, k, size, self.steps, lambda purpose: generator(config.seed, purpose), losses, self.device
         )
-        self.train_set = self.strategy.prepare(context).to(self.device)
+        self.train_set: Split = self.strategy.prepare(context).to(self.device)
         self.test_set = loaded.test.to(self.device)
-        self._replays = config.cuda_graphs and self.device.type == "cuda" and self.strategy.replayable
+        if self.mixing:
+            under = {name: torch.no_grad()(partial(self._losses_of, model.eval())) for name, model in trained.items()}
+            self.mixing.prepare(context, config.epochs, loaded, under)
+        stays = self.mixing is None and config.schedule == "constant"  # a graph repeats one step
+        self._replays = config.cuda_graphs and self.device.type == "cuda" and self.strategy.replayable and stays
         self._replay: Step | None = None
+        self._mixes: mixing.Mixing | None = None
         self._test_counts = torch.bincount(self.test_set.groups, minlength=k)
         self.epoch, self.seconds = 0, 0.0
 
@@ -104,8 +114,11 @@ class Trainer:
         """
         self.epoch += 1
         self.model.train()
+        if self.config.schedule == "cosine":
+            optimizers.anneal(self.optimizer, self.config.learning_rate, self.epoch, self.config.epochs)
+        self._mixes = self.mixing if self.mixing and self.mixing.begin_epoch(self.epoch) else None
         losses, groups, objective = [], [], []
-        for batch in self._batches():
+        for batch in self._inner_loops() if self.strategy.every else self._batches():
             if self._replays and not self._replay:
                 self._replay = captured(self._step, batch, self._changing())
             per_sample, loss = (self._replay or self._step)(batch)
@@ -116,17 +129,35 @@ class Trainer:
         return torch.stack(objective).double().mean(), self._statistics(torch.stack(losses), torch.stack(groups))
 
     def _step(self, batch: Batch) -> tuple[Tensor, ...]:
-        """Descend once: the samples' losses (M,), not adjusted, and what was descended, (), both detached."""
-        with self._precision():
-            outputs = self.model(batch.inputs)
-        per_sample = self.task.loss(outputs, batch.targets)
-        adjusted = self.strategy.adjust(outputs)
-        given = per_sample if adjusted is outputs else self.task.loss(adjusted, batch.targets)
-        loss = self.strategy.loss(batch, given)
+        """Descend once: the samples' losses (M,) and what was descended, (), both detached.
+
+        The losses are those of the model's own outputs; of mixed samples, as the strategy adjusts them.
+        """
+        if self._mixes:
+            per_sample, loss = self._mixes.losses(batch, self._adjusted_losses, self.strategy.loss)
+        else:
+            with self._precision():
+                outputs = self.model(batch.inputs)
+            per_sample = self.task.loss(outputs, batch.targets)
+            adjusted = self.strategy.adjust(outputs)
+            given = per_sample if adjusted is outputs else self.task.loss(adjusted, batch.targets)
+            loss = self.strategy.loss(batch, given)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
         return per_sample.detach(), loss.detach()
+
+    def _adjusted_losses(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """What the strategy's loss is given, for samples (m,)."""
+        with self._precision():
+            outputs = self.model(inputs)
+        return self.task.loss(self.strategy.adjust(outputs), targets)
+
+    def _losses_of(self, model: torch.nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+        """The task's loss of each sample (m,) under a model."""
+        with self._precision():
+            outputs = model(inputs)
+        return self.task.loss(outputs, targets)
 
     def _changing(self) -> Iterator[Tensor]:
         """All tensors that a step changes."""
@@ -146,6 +177,20 @@ class Trainer:
         else:
             for _ in range(self.steps):
                 yield self.train_set.batch(self.strategy.next_batch().to(self.device), augment)
+
+    def _inner_loops(self) -> Iterator[Batch]:
+        """Batches of the epoch; after each ``every`` of them, and after the last, the strategy looks back."""
+        batches = self._batches()
+        for first in batches:
+            inner = Inner(self._draw, self.model, self.optimizer, self.task.loss, self._precision)
+            inner = inner.rewindable() if self.strategy.rewinds else inner
+            for batch in chain([first], islice(batches, self.strategy.every - 1)):
+                inner.batches.append(batch)
+                yield batch
+            self.strategy.outer(inner)
+
+    def _draw(self, index: Tensor) -> Batch:
+        return self.train_set.batch(index.to(self.device))
 
     @torch.inference_mode()
     def evaluate(self) -> Evaluation:
@@ -242,14 +287,16 @@ class Trainer:
                 outputs = model(batch.inputs)
             yield outputs, batch.targets, self.task.loss(outputs, batch.targets)
 
-    @torch.inference_mode()
-    def _losses(self, parameters: Mapping[str, Tensor], loaded: data.Data) -> Tensor:
-        """The task's loss of each training sample (N,) under the model with these parameters, on the CPU."""
+    def _trained(self, parameters: Mapping[str, Tensor], loaded: data.Data) -> Any:
+        """The model with these parameters."""
         model = models.MODELS.build(self.config.model, loaded)
         model.load_state_dict(parameters)
-        model.to(self.device, memory_format=torch.channels_last)
-        split = loaded.train.to(self.device)
-        return torch.cat([loss for _, _, loss in self._pass(model, split)]).cpu()
+        return model.to(self.device, memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def _losses(self, model: torch.nn.Module, split: Split) -> Tensor:
+        """The task's loss of each sample of a split (N,) under a model, on the CPU."""
+        return torch.cat([loss for _, _, loss in self._pass(model, split.to(self.device))]).cpu()
 
     def _precision(self) -> AbstractContextManager[None]:
         if self.config.precision != "bf16":

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
 import torch
@@ -17,16 +18,23 @@ Decay = Annotated[float, Range(0, 1, below=True)]
 Epsilon = Annotated[float, Range(0, above=True)]
 
 
+def anneal(optimizer: Any, learning_rate: float, epoch: int, epochs: int) -> None:
+    """Set the rate of an epoch, counted from 1: half a cosine to 0 at the end (Loshchilov and Hutter, 2017, eq. 5)."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate * (1 + math.cos(math.pi * (epoch - 1) / epochs)) / 2
+
+
 class _Fused:
     """torch's fused kernel of Adam or AdamW, which updates all parameters in one call, and nothing else.
 
     ``torch.optim.Adam(fused=True)`` takes 0.1 ms of Python for each such call, a quarter of a step of the regression
     rows, and imports torch's compiler as it is made, a second of every process. To use another optimizer of
-    ``torch.optim`` register a function that makes it: the engine asks for no more than it has.
+    ``torch.optim`` register a function that makes it: the engine asks for no more than it has, and only strategies
+    that differentiate through steps ask for :meth:`stepped`.
     """
 
     def __init__(self, kernel: Callable[..., None], parameters: Iterable[torch.nn.Parameter], **options: float) -> None:
-        self._kernel, self._options = kernel, options
+        self._kernel, self.param_groups = kernel, [options]
         self._parameters = list(parameters)
         first, second = ([torch.zeros_like(each) for each in self._parameters] for _ in range(2))
         steps = [torch.zeros((), device=each.device) for each in self._parameters]
@@ -44,8 +52,29 @@ class _Fused:
         torch._foreach_add_(steps, 1)
         gradients = [each.grad for each in self._parameters]
         self._kernel(
-            self._parameters, gradients, first, second, [], steps, **self._options, amsgrad=False, maximize=False
+            self._parameters, gradients, first, second, [], steps, **self.param_groups[0], amsgrad=False, maximize=False
         )
+
+    def stepped(
+        self, parameters: Sequence[Tensor], gradients: Sequence[Tensor], state: Mapping[str, Sequence[Tensor]]
+    ) -> tuple[list[Tensor], dict[str, list[Tensor]]]:
+        """What :meth:`step` makes of parameters and a ``state_dict``, as a function that may be differentiated.
+
+        Its derivative is 0 where a parameter has had no gradient but 0.
+        """
+        options = self.param_groups[0]
+        beta1, beta2, rate = options["beta1"], options["beta2"], options["lr"]
+        steps = [each + 1 for each in state["steps"]]
+        first = [torch.lerp(g, m, beta1) for m, g in zip(state["first"], gradients, strict=True)]
+        second = [torch.lerp(g.square(), v, beta2) for v, g in zip(state["second"], gradients, strict=True)]
+        values = []
+        for value, m, v, n in zip(parameters, first, second, steps, strict=True):
+            unbiased1, unbiased2 = (1 - beta ** n.double() for beta in (beta1, beta2))
+            root = torch.where(v > 0, v, 1.0).sqrt().where(v > 0, 0.0)  # the root's own slope at 0 is infinite
+            move = m / (root / unbiased2.sqrt().to(v.dtype) + options["eps"])
+            kept = 1 - rate * options["weight_decay"]
+            values.append(value * kept - (rate / unbiased1).to(v.dtype) * move)
+        return values, {"first": first, "second": second, "steps": steps}
 
     def state_dict(self) -> dict[str, list[Tensor]]:
         """The moments and the numbers of steps, by parameter."""

@@ -27,7 +27,8 @@ class Progress:
     """Shows a run's epochs as they come, on standard output; a bar keeps to a line of the terminal."""
 
     def __init__(self, config: RunConfig, beside_others: bool = False) -> None:
-        self.name = f"{config.dataset['name']} {config.strategy['name']} seed {config.seed}"
+        mixing = f" {config.mixing['name']}" if config.mixing["name"] != "none" else ""
+        self.name = f"{config.dataset['name']} {config.strategy['name']}{mixing} seed {config.seed}"
         self._epochs = config.epochs
         self._of = "" if config.equal_seconds else f"/{config.epochs}"
         self._metric = TASKS[config.task].metric

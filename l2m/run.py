@@ -11,7 +11,7 @@ import signal
 import sys
 import tempfile
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
 from functools import cache
@@ -59,13 +59,35 @@ def compose(*overrides: str) -> RunConfig:
 
 def main() -> None:
     """Do what the command line asks for; a user's error is told in a sentence, with exit status 1."""
+    door("config", check, _do)
+
+
+def door(
+    name: str,
+    check: Callable[[dict[str, Any]], Any],
+    do: Callable[[Sequence[tuple[Any, str]], Sequence[tuple[str, str]], bool], bool],
+    keys: type = RunConfig,
+    groups: Sequence[str] = GROUPS,
+    again: str = "goes on from there",
+) -> None:
+    """Compose what the command line asks for, check it, and do it.
+
+    Args:
+        name: the YAML of ``conf/`` that it changes.
+        check: makes a configuration of its values.
+        do: is given the configurations with their commands, the refused commands with the reason, and whether it is a
+            sweep; gives whether something failed.
+        keys: the dataclass of the keys.
+        groups: those of the keys that have choices.
+        again: what the same command does once it was stopped.
+    """
     before = os.environ.get("HYDRA_FULL_ERROR")
     debug = before == "1" or any(re.fullmatch(r"\+*debug=(true|yes|on|y|1)", word.lower()) for word in sys.argv)
-    runs: list[tuple[RunConfig, str]] = []
+    runs: list[tuple[Any, str]] = []
     refused: list[tuple[str, str]] = []
     swept = False
 
-    @hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")
+    @hydra.main(config_path=str(conf_dir()), config_name=name, version_base="1.3")
     def job(raw: DictConfig) -> None:
         """Only note what is to be done: all is composed before anything begins, and no later change of a YAML tells."""
         nonlocal swept
@@ -75,7 +97,7 @@ def main() -> None:
         try:
             runs.append((check(_plain(raw)), command))
         except Exception as error:
-            sentence = explain(error)
+            sentence = explain(error, keys, groups)
             if debug or not sentence:
                 raise
             refused.append((command, sentence))
@@ -85,16 +107,16 @@ def main() -> None:
     Sweeper.validate_batch_is_legal = lambda *_: None  # type: ignore[method-assign]  # it composes all, as job will
     try:
         job()
-        failed = bool(refused) | (bool(runs) and _do(runs, refused, swept))
+        failed = bool(refused) | (bool(runs) and do(runs, refused, swept))
     except Exception as error:
-        sentence = explain(error)
+        sentence = explain(error, keys, groups)
         if debug or not sentence:
             raise
         failed = True
         _complain(sentence)
     except KeyboardInterrupt as stop:
         told = f"{stop}: " if str(stop) else ""
-        print(f"\nstopped: {told}the same command goes on from there", file=sys.stderr)
+        print(f"\nstopped: {told}the same command {again}", file=sys.stderr)
         sys.exit(128 + getattr(stop, "signal", signal.SIGINT))
     finally:
         del os.environ["HYDRA_FULL_ERROR"]
@@ -128,13 +150,14 @@ def _do(runs: Sequence[tuple[RunConfig, str]], refused: Sequence[tuple[str, str]
     return bool(failed)
 
 
-def explain(error: Exception) -> str | None:
+def explain(error: Exception, keys: type = RunConfig, groups: Sequence[str] = GROUPS) -> str | None:
     """What a user did wrong, as the value, the rule and the remedy; None for errors that are not a user's."""
     text = str(error)
     if isinstance(error, UserError):
         return text
     if "Config group override must be" in text:  # a plain ValueError of Hydra's
-        return f"a group needs one of its choices, not null: {', '.join(GROUPS)} are groups"
+        are = "are groups" if groups[1:] else "is one"
+        return f"a group needs one of its choices, not null: {', '.join(groups)} {are}"
     if isinstance(error, OSError) and (error.errno in FULL or "temporary directory" in text):
         return (
             f"a file can't be written ({error.strerror}): make room, or let TMPDIR name a folder that can be written to"
@@ -149,11 +172,11 @@ def explain(error: Exception) -> str | None:
         group = key.partition(".")[0]
         if key == "experiment":
             return "experiment is not part of every run: add it, as +experiment=NAME"
-        if group not in GROUPS or key == group:
-            homes = [home for home in GROUPS if any(key in options for options in _options(home).values())]
+        if group not in groups or key == group:
+            homes = [home for home in groups if any(key in options for options in _options(home).values())]
             if homes:
                 return f"{key} is not a key by itself: write {' or '.join(f'{home}.{key}=' for home in homes)}"
-            return unknown("key", key, [field.name for field in fields(RunConfig)])
+            return unknown("key", key, [field.name for field in fields(keys)])
         known = _options(group)
         option = key.partition(".")[2]
         if having := [name for name, options in known.items() if option in options]:
@@ -198,31 +221,47 @@ def _complain(problem: str, run: str = "") -> None:
         print(f"error: {run}{line}", file=sys.stderr)
 
 
-def _help() -> str:
-    """The text of ``--help``, in Hydra's template language: keys and ranges from the schema, options from YAML."""
-    hints = get_type_hints(RunConfig, include_extras=True)
-    lines = ["Train one run, or with -m sweep over many, and write its records.", ""]
-    lines += ["  python -m l2m.run dataset=mnist strategy=learn2mix seed=1"]
-    lines += ["  python -m l2m.run -m dataset=mnist strategy=classical,learn2mix seed='range(5)'", ""]
-    lines += ["Choices", ""]
-    for group in (*GROUPS, "experiment"):
+RUN = [
+    "Train one run, or with -m sweep over many, and write its records.", "",
+    "  python -m l2m.run dataset=mnist strategy=learn2mix seed=1",
+    "  python -m l2m.run -m dataset=mnist strategy=classical,learn2mix seed='range(5)'",
+]  # fmt: skip
+
+
+def store_help(
+    name: str, about: Sequence[str], keys: type, groups: Sequence[str], optional: Sequence[str], example: str
+) -> None:
+    """Give Hydra the text of ``--help``, in its template language: keys and ranges from the schema, options from YAML.
+
+    Args:
+        name: what ``hydra/help`` calls it.
+        about: what the command does, and how to call it.
+        keys: the dataclass of the keys.
+        groups: those whose choices are listed.
+        optional: those whose choices' options are listed.
+        example: an option of a choice with a value.
+    """
+    hints = get_type_hints(keys, include_extras=True)
+    lines = [*about, "", "Choices", ""]
+    for group in groups:
         names = ", ".join(sorted(file.stem for file in (conf_dir() / group).glob("*.yaml")))
         label = ("+" if group == "experiment" else "") + group + "="
         lines += textwrap.wrap(names, 79, initial_indent=f"  {label:13}", subsequent_indent=" " * 15)
     lines += ["", "Keys", ""]
-    for field in fields(RunConfig):
-        if field.name not in GROUPS:
+    for field in fields(keys):
+        if field.name not in groups:
             note = next(n for n in hints[field.name].__metadata__[::-1] if isinstance(n, str))
             lines += [f"  {field.name:14} {type_name(hints[field.name])}"]
             lines += textwrap.wrap(note, 79, initial_indent=" " * 17, subsequent_indent=" " * 17)
-    lines += ["", "Options of choices, as strategy.focusing=1", ""]
-    for group in ("strategy", "imbalance", "model", "optimizer"):
+    lines += ["", f"Options of choices, as {example}", ""]
+    for group in optional:
         for file in sorted((conf_dir() / group).glob("*.yaml")):
             content = [line for line in file.read_text().splitlines() if not line.startswith(("#", "name:"))]
             if content:
                 lines += [f"  {group}={file.stem}", *(f"    {option}" for option in content)]
     text = re.sub(r"\$\{row\.\w+\}", "the data set's", "\n".join(lines))
-    return f"{text}\n\nThis command line gives\n\n$CONFIG"
+    page = {"app_name": "l2m", "header": "", "footer": "", "template": f"{text}\n\nThis command line gives\n\n$CONFIG"}
+    ConfigStore.instance().store(name, page, "hydra/help")
 
 
 @cache
@@ -233,7 +272,8 @@ def _scratch() -> str:
     return folder.name
 
 
-ConfigStore.instance().store("l2m", {"app_name": "l2m", "header": "", "footer": "", "template": _help()}, "hydra/help")
+OPTIONAL = ("strategy", "mixing", "imbalance", "model", "optimizer")
+store_help("l2m", RUN, RunConfig, (*GROUPS, "experiment"), OPTIONAL, "strategy.focusing=1")
 OmegaConf.register_new_resolver("scratch", _scratch, replace=True)
 OmegaConf.register_new_resolver("data_dir", lambda: os.environ.get("L2M_DATA_DIR") or "data", replace=True)
 

@@ -19,6 +19,7 @@ from l2m.config import RunConfig
 from l2m.device import choose_device, device_name, torch_state
 from l2m.engine import Trainer
 from l2m.errors import UserError, cause
+from l2m.mixing import Mixing
 from l2m.stopping import Stopped, stop_between_epochs
 
 
@@ -119,24 +120,27 @@ def _train(
 
 
 def prepared(config: RunConfig) -> Trainer:
-    """The trainer of a run, at its beginning; what its strategy needs is trained, if it has to be."""
-    return Trainer(config, {name: _final_parameters(first) for name, first in _needed(config).items()})
+    """The trainer of a run, at its beginning; what its strategy and mixing need is trained, if it has to be."""
+    return Trainer(config, {name: final_parameters(first) for name, first in _needed(config).items()})
 
 
 def needs(config: RunConfig) -> list[RunConfig]:
-    """The runs that have to be done before that of ``config``: a strategy's, and the one whose seconds it is given."""
+    """The runs to be done before that of ``config``: its strategy's, its mixing's, one whose seconds it is given."""
     return [*_needed(config).values(), *filter(None, [_timed(config)])]
 
 
 def _needed(config: RunConfig) -> dict[str, RunConfig]:
-    strategy: strategies.Strategy = registries()["strategy"].build(config.strategy)
-    return strategy.needs(config)
+    known = registries()
+    strategy: strategies.Strategy = known["strategy"].build(config.strategy)
+    mixing: Mixing | None = known["mixing"].build(config.mixing)
+    return strategy.needs(config) | (mixing.needs(config) if mixing else {})
 
 
 def _timed(config: RunConfig) -> RunConfig | None:
     """The classical training whose seconds ``config`` is given, if they are shared out and it is not that itself."""
     classical = strategies.as_classical(config)
-    return classical if config.equal_seconds and config.strategy != classical.strategy else None
+    itself = (config.strategy, config.mixing) == (classical.strategy, classical.mixing)
+    return classical if config.equal_seconds and not itself else None
 
 
 def _budget(config: RunConfig) -> float | None:
@@ -162,11 +166,11 @@ def _budget(config: RunConfig) -> float | None:
     return float(timed.metrics["seconds"].iloc[-1])
 
 
-def _final_parameters(config: RunConfig) -> dict[str, Tensor]:
+def final_parameters(config: RunConfig) -> dict[str, Tensor]:
     """The final parameters of a run, which is trained if it has to be."""
     file = train(config).path / "model.pt"
     if not file.exists():  # records may be copied about without their models: these are made again, and thrown away
         with tempfile.TemporaryDirectory() as folder:
-            return _final_parameters(replace(config, results_dir=folder))
+            return final_parameters(replace(config, results_dir=folder))
     parameters: dict[str, Tensor] = torch.load(file, weights_only=True)["parameters"]
     return parameters

@@ -20,7 +20,7 @@ def main() -> None:
         sys.exit(f"error: {error}")
     for problem in found.problems:
         print(f"warning: {problem}", file=sys.stderr)
-    files = figures.write(found.runs, folder / "figures")
+    files = figures.write(found.runs, folder / "figures", found.studies)
     page.write(found, folder / "index.html")
     print(f"{len(files)} figures in {folder / 'figures'}", f"page: {folder / 'index.html'}", sep="\n")
 

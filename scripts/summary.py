@@ -17,7 +17,7 @@ def main() -> None:
     from l2m.report import runs, summary
 
     try:
-        found, problems, _ = runs.read(folder)
+        found, problems, *_ = runs.read(folder)
     except UserError as error:
         sys.exit(f"error: {error}")
     for problem in problems:

@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from l2m.optimizers import OPTIMIZERS
+from l2m.optimizers import OPTIMIZERS, anneal
 
 OPTIONS = {"beta1": 0.8, "beta2": 0.95, "epsilon": 1e-6}
 
@@ -47,6 +47,22 @@ def test_steps_are_those_of_torch(choice: dict[str, object], reference: object) 
     assert not torch.equal(ours[0], parameters()[0])
 
 
+def test_the_cosine_is_that_of_torch() -> None:
+    ours, theirs = parameters(), parameters()
+    optimizer, known = OPTIMIZERS.build({"name": "adam"}, ours, 0.01), torch.optim.Adam(theirs, 0.01, fused=True)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(known, T_max=7)
+    for epoch in range(1, 8):
+        anneal(optimizer, 0.01, epoch, 7)
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(schedule.get_last_lr()[0], rel=1e-12)
+        for step in range(3):
+            for of, by in ((ours, optimizer), (theirs, known)):
+                gradients(of, step)
+                by.step()
+        schedule.step()
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b)
+
+
 def test_a_state_is_gone_on_from() -> None:
     whole, halves = parameters(), parameters()
     first = OPTIMIZERS.build({"name": "adam"}, whole, 0.01)
@@ -63,6 +79,47 @@ def test_a_state_is_gone_on_from() -> None:
         gradients(halves, step)
         second.step()
     assert all(torch.equal(a, b) for a, b in zip(whole, halves, strict=True))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("choice", [{"name": "adam"}, {"name": "adamw", "weight_decay": 0.3, **OPTIONS}])
+def test_steps_as_a_function_are_steps(choice: dict[str, object], dtype: torch.dtype) -> None:
+    """Of the last parameter no gradient is ever but 0."""
+    ours = [torch.nn.Parameter(each.detach().to(dtype)) for each in parameters()]
+    optimizer = OPTIMIZERS.build(choice, ours, 0.01)
+    values, state = [each.detach().clone() for each in ours], optimizer.state_dict()
+    state = {name: [each.clone() for each in parts] for name, parts in state.items()}
+    for step in range(20):
+        for each, like in zip(ours, parameters(), strict=True):
+            draw = torch.Generator().manual_seed(step)
+            each.grad = torch.randn(like.shape, generator=draw).to(dtype)
+        ours[-1].grad.zero_()
+        optimizer.step()
+        values, state = optimizer.stepped(values, [each.grad for each in ours], state)
+    tolerance = {"rtol": 1e-5, "atol": 1e-6} if dtype == torch.float32 else {"rtol": 1e-12, "atol": 1e-14}
+    assert all(torch.allclose(a, b, **tolerance) for a, b in zip(ours, values, strict=True))
+    for name, parts in optimizer.state_dict().items():
+        assert all(torch.allclose(a, b, **tolerance) for a, b in zip(parts, state[name], strict=True))
+
+
+def test_steps_as_a_function_have_the_derivative_of_steps() -> None:
+    """By finite differences, in the gradient and both moments; and 0 where all of them are 0."""
+    optimizer = OPTIMIZERS.build({"name": "adamw"}, parameters()[:1], 0.01)
+    draw = torch.Generator().manual_seed(3)
+    value, first, gradient = (torch.randn(4, generator=draw, dtype=torch.float64) for _ in range(3))
+    second = torch.rand(4, generator=draw, dtype=torch.float64)
+
+    def after(*inputs: torch.Tensor) -> torch.Tensor:
+        value, gradient, first, second = inputs
+        state = {"first": [first], "second": [second], "steps": [torch.tensor(2.0)]}
+        return optimizer.stepped([value], [gradient], state)[0][0]
+
+    inputs = [each.requires_grad_() for each in (value, gradient, first, second)]
+    assert torch.autograd.gradcheck(after, inputs)
+    nothing = torch.zeros(4, dtype=torch.float64)
+    dead = nothing.clone().requires_grad_()
+    slopes = torch.autograd.grad(after(value, dead * dead, nothing, nothing).sum(), dead)
+    assert torch.equal(slopes[0], nothing)
 
 
 def test_a_state_of_another_model_is_refused() -> None:

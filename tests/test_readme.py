@@ -1,5 +1,6 @@
 """The README is run: its commands and its Python, and its table is that of the committed records."""
 
+import importlib
 import re
 import shlex
 import sys
@@ -19,7 +20,7 @@ BLOCKS = re.findall(r"```python\n(.*?)```", README, re.S)
 
 
 def test_commands_and_blocks_were_found() -> None:
-    assert len(COMMANDS) == 8
+    assert len(COMMANDS) == 10
     assert len(BLOCKS) == 3
     assert len(BLOCKS[2].split("\n\n")[1].splitlines()) + 1 <= 10  # "ten lines", import included
 
@@ -38,7 +39,10 @@ def test_command_runs(
     elif "--help" in command:
         with pytest.raises(SystemExit, match="0"):
             _run(monkeypatch, command[1:])
-        assert "learning_rate" in capsys.readouterr().out
+        assert ("learning_rate" if "l2m.run" in command else "study=one_step") in capsys.readouterr().out
+    elif "l2m.study" in command:
+        _run(monkeypatch, [*command[1:], "study.problems=5"])
+        assert list(tmp_path.glob("outputs/studies/*/run.json"))
     else:
         dry = "dry_run=true" in command
         seeds = ["seed=0"] if "-m" in command and "seed=range(5)" not in command else []
@@ -79,10 +83,9 @@ def _run(monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> None:
     import runpy
 
     if arguments[0] == "-m":
-        from l2m import run
-
-        monkeypatch.setattr(sys, "argv", ["l2m.run", *arguments[2:]])
-        run.main()
+        module = importlib.import_module(arguments[1])
+        monkeypatch.setattr(sys, "argv", arguments[1:])
+        module.main()
     else:
         monkeypatch.setattr(sys, "argv", arguments)
         runpy.run_path(arguments[0], run_name="__main__")

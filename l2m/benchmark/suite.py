@@ -28,11 +28,11 @@ def measured(row: str, epochs: int = 3) -> Iterator[dict[str, Any]]:
     The first epoch is not counted. On a GPU steps are launched as CUDA graphs and kernel by kernel, and the faster
     way counts.
     """
+    config = compose(f"dataset={row}")
+    loaded, kind = available(config, published.settings(row)["train_size"])
     for strategy in STRATEGIES:
-        config = compose(f"dataset={row}", f"strategy={strategy}")
         if config.task not in registries()["strategy"][strategy].tasks:
             continue
-        loaded, kind = available(config, published.settings(row)["train_size"])
         seconds = {}
         for graphs in (False, True) if torch.cuda.is_available() else (False,):
             config = compose(f"dataset={row}", f"strategy={strategy}", f"cuda_graphs={str(graphs).lower()}")

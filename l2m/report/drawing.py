@@ -12,6 +12,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
@@ -33,6 +34,8 @@ STYLES: dict[str, tuple[str, Any]] = {
     "exp3": ("#999933", (0, (3, 1.5))),
     "class_weighted": ("#117733", (0, (5, 1, 1, 1, 1, 1))),
     "logit_adjusted": ("#AA4499", (0, (2, 1, 1, 1))),
+    "bilevel": ("#44AA99", (0, (8, 1.5, 3, 1.5))),
+    "pike": ("#CC6677", (0, (3, 1, 1, 1, 1, 1))),
 }
 """Colours of Okabe and Ito, and of Tol's muted scheme, which stay apart for the colour-blind, and dashes in print."""
 
@@ -217,6 +220,12 @@ def legend(figure: Figure, strategies: Iterable[str], paper: bool = False) -> No
 def note(figure: Figure, text: str) -> None:
     """What the figure shows, in small print below all panels."""
     figure.supxlabel("\n".join(wrap(text, int(22 * figure.get_figwidth()))), fontsize=6, x=0.02, ha="left")
+
+
+def plain(axis: Axis) -> None:
+    """Write a logarithmic axis's powers of ten as 0.1 or 1e-5: Matplotlib's own are formulas, which PRINT has off."""
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("e-0", "e-").replace("e+0", "e")))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def save(figure: Figure, stem: Path) -> list[Path]:

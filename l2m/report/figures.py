@@ -12,9 +12,10 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from l2m.report import drawing, experiments, published
+from l2m.report import drawing, experiments, published, studies
 from l2m.report.rows import CONTROLS, PAPER, ROWS, Row
 from l2m.report.runs import CHECKPOINTS, Runs
+from l2m.studies.records import Recorded
 
 Cells = Mapping[str, Runs]
 """A row's runs, by strategy."""
@@ -26,8 +27,8 @@ DRAWN = (*CONTROLS, *PAPER[::-1])
 """The strategies of the figures; the later lie above the earlier."""
 
 
-def write(found: Sequence[Runs], folder: Path) -> list[Path]:
-    """Write every figure that ``found`` has runs for, as PDF and as PNG, and return the files."""
+def write(found: Sequence[Runs], folder: Path, studied: Sequence[Recorded] = ()) -> list[Path]:
+    """Write every figure that ``found`` and ``studied`` have runs for, as PDF and as PNG, and return the files."""
     cells = {row: row.runs(found) for row in ROWS}
     tables = [[row for row in ROWS if row.table == table] for table in (1, 2)]
     with mpl.rc_context(drawing.PRINT):
@@ -36,7 +37,9 @@ def write(found: Sequence[Runs], folder: Path) -> list[Path]:
             "figure3": grid(cells, tables[1], curves, 2),
             "worst_group": grid(cells, ROWS, worst_group, 3),
             "proportions": grid(cells, ROWS, proportions, 3),
-        } | experiments.figures(found)
+            **experiments.figures(found),
+            **{name: figure for _, name, figure in studies.figures(studied)},
+        }
         return [file for name, figure in figures.items() if figure for file in drawing.save(figure, folder / name)]
 
 

@@ -7,33 +7,23 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, get_args
 
 import pandas as pd
 import yaml
 
-from l2m.report import alternatives, published, thresholds
+from l2m.report import alternatives, published, studies, thresholds
 from l2m.report.cells import is_percent, measure, scaled
 from l2m.report.hyperparameters import proportions
 from l2m.report.rows import CONTROLS, ROWS, V3, VARIANTS
 from l2m.report.runs import EPOCHS, Reading, Runs
 from l2m.report.statistics import interval, significant, spread
-from l2m.report.verdict import RULE, Judgement, Verdict, judge
+from l2m.report.verdict import RULE, Judgement, Line, Verdict, judge
 
 BALANCED = ("mnist", "fashion_mnist", "cifar10")
 """Rows whose training set is not thinned, where the paper makes no claim of a tighter alignment."""
 
 NO_NUMBERS = (None, None)
-
-
-class Line(NamedTuple):
-    """A claim and what became of it; ``key`` finds its note."""
-
-    key: str
-    claim: str
-    paper: str
-    ours: str
-    judged: Judgement
 
 
 def final(found: Iterable[Runs]) -> list[Line]:
@@ -163,6 +153,7 @@ def sections(reading: Reading) -> dict[str, list[Line]]:
         "Equal seconds (v3, Table 1)": equal_seconds(found),
         "Cost": overhead(),
         "Beside two controls (not in the paper)": controls(found),
+        **studies.lines(reading.studies),
     }
 
 
@@ -190,7 +181,7 @@ INTRODUCTION = {
 
 def markdown(reading: Reading) -> str:
     """The whole of ``REPRODUCTION.md``."""
-    claims = sections(reading)
+    claims, introductions = sections(reading), INTRODUCTION | studies.introductions()
     counts = Counter(line.judged.verdict for lines in claims.values() for line in lines)
     lines = [
         "# Reproduction",
@@ -207,8 +198,8 @@ def markdown(reading: Reading) -> str:
     ]
     for heading, told in claims.items():
         lines += ["", f"## {heading}", ""]
-        if heading in INTRODUCTION:
-            lines += [INTRODUCTION[heading], ""]
+        if heading in introductions:
+            lines += [introductions[heading], ""]
         if note := _notes().get(told[0].key.partition(".")[0]) if len(told) > 1 else None:
             lines += [note, ""]
         lines += ["| claim | paper | ours | verdict | note |", "|---|---|---|---|---|"]

@@ -14,12 +14,13 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from l2m.records import RunDirectory
-from l2m.report import cells, drawing, experiments, figures, inline, published
+from l2m.report import cells, drawing, experiments, figures, inline, published, studies
 from l2m.report.cells import Cell
 from l2m.report.rows import ROWS, STRATEGIES, VARIANTS, Row, commands, missing
 from l2m.report.runs import EPOCHS, Reading, Runs
 from l2m.report.statistics import significant, spread
 from l2m.report.verdict import RULE, Verdict
+from l2m.studies.records import Recorded
 
 SYMBOLS: dict[Verdict, str] = {
     "reproduced": "✓", "direction only": "↗", "not reproduced": "✗", "too few seeds": "…", "not run": "–"
@@ -66,6 +67,19 @@ class Section:
         return [strategy for strategy in self.strategies if strategy in self.cells]
 
 
+class Told:
+    """A study as the page shows it."""
+
+    def __init__(self, one: Recorded, folder: Path) -> None:
+        self.name = one.path.name.rpartition("-")[0]
+        self.id = one.path.name
+        self.study = one.study
+        self.options = ", ".join(f"{key}={value}" for key, value in one.options.items())
+        self.lines = studies.claims(self.name, one)
+        self.figures = [inline.element(figure, name) for _, name, figure in studies.figures([one])]
+        self.files = [(one.path / f"{name}.csv").relative_to(folder).as_posix() for name in one.tables]
+
+
 def write(found: Reading, file: Path) -> None:
     """Write the page; its links go to ``runs/``, ``tables/`` and ``figures/`` beside it."""
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -78,6 +92,7 @@ def render(found: Reading, folder: Path) -> str:
     sections = [section(row, found.runs) for row in known]
     with mpl.rc_context(inline.SCREEN):
         drawn = {name: inline.element(made, name) for name, made in experiments.figures(found.runs).items() if made}
+        told = [Told(one, folder) for one in found.studies]
     beside = sorted([*folder.glob("figures/*.pdf"), *folder.glob("tables/*.csv")])
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -95,6 +110,7 @@ def render(found: Reading, folder: Path) -> str:
         files=FILES,
         experiments=drawn,
         titles=experiments.TITLES,
+        studies=told,
         beside=[path.relative_to(folder).as_posix() for path in beside],
         problems=[problem.replace(f"{folder}/", "") for problem in found.problems],
         unfinished=found.unfinished,

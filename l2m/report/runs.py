@@ -23,6 +23,7 @@ from l2m.config import GROUPS, RunConfig, read_config
 from l2m.errors import UserError, cause, shown
 from l2m.files import read_bytes, read_text
 from l2m.records import SCHEMA, EpochRow, GroupRow, RunDirectory
+from l2m.studies.records import Recorded, read_all
 from l2m.tasks import TASKS, Task
 
 CHECKPOINTS = (0.25, 0.5, 1.0)
@@ -86,11 +87,13 @@ class Reading(NamedTuple):
         runs: the finished runs, by data set and strategy.
         problems: a sentence for each record that was left out: the directory, what is wrong, the remedy.
         unfinished: how many runs have another status than ``done``, by data set, strategy and status.
+        studies: the finished studies, those at their default options first.
     """
 
     runs: list[Runs]
     problems: list[str]
     unfinished: Counter[tuple[str, str, str]]
+    studies: list[Recorded]
 
 
 def read(results_dir: Path) -> Reading:
@@ -138,13 +141,15 @@ def read(results_dir: Path) -> Reading:
         )
         for runs in sorted(found.values(), key=lambda runs: (runs.dataset, runs.strategy))
     ]
-    return Reading(together, problems, unfinished)
+    studies, more = read_all(results_dir)
+    return Reading(together, problems + more, unfinished, studies)
 
 
 def settings(config: RunConfig) -> dict[str, Any]:
     """The scientific configuration but for the seed, flat, every option of every group in it."""
     plain, science = config.to_dict(), config.identity()
-    flat = {f"{group}.{key}": value for group in GROUPS for key, value in plain[group].items()}
+    flat = {f"{group}.{key}": value for group in GROUPS if group in science
+            for key, value in plain[group].items()}  # fmt: skip
     return flat | {key: value for key, value in science.items() if key not in (*GROUPS, "seed")}
 
 
@@ -261,7 +266,7 @@ def _label(settings: dict[str, Any], all_settings: list[dict[str, Any]]) -> str:
     for key, value in settings.items():
         group, _, option = key.partition(".")
         if option == "name":
-            differs = group != "strategy" and any(other[key] != value for other in all_settings)
+            differs = group != "strategy" and any(other.get(key) != value for other in all_settings)
         else:
             same = [s for s in all_settings if s.get(f"{group}.name") == settings.get(f"{group}.name")]
             differs = any(other.get(key) != value for other in same)

@@ -46,6 +46,16 @@ class Judgement(NamedTuple):
     n: int
 
 
+class Line(NamedTuple):
+    """A claim and what became of it; ``key`` finds its note in the ledger."""
+
+    key: str
+    claim: str
+    paper: str
+    ours: str
+    judged: Judgement
+
+
 def judge(
     ours: pd.Series[float] | None,
     theirs: pd.Series[float] | None,

@@ -1,9 +1,10 @@
 """Strategies: everything that a way of training may decide. One file each; every default is classical training.
 
 The engine calls, in this order: ``needs`` and ``prepare`` once; each epoch ``plan`` or, where that gives None,
-``next_batch`` before each step; ``adjust``, ``loss`` and ``after_step`` at each step; ``end_epoch``. Between two epochs
-it may ask for ``state_dict``, which a prepared strategy of another process goes on from. A strategy never touches the
-optimizer, the device or a file, and never asks for the task: ``tasks`` says where it is defined.
+``next_batch`` before each step; ``adjust``, ``loss`` and ``after_step`` at each step, and ``outer`` after each
+``every`` of them where that is not 0; ``end_epoch``. Between two epochs it may ask for ``state_dict``, which a prepared
+strategy of another process goes on from. A strategy never touches the optimizer, the device or a file, and never asks
+for the task: ``tasks`` says where it is defined.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
+from l2m.config import UNMIXED
 from l2m.data import Batch, Split
 from l2m.registry import Registry
 from l2m.sampler import Learn2MixBatchSampler
@@ -22,6 +24,7 @@ from l2m.tasks import TASKS
 
 if TYPE_CHECKING:
     from l2m.config import RunConfig
+    from l2m.inner import Inner
 
 STRATEGIES: Registry[Any] = Registry("strategy")
 
@@ -85,6 +88,16 @@ class Strategy:
     replayable: ClassVar[bool] = True
     """Whether ``loss`` stays on the device, so that a step may be replayed as a CUDA graph."""
 
+    @property
+    def every(self) -> int:
+        """T, after how many steps ``outer`` is asked; 0 is never, and keeps nothing."""
+        return 0
+
+    @property
+    def rewinds(self) -> bool:
+        """Whether ``outer`` takes the steps anew, for which parameters and moments are copied before them."""
+        return False
+
     def needs(self, config: RunConfig) -> dict[str, RunConfig]:
         """Runs to be done before that of ``config``, by name: ordinary ones, skipped where they are finished."""
         return {}
@@ -98,7 +111,7 @@ class Strategy:
 
     @property
     def proportions(self) -> Tensor:
-        """α in force, (k,) float64: the groups' shares of the samples that are drawn."""
+        """α in force, (k,) float64: the groups' shares of the samples that are drawn, or of the loss."""
         counts = torch.bincount(self.drawn_from.groups, minlength=self.context.groups)
         return counts.double() / counts.sum()
 
@@ -130,6 +143,9 @@ class Strategy:
     def after_step(self, batch: Batch, per_sample: Tensor) -> None:
         """Look at a step that was taken; ``per_sample`` (M,) is detached."""
 
+    def outer(self, inner: Inner) -> None:
+        """Look back at the last ``every`` steps, fewer at an epoch's end: loops begin and end with their epoch."""
+
     def end_epoch(self, statistics: Statistics) -> None:
         """Look at an epoch that was trained."""
 
@@ -143,9 +159,10 @@ class Strategy:
 
 
 def as_classical(config: RunConfig, **changes: Any) -> RunConfig:
-    """The run that differs from ``config`` by classical training with shuffled batches, and by ``changes``."""
+    """``config`` with classical training: shuffled batches, samples as they are, and ``changes``."""
     choice = {"name": "classical", **STRATEGIES.defaults("classical")}
-    return replace(config, strategy=choice, force=False, **changes)
+    plain: dict[str, Any] = {"strategy": choice, "mixing": UNMIXED, "force": False}
+    return replace(config, **(plain | changes))
 
 
 class SampledStrategy(Strategy):

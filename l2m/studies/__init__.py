@@ -48,11 +48,13 @@ class Setting:
         results_dir: for ordinary runs that a study needs; its own tables are written by the door.
         data_dir: where data sets lie.
         tell: prints a line of progress.
+        force: repeat ordinary runs that are finished.
     """
 
     results_dir: str
     data_dir: str
     tell: Callable[[str], None]
+    force: bool = False
 
 
 class Study:

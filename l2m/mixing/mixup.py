@@ -1,0 +1,97 @@
+"""Mixup (Zhang et al., 2018), with the schedules and the early stop of the talk on mixup by data valuation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from l2m.data import Batch, Data, share
+from l2m.errors import UserError
+from l2m.mixing import MIXINGS, Losses, Mixing, Objective
+from l2m.schema import Range
+from l2m.strategies import Context
+
+Concentration = Annotated[float, Range(1e-3, 1e3)]
+
+
+@MIXINGS.register("mixup")
+@dataclass(kw_only=True)
+class Mixup(Mixing):
+    """Each sample becomes λ times itself and 1 − λ times another of its batch, input and target alike.
+
+    λ is drawn from Beta(α, α), one for each batch, and the others are a permutation of the batch. A label is mixed
+    as a distribution over classes, so the loss is λ·CE(f(z), y₁) + (1 − λ)·CE(f(z), y₂): cross entropy is linear in
+    the target. Values and images to reconstruct are mixed as they are.
+
+    In a schedule α depends on the epoch, through p, which goes from 0 in the first to 1 in the last: easy is
+    α·10^(1 − 2p), from hard pairs with λ near 1/2 to easy ones near 0 or 1; hard is α·10^(2p − 1); easy_hard_easy
+    is α·10^(1 − 2·|2p − 1|), from easy ones to hard ones at half time and back. At α = 1 these run between 10 and
+    0.1, and easy and hard pass 1 at half time, as in the talk.
+
+    Attributes:
+        concentration: α.
+        schedule: how it goes over the epochs.
+        early_stop: the share of the epochs, rounded down, after which training goes on without mixing; the schedule
+            is the same with it and without.
+    """
+
+    concentration: Concentration = 1.0
+    schedule: Literal["constant", "easy", "hard", "easy_hard_easy"] = "constant"
+    early_stop: Annotated[float, Range(0, 1, above=True)] = 1.0
+
+    purpose: ClassVar[str] = "mixup"
+    """Names the generators."""
+
+    def prepare(self, context: Context, epochs: int, data: Data, trained: Mapping[str, Losses]) -> None:
+        if data.vocabulary_size:
+            raise UserError(
+                f"mixing={self.purpose} takes numbers, and these are tokens, between which there is nothing: use "
+                "mixing=none"
+            )
+        super().prepare(context, epochs, data, trained)
+
+    def concentration_at(self, epoch: int) -> float:
+        """α of an epoch, counted from 1."""
+        last = self.epochs - 1
+        p = min((epoch - 1) / last, 1.0) if last else 0.5
+        exponent = {
+            "constant": 0.0,
+            "easy": 1 - 2 * p,
+            "hard": 2 * p - 1,
+            "easy_hard_easy": 1 - 2 * abs(2 * p - 1),
+        }[self.schedule]
+        return float(self.concentration * 10**exponent)
+
+    def begin_epoch(self, epoch: int) -> bool:
+        if epoch > share(self.epochs, Fraction(str(self.early_stop))):
+            return False
+        steps, size = self.context.steps, self.context.batch_size
+        rng = np.random.default_rng(self.context.generator(f"{self.purpose}/{epoch}").initial_seed())
+        alpha = self.concentration_at(epoch)
+        shares = torch.from_numpy(rng.beta(alpha, alpha, steps)).to(self.context.device, torch.float32)
+        others = torch.from_numpy(rng.permuted(np.tile(np.arange(size), (steps, 1)), axis=1)).to(self.context.device)
+        self._draws = zip(shares.unbind(), others.unbind(), strict=True)
+        return True
+
+    def losses(self, batch: Batch, model: Losses, objective: Objective) -> tuple[Tensor, Tensor]:
+        per_sample = model(*self.mixed(batch))
+        return per_sample, objective(batch, per_sample)
+
+    def targets(self, batch: Batch) -> Tensor:
+        """Targets that can be mixed: labels (M,) as distributions (M, classes), others as they are."""
+        if self.classes is None:
+            return batch.targets
+        return functional.one_hot(batch.targets, self.classes).to(torch.float32)
+
+    def mixed(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The batch's inputs and targets, each mixed with that of another sample, by the next draw."""
+        first, other = next(self._draws)
+        targets = self.targets(batch)
+        return batch.inputs[other].lerp(batch.inputs, first), targets[other].lerp(targets, first)

@@ -1,0 +1,47 @@
+"""Studies in the report: their claims as lines of the ledger, their figures, their section of the page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from matplotlib.figure import Figure
+
+from l2m.report.verdict import Judgement, Line
+from l2m.studies.records import Recorded, studies
+
+NOT_RUN = Judgement("not run", "", math.nan, math.nan, 0)
+
+
+def lines(found: Sequence[Recorded]) -> dict[str, list[Line]]:
+    """By heading, the claims of every study at its default options; one line for a study that was not run."""
+    told = {}
+    recorded = {type(one.study): one for one in found if not one.options}
+    for name in studies().names():
+        kind = studies()[name]
+        if kind in recorded:
+            told[kind.title] = claims(name, recorded[kind])
+        else:
+            command = f"`python -m l2m.study study={name} results_dir=results` runs it"
+            told[kind.title] = [Line(name, kind.title, "none", "", NOT_RUN._replace(note=command))]
+    return told
+
+
+def introductions() -> dict[str, str]:
+    """By heading, what each study asks."""
+    return {kind.title: kind.question for kind in map(studies().__getitem__, studies().names())}
+
+
+def figures(found: Sequence[Recorded]) -> Iterator[tuple[Recorded, str, Figure]]:
+    """Each study's figures and what their files are called, drawn with the settings that are in force."""
+    for one in found:
+        for name, figure in one.study.figures(one.tables).items():
+            yield one, f"study_{one.path.name if one.options else one.path.name.rpartition('-')[0]}_{name}", figure
+
+
+def claims(name: str, one: Recorded) -> list[Line]:
+    """What the tables of a study say, as lines whose keys begin with ``name``."""
+    return [
+        Line(f"{name}.{key}", claim, source, ours, NOT_RUN._replace(verdict=verdict, note=note))
+        for key, claim, source, ours, verdict, note in one.study.claims(one.tables)
+    ]

@@ -1,0 +1,149 @@
+"""Bilevel data mixing: weights of the groups that lower a validation loss through T steps of training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import torch
+from torch import Tensor
+
+from l2m.data import Batch, Split
+from l2m.errors import UserError
+from l2m.exponentiated import ExponentiatedWeights
+from l2m.sampler import Learn2MixBatchSampler
+from l2m.schema import Range
+from l2m.strategies import STRATEGIES, Context, Strategy
+
+if TYPE_CHECKING:
+    from l2m.inner import Inner
+
+
+@STRATEGIES.register("bilevel")
+@dataclass(kw_only=True)
+class Bilevel(Strategy):
+    """An outer loop moves α every T steps by a hypergradient; the inner loop descends the loss weighted by α.
+
+    After "Less is More: Convergence Benefits of Fewer Data Weight Updates over Longer Horizon" (arXiv 2602.19510), of
+    which the abstract says what loops there are, and leaves open the rest. Ours:
+
+    Batches keep the shares α̃ of the training set, and a step descends Σ_i α_i Σ_{b ∈ i} ℓ_b / (α̃_i M), the weighted
+    mean loss of the groups, which is linear in α and unbiased for groups that not every batch holds. At α = α̃, where
+    training starts, it is the batch's mean. After T steps, fewer at an epoch's end, α_i ∝ α_i exp(−rate · h_i), with
+    h the gradient in α of the mean loss of a held-out batch, with dropout off, at the parameters that these steps
+    lead to. The held-out part is drawn once from each group of the training set and is never trained on; a group of
+    one sample keeps it for training. P is that of the whole set, as for all strategies.
+
+    Attributes:
+        inner_steps: T.
+        hypergradient: ``exact`` differentiates through the T steps, taken anew from where they began, second moments
+            of the optimizer included: about four times the work of training, and the memory of T steps at once.
+            ``first_order`` is −Σ_t ⟨∇V, ∇L_i⟩ over the T batches, both gradients at the parameters after the steps: the
+            hypergradient of plain gradient descent over its learning rate, less the terms with second derivatives.
+            It costs one forward pass for each step and one step for the held-out batch.
+        outer_rate: the rate above.
+        scaled: divide h by its usual size, which differs by orders between data sets
+            (:class:`~l2m.exponentiated.ExponentiatedWeights`).
+        held_out: the share of each group that is held out, at least one sample of two.
+        balanced: held-out batches have as many samples of each group; otherwise the held-out part's shares.
+    """
+
+    inner_steps: Annotated[int, Range(1)] = 5
+    hypergradient: Literal["exact", "first_order"] = "exact"
+    outer_rate: Annotated[float, Range(0)] = 0.1
+    scaled: bool = True
+    held_out: Annotated[float, Range(0, 1, above=True, below=True)] = 0.1
+    balanced: bool = True
+
+    replayable = False  # α changes between steps
+
+    @property
+    def every(self) -> int:
+        return self.inner_steps
+
+    @property
+    def rewinds(self) -> bool:
+        return self.hypergradient == "exact"
+
+    @property
+    def proportions(self) -> Tensor:
+        return self._alpha.weights
+
+    def prepare(self, context: Context) -> Split:
+        super().prepare(context)
+        groups, size, order = context.train.groups, context.batch_size, context.generator("held_out")
+        held = self._drawn(groups, order)
+        self._held, self._kept = torch.nonzero(held).flatten(), torch.nonzero(~held).flatten()
+        if not len(self._held):
+            raise UserError("strategy=bilevel holds out a part of each group, and none has two samples")
+        if size > len(self._kept):
+            raise UserError(
+                f"batch_size={size} is larger than the {len(self._kept)} training samples that strategy.held_out="
+                f"{self.held_out:g} leaves: use a smaller one"
+            )
+        self._training = Learn2MixBatchSampler(
+            groups[self._kept], batch_size=size, mixing_rate=0, generator=context.generator("order")
+        )
+        present, labels = groups[self._held].unique(return_inverse=True)
+        shares = [1 / len(present)] * len(present) if self.balanced else None
+        self._validation = Learn2MixBatchSampler(
+            labels, batch_size=min(size, len(labels)), mixing_rate=0, proportions=shares, generator=order
+        )
+        self._drawn_at = self._training.proportions.to(context.device)
+        self._alpha = ExponentiatedWeights(self._drawn_at, self.outer_rate, self.scaled)
+        self._factors = torch.ones_like(self._drawn_at, dtype=torch.float32)
+        return context.train
+
+    def _drawn(self, groups: Tensor, order: torch.Generator) -> Tensor:
+        """Which samples (N,) are held out."""
+        held = torch.zeros(len(groups), dtype=torch.bool)
+        for group in range(self.context.groups):
+            members = torch.nonzero(groups == group).flatten()
+            count = min(max(round(self.held_out * len(members)), 1), len(members) - 1)
+            held[members[torch.randperm(len(members), generator=order)[:count]]] = True
+        return held
+
+    def plan(self, epoch: int) -> Tensor:
+        return self._kept[torch.stack([self._training.next_batch() for _ in range(self.context.steps)])]
+
+    def loss(self, batch: Batch, per_sample: Tensor) -> Tensor:
+        return (self._factors[batch.groups] * per_sample).mean()
+
+    def outer(self, inner: Inner) -> None:
+        held = inner.draw(self._held[self._validation.next_batch()])
+        self._alpha.move(self._exact(inner, held) if self.rewinds else self._first_order(inner, held))
+        self._factors = (self._alpha.weights / self._drawn_at).float()
+
+    def _exact(self, inner: Inner, held: Batch) -> Tensor:
+        alpha = self._alpha.weights.requires_grad_()
+        factors = alpha / self._drawn_at
+        try:
+            after = inner.unrolled(lambda batch, losses: (factors.to(losses)[batch.groups] * losses).mean())
+            loss = inner.losses(after, held, training=False).mean()
+            return torch.autograd.grad(loss, alpha)[0]
+        except RuntimeError as error:
+            if "is not implemented" not in str(error):
+                raise
+            raise UserError(
+                f"strategy.hypergradient=exact needs second derivatives that torch lacks for this model ({error}): use "
+                "strategy.hypergradient=first_order"
+            ) from error
+
+    def _first_order(self, inner: Inner, held: Batch) -> Tensor:
+        direction = inner.gradient(held, training=False)
+        along = torch.zeros_like(self._drawn_at)
+        for batch in inner.batches:
+            along.index_add_(0, batch.groups, inner.slopes(batch, direction).to(along))
+        return -along / (self._drawn_at * self.context.batch_size)
+
+    def state_dict(self) -> dict[str, Any]:
+        samplers = {"training": self._training.state_dict(), "validation": self._validation.state_dict()}
+        return super().state_dict() | samplers | {"alpha": self._alpha.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        self._training.load_state_dict(state["training"])
+        self._validation.load_state_dict(state["validation"])
+        self._alpha.load_state_dict(state["alpha"])
+        self._factors = (self._alpha.weights / self._drawn_at).float()

@@ -1,0 +1,107 @@
+"""The figures of the study of common and rare features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from l2m.report import drawing
+from l2m.report.statistics import half_width
+
+
+class Method(NamedTuple):
+    """How a method is drawn and called."""
+
+    colour: str
+    dashes: Any
+    marker: str
+    words: str
+
+
+METHODS = {
+    "standard": Method("#000000", (0, (4, 1.8)), "o", "standard training"),
+    "mixup": Method("#D55E00", "-", "s", "mixup"),
+    "stopped": Method("#0072B2", (0, (6, 1.8, 1, 1.8)), "^", "early-stopped mixup"),
+}
+"""Colours of Okabe and Ito."""
+
+AXES = {
+    "rare_share": "share of rare data ρ",
+    "noise": "noise σ_p",
+    "width": "network width m",
+    "mixing": "mixup's share λ",
+    "stop_at": "iteration of the stop",
+}
+"""What is varied, as an axis says it."""
+
+
+def growth_figure(growth: pd.DataFrame, stop: int) -> Figure:
+    """Strength of the common and the rare feature by iteration, a line a method."""
+    figure, axes = drawing.panels(2, 2)
+    for ax, feature in zip(axes, ("common", "rare"), strict=True):
+        for name, method in METHODS.items():
+            mean, low, high = _spread(growth[growth["method"] == name], "iteration", feature)
+            ax.plot(mean.index, mean, color=method.colour, linestyle=method.dashes, linewidth=1.1, label=method.words)
+            ax.fill_between(mean.index, low, high, color=method.colour, alpha=0.15, linewidth=0)
+        ax.axhline(1, color="#999999", linewidth=0.5)
+        ax.set(yscale="log", title=f"{feature} feature", xlabel="iteration", xlim=(0, growth["iteration"].max()))
+    axes[1].sharey(axes[0])
+    axes[0].autoscale_view()
+    axes[0].set_ylabel("strength Σ⟨w, feature⟩²")
+    _legend(figure)
+    drawing.note(
+        figure,
+        f"Geometric mean over {growth['seed'].nunique()} seeds with its 95 % t-interval. The stop is at iteration "
+        f"{stop}. Above the grey line a feature counts as learned.",
+    )
+    return figure
+
+
+def sizes_figure(ends: pd.DataFrame, defaults: Mapping[str, float], iterations: int) -> Figure:
+    """The rare feature's strength at the last iteration, a panel for each option that is varied."""
+    varied = [name for name in AXES if name in set(ends["varied"])] or list(AXES)[:1]
+    figure, axes = drawing.panels(len(varied), 3)
+    for ax, name in zip(axes, varied, strict=True):
+        rows = ends[ends["varied"].isin([name, "default"])]
+        rows = rows.assign(value=rows["value"].where(rows["varied"] == name, defaults[name]))
+        for i, (key, method) in enumerate(METHODS.items()):
+            mean, low, high = _spread(rows[rows["method"] == key], "value", "rare")
+            ax.errorbar(
+                np.arange(len(mean)) + 0.2 * (i - 1),
+                mean,
+                [mean - low, high - mean],
+                color=method.colour,
+                marker=method.marker,
+                markersize=3,
+                linestyle="none",
+                elinewidth=0.8,
+                label=method.words,
+            )
+            ax.set_xticks(np.arange(len(mean)), [f"{value:g}" for value in mean.index])
+        ax.axhline(1, color="#999999", linewidth=0.5)
+        ax.set(yscale="log", xlabel=AXES[name], xlim=(-0.5, len(ax.get_xticks()) - 0.5))
+    axes[0].set_ylabel("rare feature's strength")
+    _legend(figure)
+    drawing.note(
+        figure,
+        f"Strength at iteration {iterations}, one option varied at a time: geometric mean over "
+        f"{ends['seed'].nunique()} seeds with its 95 % t-interval. Above the grey line the feature counts as learned.",
+    )
+    return figure
+
+
+def _spread(rows: pd.DataFrame, index: str, column: str) -> tuple[pd.Series[float], ...]:
+    """The geometric mean over seeds, and the lower and upper end of its 95 % t-interval, by ``index``."""
+    logarithms = rows.pivot(index=index, columns="seed", values=column).apply(np.log)
+    mean, half = logarithms.mean(axis=1), half_width(logarithms)
+    return np.exp(mean), np.exp(mean - half), np.exp(mean + half)
+
+
+def _legend(figure: Figure) -> None:
+    """One legend above all panels."""
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=3, handlelength=2.4, columnspacing=1, borderpad=0)

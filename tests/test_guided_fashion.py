@@ -1,0 +1,166 @@
+"""The study of guided mixup: runs on small files, and verdicts of made-up numbers."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from matplotlib.figure import Figure
+from torch.nn import functional
+
+from l2m import UserError
+from l2m.data import load
+from l2m.models import MODELS
+from l2m.report import drawing
+from l2m.run import conf_dir
+from l2m.studies import STUDIES, Setting
+from l2m.studies.guided_fashion import LEAKING, MODELS_OF, QUANTITIES, GuidedFashion, input_gradient
+from l2m.training import final_parameters, train
+
+OPTIONS = {"seeds": 2, "epochs": 2, "batch_size": 10, "share": 0.5}
+
+
+@pytest.fixture(scope="module")
+def ran(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[GuidedFashion, Setting, dict[str, Any]]:
+    lines: list[str] = []
+    setting = Setting(str(tmp_path_factory.mktemp("results")), str(tiny_data), lines.append)
+    study = GuidedFashion(**OPTIONS)  # type: ignore[arg-type]
+    tables = study.run(setting)
+    assert len(lines) == 2 * len(MODELS_OF)
+    return study, setting, tables
+
+
+def test_defaults_are_those_of_its_yaml() -> None:
+    options = yaml.safe_load((conf_dir() / "study" / "guided_fashion.yaml").read_text())
+    assert STUDIES["guided_fashion"] is GuidedFashion
+    assert options.pop("name") == "guided_fashion"
+    assert {key: type(value)(options[key]) for key, value in STUDIES.defaults("guided_fashion").items()} == {
+        key: value for key, value in vars(GuidedFashion()).items()
+    }
+
+
+def test_tables_are_of_every_model_and_seed(ran: Any) -> None:
+    models, curves = ran[2]["models"], ran[2]["curves"]
+    assert len(models) == len(MODELS_OF) * 2 * len(QUANTITIES)
+    assert len(curves) == len(MODELS_OF) * 2 * 2
+    assert set(models["model"]) == set(curves["model"]) == set(MODELS_OF)
+    assert np.isfinite(models["value"]).all()
+    by = models.pivot(index=["model", "seed"], columns="quantity", values="value")
+    last = curves[curves["epoch"] == 2].set_index(["model", "seed"])
+    pd.testing.assert_series_equal(by["accuracy"], 100 * last["test_metric"].sort_index(), check_names=False)
+    pd.testing.assert_series_equal(by["nll"], last["test_loss"].sort_index(), check_names=False)
+
+
+def test_again_it_gives_the_same_and_trains_no_ordinary_run(ran: Any) -> None:
+    study, setting, tables = ran
+    runs = Path(setting.results_dir).rglob("run.json")
+    before = {file: file.stat().st_mtime_ns for file in runs}
+    assert len(before) == 2 * 5
+    again = study.run(setting)
+    assert all(tables[name].equals(again[name]) for name in tables)
+    assert {file: file.stat().st_mtime_ns for file in before} == before
+
+
+def test_quantities_of_a_run_by_hand(ran: Any) -> None:
+    study, setting, tables = ran
+    config = study._config(setting, 1, "mixing=guided")
+    table = tables["models"]
+    found = table[(table["model"] == "low") & (table["seed"] == 1)].set_index("quantity")["value"]
+    parameters = final_parameters(config)
+    assert found["weight_norm"] == pytest.approx(math.sqrt(sum(float((p**2).sum()) for p in parameters.values())))
+    assert found["accuracy"] == pytest.approx(100 * train(config).metrics["test_metric"].iloc[-1])
+    assert config.schedule == "cosine"
+    loaded = load(config)
+    assert len(loaded.train) == 60
+    model = MODELS.build(config.model, loaded)
+    model.load_state_dict(parameters)
+    for which, split in (("train", loaded.train), ("test", loaded.test)):
+        norms = []
+        for i in range(len(split)):
+            x = split.batch(slice(i, i + 1)).inputs.clone().requires_grad_()
+            functional.cross_entropy(model(x), split.targets[i : i + 1]).backward()
+            norms.append(float(x.grad.norm()))
+        assert found[f"{which}_gradient"] == pytest.approx(np.mean(norms), rel=1e-4)
+        assert input_gradient(model, split) == pytest.approx(np.mean(norms), rel=1e-4)
+
+
+def test_method_1_leaks_and_method_2_does_not(ran: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oracle's training set is the run's and the test set; a student's is the run's alone."""
+    from l2m.studies import guided_fashion
+
+    study, setting, _ = ran
+    sizes = []
+    trainer = guided_fashion.Trainer
+    monkeypatch.setattr(
+        guided_fashion, "Trainer", lambda *given: sizes.append(len((made := trainer(*given)).train_set)) or made
+    )
+    one = GuidedFashion(**(OPTIONS | {"seeds": 1}))
+    names = [name for name, *_ in one._trained(setting, 0)]
+    assert names == list(MODELS_OF)
+    assert sizes == [60 + 30, 60, 60]
+    assert len(LEAKING) == 3
+
+
+def test_figures_are_drawn(ran: Any) -> None:
+    study, _, tables = ran
+    with mpl.rc_context(drawing.PRINT):
+        for figure in study.figures(tables).values():
+            assert isinstance(figure, Figure)
+            figure.canvas.draw()
+            assert len(figure.axes) == 4
+            assert all(axes.get_xlabel() for axes in figure.axes)
+
+
+def made_up(**values: tuple[float, float]) -> dict[str, pd.DataFrame]:
+    """Tables of five seeds: accuracy and NLL of each model, 87 and 0.4 where none are given, ± a small spread."""
+    rows = []
+    for name in MODELS_OF:
+        accuracy, nll = values.get(name.replace(" ", "_"), (87.0, 0.4))
+        for seed, off in enumerate((-2, -1, 0, 1, 2)):
+            wobble = off if name in ("baseline", "all") else -off  # pairs differ from seed to seed
+            for quantity, value in (("accuracy", accuracy + 0.1 * wobble), ("nll", nll + 0.01 * wobble)):
+                rows.append((name, seed, quantity, value))
+            rows += [(name, seed, quantity, 1.0 + 0.1 * off) for quantity in list(QUANTITIES)[2:]]
+    return {"models": pd.DataFrame(rows, columns=["model", "seed", "quantity", "value"])}
+
+
+def verdicts(tables: dict[str, pd.DataFrame]) -> dict[str, str]:
+    return {claim.key: claim.verdict for claim in GuidedFashion().claims(tables)}
+
+
+def test_verdicts_follow_the_rule() -> None:
+    told = verdicts(made_up(
+        teacher=(88.0, 0.3), oracle_low=(89.0, 0.35), oracle_high=(86.0, 0.6), high=(86.9, 0.39), low=(87.1, 0.395),
+    ))  # fmt: skip
+    assert told["mixup"] == "reproduced"
+    assert told["oracle_filter"] == told["oracle_high"] == "reproduced"
+    assert told["high"] == "not reproduced", "NLL is better than the baseline's"
+    assert told["low"] == "reproduced", "better in the mean, but the interval holds 0"
+    assert told["gradient"] == told["weight_norm"] == told["between"] == "not reproduced"
+
+
+def test_a_filter_that_helps_is_effective() -> None:
+    told = verdicts(made_up(low=(89.0, 0.4), high=(86.9, 0.41)))
+    assert told["low"] == "not reproduced"
+    assert told["high"] == "direction only"
+
+
+def test_one_seed_has_no_verdict() -> None:
+    tables = made_up()
+    one = {"models": tables["models"][tables["models"]["seed"] == 0]}
+    assert set(verdicts(one).values()) == {"too few seeds"}
+
+
+@pytest.mark.parametrize("options", [{"seeds": 0}, {"share": 0}, {"learning_rate": -1}])
+def test_options_have_ranges(options: dict[str, Any]) -> None:
+    problems: list[str] = []
+    STUDIES.check({"name": "guided_fashion", **options}, problems)
+    assert len(problems) == 1
+    with pytest.raises(UserError, match="study=guided is not known"):
+        STUDIES["guided"]

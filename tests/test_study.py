@@ -1,0 +1,202 @@
+"""The studies' door and records: what is written, skipped and refused, and what the report makes of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+import pytest
+
+from l2m.report import runs, studies
+from l2m.report.page import render
+from l2m.studies.records import digest, read, read_all
+from l2m.studies.records import studies as registry
+from l2m.study import main
+
+SMALL = ("study=one_step", "study.problems=12", "study.dimensions=5", "study.groups=3")
+
+
+class Told(NamedTuple):
+    """What a command left behind."""
+
+    status: int
+    out: str
+    err: str
+
+
+Door = Callable[..., Told]
+
+
+@pytest.fixture
+def door(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Door:
+    """``python -m l2m.study`` in this process, in an empty folder of its own."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> Told:
+        monkeypatch.setattr(sys, "argv", ["l2m.study", *arguments])
+        monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+        status = 0
+        try:
+            main()
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else 1
+        return Told(status, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A results folder with a small study."""
+    folder = tmp_path_factory.mktemp("results")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["l2m.study", *SMALL, f"results_dir={folder}"])
+        main()
+    return folder
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*.csv")}
+
+
+def test_a_study_is_written_told_and_skipped(door: Door, tmp_path: Path) -> None:
+    first = door(*SMALL)
+    assert first.status == 0
+    assert first.err == ""
+    (path,) = tmp_path.glob("outputs/studies/*")
+    info = json.loads((path / "run.json").read_text())
+    assert {f"{name}.csv" for name in info["tables"]} | {"config.yaml", "run.json"} == {f.name for f in path.iterdir()}
+    assert {"commit", "torch", "start", "end", "seconds"} <= info.keys()
+    assert max(map(len, first.out.splitlines())) < 80
+    one = read(path)
+    assert one.options == {"problems": 12, "dimensions": 5, "groups": 3}
+    claims = one.study.claims(one.tables)
+    assert all(f"{claim.verdict}: " in first.out for claim in claims)
+    before, written = content(path), (path / "run.json").stat().st_mtime_ns
+    again = door(*SMALL)
+    assert again.out.startswith("done before\n")
+    assert again.out.splitlines()[1:] == first.out.splitlines()[-len(again.out.splitlines()) + 1 :]
+    assert (path / "run.json").stat().st_mtime_ns == written
+    assert door(*SMALL, "force=true").status == 0
+    assert (path / "run.json").stat().st_mtime_ns > written
+    assert content(path) == before, "the same options give the same tables"
+
+
+def test_each_options_have_a_directory_of_their_own(door: Door, tmp_path: Path) -> None:
+    assert door("-m", *SMALL, "study.seed=0,1").status == 0
+    first, second = (read(path) for path in tmp_path.glob("outputs/studies/*"))
+    assert {first.options.get("seed"), second.options.get("seed")} == {None, 1}
+    name = next(iter(first.tables))
+    assert any(not first.tables[key].equals(second.tables[key]) for key in first.tables), name
+    assert digest({"name": "one_step", "seed": 0}) == digest({"name": "one_step"}), "a default is no option"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragments"),
+    [
+        (["study=two_step"], ["study=two_step is not known (did you mean one_step?)", "mixing_convergence"]),
+        (["study=null"], ["a group needs one of its choices", "study is one"]),
+        ([*SMALL, "study.problem=3"], ["study.problem is not an option", "did you mean study.problems"]),
+        ([*SMALL, "study.problems=0"], ["study.problems=0 must be at least 1"]),
+        ([*SMALL, "study.problems=many"], ["study.problems=many must be a whole number"]),
+        ([*SMALL, "problems=3"], ["problems is not a key by itself: write study.problems="]),
+        ([*SMALL, "sede=3"], ["key sede is not known", "results_dir"]),
+        ([*SMALL, "threads=0"], ["threads=0 must be in [1, 1024]"]),
+        ([*SMALL, "study.seed=1,2"], ["study.seed=1,2 gives several values to one run: add -m"]),
+        (["dataset=mnist"], ["dataset is not known"]),
+    ],
+)
+def test_what_is_wrong_is_told(door: Door, tmp_path: Path, arguments: list[str], fragments: list[str]) -> None:
+    told = door(*arguments)
+    assert told.status == 1
+    assert all(line.startswith("error: ") for line in told.err.splitlines())
+    for fragment in fragments:
+        assert fragment in told.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_a_file(door: Door, tmp_path: Path) -> None:
+    (tmp_path / "outputs").write_text("mine")
+    told = door(*SMALL)
+    assert (told.status, (tmp_path / "outputs").read_text()) == (1, "mine")
+    assert "can't be written" in told.err
+    assert "choose a results_dir that can be" in told.err
+
+
+def test_help_lists_the_studies_and_their_options(door: Door) -> None:
+    told = door("--help")
+    assert told.status == 0
+    for name in registry().names():
+        assert f"study={name}" in told.out
+    assert "problems: 2000" in told.out
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "fragment"),
+    [
+        ("run.json", "{", "can't be read as a record"),
+        ("run.json", '{"schema": 7, "status": "done", "tables": []}', "schema 7, not 1"),
+        ("run.json", '{"schema": 1, "status": "done", "tables": ["../../x"]}', "names a table '../../x'"),
+        ("run.json", '{"schema": 1, "status": "done", "tables": ["absent"]}', "absent.csv"),
+        ("config.yaml", "name: two_step", "study=two_step is not known"),
+        ("config.yaml", "name: one_step", "not where its configuration belongs"),
+    ],
+)
+def test_a_damaged_record_is_named_and_left_out(
+    recorded: Path, tmp_path: Path, file: str, text: str, fragment: str
+) -> None:
+    shutil.copytree(recorded, tmp_path / "results")
+    (path,) = tmp_path.glob("results/studies/*")
+    (path / file).write_text(text)
+    found, problems = read_all(tmp_path / "results")
+    assert found == []
+    assert len(problems) == 1
+    assert str(path) in problems[0]
+    assert fragment in problems[0]
+
+
+def test_the_ledger_has_the_defaults_alone(recorded: Path) -> None:
+    found, problems = read_all(recorded)
+    assert (len(found), problems) == (1, [])
+    told = studies.lines(found)
+    (line,) = told[registry()["one_step"].title]
+    assert line.judged.verdict == "not run"
+    assert "python -m l2m.study study=one_step results_dir=results" in line.judged.note
+    at_defaults = found[0]._replace(options={})
+    lines = studies.lines([at_defaults])[registry()["one_step"].title]
+    assert [line.judged.verdict for line in lines] == [c.verdict for c in at_defaults.study.claims(at_defaults.tables)]
+    assert len({line.key for line in lines}) == len(lines)
+
+
+def test_a_claim_is_judged_by_the_tables(recorded: Path) -> None:
+    """Other numbers, other verdicts: nothing is typed by hand."""
+    (one,), _ = read_all(recorded)
+    turned = {
+        name: table.assign(**{key: ~table[key] for key in table if table[key].dtype == bool})
+        for name, table in one.tables.items()
+    }
+    turned = {
+        name: table.assign(holds=table["checked"] - table["holds"]) if {"checked", "holds"} <= set(table) else table
+        for name, table in turned.items()
+    }
+    told, other = one.study.claims(one.tables), one.study.claims(turned)
+    assert sum(a.ours != b.ours for a, b in zip(told, other, strict=True)) >= len(told) / 2
+
+
+def test_the_page_shows_a_study(recorded: Path, made_up_results: Path, tmp_path: Path) -> None:
+    shutil.copytree(made_up_results, tmp_path / "results")
+    shutil.copytree(recorded / "studies", tmp_path / "results" / "studies")
+    found = runs.read(tmp_path / "results")
+    page = render(found, tmp_path / "results")
+    (one,) = found.studies
+    assert f'id="{one.path.name}"' in page
+    assert "(problems=12, dimensions=5, groups=3)" in page
+    for name in one.tables:
+        link = f"studies/{one.path.name}/{name}.csv"
+        assert f'href="{link}"' in page
+        assert isinstance(pd.read_csv(tmp_path / "results" / link), pd.DataFrame)
