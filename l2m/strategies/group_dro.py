@@ -38,7 +38,8 @@ class GroupDRO(SampledStrategy):
         self.sampler = context.sampler(proportions=[1 / k] * k if self.batches == "balanced" else None)
         sizes = torch.bincount(context.train.groups, minlength=k)
         self._gap = (self.adjustment / sizes.sqrt()).to(context.device)
-        self._log_q = torch.zeros(k, device=context.device).log_softmax(0)  # exp(η ℓ) may be too large for a number
+        # as a logarithm, since exp(η ℓ) may be too large for a number
+        self._log_q: Tensor = torch.zeros(k, device=context.device).log_softmax(0)
         return super().prepare(context)
 
     def loss(self, batch: Batch, per_sample: Tensor) -> Tensor:
