@@ -38,8 +38,7 @@ class GroupDRO(SampledStrategy):
         self.sampler = context.sampler(proportions=[1 / k] * k if self.batches == "balanced" else None)
         sizes = torch.bincount(context.train.groups, minlength=k)
         self._gap = (self.adjustment / sizes.sqrt()).to(context.device)
-        # as a logarithm, since exp(η ℓ) may be too large for a number
-        self._log_q: Tensor = torch.zeros(k, device=context.device).log_softmax(0)
+        self._log_q = torch.zeros(k, device=context.device).log_softmax(0)  # exp(η ℓ) may be too large for a number
         return super().prepare(context)
 
     def loss(self, batch: Batch, per_sample: Tensor) -> Tensor:
@@ -49,7 +48,8 @@ class GroupDRO(SampledStrategy):
         with torch.no_grad():
             rise = self.step_size * (means + self._gap) * (count > 0)
             self._log_q.copy_((self._log_q + rise).log_softmax(0))
-        return (self._log_q.exp() * means).sum()
+        descended: Tensor = (self._log_q.exp() * means).sum()
+        return descended
 
     def changing(self) -> Iterable[Tensor]:
         return (self._log_q,)
