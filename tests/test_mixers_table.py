@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import shlex
 
 import pandas as pd
 import pytest
+import yaml
 from made_up import compose, write
 from scipy import stats
 
@@ -13,6 +15,7 @@ from l2m.catalog import registries
 from l2m.report import mixers
 from l2m.report.rows import MIXERS
 from l2m.report.runs import Reading, read
+from l2m.run import conf_dir
 
 WINE = {
     "learn2mix": [1.7, 1.8, 1.9, 1.6, 1.8],
@@ -49,6 +52,16 @@ def test_every_registered_strategy_that_the_paper_lacks_is_in_the_table() -> Non
         others = [name for name in MIXERS if task in registries()["strategy"][name].tasks]
         assert mixers.defined(row) == ["learn2mix", "classical", "balanced", *others]
     assert "class_weighted" not in mixers.defined(mixers.rows()[0])
+
+
+def test_experiments_train_the_whole_table() -> None:
+    """And nothing besides, so that a strategy that enters the table enters them."""
+    trained = set()
+    for name in ("mixers_regression", "mixers_mnist"):
+        node = yaml.safe_load((conf_dir() / "experiment" / f"{name}.yaml").read_text())
+        params = node["hydra"]["sweeper"]["params"]
+        trained |= set(itertools.product(params["dataset"].split(","), params["strategy"].split(",")))
+    assert trained == {(row.name, strategy) for row in mixers.rows() for strategy in mixers.defined(row)}
 
 
 def test_differences_are_scipys_paired_ones(table: pd.DataFrame) -> None:
