@@ -35,7 +35,6 @@ VARIANTS = [
     ("strategy=learn2mix", "strategy.cadence=batch"),
     ("strategy=learn2mix", "model=lenet5_large"),  # dropout
     ("strategy=bilevel", "strategy.inner_steps=4", "model=lenet5_large"),
-    ("strategy=bilevel", "strategy.hypergradient=first_order", "model=lenet5_large"),
 ]
 """Every strategy that is registered, and what else draws or moves in its own way."""
 
