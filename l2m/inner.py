@@ -89,7 +89,10 @@ class Inner:
         return dict(zip(at, found, strict=True))
 
     def slopes(self, batch: Batch, direction: Mapping[str, Tensor]) -> Tensor:
-        """⟨∇ℓ_b, ``direction``⟩ of each sample b (M,) at θ after the steps, as by a step: one forward pass."""
+        """⟨∇ℓ_b, ``direction``⟩ of each sample b (M,) at θ after the steps, as by a step: one forward pass.
+
+        The first call of a process may take a second more, in which torch compiles its forward differentiation.
+        """
         with torch.no_grad(), forward_ad.dual_level(), warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # torch's own, of how it has made this mode
             dual = {name: forward_ad.make_dual(each, direction[name]) for name, each in self.parameters.items()}

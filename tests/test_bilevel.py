@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from alike import same
 from test_strategies import batches, built, context, small
 from torch import Tensor, nn
 
@@ -22,6 +23,7 @@ from l2m.engine import Trainer
 from l2m.exponentiated import ExponentiatedWeights
 from l2m.inner import Inner
 from l2m.optimizers import OPTIMIZERS
+from l2m.records import EpochRow
 from l2m.seeding import generator
 from l2m.strategies.bilevel import Bilevel
 from l2m.training import train
@@ -307,6 +309,21 @@ def test_alpha_moves_in_training_and_is_recorded(hypergradient: str, tmp_path: P
     still = train(tiny(tmp_path, tmp_path, "dataset=digits", choice, "epochs=4", "strategy.outer_rate=0"))
     shares = still.groups.pivot(index="epoch", columns="group", values="proportion")
     assert (shares.loc[4] - shares.loc[1]).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("hypergradient", ["exact", "first_order"])
+def test_an_interrupted_run_ends_as_if_it_had_not_been(hypergradient: str, tmp_path: Path) -> None:
+    """With dropout, which both hypergradients draw from."""
+
+    def interrupt(row: EpochRow) -> None:
+        if row.epoch == 2:
+            raise KeyboardInterrupt
+
+    words = ("dataset=digits", "model=lenet5_large", f"strategy.hypergradient={hypergradient}", "epochs=4")
+    config = tiny(tmp_path / "interrupted", tmp_path, *words)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, interrupt)
+    assert same(train(config), train(tiny(tmp_path / "whole", tmp_path, *words)))
 
 
 def test_an_operation_without_second_derivatives_is_told(tmp_path: Path, tiny_data: Path) -> None:

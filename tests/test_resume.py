@@ -37,7 +37,6 @@ VARIANTS = [
     ("mixing=guided", "mixing.schedule=easy", "mixing.early_stop=0.7", "schedule=cosine"),
     ("strategy=importance_sampling", "mixing=regmixup"),
     ("strategy=bilevel", "strategy.inner_steps=4", "model=lenet5_large"),
-    ("strategy=bilevel", "strategy.hypergradient=first_order", "model=lenet5_large"),
 ]
 """Every strategy that is registered, and what else draws or moves in its own way."""
 
