@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import io
+from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 from textwrap import wrap
@@ -16,6 +17,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from PIL import Image
 
 from l2m.errors import shown
 from l2m.report.runs import Runs
@@ -229,17 +231,14 @@ def plain(axis: Axis) -> None:
 
 
 def save(figure: Figure, stem: Path) -> list[Path]:
-    """Write ``stem.pdf`` and ``stem.png``, 170 dots an inch, with neither date nor version in them."""
+    """Write ``stem.pdf`` and ``stem.png``, 170 dots an inch of 256 colours, with neither date nor version in them."""
     stem.parent.mkdir(parents=True, exist_ok=True)
-    absent: Mapping[str, Mapping[str, None]] = {
-        "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
-        "png": {"Software": None},
-    }
-    files = []
-    for kind, metadata in absent.items():
-        files.append(stem.with_suffix(f".{kind}"))
-        figure.savefig(files[-1], dpi=170, metadata=dict(metadata))
-        figure.set_layout_engine("none")  # it stays as laid out
+    files = [stem.with_suffix(".pdf"), stem.with_suffix(".png")]
+    figure.savefig(files[0], metadata={"CreationDate": None, "Creator": None, "Producer": None})
+    figure.set_layout_engine("none")  # it stays as laid out
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=170)
+    Image.open(drawn).convert("RGB").quantize().save(files[1], optimize=True, dpi=(170, 170))
     return files
 
 

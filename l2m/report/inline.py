@@ -61,7 +61,7 @@ def element(figure: Figure, salt: str) -> Markup:
         rf'<svg viewBox="\1" style="--inches: {figure.get_figwidth():g}" aria-hidden="true">',
         text,
     )
-    text = re.sub(r'(?<= d=")[^"]*', lambda path: re.sub(r"\d+\.\d+", _tenth, path[0]), text)
+    text = re.sub(r'(?<= [dxy]=")[^"]*', lambda path: re.sub(r"\d+\.\d+", _tenth, path[0]), text)
     for colour, own in COLOURS.items():
         text = re.sub(f"{colour}\\b", own, text)
     return Markup(re.sub(r"\n\s*", "\n", text))

@@ -174,14 +174,15 @@ def _condition(table: pd.DataFrame) -> Figure:
     axes[0].set(title="Some γ gives eq. 9", xlabel="η / (2/L*)", ylabel="problems, %", xscale="log", ylim=(0, 100))
 
     ratio = np.linspace(table["ratio"].min(), 1)
-    axes[1].scatter(table["ratio"], table["first_factor"], s=1.5, color="#56B4E9", linewidths=0)
+    drawn = table.iloc[::4]  # so many points are enough for the eye, and a page holds each
+    axes[1].scatter(drawn["ratio"], drawn["first_factor"], s=2, color="#56B4E9", linewidths=0)
     axes[1].plot(ratio, (ratio - 1) / 2, color="#000000", linewidth=1)
     axes[1].axhline(0, color="#666666", linewidth=0.6)
     axes[1].set(title="First factor of eq. 8", xlabel="μ* / L*", ylabel="in units of L* ‖e‖²")
 
-    size = table["distance"] - table["norm"]
     for part, colour, _, _ in sides:
-        axes[2].scatter(table.loc[part, "distance"], size[part], s=1.5, color=colour, linewidths=0)
+        points = drawn[part[drawn.index]]
+        axes[2].scatter(points["distance"], points["distance"] - points["norm"], s=2, color=colour, linewidths=0)
     axes[2].set(title="Second factor of eq. 8", xlabel="‖e‖", ylabel="‖ΔL‖", xscale="log", yscale="log")
 
     ends = np.geomspace(0.1, 10, 41)
