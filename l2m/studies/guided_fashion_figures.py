@@ -51,11 +51,11 @@ def curves(table: pd.DataFrame) -> Figure:
     for i, (column, label) in enumerate((("test_metric", "test accuracy in %"), ("test_loss", "test NLL"))):
         means = table.pivot_table(index="epoch", columns="model", values=column)
         means *= 100 if column == "test_metric" else 1
-        settled = means.iloc[len(means) // 10 :].to_numpy()
         for j, (title, names) in enumerate((("method 2: training set", tuple(ORDINARY)), ("method 1: leaks", oracle))):
             place = axes[2 * i + j]
             for name in names:
                 place.plot(means[name], color=COLOURS[name.split()[-1]], linewidth=1.0)
+            settled = means.iloc[len(means) // 10 :][list(names)].to_numpy()
             room = 0.05 * (settled.max() - settled.min())
             place.set(xlabel="epoch", ylabel=label, title=title, ylim=(settled.min() - room, settled.max() + room))
     handles = [Line2D([], [], color=colour, linewidth=1.0, label=name) for name, colour in COLOURS.items()]
