@@ -30,9 +30,6 @@ EVALUATION_NUMBERS = 2**17, 2**24
 """Numbers in the inputs of a pass: at least, for all of a small set to be one, and at most, which is 111 images of
 3×224×224, since 1000 would take 7 GB in ResNet-18."""
 
-CELLS = 2**22
-"""Cells of (batch, group) that are summed at a time at the end of an epoch: 32 MiB in float64."""
-
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -126,7 +123,8 @@ class Trainer:
             groups.append(batch.groups)
             objective.append(loss)
             self.strategy.after_step(batch, per_sample)
-        return torch.stack(objective).double().mean(), self._statistics(torch.stack(losses), torch.stack(groups))
+        told = strategies.Statistics.of(torch.stack(losses), torch.stack(groups), len(self.group_names))
+        return torch.stack(objective).double().mean(), told
 
     def _step(self, batch: Batch) -> tuple[Tensor, ...]:
         """Descend once: the samples' losses (M,) and what was descended, (), both detached.
@@ -302,20 +300,3 @@ class Trainer:
         if self.config.precision != "bf16":
             return nullcontext()  # autocast takes time even where it does nothing
         return torch.autocast(self.device.type, torch.bfloat16)
-
-    def _statistics(self, losses: Tensor, groups: Tensor) -> strategies.Statistics:
-        """Eq. 10 from the losses (P, M) and groups (P, M) of an epoch's samples."""
-        k = len(self.group_names)
-        total = torch.zeros(3, k, dtype=torch.float64, device=self.device)  # of means, of batches, of samples
-        rows = max(1, CELLS // k)
-        for at in range(0, self.steps, rows):
-            group, loss = groups[at : at + rows], losses[at : at + rows].double()
-            cell = (torch.arange(len(group), device=self.device)[:, None] * k + group).flatten()
-            sums, counts = torch.zeros(2, len(group) * k, dtype=torch.float64, device=self.device)
-            sums.index_add_(0, cell, loss.flatten())
-            counts.index_add_(0, cell, torch.ones_like(loss).flatten())
-            means = (sums / counts).view(-1, k)  # NaN where a batch lacks a group
-            counts = counts.view(-1, k)
-            held = counts > 0
-            total += torch.stack([means.where(held, 0.0), held, counts]).sum(1)
-        return strategies.Statistics(total[0] / total[1], means[-1], total[2].long(), counts[-1].long())

@@ -20,7 +20,7 @@ from sklearn.metrics import accuracy_score, log_loss, mean_squared_error
 from torch import Tensor
 
 import l2m
-from l2m import UserError, engine
+from l2m import UserError, engine, strategies
 from l2m.catalog import registries
 from l2m.config import RunConfig, check
 from l2m.cuda_graph import captured, untouched
@@ -28,7 +28,7 @@ from l2m.data import Batch
 from l2m.device import torch_state
 from l2m.engine import Trainer
 from l2m.records import EpochRow, RunDirectory
-from l2m.strategies import STRATEGIES, Strategy
+from l2m.strategies import STRATEGIES, Statistics, Strategy
 from l2m.training import train
 
 SMALL = (
@@ -118,14 +118,13 @@ def test_torch_is_left_as_it_was(learning_rate: str, tmp_path: Path) -> None:
 # An epoch's numbers
 
 
-@pytest.mark.parametrize("cells", [engine.CELLS, 9, 1])
-def test_statistics_are_equation_10(cells: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "CELLS", cells)
-    subject = trainer_of(tiny(tmp_path, *SMALL))
+@pytest.mark.parametrize("cells", [strategies.CELLS, 9, 1])
+def test_statistics_are_equation_10(cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(strategies, "CELLS", cells)
     random = torch.Generator().manual_seed(0)
     losses = torch.rand(5, 6, generator=random)
     groups = torch.tensor([[0, 0, 1, 1, 1, 1], [1] * 6, [0, 1, 1, 1, 1, 2], [2] * 6, [0, 1, 1, 1, 1, 0]])  # 3 never
-    told = subject._statistics(losses, groups)
+    told = Statistics.of(losses, groups, 4)
     for group in range(4):
         held = [losses[step][groups[step] == group].mean().item() for step in range(5) if group in groups[step]]
         loss = sum(held) / len(held) if held else math.nan

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 STRATEGIES: Registry[Any] = Registry("strategy")
 
+CELLS = 2**22
+"""Cells of (batch, group) that are summed at a time at the end of an epoch: 32 MiB in float64."""
+
 
 @dataclass(frozen=True)
 class Context:
@@ -79,6 +82,23 @@ class Statistics:
     last_loss: Tensor
     count: Tensor
     last_count: Tensor
+
+    @classmethod
+    def of(cls, losses: Tensor, groups: Tensor, k: int) -> Statistics:
+        """Eq. 10 from the losses (P, M) and groups (P, M) of an epoch's samples, on their device."""
+        total = torch.zeros(3, k, dtype=torch.float64, device=losses.device)  # of means, of batches, of samples
+        rows = max(1, CELLS // k)
+        for at in range(0, len(losses), rows):
+            group, loss = groups[at : at + rows], losses[at : at + rows].double()
+            cell = (torch.arange(len(group), device=losses.device)[:, None] * k + group).flatten()
+            sums, counts = torch.zeros(2, len(group) * k, dtype=torch.float64, device=losses.device)
+            sums.index_add_(0, cell, loss.flatten())
+            counts.index_add_(0, cell, torch.ones_like(loss).flatten())
+            means = (sums / counts).view(-1, k)  # NaN where a batch lacks a group
+            counts = counts.view(-1, k)
+            held = counts > 0
+            total += torch.stack([means.where(held, 0.0), held, counts]).sum(1)
+        return cls(total[0] / total[1], means[-1], total[2].long(), counts[-1].long())
 
 
 class Strategy:
