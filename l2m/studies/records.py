@@ -114,7 +114,7 @@ def write(config: StudyConfig, tables: Tables, info: Mapping[str, Any]) -> None:
         (config.path / "run.json").unlink(missing_ok=True)
         write_whole(config.path / "config.yaml", yaml.safe_dump(_plain(config.study), sort_keys=False).encode())
         for name, table in tables.items():
-            text = table.to_csv(index=False, float_format="%.9g", lineterminator="\n")
+            text = table.to_csv(index=False, float_format="%.7g", lineterminator="\n")
             write_whole(config.path / f"{name}.csv", text.encode())
         content = {"schema": SCHEMA, **info, "status": "done", "tables": list(tables)}
         write_whole(config.path / "run.json", (json.dumps(content, indent=2) + "\n").encode())
