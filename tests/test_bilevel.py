@@ -77,7 +77,8 @@ class World:
         """V at the parameters that the next steps lead to; they are taken in a copy."""
         copy = deepcopy(self)
         copy.optimizer = OPTIMIZERS.build({"name": "adam"}, copy.model.parameters(), RATE)
-        copy.optimizer._kernel, copy.optimizer._options = self.optimizer._kernel, self.optimizer._options
+        copy.optimizer._kernel = self.optimizer._kernel
+        copy.optimizer.param_groups = self.optimizer.param_groups
         copy.optimizer.load_state_dict(self.optimizer.state_dict())
         for batch in self.taken[3 : 3 + STEPS]:
             copy.step(batch, alpha)

@@ -107,7 +107,7 @@ def test_unknown_key_lists_the_keys(door: Door, tmp_path: Path, key: str) -> Non
     assert_refused(door(key), tmp_path, "sede", "did you mean seed?", *names)
 
 
-@pytest.mark.parametrize("key", ["strategy.mixrate=1", "+strategy.rate=1"])
+@pytest.mark.parametrize("key", ["strategy.mixrate=1", "+strategy.mixrate=1"])
 def test_unknown_option_lists_the_options(door: Door, tmp_path: Path, key: str) -> None:
     assert_refused(door(key), tmp_path, "strategy.mixrate is not an option", "mixing_rate", "cadence")
 

@@ -287,7 +287,8 @@ def test_every_strategy_trains_with_every_mixing(strategy: str, task: str, mixin
     assert records.groups["count"].sum() == row["samples"]
     plain = train(dataclasses.replace(config, mixing={"name": "none"}))
     assert plain.path != records.path
-    assert plain.groups["count"].tolist() == records.groups["count"].tolist(), "a mixed sample is its first part's"
+    if strategy != "exp3":  # which draws by the losses of the step before
+        assert plain.groups["count"].tolist() == records.groups["count"].tolist(), "a mixed sample is its first part's"
     assert plain.metrics["train_loss"][0] != row["train_loss"]
 
 
