@@ -230,7 +230,7 @@ class GuidedFashion(Study):
     def figures(self, tables: Tables) -> dict[str, Figure]:
         from l2m.studies.guided_fashion_figures import curves, ends
 
-        return {"guided_fashion": ends(tables["models"]), "guided_fashion_curves": curves(tables["curves"])}
+        return {"ends": ends(tables["models"]), "curves": curves(tables["curves"])}
 
 
 def verdict(found: Sequence[tuple[str, Difference, int]]) -> Verdict:
