@@ -231,14 +231,14 @@ def plain(axis: Axis) -> None:
 
 
 def save(figure: Figure, stem: Path) -> list[Path]:
-    """Write ``stem.pdf`` and ``stem.png``, 170 dots an inch of 256 colours, with neither date nor version in them."""
+    """Write ``stem.pdf`` and ``stem.png``, 170 dots an inch of 128 colours, with neither date nor version in them."""
     stem.parent.mkdir(parents=True, exist_ok=True)
     files = [stem.with_suffix(".pdf"), stem.with_suffix(".png")]
     figure.savefig(files[0], metadata={"CreationDate": None, "Creator": None, "Producer": None})
     figure.set_layout_engine("none")  # it stays as laid out
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", dpi=170)
-    Image.open(drawn).convert("RGB").quantize().save(files[1], optimize=True, dpi=(170, 170))
+    Image.open(drawn).convert("RGB").quantize(128, Image.Quantize.MAXCOVERAGE).save(files[1], optimize=True, dpi=(170, 170))
     return files
 
 

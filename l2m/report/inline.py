@@ -62,6 +62,9 @@ def element(figure: Figure, salt: str) -> Markup:
         text,
     )
     text = re.sub(r'(?<= [dxy]=")[^"]*', lambda path: re.sub(r"\d+\.\d+", _tenth, path[0]), text)
+    found = 1
+    while found:  # a group without attributes, around one mark, says nothing
+        text, found = re.subn(r"<g>\s*(<(?:use|path)[^>]*/>)\s*</g>", r"\1", text)
     for colour, own in COLOURS.items():
         text = re.sub(f"{colour}\\b", own, text)
     return Markup(re.sub(r"\n\s*", "\n", text))

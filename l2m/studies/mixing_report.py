@@ -174,7 +174,7 @@ def _agreeing_figure(tables: Tables) -> Figure:
     axes[1].set(title="Proportions", xlabel="step", ylabel="largest |α − α*|", yscale="log", ylim=(1e-12, 2))
 
     inside = table[table["learning_rate"] < 1]
-    drawn = inside.iloc[::3]  # so many points are enough for the eye, and a page holds each
+    drawn = inside.iloc[::6]  # so many points are enough for the eye, and a page holds each
     axes[2].scatter(1 - drawn["rho"], 1 - drawn["rate"], s=3, color="#0072B2", linewidths=0)
     lowest = float((1 - inside["rho"]).min())
     axes[2].plot([lowest, 1], [lowest, 1], color="#666666", linewidth=0.7)
@@ -198,7 +198,7 @@ def _agreeing_figure(tables: Tables) -> Figure:
         figure,
         f"{table['problem'].nunique()} random quadratic problems whose groups share θ*. Above: one problem, "
         f"η = {curves['learning_rate'].iloc[0]:g} · 2/L*. Below, left: a point is a "
-        "training, a third of them drawn; above the line it is "
+        "training, a sixth of them drawn; above the line it is "
         "faster than the proof's ρ. Edge: 2/λmax(Σ α*A).",
     )
     return figure
@@ -232,7 +232,7 @@ def _disagreeing_figure(tables: Tables) -> Figure:
     limits = tables["vanish"].pivot_table(
         index=["problem", "learning_rate", "mixing_rate", "group"], columns="start", values="alpha", dropna=False
     )
-    drawn = limits.iloc[::4]
+    drawn = limits.iloc[::16]
     for start in limits.columns[1:]:
         axes[3].scatter(drawn[limits.columns[0]], drawn[start], s=3, color="#0072B2", linewidths=0)
     most = float(limits.max().max())

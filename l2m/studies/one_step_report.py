@@ -174,7 +174,7 @@ def _condition(table: pd.DataFrame) -> Figure:
     axes[0].set(title="Some γ gives eq. 9", xlabel="η / (2/L*)", ylabel="problems, %", xscale="log", ylim=(0, 100))
 
     ratio = np.linspace(table["ratio"].min(), 1)
-    drawn = table.iloc[::4]  # so many points are enough for the eye, and a page holds each
+    drawn = table.iloc[::8]  # so many points are enough for the eye, and a page holds each
     axes[1].scatter(drawn["ratio"], drawn["first_factor"], s=2, color="#56B4E9", linewidths=0)
     axes[1].plot(ratio, (ratio - 1) / 2, color="#000000", linewidth=1)
     axes[1].axhline(0, color="#666666", linewidth=0.6)
