@@ -134,8 +134,7 @@ class Trainer:
         if self._mixes:
             per_sample, loss = self._mixes.losses(batch, self._adjusted_losses, self.strategy.loss)
         else:
-            with self._precision():
-                outputs = self.model(batch.inputs)
+            outputs = self._outputs(self.model, batch.inputs)
             per_sample = self.task.loss(outputs, batch.targets)
             adjusted = self.strategy.adjust(outputs)
             given = per_sample if adjusted is outputs else self.task.loss(adjusted, batch.targets)
@@ -147,15 +146,17 @@ class Trainer:
 
     def _adjusted_losses(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """What the strategy's loss is given, for samples (m,)."""
-        with self._precision():
-            outputs = self.model(inputs)
-        return self.task.loss(self.strategy.adjust(outputs), targets)
+        return self.task.loss(self.strategy.adjust(self._outputs(self.model, inputs)), targets)
 
     def _losses_of(self, model: torch.nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
         """The task's loss of each sample (m,) under a model."""
+        return self.task.loss(self._outputs(model, inputs), targets)
+
+    def _outputs(self, model: torch.nn.Module, inputs: Tensor) -> Tensor:
+        """A forward pass in the run's precision."""
         with self._precision():
-            outputs = model(inputs)
-        return self.task.loss(outputs, targets)
+            outputs: Tensor = model(inputs)
+        return outputs
 
     def _changing(self) -> Iterator[Tensor]:
         """All tensors that a step changes."""
@@ -281,8 +282,7 @@ class Trainer:
         size = min(max(EVALUATION_BATCH, least), most)
         for start in range(0, len(split), size):
             batch = split.batch(slice(start, start + size))
-            with self._precision():
-                outputs = model(batch.inputs)
+            outputs = self._outputs(model, batch.inputs)
             yield outputs, batch.targets, self.task.loss(outputs, batch.targets)
 
     def _trained(self, parameters: Mapping[str, Tensor], loaded: data.Data) -> Any:

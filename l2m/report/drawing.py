@@ -238,7 +238,8 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     figure.set_layout_engine("none")  # it stays as laid out
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", dpi=170)
-    Image.open(drawn).convert("RGB").quantize(128, Image.Quantize.MAXCOVERAGE).save(files[1], optimize=True, dpi=(170, 170))
+    few = Image.open(drawn).convert("RGB").quantize(128, Image.Quantize.MAXCOVERAGE)
+    few.save(files[1], optimize=True, dpi=(170, 170))
     return files
 
 
