@@ -112,8 +112,7 @@ class RunConfig:
 
     def digest(self) -> str:
         """Eight hexadecimal digits of the identity's SHA-256."""
-        text = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:8]
+        return short_hash(self.identity())
 
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -123,6 +122,12 @@ LONGEST, DEEPEST = 50_000, 4
 """Characters and levels of a ``config.yaml``, far more than one needs: ours have 600 and 3."""
 
 SCIENTIFIC = ("epochs", "batch_size", "learning_rate", "precision")
+
+
+def short_hash(identity: Mapping[str, Any]) -> str:
+    """Eight hexadecimal digits of the SHA-256 of plain values, in whatever order their keys are."""
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def check(raw: Mapping[str, Any]) -> RunConfig:

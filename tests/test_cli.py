@@ -8,32 +8,19 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import torch
+from doors import Door, Told, opened
 
-from l2m import RunConfig, UserError
+from l2m import RunConfig, UserError, run
 from l2m.catalog import registries
 from l2m.config import GROUPS
-from l2m.run import main
 
 QUICK = ("epochs=1", "dataset.train_sizes=[40,30,20,10]", "dataset.test_size=5", "batch_size=20")
 """A run of Mean Estimation of five steps."""
-
-
-class Told(NamedTuple):
-    """What a command left behind."""
-
-    status: int
-    out: str
-    err: str
-
-
-Door = Callable[..., Told]
 
 
 @pytest.fixture
@@ -41,18 +28,7 @@ def door(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tm
     """``python -m l2m.run`` in this process, in an empty folder of its own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("L2M_DATA_DIR", raising=False)
-
-    def run(*arguments: str) -> Told:
-        monkeypatch.setattr(sys, "argv", ["l2m.run", *arguments])
-        monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # main sets it
-        status = 0
-        try:
-            main()
-        except SystemExit as end:
-            status = end.code if isinstance(end.code, int) else 1
-        return Told(status, *capsys.readouterr())
-
-    return run
+    return opened(run, monkeypatch, capsys)
 
 
 def process(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

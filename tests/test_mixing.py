@@ -11,6 +11,7 @@ import pytest
 import torch
 from alike import left, same
 from scipy import stats
+from small import ROWS
 from torch import Tensor
 from torch.nn import functional
 
@@ -30,14 +31,6 @@ from l2m.training import final_parameters, needs, prepared
 REGISTRIES = registries()
 MIXES = [name for name in MIXINGS.names() if name != "none"]
 STEPS, SIZE, CLASSES = 4, 8, 5
-
-ROWS = {
-    "classification": ("dataset=digits",),
-    "regression": (
-        "dataset=mean_estimation", "dataset.train_sizes=[40,30,20,5]", "dataset.test_size=20", "batch_size=19",
-    ),
-    "reconstruction": ("dataset=mnist_reconstruction", "batch_size=14"),
-}  # fmt: skip
 
 PAIRS = [(name, task) for name in STRATEGIES.names() for task in sorted(STRATEGIES[name].tasks)]
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from small import ROWS
 from torch import Tensor
 from torch.nn import functional
 
@@ -32,15 +33,6 @@ from l2m.tasks import TASKS
 from l2m.training import needs, prepared, train
 
 NAMES = registries()["strategy"].names()
-
-ROWS = {
-    "classification": ("dataset=digits",),
-    "regression": (
-        "dataset=mean_estimation", "dataset.train_sizes=[40,30,20,5]", "dataset.test_size=20", "batch_size=19",
-    ),
-    "reconstruction": ("dataset=mnist_reconstruction", "batch_size=14"),
-}  # fmt: skip
-"""A small data set of every task."""
 
 DECLARED = [(name, task) for name in NAMES for task in sorted(STRATEGIES[name].tasks)]
 UNDECLARED = [(name, task) for name in NAMES for task in sorted(TASKS.keys() - STRATEGIES[name].tasks)]

@@ -5,49 +5,26 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 import pytest
+from doors import Door, opened
 
+from l2m import study
 from l2m.report import runs, studies
 from l2m.report.page import render
 from l2m.studies.records import digest, read, read_all
 from l2m.studies.records import studies as registry
-from l2m.study import main
 
 SMALL = ("study=one_step", "study.problems=12", "study.dimensions=5", "study.groups=3")
-
-
-class Told(NamedTuple):
-    """What a command left behind."""
-
-    status: int
-    out: str
-    err: str
-
-
-Door = Callable[..., Told]
 
 
 @pytest.fixture
 def door(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Door:
     """``python -m l2m.study`` in this process, in an empty folder of its own."""
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> Told:
-        monkeypatch.setattr(sys, "argv", ["l2m.study", *arguments])
-        monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
-        status = 0
-        try:
-            main()
-        except SystemExit as end:
-            status = end.code if isinstance(end.code, int) else 1
-        return Told(status, *capsys.readouterr())
-
-    return run
+    return opened(study, monkeypatch, capsys)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +33,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("results")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["l2m.study", *SMALL, f"results_dir={folder}"])
-        main()
+        study.main()
     return folder
 
 

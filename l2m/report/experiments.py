@@ -17,7 +17,7 @@ from l2m.report.cells import scaled
 from l2m.report.published import Printed
 from l2m.report.rows import ROWS, Row
 from l2m.report.runs import CHECKPOINTS, EPOCHS, Runs, settings
-from l2m.report.statistics import half_width
+from l2m.report.statistics import half
 
 Series = dict[str, Runs]
 """Runs by what was varied, in words, in its order."""
@@ -152,10 +152,12 @@ def against(axes: Axes, series: Mapping[str, Values], paper: Mapping[str, Printe
         colour, _ = drawing.STYLES[strategy]
         for name, values in by_setting.items():
             place = names.index(name) + 0.24 * (i - (len(series) - 1) / 2)
-            mean, half = float(values.mean()), float(half_width(values.to_frame().T).iloc[0])
+            mean, width = float(values.mean()), half(values)
             axes.plot([place + 0.1] * values.size, values, "_", color=colour, markersize=3, alpha=0.5)
             face = colour if own in ("", name) else "white"
-            axes.errorbar(place, mean, half, fmt="o", color=colour, markersize=3.5, markerfacecolor=face, linewidth=0.9)
+            axes.errorbar(
+                place, mean, width, fmt="o", color=colour, markersize=3.5, markerfacecolor=face, linewidth=0.9
+            )
         if number := paper.get(strategy):
             sd = number.sd or 0.0
             axes.axhspan(number.mean - sd, number.mean + sd, color=colour, alpha=0.12, linewidth=0)

@@ -17,12 +17,17 @@ def half_width(values: pd.DataFrame) -> pd.Series[float]:
     return values.std(axis=1, ddof=1) * quantile / math.sqrt(n)
 
 
+def half(values: pd.Series[float]) -> float:
+    """Half of the 95 % t-interval of the mean; NaN for one value."""
+    return float(half_width(values.to_frame().T).iloc[0])
+
+
 def paired(ours: pd.Series[float], theirs: pd.Series[float]) -> tuple[float, float, int]:
     """Mean of ours − theirs on the seeds both have, half of its 95 % t-interval, and their number."""
     difference = (ours - theirs).dropna()
     if not len(difference):
         return math.nan, math.nan, 0
-    return float(difference.mean()), float(half_width(difference.to_frame().T).iloc[0]), len(difference)
+    return float(difference.mean()), half(difference), len(difference)
 
 
 def decimals(value: float, percent: bool) -> int:

@@ -9,12 +9,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
 
 from l2m.report import drawing
 from l2m.report.statistics import half_width
-
-PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
 
 
 class Method(NamedTuple):
@@ -52,7 +49,7 @@ def growth_figure(growth: pd.DataFrame, stop: int) -> Figure:
             ax.plot(mean.index, mean, color=method.colour, linestyle=method.dashes, linewidth=1.1, label=method.words)
             ax.fill_between(mean.index, low, high, color=method.colour, alpha=0.15, linewidth=0)
         ax.set(xscale="log", title=f"{feature} feature", xlabel="iteration", xlim=(1, growth["iteration"].max()))
-        ax.xaxis.set_major_formatter(PLAIN)
+        drawing.plain(ax.xaxis)
     _alike(axes)
     axes[0].set_ylabel("strength Σ⟨w, feature⟩²")
     _legend(figure)
@@ -113,7 +110,7 @@ def _alike(axes: Sequence[Axes]) -> None:
     ends = [ax.get_ylim() for ax in axes]
     for ax in axes:
         ax.set_ylim(min(low for low, _ in ends), max(high for _, high in ends))
-        ax.yaxis.set_major_formatter(PLAIN)
+        drawing.plain(ax.yaxis)
 
 
 def _legend(figure: Figure) -> None:

@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 
 from l2m.errors import UserError
-from l2m.report.statistics import half_width
+from l2m.report.statistics import half
 from l2m.report.verdict import Verdict
 from l2m.schema import Range
 from l2m.seeding import generator
@@ -266,8 +266,8 @@ class FeatureLearning(Study):
 
 def _interval(values: pd.Series[float]) -> tuple[float, float]:
     """The 95 % t-interval of the mean; NaN for one value."""
-    half = float(half_width(values.to_frame().T).iloc[0])
-    return float(values.mean()) - half, float(values.mean()) + half
+    width = half(values)
+    return float(values.mean()) - width, float(values.mean()) + width
 
 
 def _claim(

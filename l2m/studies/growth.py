@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from l2m.report.statistics import half_width
-
 LAWS: dict[str, Callable[[Any], Any]] = {
     "log N": np.log,
     "√(N log N)": lambda budget: np.sqrt(budget * np.log(budget)),
@@ -25,11 +23,6 @@ def geometric_mean(steps: pd.DataFrame) -> pd.Series[float]:
 def logarithms(steps: pd.DataFrame) -> pd.DataFrame:
     """Natural ones."""
     return pd.DataFrame(np.log(steps.to_numpy()), steps.index, steps.columns)
-
-
-def half(values: pd.Series[float]) -> float:
-    """Half of the 95 % t-interval of the mean."""
-    return float(half_width(values.to_frame().T).iloc[0])
 
 
 def fit(law: str, steps: pd.Series[float]) -> tuple[float, float, float]:

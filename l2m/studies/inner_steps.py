@@ -11,11 +11,11 @@ import pandas as pd
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from l2m.report import drawing
-from l2m.report.statistics import half_width
+from l2m.report.statistics import half, half_width
 from l2m.report.verdict import Verdict
 from l2m.schema import Range
 from l2m.studies import STUDIES, Claim, Setting, Study, Tables
-from l2m.studies.growth import LAWS, fit, geometric_mean, half, logarithms
+from l2m.studies.growth import LAWS, fit, geometric_mean, logarithms
 from l2m.studies.quadratic_domains import Floats, fixed_point, simulate, spend
 
 if TYPE_CHECKING:

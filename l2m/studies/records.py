@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -13,7 +12,7 @@ from typing import Annotated, Any, NamedTuple, get_type_hints
 import pandas as pd
 import yaml
 
-from l2m.config import Choice, Threads
+from l2m.config import Choice, Threads, short_hash
 from l2m.errors import UserError
 from l2m.files import read_text, write_whole
 from l2m.registry import Registry, discover, unknown
@@ -68,8 +67,7 @@ def changed(choice: Mapping[str, Any]) -> dict[str, Any]:
 
 def digest(choice: Mapping[str, Any]) -> str:
     """Eight hexadecimal digits of the SHA-256 of a study's name and of what is not at its default."""
-    text = json.dumps({"name": choice["name"], **changed(choice)}, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
+    return short_hash({"name": choice["name"], **changed(choice)})
 
 
 def check(raw: Mapping[str, Any]) -> StudyConfig:
