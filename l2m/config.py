@@ -13,7 +13,7 @@ import yaml
 
 from l2m.errors import UserError
 from l2m.files import read_text
-from l2m.registry import unknown
+from l2m.registry import Registry, unknown
 from l2m.schema import Range, coerce
 
 Choice = dict[str, Any]
@@ -130,6 +130,34 @@ def short_hash(identity: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
+def checked(
+    kind: type, known: Mapping[str, Registry[Any]], given: Mapping[str, Any], problems: list[str]
+) -> dict[str, Any]:
+    """Typed values of the fields of ``kind``; those that are groups are checked by the registry of their name.
+
+    What is wrong is appended to ``problems``, a sentence each, and has no value.
+    """
+    hints = get_type_hints(kind, include_extras=True)
+    problems += [unknown("key", key, hints) for key in sorted(given.keys() - hints.keys(), key=str)]
+    values: dict[str, Any] = {}
+    for key in fields(kind):
+        if key.name not in given:
+            if key.default is MISSING and key.default_factory is MISSING:
+                problems.append(f"{key.name} is missing: give it a value")
+        elif key.name in known:
+            choice = given[key.name]
+            if isinstance(choice, Mapping):
+                values[key.name] = known[key.name].check(choice, problems)
+            else:
+                problems.append(f"{key.name}={choice} must be a mapping with a name")
+        else:
+            try:
+                values[key.name] = coerce(given[key.name], hints[key.name])
+            except ValueError as rule:
+                problems.append(f"{key.name}={given[key.name]} {rule}")
+    return values
+
+
 def check(raw: Mapping[str, Any]) -> RunConfig:
     """A :class:`RunConfig` from plain values, defaults filled in.
 
@@ -145,25 +173,7 @@ def check(raw: Mapping[str, Any]) -> RunConfig:
 
     known = registries()
     problems: list[str] = []
-    hints = get_type_hints(RunConfig, include_extras=True)
-    given = {key: value for key, value in raw.items() if key != "row"}
-    problems += [unknown("key", key, hints) for key in sorted(given.keys() - hints.keys(), key=str)]
-    values: dict[str, Any] = {}
-    for key in fields(RunConfig):
-        if key.name not in given:
-            if key.default is MISSING and key.default_factory is MISSING:
-                problems.append(f"{key.name} is missing: give it a value")
-        elif key.name in GROUPS:
-            choice = given[key.name]
-            if isinstance(choice, Mapping):
-                values[key.name] = known[key.name].check(choice, problems)
-            else:
-                problems.append(f"{key.name}={choice} must be a mapping with a name")
-        else:
-            try:
-                values[key.name] = coerce(given[key.name], hints[key.name])
-            except ValueError as rule:
-                problems.append(f"{key.name}={given[key.name]} {rule}")
+    values = checked(RunConfig, known, {key: value for key, value in raw.items() if key != "row"}, problems)
     if values.get("device") == "cuda" and not torch.cuda.is_available():
         problems.append("device=cuda asks for a GPU that torch cannot see here: use device=cpu or device=auto")
     dataset, strategy = values.get("dataset", {}), values.get("strategy", {}).get("name")

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, get_type_hints
+from typing import Annotated, Any, NamedTuple
 
 import pandas as pd
 import yaml
 
-from l2m.config import Choice, Threads, short_hash
+from l2m.config import Choice, Threads, checked, short_hash
 from l2m.errors import UserError
 from l2m.files import read_text, write_whole
-from l2m.registry import Registry, discover, unknown
-from l2m.schema import coerce
+from l2m.registry import Registry, discover
 from l2m.studies import STUDIES, Study, Tables
 
 SCHEMA = 1
@@ -76,18 +75,8 @@ def check(raw: Mapping[str, Any]) -> StudyConfig:
     Raises:
         UserError: everything that is wrong, a line each.
     """
-    hints = get_type_hints(StudyConfig, include_extras=True)
-    problems = [unknown("key", key, hints) for key in sorted(raw.keys() - hints.keys(), key=str)]
-    values: dict[str, Any] = {}
-    for field in fields(StudyConfig):
-        value = raw.get(field.name)
-        if field.name == "study":
-            values["study"] = studies().check(value if isinstance(value, Mapping) else {"name": value}, problems)
-        elif field.name in raw:
-            try:
-                values[field.name] = coerce(value, hints[field.name])
-            except ValueError as rule:
-                problems.append(f"{field.name}={value} {rule}")
+    problems: list[str] = []
+    values = checked(StudyConfig, {"study": studies()}, raw, problems)
     if problems:
         raise UserError("\n".join(problems))
     return StudyConfig(**values)
