@@ -3,9 +3,9 @@
     <results_dir>/runs/<dataset>/<strategy>/seed<k>-<digest>/
         config.yaml   the configuration whole; the digest is that of its scientific part
         metrics.csv   a row an epoch: the fields of EpochRow
-        groups.csv    a row an epoch and group: the fields of GroupRow
+        groups.csv    a row an epoch and group: the fields of GroupRow; or groups.csv.gz, packed by scripts/pack.py
         run.json      schema, version, commit, torch, device, threads, start, end, seconds, status; why it failed, and
-                      where it was resumed
+                      where it was resumed; of own data, a fingerprint of their files
         model.pt      parameters, shapes, names and fitted preprocessing: :mod:`l2m.trained` reads it; loads with
                       ``weights_only=True``
         log.txt       of a run that failed: when, and the traceback
@@ -33,8 +33,9 @@ import yaml
 from filelock import FileLock, Timeout
 
 from l2m.config import RunConfig, differences, read_config
+from l2m.data.fingerprint import fingerprint
 from l2m.errors import UserError
-from l2m.files import read_text, write_whole
+from l2m.files import packed, read_bytes, read_text, write_whole
 from l2m.provenance import now, provenance
 
 SCHEMA = 1
@@ -110,18 +111,31 @@ class RunDirectory:
         """``done``, ``failed``, ``running`` (or killed), or None if the run never started.
 
         Raises:
-            UserError: ``run.json`` can't be read, or the directory holds another run.
+            UserError: ``run.json`` can't be read, the directory holds another run, or it is done on files that have
+                changed since.
         """
         self._refuse_another()
         file = self.path / "run.json"
         if not file.exists():
             return None
         try:
-            return str(json.loads(read_text(file))["status"])
+            info = json.loads(read_text(file))
+            status, files = str(info["status"]), info.get("files")
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(
                 f"{file} can't be read as a record (it must be JSON with a status): remove it, and the run is repeated"
             ) from error
+        if status == "done" and not self.config.force and self._changed(files):
+            raise UserError(
+                f"{self.path} is of {self.config.dataset['path']} before it was changed: use force=true to train again, "
+                "or another results_dir to keep both"
+            )
+        return status
+
+    def _changed(self, files: str | None) -> bool:
+        """Whether own data have another fingerprint now than ``files``; not if they are no longer here."""
+        now = fingerprint(self.config.dataset)
+        return None not in (files, now) and files != now
 
     @contextlib.contextmanager
     def claimed(self) -> Iterator[None]:
@@ -158,7 +172,12 @@ class RunDirectory:
             part.unlink(missing_ok=True)
         self._began = time.monotonic()
         self._rows, self._groups, self._info = [], [], {"schema": SCHEMA, **provenance(device)}
+        if files := fingerprint(self.config.dataset):
+            self._info["files"] = files
         found = None if self.config.force else self._checkpoint()
+        if found and self._changed(found["info"].get("files")):
+            LOG.warning("%s has changed: %s begins anew", self.config.dataset["path"], self.path)
+            found = None
         if found:
             self._rows, self._groups = found["metrics"], found["groups"]
             here = {"epoch": len(self._rows), **provenance(device)}
@@ -225,8 +244,9 @@ class RunDirectory:
             UserError: one of its files is missing or can't be read.
         """
         try:
-            metrics, groups = (pd.read_csv(self.path / name) for name in ("metrics.csv", "groups.csv"))
-        except (OSError, ValueError) as error:
+            tables = (read_bytes(self.path / name) for name in ("metrics.csv", "groups.csv"))
+            metrics, groups = (pd.read_csv(io.BytesIO(table)) for table in tables)
+        except ValueError as error:
             raise UserError(
                 f"{self.path} is not whole (metrics.csv or groups.csv is missing, or no table): remove it, and the run "
                 "repeats"
@@ -281,6 +301,7 @@ class RunDirectory:
         for name, kind, rows in (("metrics.csv", EpochRow, self._rows), ("groups.csv", GroupRow, self._groups)):
             table = pd.DataFrame([asdict(row) for row in rows], columns=[field.name for field in fields(kind)])
             self._write(name, table.to_csv(index=False, float_format="%.7g", lineterminator="\n").encode())
+            packed(self.path / name).unlink(missing_ok=True)  # of the run that this one repeats
 
     def _clear(self) -> None:
         for name in PASSING:
