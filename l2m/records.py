@@ -127,8 +127,8 @@ class RunDirectory:
             ) from error
         if status == "done" and not self.config.force and self._changed(files):
             raise UserError(
-                f"{self.path} is of {self.config.dataset['path']} before it was changed: use force=true to train again, "
-                "or another results_dir to keep both"
+                f"{self.path} is of {self.config.dataset['path']} before it was changed: use force=true to train "
+                "again, or another results_dir to keep both"
             )
         return status
 

@@ -6,7 +6,7 @@ are standardised. Categories become a column a value; those that are rare share 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ def where(cells: pd.Series, place: int) -> str:
 
 
 def find(name: str, columns: Iterable[str], option: str, file: Path | str) -> str:
-    """``name``, if it is one of the columns.
+    """``name``, if it is one of the columns, which ``option`` must be.
 
     Raises:
         UserError: it is not; names the column that was meant.
@@ -60,9 +60,9 @@ def find(name: str, columns: Iterable[str], option: str, file: Path | str) -> st
     if name not in known:
         near = get_close_matches(name, known, 1, 0.5) or [c for c in known if c.lower() == name.lower()]
         guess = f" (did you mean {near[0]}?)" if near else ""
+        doubt = ", if they are" if np.isfinite(numbers(pd.Series(known, dtype="str"))).any() else ""
         raise UserError(
-            f"{file} has no column {name}{guess}: use one of {shown(', '.join(known))}, which its first line names, as "
-            f"dataset.{option}"
+            f"{file} has no column {name}{guess}: choose {option} from those it names, {shown(', '.join(known))}{doubt}"
         )
     return name
 
@@ -121,8 +121,8 @@ def _refuse_typing_errors(
     value = shown(cells.iloc[first], 60)
     rest = f" and {other.sum() - 1} more cells of this kind" if other.sum() > 1 else ""
     raise UserError(
-        f"{file} has {cells.name}={value} in {where(cells, first)}{rest}, and {given.sum() - other.sum()} numbers in this "
-        f"column: mend the cell or leave it empty, use 'dataset.missing=[\"{value}\"]' if it means that the value is "
+        f"{file} has {cells.name}={value} in {where(cells, first)}{rest}, beside {given.sum() - other.sum()} numbers: "
+        f"mend the cell or leave it empty, use 'dataset.missing=[\"{value}\"]' if it means that the value is "
         f"missing, or 'dataset.categorical=[\"{cells.name}\"]' if the column holds categories"
     )
 
@@ -151,6 +151,23 @@ def fit(table: pd.DataFrame, numeric: Sequence[str], categorical: Sequence[str],
             common = [str(value) for value in values if value not in shared]
             plain["categories"].append({"name": name, "values": common, "rare": shared})
     return plain
+
+
+def fitting(
+    train: pd.DataFrame,
+    test: pd.DataFrame,
+    numeric: Sequence[str],
+    categorical: Sequence[str],
+    most: int,
+    files: tuple[Path | str, Path | str],
+) -> Callable[[Tensor], tuple[Tensor, Tensor, dict[str, Any]]]:
+    """What fits on some of the training rows, and makes the inputs of all rows; ``files`` are where both are from."""
+
+    def make(index: Tensor) -> tuple[Tensor, Tensor, dict[str, Any]]:
+        fitted = fit(train.iloc[index.numpy()], numeric, categorical, most)
+        return apply(fitted, train, files[0]), apply(fitted, test, files[1]), fitted
+
+    return make
 
 
 def sklearn_transformer(numeric: Sequence[str], categorical: Sequence[str], most: int) -> Any:

@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pandas as pd
-from torch import Tensor
 
 from l2m.data import DATASETS, Data, Source, columns
 from l2m.data.delimited import Decimal, Separator, read_rows
-from l2m.data.labelled import Answers, assembled, check_sizes, check_test, classified, in_bins, measured, parted
+from l2m.data.labelled import Answers, TestFraction, assembled, check_test, classified, in_bins, measured, parted
 from l2m.errors import UserError
 from l2m.schema import Range
 
-Fraction = Annotated[float, Range(0, 1, above=True, below=True)]
 Categories = Annotated[int, Range(2, 10_000)]
 
 
@@ -29,7 +27,7 @@ def csv(
     group: str | None = None,
     group_bins: Annotated[int, Range(2, 100)] = 4,
     test_path: str | None = None,
-    test_fraction: Fraction = 0.2,
+    test_fraction: TestFraction = 0.2,
     ignore: tuple[str, ...] = (),
     categorical: tuple[str, ...] = (),
     max_categories: Categories = 20,
@@ -58,10 +56,10 @@ def csv(
     table = read_rows(file, separator, decimal, missing)
     for option, names in (("target", [target]), ("group", [group] if group else []), ("ignore", ignore)):
         for name in names:
-            columns.find(name, table.columns, option, file)
+            columns.find(name, table.columns, f"dataset.{option}", file)
     inputs = [name for name in map(str, table.columns) if name not in (target, *ignore)]
     for name in categorical:
-        columns.find(name, inputs, "categorical", file)
+        columns.find(name, inputs, "dataset.categorical", file)
     if not inputs:
         raise UserError(f"{file} has no column but the target and those in dataset.ignore: use others as inputs")
     numeric, categories = columns.kinds(table[inputs], categorical, max_categories, file)
@@ -77,23 +75,18 @@ def csv(
         place = Path(test_path).expanduser()
         tested = read_rows(place, separator, decimal, missing)
         for name in [*inputs, target, *([group] if group else [])]:
-            columns.find(name, tested.columns, "path's columns", place)
+            columns.find(name, tested.columns, "names as in dataset.path, not", place)
         train, test = whole, answers(tested, place, whole)
     else:
         place = file
-        if task == "classification":
-            check_sizes(whole, table[target], file)
-        kept, held = parted(whole, test_fraction, source.data_seed, file)
+        kept, held = parted(whole, table[target], test_fraction, source.data_seed, file)
         table, tested = table.iloc[kept], table.iloc[held]
         train, test = whole.part(kept), whole.part(held)
     if task == "regression" and group is None:
         train, test = in_bins(train, test, group_bins)
     check_test(test, place)
 
-    def make(index: Tensor) -> tuple[Tensor, Tensor, dict[str, Any]]:
-        fitted = columns.fit(table.iloc[index.numpy()], numeric, categories, max_categories)
-        return columns.apply(fitted, table, file), columns.apply(fitted, tested, place), fitted
-
+    make = columns.fitting(table, tested, numeric, categories, max_categories, (file, place))
     return assembled(train, test, make)
 
 

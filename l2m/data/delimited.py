@@ -42,8 +42,9 @@ def read_rows(
         UserError: the file is not there, no UTF-8 text, has no rows, names of columns that are missing or doubled, or
             lines with more or fewer cells than columns.
     """
-    if not file.exists():
-        raise UserError(f"{file} is not there (looked for it from {Path.cwd()}): name a file that is")
+    if not file.is_file():
+        what = "is no file" if file.exists() else f"is not there (looked for it from {Path.cwd()})"
+        raise UserError(f"{file} {what}: name one that holds the table")
     content = read(file)
     try:
         text = content.decode("utf-8-sig")
@@ -137,8 +138,8 @@ def _check_names(columns: list[str], file: Path) -> None:
         )
     if all(_is_number(name) for name in columns):
         raise UserError(
-            f"{file} has numbers alone in its first line, {shown(', '.join(columns), 60)}: put a line with the columns' "
-            "names before it"
+            f"{file} has numbers alone in its first line, {shown(', '.join(columns), 60)}: put a line with the names "
+            "of the columns before it"
         )
 
 

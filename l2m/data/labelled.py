@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,10 @@ from torch import Tensor
 from l2m.data import Data, Split, held_out
 from l2m.data.columns import LARGEST, numbers, where, words
 from l2m.errors import UserError, shown
+from l2m.schema import Range
 from l2m.seeding import generator
+
+TestFraction = Annotated[float, Range(0, 1, above=True, below=True)]
 
 FEW = 20
 """Classes that numbers with a fractional part may be at most."""
@@ -106,17 +109,19 @@ def in_bins(train: Answers, test: Answers, bins: int) -> tuple[Answers, Answers]
 
 
 def parted(
-    whole: Answers, fraction: float, data_seed: int, file: Path | str
+    whole: Answers, labels: pd.Series, fraction: float, data_seed: int, file: Path | str
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Training and test rows, by their number, with the same share of every group, and in it of every class.
 
     What is alone of its class in its group is trained on.
 
     Raises:
-        UserError: a group would have no test row.
+        UserError: a class has a single row, or a group would have no test row.
     """
-    labels = np.zeros_like(whole.groups) if whole.class_names is None else whole.targets
-    _, both = np.unique(np.stack([whole.groups, labels]), axis=1, return_inverse=True)
+    if whole.class_names is not None:
+        _check_sizes(whole, labels, file)
+    classes = np.zeros_like(whole.groups) if whole.class_names is None else whole.targets
+    _, both = np.unique(np.stack([whole.groups, classes]), axis=1, return_inverse=True)
     held = held_out(torch.from_numpy(both.reshape(-1)), fraction, generator(data_seed, "test")).numpy()
     lacking = set(range(len(whole.group_names))) - set(whole.groups[held].tolist())
     if lacking:
@@ -144,8 +149,18 @@ def check_test(test: Answers, file: Path | str) -> None:
         )
 
 
-def assembled(train: Answers, test: Answers, make: Make, index: Tensor | None = None) -> Data:
-    """The data set, with inputs, and values to be predicted, scaled as the training rows at ``index`` say, or all."""
+def assembled(
+    train: Answers,
+    test: Answers,
+    make: Make,
+    index: Tensor | None = None,
+    scale: Tensor | None = None,
+    shift: Tensor | None = None,
+) -> Data:
+    """The data set, with inputs, and values to be predicted, scaled as the training rows at ``index`` say, or all.
+
+    ``scale`` and ``shift`` are the splits'.
+    """
     index = torch.arange(len(train.groups)) if index is None else index
     trained, tested, preprocessing = make(index)
     mean, sd = 0.0, 1.0
@@ -158,12 +173,12 @@ def assembled(train: Answers, test: Answers, make: Make, index: Tensor | None = 
         targets = torch.from_numpy(answers.targets)
         if answers.class_names is None:
             targets = ((targets - mean) / sd).float()[:, None]
-        return Split(inputs, targets, torch.from_numpy(answers.groups))
+        return Split(inputs, targets, torch.from_numpy(answers.groups), scale, shift)
 
     classes = None if train.class_names is None else len(train.class_names)
     return Data(
         split(trained, train), split(tested, test), train.group_names, classes, preprocessing,
-        class_names=train.class_names, refit=lambda chosen: assembled(train, test, make, chosen),
+        class_names=train.class_names, refit=lambda chosen: assembled(train, test, make, chosen, scale, shift),
     )  # fmt: skip
 
 
@@ -213,12 +228,8 @@ def _check_classes(targets: NDArray[np.int64], classes: tuple[str, ...], labels:
             )
 
 
-def check_sizes(whole: Answers, labels: pd.Series, file: Path | str) -> None:
-    """Nothing, if every class can be split.
-
-    Raises:
-        UserError: one has a single row.
-    """
+def _check_sizes(whole: Answers, labels: pd.Series, file: Path | str) -> None:
+    """Nothing, if every class can be split."""
     sizes = np.bincount(whole.targets)
     if not (sizes > 1).all():
         lone = np.flatnonzero(sizes == 1)
