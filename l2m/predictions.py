@@ -46,20 +46,20 @@ def summary(trained: Trained, table: pd.DataFrame) -> Iterator[str]:
     """Lines that tell what was predicted and, of the samples whose answer is known, how well, group by group."""
     if "squared error" in table:
         score = table["squared error"]
-        yield f"squared error {score.mean():.6g} an image, from {score.min():.6g} to {score.max():.6g}"
+        yield f"squared error {score.mean():.5g} an image, from {score.min():.5g} to {score.max():.5g}"
         return
     predicted = table["predicted"]
     if trained.class_names:
         counts = predicted.value_counts()
         yield from _columns("predicted", pd.DataFrame({"samples": counts, "share": counts / len(table)}))
     else:
-        yield f"predicted: {predicted.mean():.6g} on average, from {predicted.min():.6g} to {predicted.max():.6g}"
+        yield f"predicted: {predicted.mean():.5g} on average, from {predicted.min():.5g} to {predicted.max():.5g}"
     if "actual" not in table:
         return
     known = table.dropna(subset="actual")
     right = known["predicted"] == known["actual"]
     score = right.astype(float) if trained.class_names else (known["predicted"] - known["actual"]) ** 2
-    yield f"{trained.task.metric} {score.mean():.6g} over the {len(known)} samples whose answer is told"
+    yield f"{trained.task.metric} {score.mean():.5g} over the {len(known)} samples whose answer is told"
     group = "group" if "group" in known else "actual" if trained.class_names else None
     if group:
         of = score.groupby(known[group])
@@ -77,6 +77,6 @@ def _columns(name: str, table: pd.DataFrame) -> Iterator[str]:
     yield f"  {name:{width}}  " + "  ".join(f"{column:>9}" for column in table)
     for label, values in zip(labels, rows.itertuples(index=False), strict=True):
         cells = zip(table, values, strict=True)
-        yield f"  {label:{width}}  " + "  ".join(f"{value:>{max(9, len(str(column)))}.6g}" for column, value in cells)
+        yield f"  {label:{width}}  " + "  ".join(f"{value:>{max(9, len(str(column)))}.4g}" for column, value in cells)
     if len(table) > MOST:
         yield f"  and {len(table) - MOST} more"

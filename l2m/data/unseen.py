@@ -95,6 +95,7 @@ def _images(place: Path, data: Data, crop: bool) -> tuple[Tensor, pd.DataFrame]:
 
 def _texts(place: Path, data: Data, choice: Mapping[str, Any]) -> tuple[Tensor, pd.DataFrame]:
     """Texts in files of their own, or in the columns of a table."""
+    fitted = data.preprocessing
     if place.is_dir() or place.suffix.lower() in TEXTS:
         files = _files(place, TEXTS, "text files")
         texts, told = [_decoded(file) for file in files], _by_folder(place, files, data.class_names or ())
@@ -102,13 +103,12 @@ def _texts(place: Path, data: Data, choice: Mapping[str, Any]) -> tuple[Tensor, 
         table = read_table(place, dtype=str, keep_default_na=False, encoding="utf-8")
         table.index = pd.RangeIndex(1, len(table) + 1, name="row")
         table = table.map(str.strip)
-        parts = [table[columns.find(name, table.columns, "a table's", place)] for name in _inputs(data, choice)]
+        parts = [table[columns.find(name, table.columns, "a column of text", place)] for name in fitted["columns"]]
         texts, told = [" ".join(each).strip() for each in zip(*parts, strict=True)], _known(table, data, choice, place)
     for where, each in zip(told.index, texts, strict=True):
         if not each:
             raise UserError(f"{place} has no text in {told.index.name} {where}: mend or drop it")
-    vocabulary, length = data.preprocessing["vocabulary"], data.train.inputs.shape[1]
-    return text.apply(vocabulary, texts, length), told
+    return text.apply(fitted["vocabulary"], texts, data.train.inputs.shape[1]), told
 
 
 def _decoded(file: Path) -> str:
@@ -144,12 +144,6 @@ WRITTEN: dict[str, Any] = {"separator": "auto", "decimal": "point", "missing": (
 """How a table is written, where the data set has no such options."""
 
 
-def _inputs(data: Data, choice: Mapping[str, Any]) -> Sequence[str]:
-    """The names of the columns that texts are made of."""
-    found: Sequence[str] = choice.get("inputs") or data.preprocessing["columns"]
-    return found
-
-
 def _known(rows: pd.DataFrame, data: Data, choice: Mapping[str, Any], place: Path) -> pd.DataFrame:
     """What a table's columns tell of its rows beside the inputs: target and group, where it has them."""
     target = choice.get("target") or choice.get("label") or data.preprocessing.get("target_column")
@@ -159,6 +153,9 @@ def _known(rows: pd.DataFrame, data: Data, choice: Mapping[str, Any], place: Pat
         told["actual"] = _labels(given, data, place) if data.classes else _values(given, place)
     if group in rows:
         told["group"] = rows[group].replace("", None)
+    elif (edges := data.preprocessing.get("group_edges")) and "actual" in told:
+        bins = pd.Series(np.array(data.group_names, object)[np.searchsorted(edges, told["actual"])], told.index)
+        told["group"] = bins.where(told["actual"].notna())
     return told
 
 
