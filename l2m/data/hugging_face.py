@@ -168,8 +168,8 @@ def _inputs(
         of = {"text": "text", "image": "images", "table": "single numbers and categories"}[kind]
         are = ", ".join(f"{name} ({_kind(rows.features[name])})" for name in found if name != label)
         raise UserError(
-            f"{path} has the columns {are} beside the label {label}: use dataset.inputs to name {told} of {of}, or "
-            "another dataset.kind"
+            f"{path} has the columns {are} beside the label {label}: name {told} of {of} with dataset.inputs, or take "
+            "dataset=hugging_face for text, hugging_face_images or hugging_face_table"
         )
     return suit
 
