@@ -17,8 +17,8 @@ from l2m.errors import UserError
 ABOUT = """Score new samples with the model that a run has trained, or export it.
 
   python -m l2m.predict run=outputs/runs/digits/learn2mix data=photographs
-  python -m l2m.predict run=outputs/runs/csv/learn2mix data=new.csv output=scores.csv
-  python -m l2m.predict run=outputs/runs/digits/learn2mix onnx=model.onnx
+  python -m l2m.predict run=outputs/runs/csv data=new.csv output=scores.csv
+  python -m l2m.predict run=outputs/runs/csv onnx=model.onnx
 """
 
 

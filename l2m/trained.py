@@ -95,10 +95,10 @@ def load(folder: str | Path, device: str = "cpu") -> Trained:
         with torch.random.fork_rng([]):
             model = models.MODELS.build(config.model, data)
         model.load_state_dict(saved["parameters"])
-    except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+    except Exception as error:  # whatever a damaged file, or a changed model, makes torch say
         raise UserError(
-            f"{folder / MODEL} does not fit model={config.model['name']} of this version ({cause(error)}): train it "
-            "anew with force=true"
+            f"{folder / MODEL} does not fit model={config.model['name']} of this version ({cause(error)}): use "
+            "force=true to train it anew"
         ) from error
     return Trained(folder, config, model.to(target, memory_format=torch.channels_last).eval(), data, target)
 
@@ -128,9 +128,11 @@ def _config(folder: Path) -> RunConfig:
         config = read_config(folder / "config.yaml")
         status = json.loads(read_text(folder / "run.json"))["status"]
     except (ValueError, LookupError, TypeError, RecursionError) as error:
-        raise UserError(f"{folder} can't be read as a run ({cause(error)}): train it anew") from error
+        raise UserError(f"{folder} can't be read as a run ({cause(error)}): use force=true to train it anew") from error
     if status != "done":
-        raise UserError(f"{folder} is not finished (status {status}): the command that began it goes on with it")
+        raise UserError(
+            f"{folder} is not finished (status {status}): name another, or repeat the command that began it"
+        )
     return config
 
 
@@ -138,16 +140,16 @@ def _saved(file: Path) -> dict[str, Any]:
     """What ``model.pt`` holds."""
     if not file.is_file():
         raise UserError(
-            f"{file} is not there, as where records are copied without models: train the run anew with force=true"
+            f"{file} is not there, as where records are copied without models: use force=true to train it anew"
         )
     try:
         saved = torch.load(file, map_location="cpu", weights_only=True)
         whole = saved.keys() >= {"parameters", "blank", "preprocessing"}
     except Exception as error:  # torch.load has no exception of its own
-        raise UserError(f"{file} can't be read ({cause(error)}): train the run anew with force=true") from error
+        raise UserError(f"{file} can't be read ({cause(error)}): use force=true to train the run anew") from error
     if not whole:
         raise UserError(
-            f"{file} was written by an earlier version, without the shapes of the data: train the run anew with "
-            "force=true"
+            f"{file} was written by an earlier version, without the shapes of the data: use force=true to train the "
+            "run anew"
         )
     return dict(saved)
