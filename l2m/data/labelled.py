@@ -175,7 +175,7 @@ def assembled(
         preprocessing = preprocessing | {"target": {"mean": mean, "sd": sd}, "group_edges": train.edges}
 
     def split(inputs: Tensor, answers: Answers) -> Split:
-        targets = torch.from_numpy(answers.targets)
+        targets = torch.tensor(answers.targets)
         if answers.class_names is None:
             targets = ((targets - mean) / sd).float()[:, None]
         return Split(inputs, targets, torch.from_numpy(answers.groups), scale, shift)
