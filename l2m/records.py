@@ -6,7 +6,8 @@
         groups.csv    a row an epoch and group: the fields of GroupRow
         run.json      schema, version, commit, torch, device, threads, start, end, seconds, status; why it failed, and
                       where it was resumed
-        model.pt      parameters and fitted preprocessing; loads with ``weights_only=True``
+        model.pt      parameters, shapes, names and fitted preprocessing: :mod:`l2m.trained` reads it; loads with
+                      ``weights_only=True``
         log.txt       of a run that failed: when, and the traceback
         checkpoint.pt while the run is not done: all that it goes on from; loads with ``weights_only=True``
         lock          while a process trains it, or was killed in doing so
@@ -38,6 +39,9 @@ from l2m.provenance import now, provenance
 
 SCHEMA = 1
 """Version of the layout above; raised when a reader of the old one would misread the new."""
+
+MODEL = "model.pt"
+"""The final checkpoint, which ``run.json`` names."""
 
 PASSING = ("checkpoint.pt", "log.txt")
 """What a run has only until it is done."""
@@ -182,12 +186,12 @@ class RunDirectory:
         }
         self._write("checkpoint.pt", _saved(content))
 
-    def finish(self, model: torch.nn.Module, preprocessing: Mapping[str, Sequence[float] | Sequence[str]]) -> None:
-        """Write the records of a run that is done; ``run.json`` last."""
+    def finish(self, model: torch.nn.Module, described: Mapping[str, Any]) -> None:
+        """Write the records of a run that is done, its model with what ``Data.described`` says; ``run.json`` last."""
         state = {name: value.cpu() for name, value in model.state_dict().items()}
         self._write_tables()
-        self._write("model.pt", _saved({"parameters": state, "preprocessing": dict(preprocessing)}))
-        self._info |= {"end": now(), "seconds": self._seconds(), "status": "done"}
+        self._write(MODEL, _saved({"parameters": state, **described}))
+        self._info |= {"end": now(), "seconds": self._seconds(), "model": MODEL, "status": "done"}
         self._write_info()
         self._clear()
 

@@ -53,7 +53,7 @@ def train(config: RunConfig, on_epoch: Callable[[records.EpochRow], None] | None
                 if state:
                     _go_on(trainer, state, run)
                 _train(trainer, run, budget, asked, on_epoch)
-                run.finish(trainer.model, trainer.preprocessing)
+                run.finish(trainer.model, trainer.described)
             except Exception as error:
                 run.fail(str(error) if isinstance(error, UserError) else cause(error), traceback.format_exc())
                 raise
@@ -168,7 +168,7 @@ def _budget(config: RunConfig) -> float | None:
 
 def final_parameters(config: RunConfig) -> dict[str, Tensor]:
     """The final parameters of a run, which is trained if it has to be."""
-    file = train(config).path / "model.pt"
+    file = train(config).path / records.MODEL
     if not file.exists():  # records may be copied about without their models: these are made again, and thrown away
         with tempfile.TemporaryDirectory() as folder:
             return final_parameters(replace(config, results_dir=folder))

@@ -29,6 +29,13 @@ if TYPE_CHECKING:
 DATASETS: Registry[Any] = Registry("dataset")
 RECIPES: Registry[Any] = Registry("imbalance")
 
+EVALUATION_BATCH = 1000
+"""Samples a pass that trains nothing: few enough for the activations of an image row to stay in the cache."""
+
+EVALUATION_NUMBERS = 2**17, 2**24
+"""Numbers in the inputs of such a pass: at least, for all of a small set to be one, and at most, which is 111 images of
+3×224×224, since 1000 would take 7 GB in ResNet-18."""
+
 GATHERED = 2**17
 """Numbers in the inputs of batches that are gathered together, at most: so few stay in the cache."""
 
@@ -96,6 +103,22 @@ class Split:
             parts = (part.view(*block.shape, *part.shape[1:]).unbind() for part in whole)
             yield from map(Batch._make, zip(*parts, strict=True))
 
+    def passes(self) -> Iterator[Batch]:
+        """All samples in turn, in batches of the size that a pass without training takes."""
+        least, most = (max(1, numbers // self.inputs.shape[1:].numel()) for numbers in EVALUATION_NUMBERS)
+        size = min(max(EVALUATION_BATCH, least), most)
+        for start in range(0, len(self), size):
+            yield self.batch(slice(start, start + size))
+
+    def blank(self) -> Split:
+        """One sample of zeros, alike in shape and type."""
+        return replace(
+            self,
+            inputs=torch.zeros_like(self.inputs[:1]),
+            targets=None if self.targets is None else torch.zeros_like(self.targets[:1]),
+            groups=torch.zeros_like(self.groups[:1]),
+        )
+
     def subset(self, index: Tensor) -> Split:
         """The samples at ``index`` (M,), as they rest."""
         targets = None if self.targets is None else self.targets[index]
@@ -116,6 +139,7 @@ class Data:
         classes: number of classes, None for regression and reconstruction.
         preprocessing: what was fitted or fixed to make the inputs, as plain numbers, and the ``vocabulary`` that
             tokens are indices of; saved with the model.
+        class_names: names of the classes, in the order of the labels. None: the numbers are their names.
         augmentation: (CPU generator, stored pixels of a training batch (M, C, H, W) as float32) -> new pixels, alike
             in shape, range and memory format. None: evaluation and training see the same.
     """
@@ -126,6 +150,23 @@ class Data:
     classes: int | None
     preprocessing: Mapping[str, Sequence[float] | Sequence[str]]
     augmentation: Callable[[torch.Generator, Tensor], Tensor] | None = None
+    class_names: tuple[str, ...] | None = None
+
+    def described(self) -> dict[str, Any]:
+        """What a model and new samples need of the data, and no sample of it: plain values and tensors."""
+        return {
+            "blank": vars(self.train.blank()),
+            "group_names": self.group_names,
+            "classes": self.classes,
+            "class_names": self.class_names,
+            "preprocessing": dict(self.preprocessing),
+        }
+
+    @classmethod
+    def like(cls, described: Mapping[str, Any]) -> Data:
+        """Data of one blank sample, from what :meth:`described` gave: enough to build a model."""
+        blank = Split(**described["blank"])
+        return cls(blank, blank, **{key: value for key, value in described.items() if key != "blank"})
 
     @property
     def outputs(self) -> int:

@@ -90,6 +90,7 @@ def imdb(source: Source, *, task: Literal["classification"] = "classification") 
         NAMES,
         classes=len(NAMES),
         preprocessing={"vocabulary": encoded.vocabulary},
+        class_names=NAMES,
     )
 
 

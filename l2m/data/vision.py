@@ -273,4 +273,6 @@ def _images(
 
     preprocessing = {"mean": list(mean or (0.0,)), "sd": list(sd), "white": [float(white)]}
     classes = len(names) if mean else None
-    return Data(split(*train), split(*test), tuple(names), classes=classes, preprocessing=preprocessing)
+    return Data(
+        split(*train), split(*test), tuple(names), classes, preprocessing, class_names=tuple(names) if mean else None
+    )

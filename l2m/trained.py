@@ -1,0 +1,118 @@
+"""A model that a run has trained, from the run's directory alone: no data set is read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from l2m import models
+from l2m.config import RunConfig, read_config
+from l2m.data import Data, Split
+from l2m.device import choose_device, precision
+from l2m.errors import UserError, cause
+from l2m.files import read_text
+from l2m.records import MODEL
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model, and what it was trained on.
+
+    Attributes:
+        config: the run's.
+        model: in evaluation mode, on ``device``; takes inputs as :meth:`l2m.data.Split.batch` gives them.
+        data: of one blank sample, with the names of groups and classes and the fitted preprocessing.
+    """
+
+    config: RunConfig
+    model: nn.Module
+    data: Data
+    device: torch.device
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the outputs; empty if the task is no classification."""
+        return self.data.class_names or tuple(map(str, range(self.data.classes or 0)))
+
+    def split(self, inputs: Tensor) -> Split:
+        """Unlabelled samples (N, ...) at rest: stored pixels, tokens or numbers, as the training set's were."""
+        blank = self.data.train
+        targets = None if blank.targets is None else blank.targets.expand(len(inputs), *blank.targets.shape[1:])
+        return replace(
+            blank, inputs=inputs.to(blank.inputs.dtype), targets=targets, groups=blank.groups.expand(len(inputs))
+        )
+
+    @torch.inference_mode()
+    def outputs(self, split: Split) -> Tensor:
+        """Outputs (N, outputs) in float32 on the CPU, in the run's precision: logits, values or pixels."""
+        found = []
+        for batch in split.to(self.device).passes():
+            with precision(self.config, self.device):
+                found.append(self.model(batch.inputs).float().cpu())
+        return torch.cat(found)
+
+
+def load(folder: str | Path, device: str = "cpu") -> Trained:
+    """The model of a finished run.
+
+    Args:
+        folder: the run's directory, ``<results_dir>/runs/<dataset>/<strategy>/seed<k>-<digest>``.
+        device: ``cpu``, ``cuda`` or ``auto``.
+
+    Raises:
+        UserError: the folder holds no run, the run is not finished, or its model is not there or can't be used.
+    """
+    folder, target = Path(folder), choose_device(device)
+    config = _config(folder)
+    saved = _saved(folder / MODEL)
+    try:
+        data = Data.like({key: value for key, value in saved.items() if key != "parameters"})
+        with torch.random.fork_rng([]):
+            model = models.MODELS.build(config.model, data)
+        model.load_state_dict(saved["parameters"])
+    except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        raise UserError(
+            f"{folder / MODEL} does not fit model={config.model['name']} of this version ({cause(error)}): train it "
+            "anew with force=true"
+        ) from error
+    return Trained(config, model.to(target, memory_format=torch.channels_last).eval(), data, target)
+
+
+def _config(folder: Path) -> RunConfig:
+    """The configuration of a run that is done."""
+    if not (folder / "config.yaml").is_file():
+        raise UserError(
+            f"{folder} holds no run (no config.yaml): name a directory such as outputs/runs/digits/learn2mix/seed0-…"
+        )
+    try:
+        config = read_config(folder / "config.yaml")
+        status = json.loads(read_text(folder / "run.json"))["status"]
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise UserError(f"{folder} can't be read as a run ({cause(error)}): train it anew") from error
+    if status != "done":
+        raise UserError(f"{folder} is not finished (status {status}): the command that began it goes on with it")
+    return config
+
+
+def _saved(file: Path) -> dict[str, Any]:
+    """What ``model.pt`` holds."""
+    if not file.is_file():
+        raise UserError(
+            f"{file} is not there, as where records are copied without models: train the run anew with force=true"
+        )
+    try:
+        saved = torch.load(file, map_location="cpu", weights_only=True)
+        whole = saved.keys() >= {"parameters", "blank", "preprocessing"}
+    except Exception as error:  # torch.load has no exception of its own
+        raise UserError(f"{file} can't be read ({cause(error)}): train the run anew with force=true") from error
+    if not whole:
+        raise UserError(
+            f"{file} was written by an earlier version, without the shapes of the data: train the run anew with "
+            "force=true"
+        )
+    return dict(saved)
