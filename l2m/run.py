@@ -20,6 +20,7 @@ from typing import Any, get_type_hints
 
 import hydra
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.plugins.sweeper import Sweeper
@@ -148,6 +149,17 @@ def _do(runs: Sequence[tuple[RunConfig, str]], refused: Sequence[tuple[str, str]
     for command, problem in failed:
         print(f"  {problem}\n    python -m l2m.run {command}")
     return bool(failed)
+
+
+def again(*overrides: str) -> dict[str, Any]:
+    """Plain values of the command line that a door is checking, with more on it."""
+    settings = HydraConfig.get()
+    return _plain(hydra.compose(settings.job.config_name, [*settings.overrides.task, *overrides]))
+
+
+def offered(group: str) -> list[str]:
+    """Names of a group's choices, those of a ``--config-dir`` among them; inside a door's check."""
+    return list(GlobalHydra.instance().config_loader().get_group_options(group))
 
 
 def explain(error: Exception, keys: type = RunConfig, groups: Sequence[str] = GROUPS) -> str | None:

@@ -40,7 +40,7 @@ class Predicted:
     @property
     def labels(self) -> Integers:
         """(N,) the class of the largest logit."""
-        return self.outputs.argmax(1)
+        return np.asarray(self.outputs.argmax(1))
 
 
 @dataclass(frozen=True)

@@ -161,6 +161,7 @@ def _tied(table: pd.DataFrame, better: tuple[str, ...]) -> tuple[str, ...]:
 def recommendation(of: Findings, samples: int) -> list[str]:
     """Sentences: what to take, what it costs, what it worsens. ``samples`` is the size of the test part."""
     title = of.scores[of.metric].title
+    points = " points" if of.scores[of.metric].percent else ""
     seconds = of.runs.groupby("strategy")["seconds"].mean()
     if not of.better:
         said = [
@@ -169,20 +170,21 @@ def recommendation(of: Findings, samples: int) -> list[str]:
         ]
         if of.strategies[0] != BASELINE:
             first = of.strategies[0]
-            said.append(f"The best mean is {_possessive(first)}, {of.told(of.metric, first)} against {BASELINE}.")
+            said.append(
+                f"The best mean is {_possessive(first)}, {of.told(of.metric, first)}{points} against {BASELINE}."
+            )
     else:
         first = of.better[0]
-        gain = f"{of.told(of.metric, first)} against {BASELINE}"
-        price = f"{_seconds(seconds[first])} a run, {BASELINE} {_seconds(seconds[BASELINE])}"
-        if len(of.tied) == 1:
-            said = [f"Take {first}: it has a reliably better {title}, {gain} ({price})."]
-        else:
-            least = min(of.tied, key=lambda name: seconds[name])
-            cheap = "" if least == first else f" {least} takes the least time, {_seconds(seconds[least])} a run."
-            said = [
-                f"Take one of {_listed(of.tied, 'or')}: they have a reliably better {title} than {BASELINE}, and the "
-                f"others can't be told from {first}, which has the best mean, {gain} ({price}).{cheap}"
-            ]
+        others = [name for name in of.tied if name != first]
+        cheap = min(of.tied, key=lambda name: seconds[name])
+        ties = f", or {'any of ' * (len(others) > 1)}{_listed(others)}, which can't be told from it" if others else ""
+        said = [
+            f"Take {first}{ties}: its {title} is reliably better than {_possessive(BASELINE)}, "
+            f"{of.told(of.metric, first)}{points} ({_seconds(seconds[first])} a run, {BASELINE} "
+            f"{_seconds(seconds[BASELINE])})."
+        ]
+        if cheap != first:
+            said.append(f"{cheap} takes the least time of these, {_seconds(seconds[cheap])} a run.")
         if behind := [name for name in of.better if name not in of.tied]:
             said.append(f"Better than {BASELINE} too, but behind {first}: {_listed(behind)}.")
     if of.unsure:
@@ -208,12 +210,12 @@ def _worsened(of: Findings, score: str) -> list[str]:
 
 
 def _seconds(value: float) -> str:
-    return f"{value:.1f} s" if value < 10 else f"{value:.0f} s"
+    return f"{value:.2g} s" if value < 10 else f"{value:.0f} s"
 
 
-def _listed(names: Iterable[str], word: str = "and") -> str:
+def _listed(names: Iterable[str]) -> str:
     *most, last = names
-    return f"{', '.join(most)} {word} {last}" if most else last
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def _possessive(name: str) -> str:
