@@ -109,13 +109,15 @@ def check(raw: Mapping[str, Any]) -> Comparison:
     names = offered("strategy")
     asked = values.get("strategies") or ()
     problems += [unknown("strategies", name, names) for name in asked if name not in names]
+    problems += [
+        f"{key}=[] needs one rate at least" for key in ("learning_rates", "mixing_rates") if values.get(key) == ()
+    ]
     if problems:
         raise UserError("\n".join(problems))
     bases = {}
-    for name in dict.fromkeys(("classical", *(asked or names))):
+    for name in dict.fromkeys(("classical", *(asked or (name for name in names if name not in DEAR)))):
         mine = {key: value for key, value in again(f"strategy={name}").items() if key not in OWN}
-        suits = task in known["strategy"][mine["strategy"]["name"]].tasks
-        if name in asked or (suits and name not in DEAR):
+        if name in asked or task in known["strategy"][mine["strategy"]["name"]].tasks:
             bases[name] = check_run(mine)
     if len(bases) < 2:
         raise UserError("strategies=[classical] leaves nothing to compare: name another, as strategies=[learn2mix]")
@@ -139,10 +141,11 @@ def _do(asked: Sequence[tuple[Comparison, str]], refused: Sequence[tuple[str, st
 
 
 ABOUT = [
-    "Compare strategies on one data set: choose rates on a validation part, train each",
-    "over several seeds, and recommend by the test part.", "",
+    "Compare strategies on one data set: choose rates on a validation part, train",
+    "each over several seeds, and recommend by the test part.", "",
     "  python -m l2m.compare dataset=digits",
-    "  python -m l2m.compare dataset=digits strategies=[learn2mix,balanced] dry_run=true",
+    "  python -m l2m.compare dataset=digits strategies=[learn2mix,balanced] seeds=10",
+    "  python -m l2m.compare dataset=digits dry_run=true",
 ]  # fmt: skip
 store_help("l2m_compare", ABOUT, CompareConfig, GROUPS, (), "model.hidden=32")
 

@@ -22,7 +22,7 @@ from l2m.files import write_whole
 from l2m.plan import Planned, plan, told
 from l2m.records import RunDirectory
 from l2m.report import drawing
-from l2m.report.comparison import BASELINE, findings, recommendation, standard_error
+from l2m.report.comparison import BASELINE, findings, recommendation, resample
 from l2m.report.comparison_tables import Setting, caption, forest, frame, markdown, paragraph, terminal
 from l2m.scored import Scored, predictions
 from l2m.scores import SCORES
@@ -92,7 +92,7 @@ class Comparing:
         self._failed: list[str] = []
 
     def run(self) -> bool:
-        """Choose, train, score and tell, or with ``dry_run`` only tell the plan; whether a run failed."""
+        """Choose, train, score and tell, or with ``dry_run`` tell the plan alone; whether a strategy was left out."""
         if self._options.dry_run:
             self._tell_plan()
             return False
@@ -106,7 +106,7 @@ class Comparing:
         self._tell(whole)
         for line in self._failed:
             print(line)
-        return bool(self._failed)
+        return len(whole) < len(self._choices)
 
     def _tell_plan(self) -> None:
         """What is done and to do of choosing; of training too, if all is chosen, which training itself depends on."""
@@ -157,7 +157,7 @@ class Comparing:
         name = next(name for name, (first, *_) in self._choices.items() if _same(first, config))
         rates = {"learning_rate": config.learning_rate, "strategy.mixing_rate": config.strategy.get("mixing_rate")}
         rates |= {"seed": config.seed, "validation_fraction": config.validation_fraction or None}
-        told = [f"{key}={value:g}" for key, value in rates.items() if value is not None]
+        told = [f"{key}={value}" for key, value in rates.items() if value is not None]
         return shlex.join([*self._words, f"strategy={name}", *told])
 
     @property
@@ -184,12 +184,12 @@ class Comparing:
             for run in runs
         ]
         score = SCORES[self._options.task][self._metric]
-        baseline = [predictions(run) for run in finals[BASELINE]]
-
-        def over_samples(name: str) -> float:
-            return standard_error(score, map(predictions, finals[name]), baseline)
-
-        found = findings(pd.DataFrame(rows), self._options.task, self._metric, over_samples)
+        found = findings(
+            pd.DataFrame(rows),
+            self._options.task,
+            self._metric,
+            lambda name: resample(score, map(predictions, finals[name])),
+        )
         setting = self._setting(finals)
         said = recommendation(found, setting.samples)
         figure = forest(found)

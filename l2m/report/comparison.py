@@ -2,12 +2,12 @@
 
 A difference is one to rely on if the paired t-test over seeds says so at 5 % after Holm's correction for the number of
 strategies. One in the score that was asked for must besides exceed what another draw of test samples may do to it. The
-strategies that pass are told from the best of them by paired t-tests, Holm's correction over all pairs of them.
+strategies that pass are told from the best of them in the same way, with all pairs of them for comparisons.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -16,7 +16,7 @@ import pandas as pd
 from scipy import stats
 
 from l2m.report.statistics import LEVEL, holm, paired, paired_p, significant
-from l2m.scores import SCORES, Predicted, Score
+from l2m.scores import SCORES, Floats, Predicted, Score
 
 BASELINE = "classical"
 
@@ -55,7 +55,7 @@ class Findings:
         metric: the score that decides.
         differences: by score and strategy.
         over_samples: of strategies that are reliably better over seeds, half of the interval of their difference over
-            draws of test samples, all at once 95 % (Bonferroni); NaN if it is not known.
+            draws of test samples, all at once 95 % (Bonferroni).
         unsure: those of them whose difference does not exceed it.
         better: the others, the best mean first.
         tied: those of ``better`` that can't be told from its first, which is one of them.
@@ -97,8 +97,12 @@ class Findings:
         return f"{scale * one.mean:+.{digits}f} ± {scale * one.half:.{digits}f}"
 
 
+Resampled = Callable[[str], Floats]
+"""Of a strategy, the mean over seeds of the score that decides, on each of the same draws of test samples."""
+
+
 def findings(
-    runs: pd.DataFrame, task: str, metric: str, over_samples: Callable[[str], float] = lambda strategy: 0.0
+    runs: pd.DataFrame, task: str, metric: str, resampled: Resampled = lambda strategy: np.zeros(2)
 ) -> Findings:
     """Judge finished runs.
 
@@ -106,8 +110,8 @@ def findings(
         runs: as :class:`Findings` has them, classical's among them.
         task: ``classification``, ``regression`` or ``reconstruction``.
         metric: the score that decides.
-        over_samples: of a strategy, the standard error over test samples of its mean difference to classical in
-            ``metric``; asked only of those that are reliably better over seeds.
+        resampled: asked only of strategies that are reliably better over seeds, and of classical; by default test
+            samples are no source of error.
     """
     scores = SCORES[task]
     others = [name for name in runs["strategy"].unique() if name != BASELINE]
@@ -116,10 +120,10 @@ def findings(
     sign = 1 if scores[metric].higher_is_better else -1
     judged = differences[metric]
     reliable = sorted((name for name in others if judged[name].is_reliable), key=lambda name: -sign * judged[name].mean)
-    quantile = float(stats.norm.ppf(1 - (1 - LEVEL) / (2 * max(len(others), 1))))
     favoured = [name for name in reliable if sign * judged[name].mean > 0]
-    halves = {name: quantile * over_samples(name) for name in favoured}
-    better = tuple(name for name in favoured if not abs(judged[name].mean) <= halves[name])
+    drawn = {name: resampled(name) for name in (BASELINE, *favoured) if favoured}
+    halves = {name: _over_samples(drawn[name] - drawn[BASELINE], len(others)) for name in favoured}
+    better = tuple(name for name in favoured if abs(judged[name].mean) > halves[name])
     return Findings(
         runs=runs,
         task=task,
@@ -128,20 +132,22 @@ def findings(
         over_samples=halves,
         unsure=tuple(name for name in favoured if name not in better),
         better=better,
-        tied=_tied(tables[metric], better),
+        tied=_tied(tables[metric], better, drawn),
         worse=tuple(name for name in reliable if name not in favoured),
     )
 
 
-def standard_error(score: Score, ours: Iterable[Predicted], theirs: Iterable[Predicted], draws: int = DRAWS) -> float:
-    """Of the mean difference of a score over seeds, the standard error over test samples, by the bootstrap.
-
-    ``ours`` and ``theirs`` are of the same samples, one a seed. The draws are always the same.
-    """
-    pairs = list(zip(ours, theirs, strict=True))
-    size, rng = len(pairs[0][0].groups), np.random.default_rng(0)
+def resample(score: Score, runs: Iterable[Predicted], draws: int = DRAWS) -> Floats:
+    """The mean of a score over the seeds' ``runs``, on ``draws`` bootstrap draws of their samples: always the same."""
+    runs, rng = list(runs), np.random.default_rng(0)
+    size = len(runs[0].groups)
     drawn = (rng.integers(size, size=size) for _ in range(draws))
-    return float(np.std([np.mean([score.of(a.at(i)) - score.of(b.at(i)) for a, b in pairs]) for i in drawn], ddof=1))
+    return np.array([np.mean([score.of(run.at(index)) for run in runs]) for index in drawn])
+
+
+def _over_samples(difference: Floats, comparisons: int) -> float:
+    """Half of the interval of a difference over draws of test samples; of so many all hold at once (Bonferroni)."""
+    return float(stats.norm.ppf(1 - (1 - LEVEL) / (2 * comparisons)) * difference.std(ddof=1))
 
 
 def _differences(table: pd.DataFrame, others: list[str]) -> dict[str, Difference]:
@@ -152,10 +158,15 @@ def _differences(table: pd.DataFrame, others: list[str]) -> dict[str, Difference
     }
 
 
-def _tied(table: pd.DataFrame, better: tuple[str, ...]) -> tuple[str, ...]:
+def _tied(table: pd.DataFrame, better: Sequence[str], drawn: Mapping[str, Floats]) -> tuple[str, ...]:
     """Those that can't be told from the first; the correction is for all pairs, as the first was picked by its mean."""
     p = holm({pair: paired_p(table[pair[0]], table[pair[1]]) for pair in combinations(better, 2)})
-    return tuple(name for name in better if name == better[0] or p[better[0], name] >= 1 - LEVEL)
+
+    def is_told(first: str, name: str) -> bool:
+        apart = abs(float((table[name] - table[first]).mean()))
+        return p[first, name] < 1 - LEVEL and apart > _over_samples(drawn[name] - drawn[first], len(p))
+
+    return tuple(name for name in better if name == better[0] or not is_told(better[0], name))
 
 
 def recommendation(of: Findings, samples: int) -> list[str]:
