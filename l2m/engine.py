@@ -68,6 +68,7 @@ class Trainer:
         self.group_names = loaded.group_names
         self.described = loaded.described()
         self.augmentation = loaded.augmentation
+        self._squared_unit = loaded.target_unit[1] ** 2  # of a regression's metric; 1 but for own data
         k = len(self.group_names)
 
         self.strategy: strategies.Strategy = strategies.STRATEGIES.build(config.strategy)
@@ -82,8 +83,9 @@ class Trainer:
         torch.manual_seed(derive(config.seed, "dropout"))
 
         context = strategies.Context(
-            loaded.train, k, size, self.steps, lambda purpose: generator(config.seed, purpose), losses, self.device
-        )
+            loaded.train, k, size, self.steps, lambda purpose: generator(config.seed, purpose), losses, self.device,
+            loaded.classes,
+        )  # fmt: skip
         self.train_set: Split = self.strategy.prepare(context).to(self.device)
         self.test_set = loaded.test.to(self.device)
         if self.mixing:
@@ -191,7 +193,7 @@ class Trainer:
         for outputs, targets, loss in self._pass(self.model, self.test_set):
             losses.append(loss)
             scores.append(self.task.score(outputs, targets, loss))
-        score = torch.cat(scores).double()
+        score = torch.cat(scores).double() * self._squared_unit
         by_group = torch.zeros(len(self._test_counts), dtype=torch.float64, device=self.device)
         by_group.index_add_(0, self.test_set.groups, score)
         return Evaluation(torch.cat(losses).double().mean(), score.mean(), by_group / self._test_counts)

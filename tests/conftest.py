@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import pickle
 import socket
@@ -60,6 +61,7 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_wine(folder / "wine_quality", rng)
     write_housing(folder / "california_housing", rng)
     write_imdb(folder / "aclImdb", rng)
+    write_own(folder / "own", rng)
     return folder
 
 
@@ -202,6 +204,25 @@ def write_imdb(folder: Path, rng: np.random.Generator) -> None:
             for number in range(10):
                 text = " ".join(rng.choice([*words, label], rng.integers(4, 40)))
                 (place / f"{number}_{rng.integers(*ratings)}.txt").write_text(f"{part} {number}. {text}", "utf-8")
+
+
+def write_own(folder: Path, rng: np.random.Generator) -> None:
+    """What a person might have: a table with gaps, photographs in a folder a class, and texts, one a line, in JSON."""
+    folder.mkdir(parents=True)
+    lines = ["age,income,city,outcome"]
+    for row in range(60):
+        age = "" if row % 9 == 4 else f"{rng.integers(18, 90)}"
+        city = ["Aachen", "Bonn", "Köln", ""][row % 7 % 4]
+        lines.append(f"{age},{rng.gamma(4, 900):.2f},{city},{'ill' if row % 5 == 0 else 'well'}")
+    (folder / "table.csv").write_text("\n".join(lines) + "\n", "utf-8")
+    for name, images in (("cat", 7), ("dog", 8)):
+        (folder / "images" / name).mkdir(parents=True)
+        for i in range(images):
+            image = Image.fromarray(rng.integers(0, 256, (24, 30, 3), np.uint8))
+            image.save(folder / "images" / name / f"{i}{'.JPG' if i % 2 else '.png'}")
+    words = ["the", "film", "was", "good", "bad", "long"]
+    texts = [{"text": " ".join(rng.choice(words, rng.integers(2, 9))), "label": int(i % 3 > 0)} for i in range(30)]
+    (folder / "texts.jsonl").write_text("".join(f"{json.dumps(text)}\n" for text in texts))
 
 
 @pytest.fixture(scope="session")

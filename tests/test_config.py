@@ -19,7 +19,7 @@ from l2m.schema import Range, coerce, type_name
 from l2m.studies.records import studies
 
 FOUND = {
-    "dataset": 17, "experiment": 26, "imbalance": 12, "mixing": 4, "model": 8, "optimizer": 2, "strategy": 14,
+    "dataset": 22, "experiment": 26, "imbalance": 12, "mixing": 4, "model": 8, "optimizer": 2, "strategy": 14,
     "study": 5,
 }  # fmt: skip
 """How many YAML files each group has."""
@@ -63,6 +63,16 @@ def test_options_of_a_yaml_are_those_of_its_entry(group: str, name: str, options
                 assert type(default)(options[key]) == default, "identity() leaves defaults out"
 
 
+OWN = {
+    "csv": ("dataset.path={data}/own/table.csv", "dataset.target=outcome"),
+    "image_folder": ("dataset.path={data}/own/images", "dataset.resize=16"),
+    "hugging_face": ("dataset.path={data}/own/texts.jsonl",),
+    "hugging_face_images": ("dataset.path={data}/own/images", "dataset.resize=16"),
+    "hugging_face_table": ("dataset.path={data}/own/table.csv", "dataset.label=outcome"),
+}
+"""Where the files of a person's own data lie, under ``tiny_data``, and what they hold."""
+
+
 def light(dataset: str) -> tuple[str, ...]:
     """A data set, and a model that takes less time than ResNet-18."""
     return f"dataset={dataset}", *(["model=mlp"] if dataset.startswith("imagenette") else [])
@@ -71,7 +81,7 @@ def light(dataset: str) -> tuple[str, ...]:
 def combinations(group: str, name: str) -> list[tuple[str, ...]]:
     """Overrides that put a choice into runs that suit it; those of an experiment take up every value it sweeps."""
     if group == "dataset":
-        return [(f"dataset={name}",)]
+        return [(f"dataset={name}", *OWN.get(name, ()))]
     if group == "imbalance":
         needs = ("imbalance.groups=[0]", "imbalance.factor=0.5") if name == "step" else ()
         dataset = name if ("dataset", name) in OPTIONS else "mean_estimation"
@@ -113,7 +123,7 @@ def test_experiments_sweep_over_choices_that_there_are() -> None:
 def test_every_yaml_composes_and_trains_an_epoch(tiny_data: Path, tmp_path: Path, group: str, name: str) -> None:
     small = ("epochs=1", "batch_size=10", "device=cpu", f"data_dir={tiny_data}", f"results_dir={tmp_path}")
     for overrides in combinations(group, name):
-        config = compose(*overrides, *small)
+        config = compose(*(each.replace("{data}", str(tiny_data)) for each in overrides), *small)
         assert isinstance(config, RunConfig)
         assert check(config.to_dict()) == config, "config.yaml describes the run whole"
         records = train(config)

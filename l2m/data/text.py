@@ -163,7 +163,7 @@ def _download(table: Path, archive: Path) -> None:
 
 
 def _cached(folder: Path, train: list[str], test: list[str]) -> Encoded:
-    """:func:`_encode`, kept in ``folder`` if that can be written, under a checksum of all it depends on."""
+    """:func:`encode`, kept in ``folder`` if that can be written, under a checksum of all it depends on."""
     made_of = json.dumps([TOKEN.pattern, LENGTH, MINIMUM, SPECIAL, train, test])
     file = folder / f"tokens-{hashlib.sha256(made_of.encode()).hexdigest()[:16]}.npz"
     try:
@@ -173,7 +173,7 @@ def _cached(folder: Path, train: list[str], test: list[str]) -> Encoded:
             return encoded
     except Exception:  # not there, or whatever a damaged file makes its reader say
         pass
-    encoded = _encode(train, test)
+    encoded = encode(train, test)
     words = np.frombuffer("\n".join(encoded.vocabulary).encode(), np.uint8)
     with contextlib.suppress(UserError), replacing(file) as part, part.open("wb") as target:
         np.savez_compressed(target, train=encoded.train, test=encoded.test, vocabulary=words)
@@ -190,20 +190,23 @@ def _fits(tokens: NDArray[np.int32], texts: list[str], encoded: Encoded) -> bool
     )
 
 
-def _encode(train: list[str], test: list[str]) -> Encoded:
-    """Tokens of both parts, by the vocabulary of the first."""
+def encode(
+    train: Sequence[str], test: Sequence[str], length: int = LENGTH, fitted: Sequence[int] | None = None
+) -> Encoded:
+    """Tokens of both parts, ``length`` of a text, by the vocabulary of the first, or of those ``fitted`` in it."""
     numbers: dict[str, int] = {}  # words in the order they are met
     parts = [[_numbered(text, numbers) for text in texts] for texts in (train, test)]
     words = list(numbers)
-    counts = np.bincount(np.concatenate(parts[0]), minlength=len(words))
+    counted = parts[0] if fitted is None else [parts[0][i] for i in fitted]
+    counts = np.bincount(np.concatenate(counted), minlength=len(words))
     kept = sorted(np.flatnonzero(counts >= MINIMUM), key=lambda number: (-counts[number], words[number]))
     tokens = np.full(len(words), UNKNOWN, np.int32)
     tokens[kept] = np.arange(len(kept)) + len(SPECIAL)
 
     def rows(part: list[NDArray[np.int32]]) -> NDArray[np.int32]:
-        padded = np.full((len(part), LENGTH), PAD, np.int32)
+        padded = np.full((len(part), length), PAD, np.int32)
         for row, review in zip(padded, part, strict=True):
-            row[: len(review)] = tokens[review[:LENGTH]]
+            row[: len(review)] = tokens[review[:length]]
         return padded
 
     return Encoded(rows(parts[0]), rows(parts[1]), [*SPECIAL, *(words[number] for number in kept)])
