@@ -17,6 +17,10 @@ from l2m.device import choose_device, precision
 from l2m.errors import UserError, cause
 from l2m.files import read_text
 from l2m.records import MODEL
+from l2m.tasks import TASKS, Task
+
+MOST = 10
+"""Runs that are listed for a person to choose from."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +28,13 @@ class Trained:
     """A trained model, and what it was trained on.
 
     Attributes:
+        folder: the run's directory.
         config: the run's.
         model: in evaluation mode, on ``device``; takes inputs as :meth:`l2m.data.Split.batch` gives them.
         data: of one blank sample, with the names of groups and classes and the fitted preprocessing.
     """
 
+    folder: Path
     config: RunConfig
     model: nn.Module
     data: Data
@@ -56,18 +62,32 @@ class Trained:
                 found.append(self.model(batch.inputs).float().cpu())
         return torch.cat(found)
 
+    def predicted(self, outputs: Tensor) -> Tensor:
+        """What outputs (N, outputs) mean: probabilities of the classes, values in the unit of their file, or pixels."""
+        if self.data.classes:
+            return outputs.softmax(1)
+        mean, sd = self.data.target_unit
+        (unit,) = self.data.preprocessing.get("target_unit", (1.0,))
+        return outputs if self.data.train.targets is None else (outputs * sd + mean) * unit
+
+    @property
+    def task(self) -> Task:
+        """Its loss and its metric."""
+        return TASKS[self.config.task]
+
 
 def load(folder: str | Path, device: str = "cpu") -> Trained:
     """The model of a finished run.
 
     Args:
-        folder: the run's directory, ``<results_dir>/runs/<dataset>/<strategy>/seed<k>-<digest>``.
+        folder: the run's directory, ``<results_dir>/runs/<dataset>/<strategy>/seed<k>-<digest>``, or a folder above it
+            that holds no other.
         device: ``cpu``, ``cuda`` or ``auto``.
 
     Raises:
         UserError: the folder holds no run, the run is not finished, or its model is not there or can't be used.
     """
-    folder, target = Path(folder), choose_device(device)
+    folder, target = find(Path(folder).expanduser()), choose_device(device)
     config = _config(folder)
     saved = _saved(folder / MODEL)
     try:
@@ -80,15 +100,30 @@ def load(folder: str | Path, device: str = "cpu") -> Trained:
             f"{folder / MODEL} does not fit model={config.model['name']} of this version ({cause(error)}): train it "
             "anew with force=true"
         ) from error
-    return Trained(config, model.to(target, memory_format=torch.channels_last).eval(), data, target)
+    return Trained(folder, config, model.to(target, memory_format=torch.channels_last).eval(), data, target)
+
+
+def find(folder: Path) -> Path:
+    """The directory of the one run in a folder, which may be that itself.
+
+    Raises:
+        UserError: there is none, or there are several.
+    """
+    if (folder / "config.yaml").is_file():
+        return folder
+    found = sorted(file.parent for file in folder.rglob("config.yaml"))
+    if not found:
+        what = "holds no run" if folder.is_dir() else f"is no folder (looked for it from {Path.cwd()})"
+        raise UserError(f"{folder} {what}: name a run's directory, as python -m l2m.run prints it at its end")
+    if len(found) > 1:
+        more = f"\n  and {len(found) - MOST} more" if len(found) > MOST else ""
+        listed = "".join(f"\n  {each}" for each in found[:MOST])
+        raise UserError(f"{folder} holds {len(found)} runs: name one of them{listed}{more}")
+    return found[0]
 
 
 def _config(folder: Path) -> RunConfig:
     """The configuration of a run that is done."""
-    if not (folder / "config.yaml").is_file():
-        raise UserError(
-            f"{folder} holds no run (no config.yaml): name a directory such as outputs/runs/digits/learn2mix/seed0-…"
-        )
     try:
         config = read_config(folder / "config.yaml")
         status = json.loads(read_text(folder / "run.json"))["status"]

@@ -93,7 +93,7 @@ def hugging_face(
         return of_images((first, images[0]), (second, images[1]), augmentation)
     if kind == "text":
         texts = [_texts(each, names, place) for each, place in zip((rows, tested), places, strict=True)]
-        return assembled(first, second, partial(_tokens, texts[0], texts[1], length))
+        return assembled(first, second, partial(_tokens, texts[0], texts[1], length, names))
     for name in categorical:
         columns.find(name, names, "dataset.categorical", path)
     numeric, categories = columns.kinds(tables[0][names], categorical, max_categories, places[0])
@@ -210,12 +210,14 @@ def _texts(rows: pd.DataFrame, names: Sequence[str], place: str) -> list[str]:
     return [" ".join(each) for each in zip(*(columns.words(rows[name]) for name in names), strict=True)]
 
 
-def _tokens(train: list[str], test: list[str], length: int, index: Tensor) -> tuple[Tensor, Tensor, dict[str, Any]]:
+def _tokens(
+    train: list[str], test: list[str], length: int, names: list[str], index: Tensor
+) -> tuple[Tensor, Tensor, dict[str, Any]]:
     """Tokens (N, L) of both parts, by the vocabulary of the training texts at ``index``; L is that of the longest."""
     encoded = encode(train, test, length, index.tolist())
     longest = max(1, *(int(np.count_nonzero(part, axis=1).max(initial=0)) for part in encoded[:2]))
     inputs = [torch.from_numpy(np.ascontiguousarray(part[:, :longest])) for part in encoded[:2]]
-    return inputs[0], inputs[1], {"vocabulary": encoded.vocabulary}
+    return inputs[0], inputs[1], {"vocabulary": encoded.vocabulary, "columns": names}
 
 
 def _images(cells: pd.Series, side: int, fit: Fit, place: str) -> Images:

@@ -38,12 +38,14 @@ class Answers:
         targets: (N,) int64 labels, or float64 values in their own unit.
         groups: (N,) int64, 0 to k − 1.
         class_names: None for regression.
+        edges: between groups that are bins of the targets.
     """
 
     targets: NDArray[Any]
     groups: NDArray[np.int64]
     group_names: tuple[str, ...]
     class_names: tuple[str, ...] | None = None
+    edges: tuple[float, ...] = ()
 
     def part(self, index: NDArray[np.int64]) -> Answers:
         """Those of the rows at ``index``."""
@@ -103,7 +105,10 @@ def in_bins(train: Answers, test: Answers, bins: int) -> tuple[Answers, Answers]
     names = [f"{low} to {high}" for low, high in pairwise(told)]
     names = [f"up to {told[0]}", *names, f"above {told[-1]}"] if told else ["all"]
     first, second = (
-        replace(each, groups=np.searchsorted(edges, each.targets), group_names=tuple(names)) for each in (train, test)
+        replace(
+            each, groups=np.searchsorted(edges, each.targets), group_names=tuple(names), edges=tuple(edges.tolist())
+        )
+        for each in (train, test)
     )
     return first, second
 
@@ -167,7 +172,7 @@ def assembled(
     if train.class_names is None:
         chosen = train.targets[index.numpy()]
         mean, sd = float(chosen.mean()), float(chosen.std()) or 1.0
-        preprocessing = preprocessing | {"target": {"mean": mean, "sd": sd}}
+        preprocessing = preprocessing | {"target": {"mean": mean, "sd": sd}, "group_edges": train.edges}
 
     def split(inputs: Tensor, answers: Answers) -> Split:
         targets = torch.from_numpy(answers.targets)

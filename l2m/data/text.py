@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from l2m.data import DATASETS, Data, Source, Split
 from l2m.data.files import read, read_table, replacing, write_table
@@ -89,7 +90,7 @@ def imdb(source: Source, *, task: Literal["classification"] = "classification") 
         split(encoded.test, test),
         NAMES,
         classes=len(NAMES),
-        preprocessing={"vocabulary": encoded.vocabulary},
+        preprocessing={"vocabulary": encoded.vocabulary, "columns": ["review"], "target_column": "sentiment"},
         class_names=NAMES,
     )
 
@@ -216,3 +217,13 @@ def _numbered(text: str, numbers: dict[str, int]) -> NDArray[np.int32]:
     """The words of a text as numbers; those that are new get the next ones."""
     words = TOKEN.findall(text.lower().replace("<br />", " "))
     return np.array([numbers.setdefault(word, len(numbers)) for word in words], np.int32)
+
+
+def apply(vocabulary: Sequence[str], texts: Sequence[str], length: int) -> Tensor:
+    """Tokens (N, ``length``) int32 of further texts, by a vocabulary that was fitted."""
+    known = {word: number for number, word in enumerate(vocabulary)}
+    rows = np.full((len(texts), length), PAD, np.int32)
+    for row, text in zip(rows, texts, strict=True):
+        tokens = _numbered(text, known)[:length]  # new words get numbers beyond the vocabulary
+        row[: len(tokens)] = np.where(tokens < len(vocabulary), tokens, UNKNOWN)
+    return torch.from_numpy(rows)
