@@ -49,5 +49,6 @@ class Scored:
 
 def predictions(config: RunConfig) -> Predicted:
     """What the model of a finished run makes of its test part, or of the validation part that took its place."""
-    split = load(config).test
-    return predicted(trained.load(RunDirectory(config).path, config.device).outputs(split), split)
+    data = load(config)
+    outputs = trained.load(RunDirectory(config).path, config.device).outputs(data.test)
+    return predicted(outputs, data.test, data.target_unit)
