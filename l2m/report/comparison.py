@@ -173,11 +173,11 @@ def recommendation(of: Findings, samples: int) -> list[str]:
     """Sentences: what to take, what it costs, what it worsens. ``samples`` is the size of the test part."""
     title = of.scores[of.metric].title
     points = " points" if of.scores[of.metric].percent else ""
-    seconds = of.runs.groupby("strategy")["seconds"].mean()
+    spent = of.runs.groupby("strategy")["seconds"].mean()
     if not of.better:
         said = [
             f"No difference you could rely on: nothing is shown to have a better {title} than {BASELINE}. Take "
-            f"{BASELINE}, the simplest ({_seconds(seconds[BASELINE])} a run)."
+            f"{BASELINE}, the simplest ({seconds(of, BASELINE)} s a run)."
         ]
         if of.strategies[0] != BASELINE:
             first = of.strategies[0]
@@ -187,15 +187,15 @@ def recommendation(of: Findings, samples: int) -> list[str]:
     else:
         first = of.better[0]
         others = [name for name in of.tied if name != first]
-        cheap = min(of.tied, key=lambda name: seconds[name])
+        cheap = min(of.tied, key=lambda name: spent[name])
         ties = f", or {'any of ' * (len(others) > 1)}{_listed(others)}, which can't be told from it" if others else ""
         said = [
             f"Take {first}{ties}: its {title} is reliably better than {_possessive(BASELINE)}, "
-            f"{of.told(of.metric, first)}{points} ({_seconds(seconds[first])} a run, {BASELINE} "
-            f"{_seconds(seconds[BASELINE])})."
+            f"{of.told(of.metric, first)}{points} ({seconds(of, first)} s a run, {BASELINE} "
+            f"{seconds(of, BASELINE)} s)."
         ]
         if cheap != first:
-            said.append(f"{cheap} takes the least time of these, {_seconds(seconds[cheap])} a run.")
+            said.append(f"{cheap} takes the least time of these, {seconds(of, cheap)} s a run.")
         if behind := [name for name in of.better if name not in of.tied]:
             said.append(f"Better than {BASELINE} too, but behind {first}: {_listed(behind)}.")
     if of.unsure:
@@ -220,8 +220,10 @@ def _worsened(of: Findings, score: str) -> list[str]:
     return [name for name, one in ours.items() if one.is_reliable and sign * one.mean < 0]
 
 
-def _seconds(value: float) -> str:
-    return f"{value:.2g} s" if value < 10 else f"{value:.0f} s"
+def seconds(of: Findings, strategy: str) -> str:
+    """A strategy's mean seconds of training a run."""
+    mean = float(of.values("seconds", strategy).mean())
+    return f"{mean:.2f}" if mean < 1 else f"{mean:.1f}" if mean < 10 else f"{mean:.0f}"
 
 
 def _listed(names: Iterable[str]) -> str:
