@@ -99,8 +99,9 @@ def check(raw: Mapping[str, Any]) -> Comparison:
     problems: list[str] = []
     known, raw = registries(), {key: value for key, value in raw.items() if key != "row"}
     values = checked(CompareConfig, known, raw, problems)
-    task, strategy = values.get("dataset", {}).get("task"), raw["strategy"].get("name")
-    if (strategy, raw["strategy"].get("batches", "shuffled")) != ("classical", "shuffled"):
+    task, given = values.get("dataset", {}).get("task"), raw.get("strategy", {})
+    if given != {"name": "classical", "batches": "shuffled"}:
+        strategy = given.get("name")
         problems.append(f"strategy={strategy} names one: a comparison takes several, strategies=[classical,{strategy}]")
     if task in SCORES and values.get("metric") is None:
         values["metric"] = next(iter(SCORES[task]))

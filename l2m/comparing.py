@@ -17,6 +17,8 @@ from rich.console import Console
 
 from l2m.config import RunConfig
 from l2m.data import load
+from l2m.device import torch_state
+from l2m.engine import Trainer
 from l2m.errors import UserError
 from l2m.files import write_whole
 from l2m.plan import Planned, plan, told
@@ -27,6 +29,7 @@ from l2m.report.comparison_tables import Setting, caption, forest, frame, markdo
 from l2m.scored import Scored, predictions
 from l2m.scores import SCORES
 from l2m.sweep import sweep
+from l2m.training import needs
 
 if TYPE_CHECKING:
     from l2m.compare import CompareConfig, Comparison
@@ -88,14 +91,16 @@ class Comparing:
     def __init__(self, comparison: Comparison, words: Sequence[str]) -> None:
         self._options, self._path, self._words = comparison.options, comparison.path, words
         self._choices = choices(comparison)
+        self._asked = len(self._choices)
         self._scored = Scored(self._path / "scores.csv")
-        self._failed: list[str] = []
+        self._failed: dict[str, list[str]] = {}
 
     def run(self) -> bool:
         """Choose, train, score and tell, or with ``dry_run`` tell the plan alone; whether a strategy was left out."""
         if self._options.dry_run:
             self._tell_plan()
             return False
+        self._leave_out()
         chosen = self._choose() if self._options.choose else {name: one for name, (one,) in self._choices.items()}
         finals = {name: self._finals(setting) for name, setting in chosen.items()}
         print(f"\ntraining, {self._options.seeds} runs of each strategy on the whole training set", flush=True)
@@ -104,9 +109,27 @@ class Comparing:
         if BASELINE not in whole or len(whole) < 2:
             raise UserError(f"too many runs failed for a comparison: it needs {BASELINE} and another strategy whole")
         self._tell(whole)
-        for line in self._failed:
-            print(line)
-        return len(whole) < len(self._choices)
+        for why, commands in self._failed.items():
+            others = f" ({len(commands)} runs, of which the first is)" if commands[1:] else ""
+            print(f"left out: {why}{others}\n  python -m l2m.run {commands[0]}")
+        return len(whole) < self._asked
+
+    def _leave_out(self) -> None:
+        """Find what can't be trained before anything is: one sentence, where a sweep would say it of each run.
+
+        Raises:
+            UserError: the data can't be read, or classical can't be trained on them.
+        """
+        for name, (first, *_) in list(self._choices.items()):
+            try:
+                if RunDirectory(first).status() != "done" and not needs(first):
+                    with torch_state(first):
+                        Trainer(first)
+            except UserError as error:
+                if name == BASELINE:
+                    raise
+                print(f"{name} is left out: {error}", flush=True)
+                del self._choices[name]
 
     def _tell_plan(self) -> None:
         """What is done and to do of choosing; of training too, if all is chosen, which training itself depends on."""
@@ -140,13 +163,15 @@ class Comparing:
                 rows.append({"strategy": name, **_rates(config), f"validation_{metric}": mean})
             if max(means) > -math.inf:
                 chosen[name] = configs[int(np.argmax(means))]
+        self._write("scores.csv", self._scored.csv())
         self._write("choices.csv", _csv(pd.DataFrame(rows)))
         return chosen
 
     def _train(self, configs: Iterable[RunConfig]) -> set[Path]:
         """Train what is not done; the directories of runs that failed."""
         failed = sweep(self._planned(configs))
-        self._failed += [f"left out: {why}\n  python -m l2m.run {run.command}" for run, why in failed]
+        for run, why in failed:
+            self._failed.setdefault(why, []).append(run.command)
         return {_path(run.config) for run, _ in failed}
 
     def _planned(self, configs: Iterable[RunConfig]) -> list[Planned]:

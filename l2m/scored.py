@@ -15,13 +15,13 @@ from l2m.scores import SCORES, Predicted, predicted
 
 
 class Scored:
-    """The table of ``file``: a row a run, ``run`` (its directory), ``end`` (when it was done), ``seconds``, scores."""
+    """The table of ``file``, a row a run: its directory below ``runs``, when it was done, seconds, scores."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
         self._rows: dict[str, dict[str, Any]] = {}
         try:
-            table = pd.read_csv(file, dtype={"run": str, "end": str})
+            table = pd.read_csv(file, dtype={"run": str, "end": str}, float_precision="round_trip")
             self._rows = {str(row["run"]): {str(key): row[key] for key in row} for row in table.to_dict("records")}
         except (OSError, ValueError, LookupError):  # not there, or damaged: it is made anew
             pass
@@ -33,7 +33,7 @@ class Scored:
             UserError: the run is not whole, or its data are not there.
         """
         records, names = RunDirectory(config).read(), SCORES[config.task]
-        run, end = str(records.path), records.info["end"]
+        run, end = "/".join(records.path.parts[-3:]), records.info["end"]
         row = self._rows.get(run, {})
         if row.get("end") != end or not row.keys() >= {*names, "seconds"}:
             on = predictions(config)

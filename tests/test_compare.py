@@ -61,11 +61,11 @@ def test_scores_are_those_of_the_models_on_the_test_part(compared: Path) -> None
     runs = pd.read_csv(path / "runs.csv")
     assert len(runs) == 6
     for row in runs.to_dict("records"):
-        one = trained.load(row["run"])
+        one = trained.load(compared / "runs" / row["run"])
         test = load(one.config).test
         said = one.outputs(test).argmax(1)
         assert row["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(test.targets, said))
-        last = pd.read_csv(Path(row["run"]) / "metrics.csv").iloc[-1]
+        last = pd.read_csv(compared / "runs" / row["run"] / "metrics.csv").iloc[-1]
         assert row["accuracy"] == pytest.approx(last["test_metric"], abs=1e-6)
         assert row["worst_group"] == pytest.approx(last["worst_group"], abs=1e-6)
     told = pd.read_csv(path / "comparison.csv").set_index(["strategy", "score"])

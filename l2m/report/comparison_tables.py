@@ -196,12 +196,7 @@ def _deciding(of: Findings, setting: Setting, strategy: str) -> list[str]:
     if strategy != BASELINE:
         p = of.differences[of.metric][strategy].p
         apart = [of.told(of.metric, strategy), "<0.001" if p < 0.001 else f"{p:.3f}"]
-    return [
-        setting.chosen[strategy],
-        _cell(of, of.metric, strategy),
-        *apart,
-        f"{seconds:.2g}" if seconds < 10 else f"{seconds:.0f}",
-    ]
+    return [setting.chosen[strategy], _cell(of, of.metric, strategy), *apart, seconds(of, strategy)]
 
 
 def _cell(of: Findings, score: str, strategy: str) -> str:
