@@ -20,6 +20,7 @@ from typing import Any, get_type_hints
 
 import hydra
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.plugins.sweeper import Sweeper
@@ -150,6 +151,17 @@ def _do(runs: Sequence[tuple[RunConfig, str]], refused: Sequence[tuple[str, str]
     return bool(failed)
 
 
+def again(*overrides: str) -> dict[str, Any]:
+    """Plain values of the command line that a door is checking, with more on it."""
+    settings = HydraConfig.get()
+    return _plain(hydra.compose(settings.job.config_name, [*settings.overrides.task, *overrides]))
+
+
+def offered(group: str) -> list[str]:
+    """Names of a group's choices, those of a ``--config-dir`` among them; inside a door's check."""
+    return list(GlobalHydra.instance().config_loader().get_group_options(group))
+
+
 def explain(error: Exception, keys: type = RunConfig, groups: Sequence[str] = GROUPS) -> str | None:
     """What a user did wrong, as the value, the rule and the remedy; None for errors that are not a user's."""
     text = str(error)
@@ -251,7 +263,7 @@ def store_help(
     for field in fields(keys):
         if field.name not in groups:
             note = next(n for n in hints[field.name].__metadata__[::-1] if isinstance(n, str))
-            lines += [f"  {field.name:14} {type_name(hints[field.name])}"]
+            lines += textwrap.wrap(f"  {field.name:14} {type_name(hints[field.name])}", 79, subsequent_indent=" " * 17)
             lines += textwrap.wrap(note, 79, initial_indent=" " * 17, subsequent_indent=" " * 17)
     lines += ["", f"Options of choices, as {example}", ""]
     for group in optional:
