@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from l2m.errors import UserError
-from l2m.schema import Range, coerce
+from l2m.schema import Range, checked
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -79,10 +79,10 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
                 f"group {int(np.flatnonzero(self._sizes == 0)[0])} has no samples, but labels go up to "
                 f"{groups.max()}: number the groups without gaps, as numpy.unique(labels, return_inverse=True)[1] does"
             )
-        self.batch_size: int = _checked(
+        self.batch_size: int = checked(
             "batch_size", batch_size, Annotated[int, Range(1, len(groups))], f"1 to the {len(groups)} samples there are"
         )
-        self.mixing_rate: float = _checked(
+        self.mixing_rate: float = checked(
             "mixing_rate", mixing_rate, Annotated[float, Range(0, 1)], "0 leaves the proportions where they start"
         )
         self._alpha = self._start(proportions)
@@ -284,13 +284,6 @@ def _least(values: Floats, count: int) -> Ints:
     last = np.partition(values, count - 1)[count - 1]
     less = np.flatnonzero(values < last)
     return np.concatenate([less, np.flatnonzero(values == last)[: count - len(less)]])
-
-
-def _checked(name: str, value: Any, annotation: Any, remedy: str) -> Any:
-    try:
-        return coerce(value.item() if isinstance(value, (np.generic, Tensor)) else value, annotation)
-    except ValueError as rule:
-        raise UserError(f"{name}={value} {rule} ({remedy})") from None
 
 
 def _array(values: ArrayLike | Tensor) -> NDArray[Any]:
