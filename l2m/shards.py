@@ -90,9 +90,9 @@ class ShardedBatchSampler(Sampler[list[int]]):
         for batch in self.sampler:
             yield batch[self._rank :: self._replicas]
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self, batches: int | None = None) -> dict[str, Any]:
         """The sampler's, which is the same on all ranks."""
-        return self.sampler.state_dict()
+        return self.sampler.state_dict(batches)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Let the sampler go on from a ``state_dict``; give all ranks the same."""
