@@ -8,6 +8,8 @@ import types
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+from l2m.errors import UserError
+
 
 @dataclass(frozen=True)
 class Range:
@@ -76,6 +78,18 @@ def coerce(value: Any, annotation: Any) -> Any:
     else:
         raise TypeError(f"no rule for the annotation {annotation}")
     return value
+
+
+def checked(name: str, value: Any, annotation: Any, remedy: str) -> Any:
+    """An argument as the annotation asks for it; a number of numpy or torch passes as the number it is.
+
+    Raises:
+        UserError: its name, the value, the rule that it breaks and the remedy.
+    """
+    try:
+        return coerce(value.item() if getattr(value, "ndim", None) == 0 else value, annotation)
+    except ValueError as rule:
+        raise UserError(f"{name}={value} {rule} ({remedy})") from None
 
 
 def type_name(annotation: Any) -> str:
