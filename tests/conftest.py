@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import numpy as np
 import pytest
 import torch
+from loky import cpu_count
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -41,10 +42,19 @@ def _offline() -> Iterator[None]:
         yield
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """``-n auto``: the cores that this process may use; beyond eight the longest files decide."""
+    return min(cpu_count(), 8)
+
+
 @pytest.fixture(autouse=True, scope="session")
-def _one_thread() -> None:
-    """Tiny batches gain nothing from more, and on a busy machine threads wait for each other."""
+def _one_thread() -> Iterator[None]:
+    """Tiny batches gain nothing from more, and where tests run side by side threads wait for each other."""
     torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
 
 
 @pytest.fixture(scope="session")
