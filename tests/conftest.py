@@ -73,21 +73,30 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def _published(tiny_data: Path) -> list[tuple[Any, str, Any]]:
+    """What torchvision would know of CIFAR's files, had they been published like this: class, attribute, MD5 sums."""
+    from l2m.data.torchvision_import import torchvision
+
+    found: list[tuple[Any, str, Any]] = []
+    for kind in (torchvision.datasets.CIFAR10, torchvision.datasets.CIFAR100):
+        folder = tiny_data / kind.base_folder
+        for attribute in ("train_list", "test_list"):
+            found.append((kind, attribute, [[name, md5(folder / name)] for name, _ in getattr(kind, attribute)]))
+        found.append((kind, "meta", kind.meta | {"md5": md5(folder / kind.meta["filename"])}))
+    return found
+
+
 @pytest.fixture(autouse=True)
 def _tiny_sets_are_the_published_ones(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where ``tiny_data`` is used, its files are expected: CIFAR's by MD5 sums, Imagenette's by their number."""
     if "tiny_data" not in request.fixturenames:
         return
     from l2m.data import vision
-    from l2m.data.torchvision_import import torchvision
 
     monkeypatch.setattr(vision, "IMAGENETTE_SIZES", {"train": sum(IMAGENETTE_SIZES), "val": 10})
-    for kind in (torchvision.datasets.CIFAR10, torchvision.datasets.CIFAR100):
-        folder = request.getfixturevalue("tiny_data") / kind.base_folder
-        for attribute in ("train_list", "test_list"):
-            files = [[name, md5(folder / name)] for name, _ in getattr(kind, attribute)]
-            monkeypatch.setattr(kind, attribute, files)
-        monkeypatch.setattr(kind, "meta", kind.meta | {"md5": md5(folder / kind.meta["filename"])})
+    for kind, attribute, value in request.getfixturevalue("_published"):
+        monkeypatch.setattr(kind, attribute, value)
 
 
 def md5(file: Path) -> str:

@@ -20,8 +20,9 @@ import pytest
 import torch
 from alike import same
 from killing import STAGES, begin, die_in_write, end
+from made_up import compose
 
-from l2m import UserError, compose, train
+from l2m import UserError, train
 from l2m.catalog import registries
 from l2m.config import RunConfig
 from l2m.records import EpochRow, RunDirectory
