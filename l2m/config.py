@@ -48,6 +48,12 @@ class RunConfig:
     ] = "constant"
     seed: Annotated[Seed, "draws initial parameters and the order of samples"] = 0
     data_seed: Annotated[Seed, "draws synthetic data, splits and imbalance, the same for all runs"] = 42
+    validation_fraction: Annotated[
+        float,
+        Range(0, 1, below=True),
+        "hold out this share of each group of the training set, drawn by data_seed, and test on it, not on the test "
+        "set, which then can judge what was chosen by such runs",
+    ] = 0.0
     equal_seconds: Annotated[
         bool,
         "train as long as classical training takes for these epochs, which is measured first, here",
@@ -101,6 +107,8 @@ class RunConfig:
             science["equal_seconds"] = True
         if self.schedule != "constant":
             science["schedule"] = self.schedule
+        if self.validation_fraction:
+            science["validation_fraction"] = self.validation_fraction
         for group in (group for group in GROUPS if (group, plain[group]) != ("mixing", UNMIXED)):
             defaults = json.loads(json.dumps(known[group].defaults(plain[group]["name"])))
             science[group] = {

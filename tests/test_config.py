@@ -222,7 +222,7 @@ def test_identity_is_science_alone() -> None:
     assert same.digest() == plain.digest()
     changes = ["seed=1", "data_seed=1", "epochs=501", "batch_size=499", "learning_rate=1e-3", "precision=bf16",
                "model.hidden=65", "strategy=balanced", "strategy.mixing_rate=0.02", "imbalance=linear",
-               "optimizer.beta1=0.8", "dataset.test_size=999"]  # fmt: skip
+               "optimizer.beta1=0.8", "dataset.test_size=999", "validation_fraction=0.2"]  # fmt: skip
     digests = {plain.digest(), *(compose(change).digest() for change in changes)}
     assert len(digests) == 1 + len(changes)
 

@@ -526,6 +526,34 @@ def test_split_moves_whole(tiny_data: Path) -> None:
         assert (moved.scale is None) == (split.scale is None)
 
 
+# Validation
+
+
+@pytest.mark.parametrize("dataset", ["digits", "wine_quality"])
+def test_a_held_out_part_of_the_training_split_takes_the_place_of_the_test_split(dataset: str, tiny_data: Path) -> None:
+    whole = loaded(dataset, tiny_data)
+    part = loaded(dataset, tiny_data, "validation_fraction=0.25")
+    assert sizes(part.test) == [round(0.25 * size) for size in sizes(whole.train)]
+    assert np.add(sizes(part.train), sizes(part.test)).tolist() == sizes(whole.train)
+
+    def rows(*splits: Split) -> list[list[float]]:
+        together = [torch.cat([s.inputs.flatten(1), s.groups[:, None]], 1) for s in splits]
+        return sorted(torch.cat(together).tolist())
+
+    assert rows(part.train, part.test) == rows(whole.train)
+    again = loaded(dataset, tiny_data, "validation_fraction=0.25", "seed=5", "strategy=classical")
+    other = loaded(dataset, tiny_data, "validation_fraction=0.25", "data_seed=43")
+    assert torch.equal(again.test.inputs, part.test.inputs)
+    assert other.test.inputs.shape != part.test.inputs.shape or not torch.equal(other.test.inputs, part.test.inputs)
+
+
+def test_a_group_of_one_sample_cannot_be_held_out_from(tmp_path: Path) -> None:
+    lone = ["dataset=digits", "imbalance=step", "imbalance.groups=[3]", "imbalance.factor=0.015"]
+    assert min(sizes(load(compose(*lone)).train)) == 1
+    with pytest.raises(UserError, match=r"validation_fraction=0.1 holds out .* group 3 \(3\) has 1 training sample: "):
+        load(compose(*lone, "validation_fraction=0.1"))
+
+
 # Loading once
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from l2m.errors import UserError
 from l2m.registry import Registry
-from l2m.seeding import derive
+from l2m.seeding import derive, generator
 
 if TYPE_CHECKING:
     from l2m.config import RunConfig
@@ -198,19 +198,53 @@ def share(size: int, fraction: Fraction | float) -> int:
     return int(fraction * size)
 
 
+def held_out(groups: Tensor, fraction: float, order: torch.Generator) -> Tensor:
+    """Which samples (N,) are held out: ``fraction`` of each group, one at least, but never a group's last one."""
+    held = torch.zeros(len(groups), dtype=torch.bool)
+    for group in range(int(groups.max()) + 1):
+        members = torch.nonzero(groups == group).flatten()
+        count = min(max(round(fraction * len(members)), 1), len(members) - 1)
+        held[members[torch.randperm(len(members), generator=order)[:count]]] = True
+    return held
+
+
+def _validated(data: Data, fraction: float, data_seed: int) -> Data:
+    """The data set with a held-out part of its training split in place of its test split.
+
+    Raises:
+        UserError: a group has a single training sample.
+    """
+    sizes = torch.bincount(data.train.groups, minlength=len(data.group_names)).tolist()
+    if min(sizes) < 2:
+        group = sizes.index(min(sizes))
+        raise UserError(
+            f"validation_fraction={fraction:g} holds out a part of each group, and group {group} "
+            f"({data.group_names[group]}) has {sizes[group]} training sample: every group needs two, add some or leave "
+            "validation_fraction at 0"
+        )
+    held = held_out(data.train.groups, fraction, generator(data_seed, "validation"))
+    kept, taken = (data.train.subset(torch.nonzero(which).flatten()) for which in (~held, held))
+    return replace(data, train=kept, test=taken)
+
+
 @lru_cache(maxsize=1)  # a sweep over strategies and seeds loads its data set once
-def _load(choice: tuple[tuple[str, Any], ...], recipe: Recipe, source: Source) -> Data:
+def _load(choice: tuple[tuple[str, Any], ...], recipe: Recipe, source: Source, validation_fraction: float) -> Data:
     data: Data = DATASETS.build(dict(choice), source)
     index = recipe.select(data.train.groups.numpy(), data.group_names, source.data_seed)
     whole = len(index) == len(data.train)
-    return data if whole else replace(data, train=data.train.subset(torch.from_numpy(index)))
+    data = data if whole else replace(data, train=data.train.subset(torch.from_numpy(index)))
+    return _validated(data, validation_fraction, source.data_seed) if validation_fraction else data
 
 
 def load(config: RunConfig) -> Data:
     """The data set of a run, its recipe of imbalance applied to the training split; on the CPU.
 
+    With a ``validation_fraction`` a part of the training split, as the recipe left it, takes the test split's place.
+
     Raises:
-        UserError: the data set is not there and can't be downloaded, or a group is left without samples.
+        UserError: the data set is not there and can't be downloaded, or a group is left without samples, or with one
+            where a part of it is to be held out.
     """
     source = Source(Path(config.data_dir), config.data_seed)
-    return _load(tuple(sorted(config.dataset.items())), RECIPES.build(config.imbalance), source)
+    recipe = RECIPES.build(config.imbalance)
+    return _load(tuple(sorted(config.dataset.items())), recipe, source, config.validation_fraction)

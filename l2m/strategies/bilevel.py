@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import torch
 from torch import Tensor
 
-from l2m.data import Batch, Split
+from l2m.data import Batch, Split, held_out
 from l2m.errors import UserError
 from l2m.exponentiated import ExponentiatedWeights
 from l2m.sampler import Learn2MixBatchSampler
@@ -73,7 +73,7 @@ class Bilevel(Strategy):
     def prepare(self, context: Context) -> Split:
         super().prepare(context)
         groups, size, order = context.train.groups, context.batch_size, context.generator("held_out")
-        held = self._drawn(groups, order)
+        held = held_out(groups, self.held_out, order)
         self._held, self._kept = torch.nonzero(held).flatten(), torch.nonzero(~held).flatten()
         if not len(self._held):
             raise UserError("strategy=bilevel holds out a part of each group, and none has two samples")
@@ -94,15 +94,6 @@ class Bilevel(Strategy):
         self._alpha = ExponentiatedWeights(self._drawn_at, self.outer_rate, self.scaled)
         self._factors = torch.ones_like(self._drawn_at, dtype=torch.float32)
         return context.train
-
-    def _drawn(self, groups: Tensor, order: torch.Generator) -> Tensor:
-        """Which samples (N,) are held out."""
-        held = torch.zeros(len(groups), dtype=torch.bool)
-        for group in range(self.context.groups):
-            members = torch.nonzero(groups == group).flatten()
-            count = min(max(round(self.held_out * len(members)), 1), len(members) - 1)
-            held[members[torch.randperm(len(members), generator=order)[:count]]] = True
-        return held
 
     def plan(self, epoch: int) -> Tensor:
         return self._kept[torch.stack([self._training.next_batch() for _ in range(self.context.steps)])]
