@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import numpy as np
 import pytest
 import torch
+from loky import cpu_count
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -42,10 +43,19 @@ def _offline() -> Iterator[None]:
         yield
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """``-n auto``: the cores that this process may use; beyond eight the longest files decide."""
+    return min(cpu_count(), 8)
+
+
 @pytest.fixture(autouse=True, scope="session")
-def _one_thread() -> None:
-    """Tiny batches gain nothing from more, and on a busy machine threads wait for each other."""
+def _one_thread() -> Iterator[None]:
+    """Tiny batches gain nothing from more, and where tests run side by side threads wait for each other."""
     torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -65,21 +75,30 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def _published(tiny_data: Path) -> list[tuple[Any, str, Any]]:
+    """What torchvision would know of CIFAR's files, had they been published like this: class, attribute, MD5 sums."""
+    from l2m.data.torchvision_import import torchvision
+
+    found: list[tuple[Any, str, Any]] = []
+    for kind in (torchvision.datasets.CIFAR10, torchvision.datasets.CIFAR100):
+        folder = tiny_data / kind.base_folder
+        for attribute in ("train_list", "test_list"):
+            found.append((kind, attribute, [[name, md5(folder / name)] for name, _ in getattr(kind, attribute)]))
+        found.append((kind, "meta", kind.meta | {"md5": md5(folder / kind.meta["filename"])}))
+    return found
+
+
 @pytest.fixture(autouse=True)
 def _tiny_sets_are_the_published_ones(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where ``tiny_data`` is used, its files are expected: CIFAR's by MD5 sums, Imagenette's by their number."""
     if "tiny_data" not in request.fixturenames:
         return
     from l2m.data import vision
-    from l2m.data.torchvision_import import torchvision
 
     monkeypatch.setattr(vision, "IMAGENETTE_SIZES", {"train": sum(IMAGENETTE_SIZES), "val": 10})
-    for kind in (torchvision.datasets.CIFAR10, torchvision.datasets.CIFAR100):
-        folder = request.getfixturevalue("tiny_data") / kind.base_folder
-        for attribute in ("train_list", "test_list"):
-            files = [[name, md5(folder / name)] for name, _ in getattr(kind, attribute)]
-            monkeypatch.setattr(kind, attribute, files)
-        monkeypatch.setattr(kind, "meta", kind.meta | {"md5": md5(folder / kind.meta["filename"])})
+    for kind, attribute, value in request.getfixturevalue("_published"):
+        monkeypatch.setattr(kind, attribute, value)
 
 
 def md5(file: Path) -> str:

@@ -7,6 +7,7 @@ import inspect
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import made_up
 import pytest
 import yaml
 
@@ -213,6 +214,13 @@ def test_data_dir_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("L2M_DATA_DIR", "/elsewhere")
     assert compose().data_dir == "/elsewhere"
     assert compose("data_dir=here").data_dir == "here"
+
+
+def test_what_the_tests_compose_once_is_what_is_composed() -> None:
+    overrides = ("dataset=digits", "seed=7", "results_dir=/some/where", "data_dir=/else")
+    for _ in range(2):
+        assert made_up.compose(*overrides) == compose(*overrides)
+    assert made_up.compose(*overrides[:2]) == compose(*overrides[:2])
 
 
 # Identity

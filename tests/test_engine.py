@@ -16,10 +16,10 @@ import pandas as pd
 import pytest
 import torch
 from alike import left, same
+from made_up import compose
 from sklearn.metrics import accuracy_score, log_loss, mean_squared_error
 from torch import Tensor
 
-import l2m
 from l2m import UserError, data, strategies
 from l2m.catalog import registries
 from l2m.config import RunConfig, check
@@ -38,7 +38,7 @@ SMALL = (
 
 
 def tiny(folder: Path, *overrides: str) -> RunConfig:
-    return l2m.compose("device=cpu", "threads=1", "epochs=1", f"results_dir={folder}", *overrides)
+    return compose("device=cpu", "threads=1", "epochs=1", f"results_dir={folder}", *overrides)
 
 
 def trainer_of(config: RunConfig) -> Trainer:

@@ -372,6 +372,7 @@ def test_a_state_of_another_set_is_refused(labels: list[int], batch_size: int, n
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # Python 3.12 warns of what DataLoader does by default
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # more workers than there are cores
 @pytest.mark.parametrize("workers", [0, 2])
 def test_in_a_data_loader(workers: int) -> None:
     labels = labelled([40, 17, 3])

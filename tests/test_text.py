@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from made_up import compose
 from sklearn.model_selection import train_test_split
 
-from l2m import UserError, compose, train
+from l2m import UserError, train
 from l2m.data import Data, _load, load, text
 from l2m.engine import Trainer
 from l2m.models.transformer import Transformer, sinusoids
