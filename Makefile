@@ -5,7 +5,7 @@ BIN := .venv/bin
 QUESTIONS := cadence mixing_rate reconstruction_noise mnist_reconstruction_rate cifar10_rate mixers_regression mixers_mnist
 READY := $(if $(filter .venv/bin,$(BIN)),.venv/ready)  # an environment of your own is left alone: make test BIN=...
 
-.PHONY: help run test test-all bench bench-gpu reproduce tables figures clean
+.PHONY: help run test test-all bench bench-gpu reproduce tables figures docs clean
 .NOTPARALLEL:
 
 help:  ## list the targets
@@ -42,8 +42,13 @@ tables: $(READY)  ## the paper's tables and claims from results/ alone; RESULTS=
 figures: $(READY)  ## figures and page (index.html) of results/; RESULTS=outputs for your runs
 	@$(BIN)/python scripts/figures.py $(RESULTS)
 
+docs: $(READY)  ## the documentation as a site to read offline: site/index.html
+	@$(BIN)/python -c "import mkdocstrings, material" 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "built: site/index.html"
+
 clean:  ## remove the environment and caches
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 .venv/ready: pyproject.toml constraints.txt
 	@echo "setting up .venv (once; a few minutes and, with CUDA, some gigabytes)"

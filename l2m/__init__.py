@@ -1,8 +1,8 @@
 """Training under imbalance, reproducibly.
 
 ``Learn2MixBatchSampler`` works in anybody's loop, with ``GroupLosses`` and ``ShardedBatchSampler`` beside it;
-``train(compose("dataset=mnist", "strategy=learn2mix"))`` is the suite from Python, and ``load(run_directory)`` gives the
-model it trained. Names are imported when first used: ``import l2m`` costs nothing.
+``train(compose("dataset=mnist", "strategy=learn2mix"))`` is the suite from Python, and ``load(run_directory)`` gives
+the model it trained. Names are imported when first used: ``import l2m`` costs nothing.
 """
 
 from __future__ import annotations

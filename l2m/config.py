@@ -185,6 +185,10 @@ def check(raw: Mapping[str, Any]) -> RunConfig:
     if values.get("device") == "cuda" and not torch.cuda.is_available():
         problems.append("device=cuda asks for a GPU that torch cannot see here: use device=cpu or device=auto")
     dataset, strategy = values.get("dataset", {}), values.get("strategy", {}).get("name")
+    if "task" not in dataset and not problems:
+        problems.append(
+            f"dataset={dataset['name']} has no task: give its function the option task: Literal['classification']"
+        )
     if strategy in known["strategy"].names() and "task" in dataset:
         tasks = known["strategy"][strategy].tasks
         if dataset["task"] not in tasks:

@@ -38,10 +38,10 @@ class Registry(Generic[T]):
         self._entries: dict[str, T] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Decorator that enters a function or class under ``name``; a name taken already is refused."""
+        """Decorator that enters a function or class under ``name``; a name that another one has is refused."""
 
         def enter(entry: T) -> T:
-            if name in self._entries:
+            if name in self._entries and _place(self._entries[name]) != _place(entry):
                 raise ValueError(f"{self.kind} {name} is registered already, by {self._entries[name]!r}")
             self._entries[name] = entry
             return entry
@@ -97,6 +97,11 @@ class Registry(Generic[T]):
     def _options(self, name: str) -> dict[str, inspect.Parameter]:
         parameters = inspect.signature(self._entries[name]).parameters
         return {key: p for key, p in parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+def _place(entry: Callable[..., Any]) -> tuple[str, str]:
+    """Where it is defined: a module that is run again, or a notebook's cell, replaces what it has registered."""
+    return entry.__module__, entry.__qualname__
 
 
 @cache

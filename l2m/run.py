@@ -10,19 +10,20 @@ import shlex
 import signal
 import sys
 import tempfile
-import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
 from functools import cache
-from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import hydra
-from hydra.core.config_store import ConfigStore
+from hydra._internal.utils import get_args_parser
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -30,32 +31,39 @@ from omegaconf.errors import OmegaConfBaseException
 
 from l2m.config import GROUPS, RunConfig, check
 from l2m.errors import UserError
+from l2m.folders import added, conf_dir, files, using
+from l2m.help import store_help as store_help
+from l2m.help import write_help
 from l2m.registry import unknown
-from l2m.schema import type_name
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def conf_dir() -> Path:
-    """The folder ``conf``: beside the package in a checkout, inside it in a wheel."""
-    package = Path(__file__).resolve().parent
-    inside = package / "conf"
-    return inside if inside.is_dir() else package.parent / "conf"
+class AddedFolders(SearchPathPlugin):
+    """Lets Hydra look into the users' folders after the suite's own."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        for folder in added():
+            search_path.append("l2m", f"file://{folder}")
 
 
-def compose(*overrides: str) -> RunConfig:
+def compose(*overrides: str, config_dir: str | os.PathLike[str] | None = None) -> RunConfig:
     """The configuration that the command line ``python -m l2m.run *overrides`` means.
+
+    Args:
+        config_dir: a folder of your own choices, as ``--config-dir`` names it (:mod:`l2m.folders`).
 
     Raises:
         UserError: what is wrong with it, in sentences.
     """
-    try:
-        with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            return check(_plain(hydra.compose("config", overrides=list(overrides))))
-    except Exception as error:
-        if sentence := explain(error):
-            raise UserError(sentence) from error
-        raise
+    with using(config_dir):
+        try:
+            with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+                return check(_plain(hydra.compose("config", overrides=list(overrides))))
+        except Exception as error:
+            if sentence := explain(error):
+                raise UserError(sentence) from error
+            raise
 
 
 def main() -> None:
@@ -87,6 +95,7 @@ def door(
     runs: list[tuple[Any, str]] = []
     refused: list[tuple[str, str]] = []
     swept = False
+    config_dir = get_args_parser().parse_known_args()[0].config_dir
 
     @hydra.main(config_path=str(conf_dir()), config_name=name, version_base="1.3")
     def job(raw: DictConfig) -> None:
@@ -94,35 +103,38 @@ def door(
         nonlocal swept
         settings = HydraConfig.get()
         swept = settings.mode is RunMode.MULTIRUN
-        command = shlex.join(settings.overrides.task)
+        command = shlex.join([*(["--config-dir", config_dir] if config_dir else []), *settings.overrides.task])
         try:
             runs.append((check(_plain(raw)), command))
         except Exception as error:
             sentence = explain(error, keys, groups)
             if debug or not sentence:
                 raise
+            if sentence not in (told for _, told in refused):  # as of a file that all runs need
+                _complain(sentence, command + ": " if swept else "")
             refused.append((command, sentence))
-            _complain(sentence, command + ": " if swept else "")
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors on, to be told here
     Sweeper.validate_batch_is_legal = lambda *_: None  # type: ignore[method-assign]  # it composes all, as job will
-    try:
-        job()
-        failed = bool(refused) | (bool(runs) and do(runs, refused, swept))
-    except Exception as error:
-        sentence = explain(error, keys, groups)
-        if debug or not sentence:
-            raise
-        failed = True
-        _complain(sentence)
-    except KeyboardInterrupt as stop:
-        told = f"{stop}: " if str(stop) else ""
-        print(f"\nstopped: {told}the same command {again}", file=sys.stderr)
-        sys.exit(128 + getattr(stop, "signal", signal.SIGINT))
-    finally:
-        del os.environ["HYDRA_FULL_ERROR"]
-        if before is not None:
-            os.environ["HYDRA_FULL_ERROR"] = before
+    with using(config_dir):
+        try:
+            write_help([conf_dir(), *added()])
+            job()
+            failed = bool(refused) | (bool(runs) and do(runs, refused, swept))
+        except Exception as error:
+            sentence = explain(error, keys, groups)
+            if debug or not sentence:
+                raise
+            failed = True
+            _complain(sentence)
+        except KeyboardInterrupt as stop:
+            told = f"{stop}: " if str(stop) else ""
+            print(f"\nstopped: {told}the same command {again}", file=sys.stderr)
+            sys.exit(128 + getattr(stop, "signal", signal.SIGINT))
+        finally:
+            del os.environ["HYDRA_FULL_ERROR"]
+            if before is not None:
+                os.environ["HYDRA_FULL_ERROR"] = before
     if failed:
         sys.exit(1)
 
@@ -211,7 +223,7 @@ def explain(error: Exception, keys: type = RunConfig, groups: Sequence[str] = GR
 def _options(group: str) -> dict[str, list[str]]:
     """Options of each of a group's choices that has any, as its YAML lists them."""
     found = {}
-    for file in sorted((conf_dir() / group).glob("*.yaml")):
+    for file in files(group):
         node: Any = OmegaConf.to_container(OmegaConf.load(file))
         if options := sorted(node.get(group, node).keys() - {"name", "defaults", "row"}):
             found[file.stem] = options
@@ -240,42 +252,6 @@ RUN = [
 ]  # fmt: skip
 
 
-def store_help(
-    name: str, about: Sequence[str], keys: type, groups: Sequence[str], optional: Sequence[str], example: str
-) -> None:
-    """Give Hydra the text of ``--help``, in its template language: keys and ranges from the schema, options from YAML.
-
-    Args:
-        name: what ``hydra/help`` calls it.
-        about: what the command does, and how to call it.
-        keys: the dataclass of the keys.
-        groups: those whose choices are listed.
-        optional: those whose choices' options are listed.
-        example: an option of a choice with a value.
-    """
-    hints = get_type_hints(keys, include_extras=True)
-    lines = [*about, "", "Choices", ""]
-    for group in groups:
-        names = ", ".join(sorted(file.stem for file in (conf_dir() / group).glob("*.yaml")))
-        label = ("+" if group == "experiment" else "") + group + "="
-        lines += textwrap.wrap(names, 79, initial_indent=f"  {label:13}", subsequent_indent=" " * 15)
-    lines += ["", "Keys", ""]
-    for field in fields(keys):
-        if field.name not in groups:
-            note = next(n for n in hints[field.name].__metadata__[::-1] if isinstance(n, str))
-            lines += textwrap.wrap(f"  {field.name:14} {type_name(hints[field.name])}", 79, subsequent_indent=" " * 17)
-            lines += textwrap.wrap(note, 79, initial_indent=" " * 17, subsequent_indent=" " * 17)
-    lines += ["", f"Options of choices, as {example}", ""]
-    for group in optional:
-        for file in sorted((conf_dir() / group).glob("*.yaml")):
-            content = [line for line in file.read_text().splitlines() if not line.startswith(("#", "name:"))]
-            if content:
-                lines += [f"  {group}={file.stem}", *(f"    {option}" for option in content)]
-    text = re.sub(r"\$\{row\.\w+\}", "the data set's", "\n".join(lines))
-    page = {"app_name": "l2m", "header": "", "footer": "", "template": f"{text}\n\nThis command line gives\n\n$CONFIG"}
-    ConfigStore.instance().store(name, page, "hydra/help")
-
-
 @cache
 def _scratch() -> str:
     """A folder for what Hydra writes of a sweep, removed at exit."""
@@ -286,6 +262,7 @@ def _scratch() -> str:
 
 OPTIONAL = ("strategy", "mixing", "imbalance", "model", "optimizer")
 store_help("l2m", RUN, RunConfig, (*GROUPS, "experiment"), OPTIONAL, "strategy.focusing=1")
+Plugins.instance().register(AddedFolders)
 OmegaConf.register_new_resolver("scratch", _scratch, replace=True)
 OmegaConf.register_new_resolver("data_dir", lambda: os.environ.get("L2M_DATA_DIR") or "data", replace=True)
 

@@ -11,8 +11,9 @@ from omegaconf import OmegaConf
 
 from l2m.catalog import registries
 from l2m.config import RunConfig, check
+from l2m.folders import conf_dir
 from l2m.report.runs import Runs, settings
-from l2m.run import compose, conf_dir
+from l2m.run import compose
 
 PAPER = ("learn2mix", "classical", "focal", "smote")
 """The strategies of the paper's second version."""
@@ -23,8 +24,9 @@ CONTROLS = ("balanced", "stratified")
 THIRD = ("importance_sampling", "curriculum")
 """What the third version compares with besides."""
 
-MIXERS = tuple(name for name in registries()["strategy"].names() if name not in (*PAPER, *CONTROLS, *THIRD))
-"""Other ways to mix or to weigh groups, which the paper does not compare with: whatever else is registered."""
+MIXERS = tuple(file.stem for file in sorted((conf_dir() / "strategy").glob("*.yaml"))
+               if file.stem not in (*PAPER, *CONTROLS, *THIRD))  # fmt: skip
+"""Other ways to mix or to weigh groups, which the paper does not compare with: whatever else the suite has."""
 
 STRATEGIES = (*PAPER, *CONTROLS, *THIRD, *MIXERS)
 

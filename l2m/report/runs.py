@@ -121,7 +121,8 @@ def read(results_dir: Path) -> Reading:
         except Exception as error:  # whatever a damaged record makes its reader say
             told = "; ".join(str(error).splitlines()) if type(error) in (ValueError, UserError) else cause(error)
             place = shown(folder, longest=len(str(folder)))
-            problems.append(f"{place} is left out ({shown(told)}): remove it, and repeat the run")
+            added = "if it is your own, let L2M_CONFIG_DIR name its folder, else " if " is not known" in told else ""
+            problems.append(f"{place} is left out ({shown(told)}): {added}remove it, and repeat the run")
             continue
         shared = settings(config)
         runs = Runs(dataset, strategy, shared, {}, {}, {})

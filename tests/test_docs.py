@@ -1,0 +1,223 @@
+"""The README and every page of docs/ are played through: files are written, commands and Python run, in their order."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import warm
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+NOT_RUN = {"index.md", "reference.md", "speed.md", "data.md"}
+"""Pages that have nothing to run."""
+
+FENCE = re.compile(r'^```(sh|python|yaml|toml|csv|text)( no-run)?(?: title="([\w./-]+)")?$')
+EXTRAS = {"accelerate", "hydra_plugins", "lightning", "mlflow", "onnx", "onnxruntime", "onnxscript", "optuna", "ray",
+          "submitit", "tensorboard", "transformers", "wandb"}  # fmt: skip
+SECONDS = 300
+"""A block may take them on a machine that does other things as well; idle, it takes a tenth."""
+
+
+class Block(NamedTuple):
+    """A fenced block: its language, whether it is not to be run, the file that it is, its text and first line."""
+
+    language: str
+    no_run: bool
+    file: str | None
+    text: str
+    line: int
+
+
+def blocks(page: Path) -> list[Block]:
+    found: list[Block] = []
+    inside: re.Match[str] | None = None
+    for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), start=1):
+        if inside and line == "```":
+            inside = None
+        elif inside:
+            found[-1] = found[-1]._replace(text=found[-1].text + line + "\n")
+        elif line.startswith("```"):
+            inside = FENCE.match(line)
+            assert inside, f"{page.name}, line {number}: {line} is no fence that is known here"
+            found.append(Block(inside[1], bool(inside[2]), inside[3], "", number + 1))
+    assert not inside, f"{page.name} ends inside a block"
+    return found
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with a warm ``python``, and with a ``make`` that only knows the targets there are."""
+    folder = tmp_path_factory.mktemp("bin")
+    make = folder / "make"
+    make.write_text(f'#!/bin/sh\ngrep -q "^$1:" {ROOT}/Makefile || {{ echo "no target $1" >&2; exit 2; }}\n')
+    make.chmod(0o755)
+    server = warm.begin(folder)
+    yield folder
+    server.kill()
+    server.wait()
+
+
+class Reader:
+    """Somebody in an empty folder who does what a page says."""
+
+    def __init__(self, folder: Path, programs: Path) -> None:
+        self.folder = folder / "work"
+        self.folder.mkdir()
+        (self.folder / "scripts").symlink_to(ROOT / "scripts")
+        self._state, self._python = folder / "state", str(programs / "python")
+        self._environment = os.environ | {
+            "PATH": f"{programs}:{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+            "HYDRA_FULL_ERROR": "0",
+            "HF_HUB_OFFLINE": "1",
+            "MPLBACKEND": "agg",
+        }
+        self._session: subprocess.Popen[str] | None = None
+
+    def shell(self, text: str) -> subprocess.CompletedProcess[str]:
+        """In one shell, as far as folder and exported variables go."""
+        before = f'. {self._state}; cd "$PWD"\n' if self._state.exists() else ""
+        return subprocess.run(
+            ["bash", "-e", "-o", "pipefail", "-c", f"{before}{text}\nexport -p >{self._state}"],
+            cwd=self.folder,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+        )
+
+    def python(self, text: str, name: str) -> tuple[str, str]:
+        """In one process: the traceback, and the module that is missing, if so."""
+        if self._session is None:
+            self._session = subprocess.Popen(
+                [self._python, "session"],
+                cwd=self.folder,
+                env=self._environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        assert self._session.stdin
+        assert self._session.stdout
+        print(json.dumps([text, name]), file=self._session.stdin, flush=True)
+        problem, missing = json.loads(self._session.stdout.readline())
+        return problem, missing.partition(".")[0]
+
+    def close(self) -> None:
+        if self._session and self._session.stdin and self._session.stdout:
+            self._session.stdin.close()
+            self._session.wait(SECONDS)
+            self._session.stdout.close()
+
+
+@pytest.fixture
+def reader(tmp_path: Path, programs: Path) -> Iterator[Reader]:
+    reader = Reader(tmp_path, programs)
+    yield reader
+    reader.close()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_does_what_it_says(page: Path, reader: Reader) -> None:
+    ran = 0
+    for block in blocks(page):
+        where = f"{page.name}, line {block.line}"
+        if block.file:
+            file = reader.folder / block.file
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(block.text)
+        elif block.language == "sh":
+            told = reader.shell(tried(block.text) if block.no_run else block.text)
+            if told.returncode and "l2m[" in told.stderr:
+                pytest.skip(f"{where} needs an extra")
+            assert told.returncode == 0, f"{where}:\n{block.text}\n{told.stdout}\n{told.stderr}"
+            assert "error:" not in told.stderr, f"{where}:\n{told.stderr}"
+            ran += not block.no_run
+        elif block.language == "python":
+            code = "\n" * (block.line - 1) + block.text
+            if block.no_run:
+                compile(code, page.name, "exec")
+                continue
+            problem, missing = reader.python(code, page.name)
+            if missing in EXTRAS:
+                pytest.skip(f"{where} needs {missing}")
+            assert not problem, f"{where}:\n{problem}"
+            ran += 1
+    assert bool(ran) is (page.name not in NOT_RUN)
+
+
+def tried(text: str) -> str:
+    """Commands that are not to be run, as far as they can be tried: a run's plan is made; a module is there."""
+    kept = []
+    for line in re.sub(r"\\\n", " ", text).splitlines():
+        command = re.sub(r"\s#.*", "", line).strip()
+        if re.match(r"python -m l2m\.run\b", command) and "--help" not in command:
+            kept.append(f"{command} dry_run=true")
+        elif module := re.match(r"python -m ([\w.]+)", command):
+            assert find_spec(module[1]), line
+        elif command.startswith("make"):
+            kept.append(command)
+    return "\n".join(kept) or "true"
+
+
+def test_every_page_is_in_the_navigation_and_nothing_else() -> None:
+    listed = re.findall(r"^ +- [^:\n]+: (\w+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.M)
+    assert sorted(listed) == sorted(page.name for page in PAGES[1:])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        place, _, anchor = target.partition("#")
+        if not re.match(r"https?:", target):
+            file = page.parent / place if place else page
+            assert file.exists(), f"{page.name}: {target}"
+            if anchor and not anchor.startswith("l2m."):
+                titles = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.M)
+                slugs = {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}
+                assert anchor in slugs, f"{page.name}: {target}"
+
+
+def test_reference_names_what_there_is() -> None:
+    import importlib
+
+    named = re.findall(r"^::: ([\w.]+)$", (ROOT / "docs" / "reference.md").read_text(), re.M)
+    assert {"l2m." + name for name in importlib.import_module("l2m").__all__} <= set(named)
+    for name in named:
+        module, _, attribute = name.rpartition(".")
+        assert getattr(importlib.import_module(module), attribute).__doc__, name
+
+
+def test_table_is_that_of_the_records() -> None:
+    from l2m.report import runs, tables
+
+    block = PAGES[0].read_text(encoding="utf-8").partition("<!-- results: written by make tables -->\n")[2]
+    found = runs.read(ROOT / "results")
+    told = tables.overview([tables.table(number, found) for number in (1, 2)])
+    assert block.partition("<!-- end of results -->")[0] == told, "run make tables"
+
+
+@pytest.mark.extras
+def test_the_site_is_built_without_a_warning_and_needs_no_host(tmp_path: Path) -> None:
+    pytest.importorskip("mkdocs")
+    pytest.importorskip("mkdocstrings")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    told = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=SECONDS)
+    assert (told.returncode, told.stderr) == (0, "")
+    pages = [file.read_text(encoding="utf-8") for file in tmp_path.glob("*.html")]
+    assert len(pages) == len(PAGES)  # the README is not there, but 404.html
+    for page in pages:
+        assert "```" not in re.sub(r"<code>.*?</code>", "", page, flags=re.S)
+        assert not re.search(r"<(?:script|img|link)[^>]+(?:src|href)=\"?https?:", page)
