@@ -11,9 +11,9 @@ from l2m.registry import Registry, discover
 @cache
 def registries() -> dict[str, Registry[Any]]:
     """The registry of each configuration group, every module of the suite imported."""
-    from l2m import data, mixing, models, optimizers, strategies
+    from l2m import data, loggers, mixing, models, optimizers, strategies
 
-    for package in (data, models, strategies, mixing):
+    for package in (data, models, strategies, mixing, loggers):
         discover(package)
     return {
         "dataset": data.DATASETS,
