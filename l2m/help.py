@@ -69,7 +69,9 @@ def _write_help(
     lines += ["", f"Options of choices, as {example}", ""]
     for group in optional:
         for file in choices(group):
-            content = [line for line in file.read_text().splitlines() if not line.startswith(("#", "name:"))]
+            content = [
+                line for line in file.read_text().splitlines() if not line.startswith(("#", "name:", "_target_", "{}"))
+            ]
             if content:
                 lines += [f"  {group}={file.stem}", *(f"    {option}" for option in content)]
     text = re.sub(r"\$\{row\.\w+\}", "the data set's", "\n".join(lines)).replace("$", "")

@@ -34,8 +34,8 @@ class Range:
 def coerce(value: Any, annotation: Any) -> Any:
     """``value`` as the annotation asks for it.
 
-    Understands bool, int, float, str, ``Literal``, ``X | None``, ``tuple[X, ...]`` and ``Annotated`` with a
-    :class:`Range`. Whole floats pass as int, int as float, lists as tuples.
+    Understands bool, int, float, str, ``Literal``, ``X | None``, ``tuple[X, ...]``, ``dict`` and ``Annotated`` with
+    a :class:`Range`. Whole floats pass as int, int as float, lists as tuples.
 
     Raises:
         ValueError: the rule that the value breaks, as the end of a sentence ("must be ...").
@@ -59,6 +59,10 @@ def coerce(value: Any, annotation: Any) -> Any:
         if not isinstance(value, (list, tuple)):
             raise ValueError("must be a list, like [0,1]")
         return tuple(coerce(item, arguments[0]) for item in value)
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise ValueError("must be a mapping, like {key:value}")
+        return value
     if annotation is bool:
         if not isinstance(value, bool):
             raise ValueError("must be true or false")
