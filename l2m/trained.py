@@ -111,7 +111,7 @@ def find(folder: Path) -> Path:
     """
     if (folder / "config.yaml").is_file():
         return folder
-    found = sorted(file.parent for file in folder.rglob("config.yaml"))
+    found = sorted(file.parent for file in folder.rglob("seed*/config.yaml"))
     if not found:
         what = "holds no run" if folder.is_dir() else f"is no folder (looked for it from {Path.cwd()})"
         raise UserError(f"{folder} {what}: name a run's directory, as python -m l2m.run prints it at its end")

@@ -367,6 +367,10 @@ def test_what_is_wrong_with_images_is_told(runs: Callable[..., Run], door: Door,
     assert "error: new holds no JPEG or PNG: name a folder" in door(f"run={records.path}", "data=new").err
     (tmp_path / "new" / "a.csv").write_text("1,2")
     assert "error: new holds no JPEG or PNG, but a.csv: " in door(f"run={records.path}", "data=new").err
+    assert "error: new/a.csv is no JPEG or PNG, which the model" in door(f"run={records.path}", "data=new/a.csv").err
+    (tmp_path / "new" / "c.gif").write_bytes(b"GIF89a")
+    assert "error: new/c.gif is no JPEG or PNG: put it there as " in door(f"run={records.path}", "data=new").err
+    (tmp_path / "new" / "c.gif").unlink()
     (tmp_path / "new" / "b.png").write_bytes(b"\x89PNG and nothing else")
     assert "error: new/b.png can't be read as an image (" in door(f"run={records.path}", "data=new").err
 
