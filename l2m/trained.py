@@ -32,6 +32,7 @@ class Trained:
         config: the run's.
         model: in evaluation mode, on ``device``; takes inputs as :meth:`l2m.data.Split.batch` gives them.
         data: of one blank sample, with the names of groups and classes and the fitted preprocessing.
+        device: where it computes.
     """
 
     folder: Path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -466,6 +467,14 @@ def test_there_must_be_something_to_do(runs: Callable[..., Run], door: Door) -> 
     Path("new.csv").write_text("a,b\n1,2\n")
     told = door(f"run={records.path}", "data=new.csv")
     assert told.err.startswith("error: dataset=mean_estimation has no kind of file that new samples could be in: score")
+
+
+def test_a_package_that_is_not_there_is_told(
+    runs: Callable[..., Run], door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    told = door(f"run={runs('dataset=digits')[1].path}", "onnx=model.onnx")
+    assert (told.status, told.err) == (1, "error: onnx= needs onnx: pip install 'l2m[onnx]'\n")
 
 
 def test_help_names_every_key(door: Door) -> None:
