@@ -53,9 +53,7 @@ def export(trained: Trained, file: Path) -> None:
         import onnx
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise UserError(
-            f"onnx= needs the package {error.name}: install l2m with its extra onnx, as l2m[onnx]"
-        ) from error
+        raise UserError(f"onnx= needs {error.name}: pip install 'l2m[onnx]'") from error
 
     blank = trained.data.train.inputs
     two = torch.zeros((2, *blank.shape[1:]), dtype=blank.dtype)  # of one sample the exporter would make a constant

@@ -49,7 +49,7 @@ def main() -> None:
         if "debug=true" in words:
             raise
         for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
+            print(line if line.startswith(" ") else f"error: {line}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print("\nstopped: nothing was written", file=sys.stderr)
@@ -72,25 +72,25 @@ def _request(words: Sequence[str]) -> Request:
         else:
             given[key] = {"true": True, "false": False}.get(value, value)
     values = checked(Request, {}, given, problems)
-    if not problems and not (values.get("data") or values.get("onnx")):
-        problems.append("there is nothing to do: name new samples with data=, or a file to export to with onnx=")
-    for key in ("output", "onnx"):
-        if file := values.get(key, Request.output if key == "output" and values.get("data") else None):
-            problems += _refused(key, Path(file).expanduser(), values)
     if problems:
         raise UserError("\n".join(problems))
-    return Request(**values)
+    asked = Request(**values)
+    if not (asked.data or asked.onnx):
+        raise UserError("there is nothing to do: name new samples with data=, or a file to export to with onnx=")
+    for key, file in (("output", asked.output if asked.data else None), ("onnx", asked.onnx)):
+        if file:
+            _refuse(key, Path(file).expanduser(), asked)
+    return asked
 
 
-def _refused(key: str, file: Path, values: dict[str, object]) -> list[str]:
-    """Why a file is not to be written to."""
+def _refuse(key: str, file: Path, asked: Request) -> None:
+    """Nothing, if the file may be written to."""
     if file.is_dir():
-        return [f"{key}={file} is a folder: name a file in it"]
-    if file.exists() and file.resolve() in [Path(str(values.get(other))).resolve() for other in ("data", "run")]:
-        return [f"{key}={file} would overwrite what is read: name another file"]
-    if file.exists() and not values.get("force"):
-        return [f"{key}={file} is there: name another file, or add force=true to overwrite it"]
-    return []
+        raise UserError(f"{key}={file} is a folder: name a file in it")
+    if asked.data and file.resolve() == Path(asked.data).expanduser().resolve():
+        raise UserError(f"{key}={file} would overwrite what is read: name another file")
+    if file.exists() and not asked.force:
+        raise UserError(f"{key}={file} is there: name another file, or add force=true to overwrite it")
 
 
 def _do(asked: Request) -> None:

@@ -4,8 +4,8 @@
         config.yaml   the configuration whole; the digest is that of its scientific part
         metrics.csv   a row an epoch: the fields of EpochRow
         groups.csv    a row an epoch and group: the fields of GroupRow; or groups.csv.gz, packed by scripts/pack.py
-        run.json      schema, version, commit, torch, device, threads, start, end, seconds, status; why it failed, and
-                      where it was resumed; of own data, a fingerprint of their files
+        run.json      schema, version, commit, torch, device, threads, start, end, seconds, status; its model; why it
+                      failed, and where it was resumed; of own data, a fingerprint of their files
         model.pt      parameters, shapes, names and fitted preprocessing: :mod:`l2m.trained` reads it; loads with
                       ``weights_only=True``
         log.txt       of a run that failed: when, and the traceback

@@ -32,6 +32,7 @@ class Trained:
         config: the run's.
         model: in evaluation mode, on ``device``; takes inputs as :meth:`l2m.data.Split.batch` gives them.
         data: of one blank sample, with the names of groups and classes and the fitted preprocessing.
+        device: where it computes.
     """
 
     folder: Path
@@ -111,7 +112,7 @@ def find(folder: Path) -> Path:
     """
     if (folder / "config.yaml").is_file():
         return folder
-    found = sorted(file.parent for file in folder.rglob("config.yaml"))
+    found = sorted(file.parent for file in folder.rglob("seed*/config.yaml"))
     if not found:
         what = "holds no run" if folder.is_dir() else f"is no folder (looked for it from {Path.cwd()})"
         raise UserError(f"{folder} {what}: name a run's directory, as python -m l2m.run prints it at its end")

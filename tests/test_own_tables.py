@@ -110,6 +110,11 @@ def test_index_is_the_line_that_an_editor_shows(file: Path) -> None:
     assert table["b"].tolist() == ["two\nlines", "x\n\ny", "z"]
 
 
+def test_separators_in_quoted_names_do_not_count(file: Path) -> None:
+    file.write_text('"size, in mm, at birth";outcome\n' + "".join(f"{row};{row % 2}\n" for row in range(20)))
+    assert read_rows(file).columns.tolist() == ["size, in mm, at birth", "outcome"]
+
+
 def test_decimal_commas(file: Path) -> None:
     expected = loaded(file)
     file.write_text(TABLE.replace(",", ";").replace(".", ","), "utf-8")

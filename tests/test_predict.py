@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -367,6 +368,10 @@ def test_what_is_wrong_with_images_is_told(runs: Callable[..., Run], door: Door,
     assert "error: new holds no JPEG or PNG: name a folder" in door(f"run={records.path}", "data=new").err
     (tmp_path / "new" / "a.csv").write_text("1,2")
     assert "error: new holds no JPEG or PNG, but a.csv: " in door(f"run={records.path}", "data=new").err
+    assert "error: new/a.csv is no JPEG or PNG, which the model" in door(f"run={records.path}", "data=new/a.csv").err
+    (tmp_path / "new" / "c.gif").write_bytes(b"GIF89a")
+    assert "error: new/c.gif is no JPEG or PNG: put it there as " in door(f"run={records.path}", "data=new").err
+    (tmp_path / "new" / "c.gif").unlink()
     (tmp_path / "new" / "b.png").write_bytes(b"\x89PNG and nothing else")
     assert "error: new/b.png can't be read as an image (" in door(f"run={records.path}", "data=new").err
 
@@ -462,6 +467,14 @@ def test_there_must_be_something_to_do(runs: Callable[..., Run], door: Door) -> 
     Path("new.csv").write_text("a,b\n1,2\n")
     told = door(f"run={records.path}", "data=new.csv")
     assert told.err.startswith("error: dataset=mean_estimation has no kind of file that new samples could be in: score")
+
+
+def test_a_package_that_is_not_there_is_told(
+    runs: Callable[..., Run], door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    told = door(f"run={runs('dataset=digits')[1].path}", "onnx=model.onnx")
+    assert (told.status, told.err) == (1, "error: onnx= needs onnx: pip install 'l2m[onnx]'\n")
 
 
 def test_help_names_every_key(door: Door) -> None:

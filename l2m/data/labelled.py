@@ -225,8 +225,8 @@ def _check_classes(targets: NDArray[np.int64], classes: tuple[str, ...], labels:
         )
     values = numbers(labels)
     if np.isfinite(values).all():
-        measured = len(classes) > FEW and bool((values % 1 != 0).any())
-        if measured or len(classes) > max(FEW, len(labels) / 5):
+        fractions = len(classes) > FEW and bool((values % 1 != 0).any())
+        if fractions or len(classes) > max(FEW, len(labels) / 5):
             raise UserError(
                 f"{file} has {len(classes)} different numbers as {labels.name} in {len(labels)} rows, which are no "
                 "classes: use dataset.task=regression, or another target"

@@ -16,10 +16,10 @@ from torch import Tensor
 from l2m.data import Data, columns, formats, text
 from l2m.data.delimited import read_rows
 from l2m.data.files import read, read_table
+from l2m.data.image_folder import OTHERS, READ
 from l2m.data.labelled import Answers, classified
 from l2m.errors import UserError, shown
 
-IMAGES = (".jpg", ".jpeg", ".png")
 TEXTS = (".txt",)
 
 
@@ -55,11 +55,19 @@ def read_unseen(place: Path, data: Data, choice: Mapping[str, Any]) -> tuple[Ten
 
 
 def _files(place: Path, suffixes: Sequence[str], what: str) -> list[Path]:
-    """The files of a kind in a folder and in those in it, sorted; or the one file that is named."""
+    """The files of a kind in a folder and in those in it, sorted; or the one file that is named.
+
+    Other files are passed over, but for images that can't be read.
+    """
     if place.is_file():
+        if place.suffix.lower() not in suffixes:
+            raise UserError(f"{place} is no {what}, which the model takes: name one, or a folder of them")
         return [place]
     every = sorted(file for file in place.rglob("*") if file.is_file() and not file.name.startswith("."))
     files = [file for file in every if file.suffix.lower() in suffixes]
+    other = next((file for file in every if file.suffix.lower() in OTHERS), None)
+    if suffixes == READ and other:
+        raise UserError(f"{other} is no JPEG or PNG: put it there as one of them, or remove it")
     if not files:
         first = f", but {shown(every[0].relative_to(place), 60)}" if every else ""
         raise UserError(f"{place} holds no {what}{first}: name a folder with files that end in {', '.join(suffixes)}")
@@ -79,7 +87,7 @@ def _images(place: Path, data: Data, crop: bool) -> tuple[Tensor, pd.DataFrame]:
     """Images of any size, brought to that of the model as the training set's were."""
     from l2m.data.vision import squares
 
-    files = _files(place, IMAGES, "JPEG or PNG")
+    files = _files(place, READ, "JPEG or PNG")
     channels, side, _ = data.train.inputs.shape[1:]
 
     def opened(file: Path) -> Image.Image:
