@@ -6,7 +6,7 @@ from pathlib import Path
 
 from l2m.files import pack
 
-LEAST = 50_000
+LEAST = 10_000
 """Bytes of a table that is worth packing; it shrinks to a quarter."""
 
 
