@@ -424,7 +424,7 @@ WRONG: dict[str, tuple[str | bytes, tuple[str, ...], str]] = {
         "has another text in most rows of name: that is no category to learn from, use 'dataset.ignore=[\"name\"]'",
     ),
     "a group of one row": (
-        with_line(7, "30,1.5,Bonn,north,ill"), ("dataset.group=ward",), "has 1 row of group north"
+        with_line(7, "30,1.5,Bonn,north,ill"), ("dataset.group=ward",), "has no two rows of group north and of"
     ),
 }  # fmt: skip
 

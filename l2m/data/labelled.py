@@ -130,11 +130,11 @@ def parted(
     held = held_out(torch.from_numpy(both.reshape(-1)), fraction, generator(data_seed, "test")).numpy()
     lacking = set(range(len(whole.group_names))) - set(whole.groups[held].tolist())
     if lacking:
-        group = min(lacking)
+        name = shown(whole.group_names[min(lacking)], 60)
+        alike = " and of one class" if whole.class_names else ""
         raise UserError(
-            f"{file} has {np.sum(whole.groups == group)} row of group {shown(whole.group_names[group], 60)} and class: "
-            "one to train on and one to test on are needed at least, add rows, drop the group, or name a file of test "
-            "rows"
+            f"{file} has no two rows of group {name}{alike}: one to train on and one to test on are needed at least, "
+            "add rows, drop the group, or name a file of test rows"
         )
     return np.flatnonzero(~held), np.flatnonzero(held)
 
