@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, distributed
 
 from l2m.errors import UserError
@@ -30,31 +31,32 @@ class GroupLosses:
         self._groups: int = checked("groups", groups, Annotated[int, Range(1)], "how many groups the labels have")
         self._totals: Tensor | None = None  # (2, k), on the device: of the batches' means, and of batches
 
-    def add(self, losses: Tensor, groups: Tensor) -> None:
+    def add(self, losses: Tensor, groups: ArrayLike | Tensor) -> None:
         """Take in the losses (M,) of a batch's samples, which are detached, and their groups (M,), 0 to k − 1.
 
         Raises:
             ValueError: they are not one each a sample; on the CPU also, a group is not one of the k.
         """
-        if losses.ndim != 1 or groups.shape != losses.shape:
+        group = torch.as_tensor(groups, device=losses.device).long()
+        if losses.ndim != 1 or group.shape != losses.shape:
             raise UserError(
                 f"add takes one loss and one group a sample, not shapes {tuple(losses.shape)} and "
-                f"{tuple(groups.shape)}: give the loss function reduction='none'"
+                f"{tuple(group.shape)}: give the loss function reduction='none'"
             )
         precise = torch.float32 if losses.device.type == "mps" else torch.float64  # MPS has no float64
-        losses, groups = losses.detach().to(precise), groups.to(losses.device, torch.int64)
-        if groups.device.type == "cpu" and not ((groups >= 0) & (groups < self._groups)).all():
+        losses = losses.detach().to(precise)
+        if group.device.type == "cpu" and not ((group >= 0) & (group < self._groups)).all():
             raise UserError(
-                f"groups go from {groups.min()} to {groups.max()}, and there are {self._groups}, numbered from 0: "
+                f"groups go from {group.min()} to {group.max()}, and there are {self._groups}, numbered from 0: "
                 "give GroupLosses as many groups as the labels have"
             )
         batch = losses.new_zeros(2, self._groups)
-        batch.index_add_(1, groups, torch.stack([losses, torch.ones_like(losses)]))
+        batch.index_add_(1, group, torch.stack([losses, torch.ones_like(losses)]))
         if distributed.is_available() and distributed.is_initialized():
             distributed.all_reduce(batch)
         held = batch[1] > 0
         told = torch.stack([(batch[0] / batch[1]).where(held, 0), held])
-        self._totals = told if self._totals is None else self._totals + told
+        self._totals = told if self._totals is None else self._totals.to(told.device) + told
 
     def end_epoch(self) -> tuple[Tensor, Tensor]:
         """L (k,), NaN for a group that no batch held, and which groups were seen (k,); then begin anew.
@@ -71,8 +73,8 @@ class GroupLosses:
         """What was added since the last ``end_epoch``, for a loop that is saved within an epoch."""
         return {} if self._totals is None else {"totals": self._totals.cpu()}
 
-    def load_state_dict(self, state: Mapping[str, Tensor], device: torch.device | str = "cpu") -> None:
-        """Go on from a ``state_dict`` on the device of the losses to come.
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from a ``state_dict``.
 
         Raises:
             ValueError: the state is of another number of groups.
@@ -80,4 +82,4 @@ class GroupLosses:
         totals = state.get("totals")
         if totals is not None and totals.shape != (2, self._groups):
             raise UserError(f"the state is of {totals.shape[-1]} groups, and there are {self._groups}")
-        self._totals = None if totals is None else totals.to(device)
+        self._totals = None if totals is None else totals.clone()

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state, column_or_1d
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 from torch import Tensor
 from torch.nn import Module
@@ -63,6 +63,8 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
     def _train(self, X: Floats, targets: Tensor, groups: ArrayLike, outputs: int) -> None:
         options = self._options()
         check_consistent_length(X, groups)
+        if (kind := type_of_target(groups)) not in ("binary", "multiclass"):
+            raise UserError(f"groups must be one label a sample, not {kind}: bin numbers first, as numpy.digitize does")
         self.groups_, numbered = np.unique(column_or_1d(groups), return_inverse=True)
         seed = int(check_random_state(self.random_state).randint(2**31))
         inputs, group = torch.tensor(X), torch.from_numpy(numbered)

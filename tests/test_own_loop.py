@@ -15,7 +15,7 @@ import torch
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 
-from l2m import GroupLosses, Learn2MixBatchSampler
+from l2m import GroupLosses, Learn2MixBatchSampler, ShardedBatchSampler
 from l2m.data.torchvision_import import torchvision  # both libraries import it
 
 pytestmark = [
@@ -33,18 +33,24 @@ CODE = {
 }
 
 
+def page(runs: bool = True) -> dict[str, Any]:
+    """What the page defines once its blocks for the two libraries have been run, with or without their training."""
+    names: dict[str, Any] = {}
+    for section in ("# In a loop of your own", "Lightning", "The Trainer of Hugging Face"):
+        for block in CODE[section]:
+            text = block if runs else re.split(r"^(?:trainer|arguments) = ", block, flags=re.M)[0]
+            exec(compile(text, "own_loop.md", "exec"), names)
+        if section == "Lightning":
+            names["moved"] = names["sampler"].proportions
+    return names
+
+
 @pytest.fixture(scope="module")
 def names(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """What the page defines, once its blocks for the two libraries have been run."""
-    names: dict[str, Any] = {}
     before = Path.cwd()
     os.chdir(tmp_path_factory.mktemp("page"))
     with torch.random.fork_rng():
-        for section in ("# In a loop of your own", "Lightning", "The Trainer of Hugging Face"):
-            for block in CODE[section]:
-                exec(compile(block, "own_loop.md", "exec"), names)
-            if section == "Lightning":
-                names["moved"] = names["sampler"].proportions
+        names = page()
     yield names
     os.chdir(before)
 
@@ -188,13 +194,66 @@ def test_the_trainer_goes_on_from_its_checkpoints(
     assert torch.equal(sampler.proportions, other.proportions)
 
 
-# Two processes
+# Two processes, each of which runs this file
 
 
-def test_the_pages_script_runs_in_two_processes(tmp_path: Path) -> None:
-    (tmp_path / "train.py").write_text(CODE["Several processes"][0])
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "train.py"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
-    told = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+def both(names: dict[str, Any], folder: Path) -> list[torch.Tensor]:
+    """Proportions and parameters that Lightning and the Trainer end with; of two processes each takes its shards."""
+    ranks = torch.distributed.is_initialized()
+    ended = []
+
+    def loader(dataset: Any) -> Any:
+        sampler = names["sampler"]
+        return DataLoader(dataset, batch_sampler=ShardedBatchSampler(sampler) if ranks else sampler)
+
+    class Module(names["Digits"]):  # type: ignore[misc, name-defined]
+        def train_dataloader(self) -> Any:
+            return loader(names["dataset"])
+
+    class Trainer(names["Learn2MixTrainer"]):  # type: ignore[misc, name-defined]
+        def get_train_dataloader(self) -> Any:
+            return loader(self.train_dataset)
+
+    fresh(names, seed=torch.distributed.get_rank() if ranks else 0)  # rank 1 takes rank 0's order
+    torch.manual_seed(1)
+    module = Module()
+    lightning.Trainer(
+        max_epochs=3, callbacks=[names["Learn2Mix"]()], use_distributed_sampler=False, logger=False, accelerator="cpu",
+        enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
+        **({"strategy": "ddp", "devices": 2} if ranks else {}),
+    ).fit(module)  # fmt: skip
+    ended += [names["sampler"].proportions, *module.parameters()]
+
+    fresh(names, seed=torch.distributed.get_rank() if ranks else 0)
+    model, trainer = hugging_face(names, folder)
+    for part in list(model.modules()):
+        for name, child in part.named_children():
+            if isinstance(child, torch.nn.BatchNorm2d):  # its statistics would be of a shard
+                setattr(part, name, torch.nn.Identity())
+    Trainer(model, trainer.args, train_dataset=names["digits"], callbacks=[names["EndEpoch"]()]).train()
+    return [each.detach() for each in (*ended, names["sampler"].proportions, *model.parameters())]
+
+
+def process(folder: Path) -> None:
+    torch.set_num_threads(1)
+    script, end = CODE["Several processes"][0].strip().rsplit("\n", 1)
+    exec(script, {})
+    torch.save(both(page(runs=False), folder), folder / f"{os.environ['RANK']}.pt")
+    exec(end, {"torch": torch})
+
+
+def test_two_processes_end_as_one_does(names: dict[str, Any], tmp_path: Path) -> None:
+    """The page's script, then Lightning and the Trainer."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", __file__, str(tmp_path)]
+    told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=500)
     assert told.returncode == 0, told.stderr
-    assert len(re.findall(r"0\.\d{4}", told.stdout)) == 10  # once, though two have run
+    assert len(re.findall(r"tensor\(\[0\.\d{4}", told.stdout)) == 1  # rank 0 alone says it
+    with torch.random.fork_rng():
+        alone = both(names, tmp_path)
+    for rank in (0, 1):
+        ended = torch.load(tmp_path / f"{rank}.pt")
+        torch.testing.assert_close(ended, alone, rtol=1e-3, atol=1e-4)
+
+
+if __name__ == "__main__":
+    process(Path(sys.argv[1]))

@@ -137,3 +137,8 @@ def test_a_loss_that_is_lost_is_told() -> None:
 def test_groups_of_other_length_are_refused() -> None:
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         Learn2MixClassifier().fit([[0], [1]], [0, 1], groups=[0, 1, 1])
+
+
+def test_groups_that_are_no_labels_are_refused() -> None:
+    with pytest.raises(UserError, match="one label a sample, not continuous"):
+        Learn2MixClassifier().fit([[0], [1], [2]], [0, 1, 1], groups=[0.1, 0.2, 0.3])
