@@ -200,8 +200,11 @@ def explain(error: Exception, keys: type = RunConfig, groups: Sequence[str] = GR
         return f"{key} is not an option{guess}: " + "; ".join(
             f"{group}={name} has {', '.join(options)}" for name, options in known.items()
         )
-    if found := re.match(r"Ambiguous value for argument '([^']+)'", text):
-        return f"{found[1]} gives several values to one run: add -m to sweep over them"
+    if found := re.match(r"Ambiguous value for argument '([^'=]+)=?([^']*)'", text):
+        key, values = found[1], found[2].strip()
+        if type_name(get_type_hints(keys, include_extras=True).get(key)).startswith("tuple"):
+            return f"{key}={values} is no list: write {key}=[{values}]"
+        return f"{key}={values} gives several values to one run: add -m to sweep over them"
     told = text.strip().partition("\n")[0]
     if isinstance(error, OverrideParseException):
         return f"the command line can't be read ({told}): write key=value, and quote values with special characters"

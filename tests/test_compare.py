@@ -122,6 +122,7 @@ def test_the_budget_of_choices_is_the_same_for_all(door: Door, tmp_path: Path) -
         (["strategies=[lern2mix]"], ["strategies=lern2mix is not known (did you mean learn2mix?)"]),
         (["strategies=[classical]"], ["leaves nothing to compare"]),
         (["strategies=learn2mix"], ["strategies=learn2mix must be a list"]),
+        (["strategies=learn2mix,focal"], ["is no list: write strategies=[learn2mix,focal]"]),
         (["metric=mean_squared_error"], ["metric=mean_squared_error is not for classification", "macro_f1"]),
         (["metric=acuracy"], ["metric=acuracy must be one of", "balanced_accuracy"]),
         (["dataset=wine_quality", "strategies=[focal]"], ["strategy=focal is not defined for regression"]),
@@ -131,6 +132,8 @@ def test_the_budget_of_choices_is_the_same_for_all(door: Door, tmp_path: Path) -
         (["mixing_rates=[2]"], ["mixing_rates=[2] must be in [0, 1]"]),
         (["validation_fraction=0"], ["validation_fraction=0 must be in (0, 1)"]),
         (["seeds=2", "learnin_rates=[1]"], ["key learnin_rates is not known (did you mean learning_rates?)"]),
+        (["batch_size=10000"], ["batch_size=10000 is larger than the training set"]),
+        (["dataset=csv", "dataset.path=mine.csv", "dataset.target=label"], ["mine.csv is not there"]),
         (["dataset=csvv"], ["dataset=csvv is not known"]),
     ],
 )
