@@ -34,9 +34,6 @@ from l2m.training import needs
 if TYPE_CHECKING:
     from l2m.compare import CompareConfig, Comparison
 
-AROUND = (1 / 3, 1.0, 3.0)
-"""The rates to choose among, times the data set's."""
-
 Choices = dict[str, list[RunConfig]]
 """By strategy, its settings, each as the run of its first seed."""
 
@@ -66,14 +63,15 @@ def _crossed(base: RunConfig, options: CompareConfig) -> list[RunConfig]:
 
 
 def _spaced(base: RunConfig, options: CompareConfig, budget: int) -> list[RunConfig]:
-    rates: Sequence[float] = options.learning_rates or _around(base.learning_rate)
+    rates: Sequence[float] = options.learning_rates or _around(base.learning_rate, max(budget, 3))
     if 1 < len(rates) < budget:
         rates = [_rounded(rate) for rate in np.geomspace(min(rates), max(rates), budget)]
     return [replace(base, learning_rate=rate) for rate in sorted(rates, key=lambda rate: _apart(rate, base))]
 
 
-def _around(rate: float) -> list[float]:
-    return [rate if times == 1 else _rounded(times * rate) for times in AROUND]
+def _around(rate: float, n: int = 3) -> list[float]:
+    """From a third of it to three times it, evenly spaced by the logarithm; of an odd number it is one."""
+    return [rate if math.isclose(times, 1) else _rounded(times * rate) for times in np.geomspace(1 / 3, 3, n)]
 
 
 def _rounded(rate: float) -> float:
@@ -208,13 +206,9 @@ class Comparing:
             for name, runs in finals.items()
             for run in runs
         ]
-        score = SCORES[self._options.task][self._metric]
-        found = findings(
-            pd.DataFrame(rows),
-            self._options.task,
-            self._metric,
-            lambda name: resample(score, map(predictions, finals[name])),
-        )
+        task = self._options.task
+        drawn = {name: resample(SCORES[task], map(predictions, runs)) for name, runs in finals.items()}
+        found = findings(pd.DataFrame(rows), task, self._metric, drawn)
         setting = self._setting(finals)
         said = recommendation(found, setting.samples)
         figure = forest(found)
