@@ -26,7 +26,7 @@ from l2m.records import RunDirectory
 from l2m.report import drawing
 from l2m.report.comparison import BASELINE, findings, recommendation, resample
 from l2m.report.comparison_tables import Setting, caption, forest, frame, markdown, paragraph, terminal
-from l2m.scored import Scored, predictions
+from l2m.scored import Scored, predictions, run_name
 from l2m.scores import SCORES
 from l2m.sweep import sweep
 from l2m.training import needs
@@ -90,7 +90,7 @@ class Comparing:
         self._options, self._path, self._words = comparison.options, comparison.path, words
         self._choices = choices(comparison)
         self._asked = len(self._choices)
-        self._scored = Scored(self._path / "scores.csv")
+        self._scored = Scored(self._path / "scores.json")
         self._failed: dict[str, list[str]] = {}
 
     def run(self) -> bool:
@@ -161,7 +161,7 @@ class Comparing:
                 rows.append({"strategy": name, **_rates(config), f"validation_{metric}": mean})
             if max(means) > -math.inf:
                 chosen[name] = configs[int(np.argmax(means))]
-        self._write("scores.csv", self._scored.csv())
+        self._write("scores.json", self._scored.content())
         self._write("choices.csv", _csv(pd.DataFrame(rows)))
         return chosen
 
@@ -202,7 +202,7 @@ class Comparing:
     def _tell(self, finals: Choices) -> None:
         """Score the runs on the test part, print what they come to, and write it."""
         rows = [
-            {"strategy": name, "seed": run.seed, **_rates(run), **self._scored.of(run)}
+            {"strategy": name, "seed": run.seed, **_rates(run), "run": run_name(run), **self._scored.of(run)}
             for name, runs in finals.items()
             for run in runs
         ]
@@ -212,7 +212,7 @@ class Comparing:
         setting = self._setting(finals)
         said = recommendation(found, setting.samples)
         figure = forest(found)
-        self._write("scores.csv", self._scored.csv())
+        self._write("scores.json", self._scored.content())
         self._write("runs.csv", _csv(found.runs))
         self._write("comparison.csv", _csv(frame(found)))
         self._write("comparison.md", markdown(found, setting, "comparison.png").encode())

@@ -97,7 +97,8 @@ def terminal(of: Findings, setting: Setting) -> list[Table]:
     for column in ("rates", "mean ± sd", f"− {BASELINE}", "p", "seconds"):
         first.add_column(column, justify="right", no_wrap=True)
     second = _table("other scores" + " in %" * (of.task == "classification"))
-    rest = [name for name in of.scores if name not in (of.metric, "log_loss" if len(of.scores) > 5 else "")]
+    spared = "accuracy" if of.metric == "log_loss" else "log_loss"  # for which there is no room
+    rest = [name for name in of.scores if name not in (of.metric, spared)]
     for name in rest:
         second.add_column(_in_two_lines(of.scores[name].title), justify="right", no_wrap=True)
     for strategy in of.strategies:
