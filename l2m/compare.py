@@ -148,7 +148,9 @@ ABOUT = [
     "  python -m l2m.compare dataset=digits strategies=[learn2mix,balanced] seeds=10",
     "  python -m l2m.compare dataset=digits dry_run=true",
 ]  # fmt: skip
-store_help("l2m_compare", ABOUT, CompareConfig, GROUPS, (), "model.hidden=32")
+store_help(
+    "l2m_compare", ABOUT, CompareConfig, GROUPS, ("imbalance", "model", "optimizer", "mixing"), "model.hidden=32"
+)
 
 if __name__ == "__main__":
     main()

@@ -26,16 +26,13 @@ from l2m.records import RunDirectory
 from l2m.report import drawing
 from l2m.report.comparison import BASELINE, findings, recommendation, resample
 from l2m.report.comparison_tables import Setting, caption, forest, frame, markdown, paragraph, terminal
-from l2m.scored import Scored, predictions
+from l2m.scored import Scored, predictions, run_name
 from l2m.scores import SCORES
 from l2m.sweep import sweep
 from l2m.training import needs
 
 if TYPE_CHECKING:
     from l2m.compare import CompareConfig, Comparison
-
-AROUND = (1 / 3, 1.0, 3.0)
-"""The rates to choose among, times the data set's."""
 
 Choices = dict[str, list[RunConfig]]
 """By strategy, its settings, each as the run of its first seed."""
@@ -66,14 +63,15 @@ def _crossed(base: RunConfig, options: CompareConfig) -> list[RunConfig]:
 
 
 def _spaced(base: RunConfig, options: CompareConfig, budget: int) -> list[RunConfig]:
-    rates: Sequence[float] = options.learning_rates or _around(base.learning_rate)
+    rates: Sequence[float] = options.learning_rates or _around(base.learning_rate, max(budget, 3))
     if 1 < len(rates) < budget:
         rates = [_rounded(rate) for rate in np.geomspace(min(rates), max(rates), budget)]
     return [replace(base, learning_rate=rate) for rate in sorted(rates, key=lambda rate: _apart(rate, base))]
 
 
-def _around(rate: float) -> list[float]:
-    return [rate if times == 1 else _rounded(times * rate) for times in AROUND]
+def _around(rate: float, n: int = 3) -> list[float]:
+    """From a third of it to three times it, evenly spaced by the logarithm; of an odd number it is one."""
+    return [rate if math.isclose(times, 1) else _rounded(times * rate) for times in np.geomspace(1 / 3, 3, n)]
 
 
 def _rounded(rate: float) -> float:
@@ -92,7 +90,7 @@ class Comparing:
         self._options, self._path, self._words = comparison.options, comparison.path, words
         self._choices = choices(comparison)
         self._asked = len(self._choices)
-        self._scored = Scored(self._path / "scores.csv")
+        self._scored = Scored(self._path / "scores.json")
         self._failed: dict[str, list[str]] = {}
 
     def run(self) -> bool:
@@ -163,7 +161,7 @@ class Comparing:
                 rows.append({"strategy": name, **_rates(config), f"validation_{metric}": mean})
             if max(means) > -math.inf:
                 chosen[name] = configs[int(np.argmax(means))]
-        self._write("scores.csv", self._scored.csv())
+        self._write("scores.json", self._scored.content())
         self._write("choices.csv", _csv(pd.DataFrame(rows)))
         return chosen
 
@@ -204,21 +202,17 @@ class Comparing:
     def _tell(self, finals: Choices) -> None:
         """Score the runs on the test part, print what they come to, and write it."""
         rows = [
-            {"strategy": name, "seed": run.seed, **_rates(run), **self._scored.of(run)}
+            {"strategy": name, "seed": run.seed, **_rates(run), "run": run_name(run), **self._scored.of(run)}
             for name, runs in finals.items()
             for run in runs
         ]
-        score = SCORES[self._options.task][self._metric]
-        found = findings(
-            pd.DataFrame(rows),
-            self._options.task,
-            self._metric,
-            lambda name: resample(score, map(predictions, finals[name])),
-        )
+        task = self._options.task
+        drawn = {name: resample(SCORES[task], map(predictions, runs)) for name, runs in finals.items()}
+        found = findings(pd.DataFrame(rows), task, self._metric, drawn)
         setting = self._setting(finals)
         said = recommendation(found, setting.samples)
         figure = forest(found)
-        self._write("scores.csv", self._scored.csv())
+        self._write("scores.json", self._scored.content())
         self._write("runs.csv", _csv(found.runs))
         self._write("comparison.csv", _csv(frame(found)))
         self._write("comparison.md", markdown(found, setting, "comparison.png").encode())

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from functools import cache
-from typing import Any
+from typing import Any, get_type_hints
 
 import hydra
 from hydra._internal.utils import get_args_parser
@@ -35,6 +35,7 @@ from l2m.folders import added, conf_dir, files, using
 from l2m.help import store_help as store_help
 from l2m.help import write_help
 from l2m.registry import unknown
+from l2m.schema import type_name
 
 TUNER = "hydra_plugins.l2m.Optuna"
 
@@ -254,9 +255,14 @@ def explain(error: Exception, keys: type = RunConfig, groups: Sequence[str] = CH
         return f"{key} is not an option{guess}: " + "; ".join(
             f"{group}={name} has {', '.join(options)}" for name, options in known.items()
         )
-    if found := re.match(r"Ambiguous value for argument 'logger=([^']+)'", text):
-        return f"logger={found[1]} gives several values to one run: several loggers at once are 'logger=[{found[1]}]'"
-    if found := re.search(r"(?:Ambiguous value for argument|Sweep parameters) '([^']+)'", text):
+    if found := re.match(r"Ambiguous value for argument '([^'=]+)=?([^']*)'", text):
+        key, values = found[1], found[2].strip()
+        if key == "logger":
+            return f"logger={values} gives several values to one run: several loggers at once are 'logger=[{values}]'"
+        if type_name(get_type_hints(keys, include_extras=True).get(key)).startswith("tuple"):
+            return f"{key}={values} is no list: write {key}=[{values}]"
+        return f"{key}={values} gives several values to one run: add -m to sweep over them"
+    if found := re.search(r"Sweep parameters '([^']+)'", text):
         return f"{found[1]} gives several values to one run: add -m to sweep over them"
     told = text.strip().partition("\n")[0]
     if isinstance(error, OverrideParseException):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,26 +22,31 @@ BINS = 15
 
 @dataclass(frozen=True)
 class Predicted:
-    """What a model makes of N samples, and what they are.
+    """What the scores need of N samples, (N,) each; of a bootstrap draw they are picked, not computed anew.
 
     Attributes:
-        outputs: (N, k) logits, or values.
-        targets: (N,) labels, or values (N, k).
-        groups: (N,).
+        targets, labels: the class, and that of the largest logit. None in a regression.
+        confidence: the largest probability.
+        log_likelihood: of the class.
+        squared, absolute: errors of a value; an image's are a pixel's mean. None in a classification.
     """
 
-    outputs: Floats
-    targets: NDArray[np.generic]
     groups: Integers
+    targets: Integers | None = None
+    labels: Integers | None = None
+    confidence: Floats | None = None
+    log_likelihood: Floats | None = None
+    squared: Floats | None = None
+    absolute: Floats | None = None
 
     def at(self, index: Integers) -> Predicted:
         """The samples at ``index`` (M,), which may hold one several times."""
-        return Predicted(self.outputs[index], self.targets[index], self.groups[index])
+        return Predicted(**{name: values[index] for name, values in vars(self).items() if values is not None})
 
     @property
-    def labels(self) -> Integers:
-        """(N,) the class of the largest logit."""
-        return np.asarray(self.outputs.argmax(1))
+    def right(self) -> NDArray[np.bool_]:
+        """Whether the label is the class."""
+        return np.asarray(self.labels == self.targets)
 
 
 @dataclass(frozen=True)
@@ -62,15 +68,23 @@ class Score:
 def predicted(outputs: Tensor, split: Split, unit: tuple[float, float] = (0.0, 1.0)) -> Predicted:
     """The model's ``outputs`` (N, k) for the samples of ``split``, both with ``unit``'s mean + sd·t in a regression."""
     targets = split.batch(slice(None)).targets.flatten(1) if split.targets is None else split.targets
+    groups = split.groups.cpu().numpy()
     if targets.is_floating_point():
-        mean, sd = unit
-        outputs, targets = mean + sd * outputs.double(), mean + sd * targets.double()
-    return Predicted(outputs.double().numpy(), targets.cpu().numpy(), split.groups.cpu().numpy())
+        return valued(outputs.double().numpy() * unit[1], targets.cpu().double().numpy() * unit[1], groups)
+    return labelled(outputs.double().numpy(), targets.cpu().numpy(), groups)
 
 
-def accuracy(on: Predicted) -> float:
-    """The share of samples whose class is the largest logit's."""
-    return float((on.labels == on.targets).mean())
+def labelled(logits: Floats, targets: Integers, groups: Integers) -> Predicted:
+    """Of logits (N, k) and classes (N,)."""
+    logs = log_softmax(logits, axis=1)
+    likelihood = logs[np.arange(len(logs)), targets]
+    return Predicted(groups, targets, logits.argmax(1), np.exp(logs.max(1)), likelihood)
+
+
+def valued(values: Floats, targets: Floats, groups: Integers) -> Predicted:
+    """Of values (N, k) and what they should be, (N, k)."""
+    error = values - targets
+    return Predicted(groups, squared=(error**2).mean(1), absolute=np.abs(error).mean(1))
 
 
 def balanced_accuracy(on: Predicted) -> float:
@@ -90,11 +104,10 @@ def _counts(on: Predicted) -> tuple[Integers, Integers, Integers]:
 
     scikit-learn's scores, made of the same counts, take forty times as long, which a bootstrap waits for.
     """
-    said, targets = on.labels, on.targets.astype(int)
-    hit, there, predicted = (
-        np.bincount(labels, minlength=on.outputs.shape[1]) for labels in (targets[said == targets], targets, said)
-    )
-    return hit[there > 0], there[there > 0], predicted[there > 0]
+    targets, labels = np.asarray(on.targets), np.asarray(on.labels)
+    k = 1 + int(max(targets.max(), labels.max()))
+    hit, there, said = (np.bincount(each, minlength=k) for each in (targets[on.right], targets, labels))
+    return hit[there > 0], there[there > 0], said[there > 0]
 
 
 def calibration_error(on: Predicted) -> float:
@@ -102,53 +115,37 @@ def calibration_error(on: Predicted) -> float:
 
     Confidence is the largest probability. Guo et al., *On Calibration of Modern Neural Networks*, 2017, equation 3.
     """
-    confidence = np.exp(log_softmax(on.outputs, axis=1).max(1))
+    confidence = np.asarray(on.confidence)
     bins = np.ceil(confidence * BINS).astype(int).clip(1, BINS)  # ((m − 1) / BINS, m / BINS]
-    apart = np.bincount(bins, (on.labels == on.targets) - confidence)
-    return float(np.abs(apart).sum() / len(bins))
+    return float(np.abs(np.bincount(bins, on.right - confidence)).sum() / len(bins))
 
 
-def log_loss(on: Predicted) -> float:
-    """The mean negative log-likelihood of the labels, in nats."""
-    logs = log_softmax(on.outputs, axis=1)
-    return float(-logs[np.arange(len(logs)), on.targets.astype(int)].mean())
+def _mean(values: Callable[[Predicted], Any]) -> Callable[[Predicted], float]:
+    return lambda on: float(np.mean(values(on)))
 
 
-def mean_squared_error(on: Predicted) -> float:
-    """In the target's unit squared; of images, a pixel's mean."""
-    from sklearn.metrics import mean_squared_error
-
-    return float(mean_squared_error(on.targets, on.outputs))
-
-
-def mean_absolute_error(on: Predicted) -> float:
-    """In the target's unit; of images, a pixel's mean."""
-    from sklearn.metrics import mean_absolute_error
-
-    return float(mean_absolute_error(on.targets, on.outputs))
-
-
-def _worst(score: Callable[[Predicted], float], worst: Callable[[list[float]], float]) -> Callable[[Predicted], float]:
-    """The worst of a score over the groups that there are."""
+def _worst(values: Callable[[Predicted], Any], worst: Callable[[Floats], float]) -> Callable[[Predicted], float]:
+    """The worst mean over the groups that there are."""
 
     def of(on: Predicted) -> float:
-        return worst([score(on.at(np.flatnonzero(on.groups == group))) for group in np.unique(on.groups)])
+        sizes = np.bincount(on.groups)
+        return float(worst((np.bincount(on.groups, values(on)) / sizes.clip(1))[sizes > 0]))
 
     return of
 
 
 LABELS = {
     "balanced_accuracy": Score("balanced accuracy", balanced_accuracy, True, True),
-    "accuracy": Score("accuracy", accuracy, True, True),
+    "accuracy": Score("accuracy", _mean(lambda on: on.right), True, True),
     "macro_f1": Score("macro F1", macro_f1, True, True),
-    "worst_group": Score("worst group", _worst(accuracy, min), True, True),
+    "worst_group": Score("worst group", _worst(lambda on: on.right, np.min), True, True),
     "calibration_error": Score("calibration error", calibration_error, False, True),
-    "log_loss": Score("log loss", log_loss, False, False),
+    "log_loss": Score("log loss", _mean(lambda on: -np.asarray(on.log_likelihood)), False, False),
 }
 VALUES = {
-    "mean_squared_error": Score("mean squared error", mean_squared_error, False, False),
-    "mean_absolute_error": Score("mean absolute error", mean_absolute_error, False, False),
-    "worst_group": Score("worst group", _worst(mean_squared_error, max), False, False),
+    "mean_squared_error": Score("mean squared error", _mean(lambda on: on.squared), False, False),
+    "mean_absolute_error": Score("mean absolute error", _mean(lambda on: on.absolute), False, False),
+    "worst_group": Score("worst group", _worst(lambda on: on.squared, np.max), False, False),
 }
 SCORES = {"classification": LABELS, "regression": VALUES, "reconstruction": VALUES}
 """By task, the scores by name; the first is what is chosen by if nothing else is said."""

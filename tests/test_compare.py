@@ -91,6 +91,18 @@ def test_the_same_command_again_trains_nothing_and_tells_the_same(
     assert "then training what was chosen: 3 strategies, 2 runs each" in dry.out
 
 
+def test_what_no_strategy_can_do_is_told_once(door: Door, tmp_path: Path) -> None:
+    table = pd.DataFrame({"x": range(60), "ward": ["a", "b", "c"] * 20, "label": ["ill", "well"] * 30})
+    table.to_csv(tmp_path / "mine.csv", index=False)
+    words = ["dataset=csv", "dataset.path=mine.csv", "dataset.target=label", "dataset.group=ward", "batch_size=20"]
+    told = door(*words, "strategies=[smote,balanced]", "choose=false", "epochs=1", "seeds=2", "workers=1")
+    assert told.status == 1, "a strategy that was asked for is not there"
+    assert told.out.count("smote is left out: strategy=smote needs groups that are the classes") == 1
+    (path,) = tmp_path.glob("outputs/comparisons/csv-*")
+    assert set(pd.read_csv(path / "runs.csv")["strategy"]) == {"classical", "balanced"}
+    assert "none were chosen" in (path / "comparison.md").read_text()
+
+
 def test_regression_with_a_setting_that_fails(door: Door, tmp_path: Path) -> None:
     small = (*ROWS["regression"], "epochs=2", "workers=1", "seeds=2", "choice_seeds=1", "strategies=[balanced]")
     told = door(*small, "learning_rates=[1e-3,1e30]")
@@ -122,6 +134,7 @@ def test_the_budget_of_choices_is_the_same_for_all(door: Door, tmp_path: Path) -
         (["strategies=[lern2mix]"], ["strategies=lern2mix is not known (did you mean learn2mix?)"]),
         (["strategies=[classical]"], ["leaves nothing to compare"]),
         (["strategies=learn2mix"], ["strategies=learn2mix must be a list"]),
+        (["strategies=learn2mix,focal"], ["is no list: write strategies=[learn2mix,focal]"]),
         (["metric=mean_squared_error"], ["metric=mean_squared_error is not for classification", "macro_f1"]),
         (["metric=acuracy"], ["metric=acuracy must be one of", "balanced_accuracy"]),
         (["dataset=wine_quality", "strategies=[focal]"], ["strategy=focal is not defined for regression"]),
@@ -131,6 +144,8 @@ def test_the_budget_of_choices_is_the_same_for_all(door: Door, tmp_path: Path) -
         (["mixing_rates=[2]"], ["mixing_rates=[2] must be in [0, 1]"]),
         (["validation_fraction=0"], ["validation_fraction=0 must be in (0, 1)"]),
         (["seeds=2", "learnin_rates=[1]"], ["key learnin_rates is not known (did you mean learning_rates?)"]),
+        (["batch_size=10000"], ["batch_size=10000 is larger than the training set"]),
+        (["dataset=csv", "dataset.path=mine.csv", "dataset.target=label"], ["mine.csv is not there"]),
         (["dataset=csvv"], ["dataset=csvv is not known"]),
     ],
 )
@@ -148,4 +163,4 @@ def test_help_has_the_keys(door: Door) -> None:
     assert told.status == 0
     for key in ("strategies", "choice_seeds", "mixing_rates", "metric"):
         assert f"  {key}" in told.out
-    assert max(map(len, told.out.partition("This command line gives")[0].splitlines())) < 80
+    assert max(map(len, told.out.partition("Options of choices")[0].splitlines())) < 80

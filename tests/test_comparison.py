@@ -12,7 +12,7 @@ from scipy import stats
 from l2m.report.comparison import Findings, findings, recommendation, resample
 from l2m.report.comparison_tables import Setting, caption, forest, frame, markdown, terminal
 from l2m.report.statistics import half, holm, paired_p
-from l2m.scores import LABELS, VALUES, Predicted
+from l2m.scores import LABELS, VALUES, Predicted, labelled
 
 STRATEGIES = ("classical", "learn2mix", "balanced", "focal", "smote", "exp3")
 
@@ -142,13 +142,15 @@ def test_a_gain_that_costs_the_worst_group_or_calibration_is_told() -> None:
 
 def test_a_test_part_that_is_too_small_supports_nothing() -> None:
     runs = made(np.random.default_rng(9), {"focal": 0.1, "smote": 0.4})
-    wide = {name: np.random.default_rng(place).normal(0, 0.05, 200) for place, name in enumerate(STRATEGIES)}
-    found = findings(runs, "classification", "balanced_accuracy", wide.__getitem__)
+    rng = np.random.default_rng(0)
+    wide = {name: {score: rng.normal(0, 0.05, 200) for score in LABELS} for name in STRATEGIES}
+    found = findings(runs, "classification", "balanced_accuracy", wide)
     assert (found.better, found.unsure) == (("smote",), ("focal",))
     said = " ".join(recommendation(found, 90))
     assert "focal: better over seeds on this test part, but its 90 samples are too few" in said
-    expected = stats.norm.ppf(1 - 0.025 / 5) * np.std(wide["focal"] - wide["classical"], ddof=1)
-    assert found.over_samples["focal"] == pytest.approx(expected)
+    apart = wide["focal"]["balanced_accuracy"] - wide["classical"]["balanced_accuracy"]
+    one = found.differences["balanced_accuracy"]["focal"]
+    assert one.over_samples == pytest.approx(stats.norm.ppf(1 - 0.025 / 5) * np.std(apart, ddof=1))
 
 
 def test_resampling_gives_the_standard_error_of_a_mean() -> None:
@@ -158,10 +160,11 @@ def test_resampling_gives_the_standard_error_of_a_mean() -> None:
 
     def run(right: float) -> Predicted:
         said = np.where(rng.random(size) < right, targets, 1 - targets)
-        return Predicted(np.eye(2)[said], targets, targets)
+        return labelled(np.eye(2)[said], targets, targets)
 
     ours, theirs = [run(0.9) for _ in range(3)], [run(0.7) for _ in range(3)]
-    drawn = resample(LABELS["accuracy"], ours, 2000) - resample(LABELS["accuracy"], theirs, 2000)
+    score = {"accuracy": LABELS["accuracy"]}
+    drawn = resample(score, ours, 2000)["accuracy"] - resample(score, theirs, 2000)["accuracy"]
     each = np.mean([(a.labels == targets) * 1.0 - (b.labels == targets) for a, b in zip(ours, theirs, strict=True)], 0)
     assert drawn.mean() == pytest.approx(each.mean(), abs=3e-3)
     assert drawn.std() == pytest.approx(each.std() / np.sqrt(size), rel=0.06)

@@ -1,13 +1,13 @@
 """Strategies on one data set: scores with paired differences to classical, and what they allow to recommend.
 
 A difference is one to rely on if the paired t-test over seeds says so at 5 % after Holm's correction for the number of
-strategies. One in the score that was asked for must besides exceed what another draw of test samples may do to it. The
-strategies that pass are told from the best of them in the same way, with all pairs of them for comparisons.
+strategies, and if it exceeds what another draw of test samples may do to it. Strategies that are better so are told
+from the best of them in the same way, with all pairs of them for comparisons.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -33,17 +33,24 @@ class Difference:
 
     Attributes:
         half: half of its t-interval; with 95 % all strategies' hold at once (Bonferroni).
-        p: adjusted by Holm.
+        p: of the paired t-test over seeds, adjusted by Holm.
+        over_samples: half of the interval of ``mean`` over draws of test samples; with 95 % all hold at once.
     """
 
     mean: float
     half: float
     p: float
+    over_samples: float
+
+    @property
+    def holds_over_seeds(self) -> bool:
+        """Whether the strategies differ on these test samples, as the test says."""
+        return self.p < 1 - LEVEL
 
     @property
     def is_reliable(self) -> bool:
-        """Whether the strategies differ, as the test says."""
-        return self.p < 1 - LEVEL
+        """Whether they differ on others as well."""
+        return self.holds_over_seeds and abs(self.mean) > self.over_samples
 
 
 @dataclass(frozen=True)
@@ -54,11 +61,9 @@ class Findings:
         runs: a row a run: ``strategy``, ``seed``, the task's scores, ``seconds``; the same seeds for each strategy.
         metric: the score that decides.
         differences: by score and strategy.
-        over_samples: of strategies that are reliably better over seeds, half of the interval of their difference over
-            draws of test samples, all at once 95 % (Bonferroni).
-        unsure: those of them whose difference does not exceed it.
-        better: the others, the best mean first.
+        better: strategies that are reliably better than classical, the best mean first.
         tied: those of ``better`` that can't be told from its first, which is one of them.
+        unsure: strategies that are better over seeds, but not reliably.
         worse: strategies that are reliably worse than classical.
     """
 
@@ -66,10 +71,9 @@ class Findings:
     task: str
     metric: str
     differences: Mapping[str, Mapping[str, Difference]]
-    over_samples: Mapping[str, float]
-    unsure: tuple[str, ...]
     better: tuple[str, ...]
     tied: tuple[str, ...]
+    unsure: tuple[str, ...]
     worse: tuple[str, ...]
 
     @property
@@ -97,52 +101,50 @@ class Findings:
         return f"{scale * one.mean:+.{digits}f} ± {scale * one.half:.{digits}f}"
 
 
-Resampled = Callable[[str], Floats]
-"""Of a strategy, the mean over seeds of the score that decides, on each of the same draws of test samples."""
+Drawn = Mapping[str, Floats]
+"""By score, its mean over seeds on each of the same draws of test samples, (draws,)."""
 
 
-def findings(
-    runs: pd.DataFrame, task: str, metric: str, resampled: Resampled = lambda strategy: np.zeros(2)
-) -> Findings:
+def findings(runs: pd.DataFrame, task: str, metric: str, drawn: Mapping[str, Drawn] | None = None) -> Findings:
     """Judge finished runs.
 
     Args:
         runs: as :class:`Findings` has them, classical's among them.
         task: ``classification``, ``regression`` or ``reconstruction``.
         metric: the score that decides.
-        resampled: asked only of strategies that are reliably better over seeds, and of classical; by default test
-            samples are no source of error.
+        drawn: by strategy; None takes test samples for no source of error.
     """
-    scores = SCORES[task]
-    others = [name for name in runs["strategy"].unique() if name != BASELINE]
+    scores, names = SCORES[task], list(runs["strategy"].unique())
+    drawn = drawn or {name: dict.fromkeys(scores, np.zeros(2)) for name in names}
     tables = {score: runs.pivot(index="seed", columns="strategy", values=score) for score in scores}
-    differences = {score: _differences(table, others) for score, table in tables.items()}
+    differences = {score: _differences(tables[score], {name: drawn[name][score] for name in names}) for score in scores}
     sign = 1 if scores[metric].higher_is_better else -1
-    judged = differences[metric]
-    reliable = sorted((name for name in others if judged[name].is_reliable), key=lambda name: -sign * judged[name].mean)
-    favoured = [name for name in reliable if sign * judged[name].mean > 0]
-    drawn = {name: resampled(name) for name in (BASELINE, *favoured) if favoured}
-    halves = {name: _over_samples(drawn[name] - drawn[BASELINE], len(others)) for name in favoured}
-    better = tuple(name for name in favoured if abs(judged[name].mean) > halves[name])
+    judged = sorted(differences[metric].items(), key=lambda item: -sign * item[1].mean)
+    better = [name for name, one in judged if one.is_reliable and sign * one.mean > 0]
     return Findings(
         runs=runs,
         task=task,
         metric=metric,
         differences=differences,
-        over_samples=halves,
-        unsure=tuple(name for name in favoured if name not in better),
-        better=better,
-        tied=_tied(tables[metric], better, drawn),
-        worse=tuple(name for name in reliable if name not in favoured),
+        better=tuple(better),
+        tied=_tied(tables[metric], better, {name: drawn[name][metric] for name in better}),
+        unsure=tuple(
+            name for name, one in judged if one.holds_over_seeds and sign * one.mean > 0 and name not in better
+        ),
+        worse=tuple(name for name, one in judged if one.is_reliable and sign * one.mean < 0),
     )
 
 
-def resample(score: Score, runs: Iterable[Predicted], draws: int = DRAWS) -> Floats:
-    """The mean of a score over the seeds' ``runs``, on ``draws`` bootstrap draws of their samples: always the same."""
+def resample(scores: Mapping[str, Score], runs: Iterable[Predicted], draws: int = DRAWS) -> dict[str, Floats]:
+    """The means of scores over the seeds' ``runs``, on ``draws`` bootstrap draws of their samples: always the same."""
     runs, rng = list(runs), np.random.default_rng(0)
     size = len(runs[0].groups)
-    drawn = (rng.integers(size, size=size) for _ in range(draws))
-    return np.array([np.mean([score.of(run.at(index)) for run in runs]) for index in drawn])
+    made = np.empty((draws, len(scores)))
+    for row in made:
+        index = rng.integers(size, size=size)
+        picked = [run.at(index) for run in runs]
+        row[:] = [np.mean([score.of(run) for run in picked]) for score in scores.values()]
+    return dict(zip(scores, made.T, strict=True))
 
 
 def _over_samples(difference: Floats, comparisons: int) -> float:
@@ -150,15 +152,18 @@ def _over_samples(difference: Floats, comparisons: int) -> float:
     return float(stats.norm.ppf(1 - (1 - LEVEL) / (2 * comparisons)) * difference.std(ddof=1))
 
 
-def _differences(table: pd.DataFrame, others: list[str]) -> dict[str, Difference]:
+def _differences(table: pd.DataFrame, drawn: Drawn) -> dict[str, Difference]:
     """By strategy, from a table of seeds by strategies."""
-    p = holm({name: paired_p(table[name], table[BASELINE]) for name in others})
-    return {
-        name: Difference(*paired(table[name], table[BASELINE], comparisons=len(others))[:2], p[name]) for name in others
-    }
+    ours, others = table[BASELINE], [name for name in drawn if name != BASELINE]
+    p = holm({name: paired_p(table[name], ours) for name in others})
+    made = {}
+    for name in others:
+        mean, half, _ = paired(table[name], ours, comparisons=len(others))
+        made[name] = Difference(mean, half, p[name], _over_samples(drawn[name] - drawn[BASELINE], len(others)))
+    return made
 
 
-def _tied(table: pd.DataFrame, better: Sequence[str], drawn: Mapping[str, Floats]) -> tuple[str, ...]:
+def _tied(table: pd.DataFrame, better: Sequence[str], drawn: Drawn) -> tuple[str, ...]:
     """Those that can't be told from the first; the correction is for all pairs, as the first was picked by its mean."""
     p = holm({pair: paired_p(table[pair[0]], table[pair[1]]) for pair in combinations(better, 2)})
 

@@ -58,15 +58,11 @@ def caption(of: Findings, setting: Setting) -> list[str]:
         f"Mean ± sd (ddof 1) over {seeds} seeds on the test part, {setting.samples} samples on which nothing was "
         f"chosen; its smallest group ({name}) has {count}. − {BASELINE}: paired difference on the same seeds ± half of "
         f"its t-interval; all {others} of a score hold at once with 95 % (Bonferroni). p: of the paired t-test, "
-        f"corrected for {others} comparisons (Holm), which decides: + and - are reliably better and worse at 5 %, in "
-        "each score for itself."
+        f"corrected for {others} comparisons (Holm). + and - mark what is reliably better and worse, in each score for "
+        "itself: p is below 5 %, and the difference exceeds what another draw of test samples would do to it.",
+        f"Over such draws ({DRAWS} of the bootstrap) the differences in {title} move by {_range(of)}, all at once with "
+        "95 %.",
     ]
-    if of.over_samples:
-        halves = "; ".join(f"{name} ± {_number(of, half)}" for name, half in of.over_samples.items())
-        told.append(
-            f"Over other draws of test samples ({DRAWS} of the bootstrap, all at once 95 %) the differences in {title} "
-            f"would move by: {halves}. Only those that exceed it are relied on."
-        )
     told.append(
         f"Not covered: how the data were split and thinned (data_seed={setting.data_seed} alone), and data that are "
         "gathered otherwise."
@@ -100,8 +96,9 @@ def terminal(of: Findings, setting: Setting) -> list[Table]:
     first = _table(f"{setting.dataset}: test {score.title}{' in %' * score.percent}")
     for column in ("rates", "mean ± sd", f"− {BASELINE}", "p", "seconds"):
         first.add_column(column, justify="right", no_wrap=True)
-    second = _table("other scores" + " in %, log loss in nats" * score.percent)
-    rest = [name for name in of.scores if name not in (of.metric, "log_loss" if len(of.scores) > 5 else "")]
+    second = _table("other scores" + " in %" * (of.task == "classification"))
+    spared = "accuracy" if of.metric == "log_loss" else "log_loss"  # for which there is no room
+    rest = [name for name in of.scores if name not in (of.metric, spared)]
     for name in rest:
         second.add_column(_in_two_lines(of.scores[name].title), justify="right", no_wrap=True)
     for strategy in of.strategies:
@@ -143,9 +140,16 @@ def frame(of: Findings) -> pd.DataFrame:
                     "minus_classical": one and one.mean,
                     "interval_half_width": one and one.half,
                 }
-                | {"p_holm": one and one.p, "decides": name == of.metric, "recommended": strategy in of.tied}
+                | {
+                    "interval_half_width_over_samples": one and one.over_samples,
+                    "p_holm": one and one.p,
+                    "decides": name == of.metric,
+                    "recommended": strategy in of.tied,
+                }
             )
-    return pd.DataFrame(made).astype({"minus_classical": float, "interval_half_width": float, "p_holm": float})
+    return pd.DataFrame(made).astype(
+        dict.fromkeys(("minus_classical", "interval_half_width", "interval_half_width_over_samples", "p_holm"), float)
+    )
 
 
 def forest(of: Findings) -> Figure:
@@ -178,7 +182,7 @@ def forest(of: Findings) -> Figure:
         drawing.note(
             figure,
             f"Paired differences over {seeds} seeds; of a score all intervals hold at once with 95 % (Bonferroni). "
-            "Blue: reliably better, orange: reliably worse (Holm, 5 %), which may be though an interval reaches 0.",
+            "Blue: reliably better, orange: reliably worse, over seeds (Holm, 5 %) and over test samples.",
         )
         panels[0].set_yticks(range(len(others)), others)
         panels[0].set_ylim(len(others) - 0.5, -0.5)
@@ -214,9 +218,12 @@ def _side(of: Findings, score: str, strategy: str) -> int:
     return 1 if (one.mean > 0) is of.scores[score].higher_is_better else -1
 
 
-def _number(of: Findings, value: float) -> str:
-    score = of.scores[of.metric]
-    return f"{100 * value:.1f}" if score.percent else f"{value:.3g}"
+def _range(of: Findings) -> str:
+    """The narrowest and the widest interval over test samples."""
+    percent = of.scores[of.metric].percent
+    halves = [one.over_samples for one in of.differences[of.metric].values()]
+    low, high = (f"{100 * value:.1f}" if percent else f"{value:.3g}" for value in (min(halves), max(halves)))
+    return f"± {low}" if low == high else f"± {low} to ± {high}"
 
 
 def _unit(of: Findings, score: str) -> str:
