@@ -93,7 +93,7 @@ def door(
     debug = before == "1" or any(re.fullmatch(r"\+*debug=(true|yes|on|y|1)", word.lower()) for word in sys.argv)
     runs: list[tuple[Any, str]] = []
     refused: list[tuple[str, str]] = []
-    swept = False
+    swept = failed = False
     config_dir = get_args_parser().parse_known_args()[0].config_dir
 
     @hydra.main(config_path=str(conf_dir()), config_name=name, version_base="1.3")
@@ -126,6 +126,8 @@ def door(
                 raise
             failed = True
             _complain(sentence)
+        except BrokenPipeError:  # as of --help | head
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except KeyboardInterrupt as stop:
             told = f"{stop}: " if str(stop) else ""
             print(f"\nstopped: {told}the same command {again}", file=sys.stderr)
