@@ -30,7 +30,7 @@ reproduce: $(READY)  ## train what results/ lacks (days on two cores), then tabl
 	@failed=0; for each in table2 table1 table1_v1 $(QUESTIONS) table1_v3; do \
 	  $(BIN)/python -m l2m.run -m +experiment=$$each results_dir=results; status=$$?; \
 	  [ $$status -lt 128 ] || exit $$status; [ $$status = 0 ] || failed=1; done; \
-	$(MAKE) tables figures RESULTS=results && exit $$failed
+	$(BIN)/python scripts/pack.py results && $(MAKE) tables figures RESULTS=results && exit $$failed
 
 tables: $(READY)  ## the paper's tables and claims from results/ alone; RESULTS=outputs for your runs
 	@$(BIN)/python scripts/tables.py $(RESULTS) $(if $(filter results results/,$(RESULTS)),--ledger REPRODUCTION.md --readme README.md)

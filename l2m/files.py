@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
+import io
 import os
 import stat
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
+
+LARGEST = 2**28
+"""Bytes that a packed file may hold: a run of 10 000 groups and 300 epochs."""
 
 
 @contextlib.contextmanager
@@ -51,19 +57,47 @@ def content(file: Path) -> bytearray:
     return held
 
 
-def read_bytes(file: Path) -> bytearray:
-    """What a file holds.
+def packed(file: Path) -> Path:
+    """Where ``file`` lies once :func:`pack` has packed it."""
+    return file.with_name(file.name + ".gz")
+
+
+def pack(file: Path) -> None:
+    """Replace a file by its content in gzip's format, without the time it was done at.
 
     Raises:
-        ValueError: it is missing, can't be opened, or is no file; named without its folder.
+        OSError: it can't be read or written; then it stays as it is.
+    """
+    write_whole(packed(file), gzip.compress(content(file), mtime=0))
+    file.unlink()
+
+
+def read_bytes(file: Path) -> bytearray:
+    """What a file holds, packed or not.
+
+    Raises:
+        ValueError: it is missing, can't be opened or unpacked, or is no file; named without its folder.
     """
     try:
         return content(file)
     except FileNotFoundError:
+        if packed(file).exists():
+            return _unpacked(packed(file))
         raise ValueError(f"{file.name} is missing") from None
     except OSError as error:
         why = f"can't be opened: {error.strerror}" if error.strerror else "is no regular file"
         raise ValueError(f"{file.name} {why}") from error
+
+
+def _unpacked(file: Path) -> bytearray:
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(read_bytes(file))) as stream:
+            held = bytearray(stream.read(LARGEST + 1))
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"{file.name} can't be unpacked") from error
+    if len(held) > LARGEST:
+        raise ValueError(f"{file.name} holds more than {LARGEST} bytes")
+    return held
 
 
 def read_text(file: Path) -> str:

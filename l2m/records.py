@@ -3,7 +3,7 @@
     <results_dir>/runs/<dataset>/<strategy>/seed<k>-<digest>/
         config.yaml   the configuration whole; the digest is that of its scientific part
         metrics.csv   a row an epoch: the fields of EpochRow
-        groups.csv    a row an epoch and group: the fields of GroupRow
+        groups.csv    a row an epoch and group: the fields of GroupRow; or groups.csv.gz, packed by scripts/pack.py
         run.json      schema, version, commit, torch, device, threads, start, end, seconds, status; why it failed, and
                       where it was resumed
         model.pt      parameters and fitted preprocessing; loads with ``weights_only=True``
@@ -33,7 +33,7 @@ from filelock import FileLock, Timeout
 
 from l2m.config import RunConfig, differences, read_config
 from l2m.errors import UserError
-from l2m.files import read_text, write_whole
+from l2m.files import packed, read_bytes, read_text, write_whole
 from l2m.provenance import now, provenance
 
 SCHEMA = 1
@@ -221,8 +221,9 @@ class RunDirectory:
             UserError: one of its files is missing or can't be read.
         """
         try:
-            metrics, groups = (pd.read_csv(self.path / name) for name in ("metrics.csv", "groups.csv"))
-        except (OSError, ValueError) as error:
+            tables = (read_bytes(self.path / name) for name in ("metrics.csv", "groups.csv"))
+            metrics, groups = (pd.read_csv(io.BytesIO(table)) for table in tables)
+        except ValueError as error:
             raise UserError(
                 f"{self.path} is not whole (metrics.csv or groups.csv is missing, or no table): remove it, and the run "
                 "repeats"
@@ -277,6 +278,7 @@ class RunDirectory:
         for name, kind, rows in (("metrics.csv", EpochRow, self._rows), ("groups.csv", GroupRow, self._groups)):
             table = pd.DataFrame([asdict(row) for row in rows], columns=[field.name for field in fields(kind)])
             self._write(name, table.to_csv(index=False, float_format="%.7g", lineterminator="\n").encode())
+            packed(self.path / name).unlink(missing_ok=True)  # of the run that this one repeats
 
     def _clear(self) -> None:
         for name in PASSING:

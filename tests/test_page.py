@@ -15,6 +15,7 @@ from browser import CHROMIUM, Browser
 from rows_made_up import VERDICTS, configuration
 from rows_made_up import write as made_up
 
+from l2m.files import pack
 from l2m.report import runs
 from l2m.report.page import render, write
 from l2m.report.rows import ROWS
@@ -63,6 +64,7 @@ def results(made_up_results: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     shutil.copytree(made_up_results / "runs", folder / "runs")
     damaged = next(folder.glob("runs/mnist/focal/seed2-*"))
     (damaged / "metrics.csv").write_text("epoch\n1\n")
+    pack(next(folder.glob("runs/mnist/learn2mix/seed1-*/groups.csv")))
     told = subprocess.run([sys.executable, str(SCRIPT), str(folder)], capture_output=True, text=True, check=True)
     assert f"warning: {damaged} is left out" in told.stderr
     assert f"page: {folder}/index.html" in told.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 import subprocess
@@ -15,7 +16,10 @@ import yaml
 from made_up import compose, write
 
 from l2m.errors import UserError
+from l2m.files import LARGEST
 from l2m.report import runs
+
+PACK = Path(__file__).parents[1] / "scripts" / "pack.py"
 
 
 def made(folder: Path, seed: int, *overrides: str, status: str = "done", epochs: int | None = None) -> Path:
@@ -150,6 +154,49 @@ def test_damage_is_named_and_left_out(tmp_path: Path, kind: str) -> None:
     assert not problem.startswith(f"{whole} ")
     assert "\n" not in problem
     assert "Error" not in problem
+
+
+def zipped(content: bytes) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        (folder / "groups.csv").unlink()
+        (folder / "groups.csv.gz").write_bytes(content)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    {
+        "no gzip": (zipped(b"epoch,group"), "groups.csv.gz can't be unpacked"),
+        "half of it": (zipped(gzip.compress(b"epoch,group,name" * 99)[:40]), "groups.csv.gz can't be unpacked"),
+        "another byte": (zipped(gzip.compress(b"epoch" * 9)[:-8] + bytes(8)), "groups.csv.gz can't be unpacked"),
+        "no end": (zipped(gzip.compress(bytes(LARGEST + 1), 1)), "groups.csv.gz holds more than 268435456 bytes"),
+        "another table": (zipped(gzip.compress(b"epoch,group\n")), "groups.csv has the columns epoch, group, not"),
+    }.values(),
+)  # fmt: skip
+def test_damaged_packed_table_is_left_out(damage: Callable[[Path], None], told: str, tmp_path: Path) -> None:
+    made(tmp_path, 0)
+    damage(made(tmp_path, 1))
+    (problem,) = runs.read(tmp_path).problems
+    assert told in problem
+
+
+def test_large_tables_of_finished_runs_are_packed_and_read_alike(tmp_path: Path) -> None:
+    long, short = (compose("dataset=wine_quality", f"epochs={epochs}") for epochs in (1500, 4))
+    folders = [
+        write(tmp_path, config, lambda epoch: 1 / epoch, seed=seed, status=status, epochs=config.epochs)
+        for seed, (config, status) in enumerate([(long, "done"), (short, "done"), (long, "running")])
+    ]
+    before = runs.read(tmp_path)
+    for _ in range(2):
+        subprocess.run([sys.executable, PACK, tmp_path], check=True)
+        assert [(folder / "groups.csv").exists() for folder in folders] == [False, True, True]
+    size, text = (folders[0] / "groups.csv.gz").stat().st_size, (folders[2] / "groups.csv").stat().st_size
+    assert size < text / 3
+    after = runs.read(tmp_path)
+    assert after.problems == before.problems == []
+    for old, new in zip(before.runs, after.runs, strict=True):
+        pd.testing.assert_frame_equal(old.groups[min(old.groups)], new.groups[min(new.groups)])
 
 
 def test_if_all_is_damaged_the_error_names_each(tmp_path: Path) -> None:

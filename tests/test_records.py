@@ -15,6 +15,7 @@ import l2m
 from l2m import UserError
 from l2m.config import RunConfig, check
 from l2m.engine import Trainer
+from l2m.files import pack
 from l2m.records import EpochRow, GroupRow, Records, RunDirectory
 from l2m.training import train
 
@@ -201,6 +202,18 @@ def test_a_damaged_record_is_told(content: str, tmp_path: Path) -> None:
     assert file.read_text() == content
     file.unlink()
     assert train(config).info["status"] == "done"
+
+
+def test_a_packed_run_is_read_and_its_repetition_is_not_packed(tmp_path: Path) -> None:
+    config = tiny(tmp_path)
+    first = train(config)
+    pack(first.path / "groups.csv")
+    assert not (first.path / "groups.csv").exists()
+    pd.testing.assert_frame_equal(train(config).groups, first.groups)
+    again = train(tiny(tmp_path, "force=true"))
+    assert (first.path / "groups.csv").exists()
+    assert not (first.path / "groups.csv.gz").exists()
+    pd.testing.assert_frame_equal(again.groups, first.groups)
 
 
 def test_a_finished_run_that_lost_a_file_is_told(tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ def render(found: Reading, folder: Path) -> str:
         symbols=SYMBOLS,
         rule=RULE,
         epochs=EPOCHS,
-        files=FILES,
+        files=lambda place: [name if (folder / place / name).exists() else f"{name}.gz" for name in FILES],
         experiments=drawn,
         titles=experiments.TITLES,
         studies=told,
