@@ -5,7 +5,8 @@ BIN := .venv/bin
 QUESTIONS := cadence mixing_rate reconstruction_noise mnist_reconstruction_rate cifar10_rate mixers_regression mixers_mnist
 READY := $(if $(filter .venv/bin,$(BIN)),.venv/ready)  # an environment of your own is left alone: make test BIN=...
 
-.PHONY: help run test bench bench-gpu reproduce tables figures docs clean
+.PHONY: help run test test-all bench bench-gpu reproduce tables figures docs clean
+.NOTPARALLEL:
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -14,11 +15,14 @@ run: $(READY)  ## quickstart: two small sets, five seeds, a table, a figure
 	@$(BIN)/python -m l2m.run -m +experiment=quickstart
 	@$(BIN)/python scripts/summary.py outputs/quickstart
 
-test: $(READY)  ## style, types and tests; offline, on the CPU
+test: $(READY)  ## style, types and tests; offline, on the CPU, side by side on its cores
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist worksteal -m 'not extras'
+
+test-all: test $(addsuffix -all,$(READY))  ## `make test`, then, with every extra installed, the tests that need one
+	$(BIN)/python -m pytest -m extras
 
 bench: $(READY)  ## speed and memory of this machine, to results/bench (an hour)
 	$(BIN)/python scripts/bench.py
@@ -53,3 +57,8 @@ clean:  ## remove the environment and caches
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 	@echo "set up: .venv"
+
+.venv/ready-all: .venv/ready
+	@echo "adding launchers, trackers, Lightning, transformers, ONNX and the documentation's tools to .venv (once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,all]'
+	@touch $@

@@ -1,7 +1,8 @@
 """Training under imbalance, reproducibly.
 
-``Learn2MixBatchSampler`` works in anybody's loop; ``train(compose("dataset=mnist", "strategy=learn2mix"))``
-is the suite from Python. Names are imported when first used: ``import l2m`` costs nothing.
+``Learn2MixBatchSampler`` works in anybody's loop, with ``GroupLosses`` and ``ShardedBatchSampler`` beside it;
+``train(compose("dataset=mnist", "strategy=learn2mix"))`` is the suite from Python, and ``load(run_directory)`` gives
+the model it trained. Names are imported when first used: ``import l2m`` costs nothing.
 """
 
 from __future__ import annotations
@@ -10,20 +11,35 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Learn2MixBatchSampler", "RunConfig", "UserError", "compose", "train"]
+__all__ = [
+    "GroupLosses",
+    "Learn2MixBatchSampler",
+    "RunConfig",
+    "ShardedBatchSampler",
+    "UserError",
+    "compose",
+    "load",
+    "train",
+]
 
 if TYPE_CHECKING:
     from l2m.config import RunConfig
     from l2m.errors import UserError
+    from l2m.group_losses import GroupLosses
     from l2m.run import compose
     from l2m.sampler import Learn2MixBatchSampler
+    from l2m.shards import ShardedBatchSampler
+    from l2m.trained import load
     from l2m.training import train
 
 _HOMES = {
+    "GroupLosses": "l2m.group_losses",
     "Learn2MixBatchSampler": "l2m.sampler",
     "RunConfig": "l2m.config",
+    "ShardedBatchSampler": "l2m.shards",
     "UserError": "l2m.errors",
     "compose": "l2m.run",
+    "load": "l2m.trained",
     "train": "l2m.training",
 }
 

@@ -23,9 +23,9 @@ def registries() -> dict[str, Registry[Any]]:
 @cache
 def own() -> dict[str, Registry[Any]]:
     """The same without looking for what users add."""
-    from l2m import data, mixing, models, optimizers, strategies
+    from l2m import data, loggers, mixing, models, optimizers, strategies
 
-    for package in (data, models, strategies, mixing):
+    for package in (data, models, strategies, mixing, loggers):
         discover(package)
     return {
         "dataset": data.DATASETS,

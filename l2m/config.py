@@ -71,6 +71,9 @@ class RunConfig:
         "rate that falls, steps differ, and it does nothing",
     ] = False
     device: Annotated[Literal["auto", "cpu", "cuda"], "where to train; auto takes a GPU if there is one"] = "auto"
+    logger: Annotated[
+        dict[str, Any], "trackers that follow the run, beside its records, by name; several as logger=[mlflow,wandb]"
+    ] = field(default_factory=dict)
     threads: Annotated[
         Threads | None, "CPU threads of one run; the default comes with the data set, null is torch's"
     ] = None
@@ -177,11 +180,14 @@ def check(raw: Mapping[str, Any]) -> RunConfig:
     """
     import torch
 
+    from l2m import loggers
     from l2m.catalog import registries
 
     known = registries()
     problems: list[str] = []
     values = checked(RunConfig, known, {key: value for key, value in raw.items() if key != "row"}, problems)
+    if "logger" in values:
+        values["logger"] = loggers.check(values["logger"], problems)
     if values.get("device") == "cuda" and not torch.cuda.is_available():
         problems.append("device=cuda asks for a GPU that torch cannot see here: use device=cpu or device=auto")
     dataset, strategy = values.get("dataset", {}), values.get("strategy", {}).get("name")
@@ -204,7 +210,7 @@ def check(raw: Mapping[str, Any]) -> RunConfig:
 
 
 def read_config(file: Path) -> RunConfig:
-    """The run that a ``config.yaml`` is of, whatever the device it was trained on.
+    """The run that a ``config.yaml`` is of, whatever the device it was trained on, and without its loggers.
 
     Raises:
         ValueError: what is wrong with it.
@@ -219,7 +225,7 @@ def read_config(file: Path) -> RunConfig:
         raise ValueError(f"{file.name} is no YAML{where}") from error
     if not isinstance(raw, dict):
         raise ValueError(f"{file.name} holds no configuration")
-    return check({**raw, "device": "cpu"})
+    return check({**raw, "device": "cpu", "logger": {}})
 
 
 def _refuse_mazes(text: str, name: str) -> None:

@@ -6,7 +6,7 @@ import ctypes
 import platform
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -57,6 +57,13 @@ def torch_state(config: RunConfig) -> Iterator[None]:
             torch.set_num_threads(threads)
             for kind, allowed in zip(products, before, strict=True):
                 kind.allow_tf32 = allowed
+
+
+def precision(config: RunConfig, device: torch.device) -> AbstractContextManager[None]:
+    """Inside, a forward pass has the run's precision."""
+    if config.precision != "bf16":
+        return nullcontext()  # autocast takes time even where it does nothing
+    return torch.autocast(device.type, torch.bfloat16)
 
 
 def keep_memory() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
@@ -17,18 +17,11 @@ from l2m import data, mixing, models, optimizers, records, strategies
 from l2m.config import RunConfig
 from l2m.cuda_graph import Step, captured
 from l2m.data import Batch, Split
-from l2m.device import choose_device, stopwatch
+from l2m.device import choose_device, precision, stopwatch
 from l2m.errors import UserError
 from l2m.inner import Inner
 from l2m.seeding import derive, generator
 from l2m.tasks import TASKS
-
-EVALUATION_BATCH = 1000
-"""Test samples a pass: small enough for the activations of an image row to stay in the cache."""
-
-EVALUATION_NUMBERS = 2**17, 2**24
-"""Numbers in the inputs of a pass: at least, for all of a small set to be one, and at most, which is 111 images of
-3×224×224, since 1000 would take 7 GB in ResNet-18."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +66,9 @@ class Trainer:
             )
         self.steps = samples // size
         self.group_names = loaded.group_names
-        self.preprocessing = loaded.preprocessing
+        self.described = loaded.described()
         self.augmentation = loaded.augmentation
+        self._squared_unit = loaded.target_unit[1] ** 2  # of a regression's metric; 1 but for own data
         k = len(self.group_names)
 
         self.strategy: strategies.Strategy = strategies.STRATEGIES.build(config.strategy)
@@ -89,8 +83,9 @@ class Trainer:
         torch.manual_seed(derive(config.seed, "dropout"))
 
         context = strategies.Context(
-            loaded.train, k, size, self.steps, lambda purpose: generator(config.seed, purpose), losses, self.device
-        )
+            loaded.train, k, size, self.steps, lambda purpose: generator(config.seed, purpose), losses, self.device,
+            loaded.classes,
+        )  # fmt: skip
         self.train_set: Split = self.strategy.prepare(context).to(self.device)
         self.test_set = loaded.test.to(self.device)
         if self.mixing:
@@ -198,7 +193,7 @@ class Trainer:
         for outputs, targets, loss in self._pass(self.model, self.test_set):
             losses.append(loss)
             scores.append(self.task.score(outputs, targets, loss))
-        score = torch.cat(scores).double()
+        score = torch.cat(scores).double() * self._squared_unit
         by_group = torch.zeros(len(self._test_counts), dtype=torch.float64, device=self.device)
         by_group.index_add_(0, self.test_set.groups, score)
         return Evaluation(torch.cat(losses).double().mean(), score.mean(), by_group / self._test_counts)
@@ -278,10 +273,7 @@ class Trainer:
     def _pass(self, model: torch.nn.Module, split: Split) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Outputs, targets and losses of the whole of a split, a batch at a time."""
         model.eval()
-        least, most = (max(1, numbers // split.inputs[0].numel()) for numbers in EVALUATION_NUMBERS)
-        size = min(max(EVALUATION_BATCH, least), most)
-        for start in range(0, len(split), size):
-            batch = split.batch(slice(start, start + size))
+        for batch in split.passes():
             outputs = self._outputs(model, batch.inputs)
             yield outputs, batch.targets, self.task.loss(outputs, batch.targets)
 
@@ -297,6 +289,4 @@ class Trainer:
         return torch.cat([loss for _, _, loss in self._pass(model, split.to(self.device))]).cpu()
 
     def _precision(self) -> AbstractContextManager[None]:
-        if self.config.precision != "bf16":
-            return nullcontext()  # autocast takes time even where it does nothing
-        return torch.autocast(self.device.type, torch.bfloat16)
+        return precision(self.config, self.device)

@@ -64,12 +64,14 @@ def _write_help(
     for field in fields(keys):
         if field.name not in groups:
             note = next(n for n in hints[field.name].__metadata__[::-1] if isinstance(n, str))
-            lines += [f"  {field.name:14} {type_name(hints[field.name])}"]
+            lines += textwrap.wrap(f"  {field.name:14} {type_name(hints[field.name])}", 79, subsequent_indent=" " * 17)
             lines += textwrap.wrap(note, 79, initial_indent=" " * 17, subsequent_indent=" " * 17)
     lines += ["", f"Options of choices, as {example}", ""]
     for group in optional:
         for file in choices(group):
-            content = [line for line in file.read_text().splitlines() if not line.startswith(("#", "name:"))]
+            content = [
+                line for line in file.read_text().splitlines() if not line.startswith(("#", "name:", "_target_", "{}"))
+            ]
             if content:
                 lines += [f"  {group}={file.stem}", *(f"    {option}" for option in content)]
     text = re.sub(r"\$\{row\.\w+\}", "the data set's", "\n".join(lines)).replace("$", "")

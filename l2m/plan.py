@@ -46,6 +46,11 @@ def plan(runs: Iterable[tuple[RunConfig, str]]) -> list[Planned]:
         path = RunDirectory(config).path
         if path not in found:
             found[path] = _stands(config, command)
+        elif found[path].config.logger != config.logger:
+            raise UserError(
+                f"a run has one set of loggers, and {path} would have several: write "
+                f"logger=[{','.join(found[path].config.logger | config.logger)}]"
+            )
     return list(found.values())
 
 

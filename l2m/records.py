@@ -4,9 +4,10 @@
         config.yaml   the configuration whole; the digest is that of its scientific part
         metrics.csv   a row an epoch: the fields of EpochRow
         groups.csv    a row an epoch and group: the fields of GroupRow; or groups.csv.gz, packed by scripts/pack.py
-        run.json      schema, version, commit, torch, device, threads, start, end, seconds, status; why it failed, and
-                      where it was resumed
-        model.pt      parameters and fitted preprocessing; loads with ``weights_only=True``
+        run.json      schema, version, commit, torch, device, threads, start, end, seconds, status; its model; why it
+                      failed, and where it was resumed; of own data, a fingerprint of their files
+        model.pt      parameters, shapes, names and fitted preprocessing: :mod:`l2m.trained` reads it; loads with
+                      ``weights_only=True``
         log.txt       of a run that failed: when, and the traceback
         checkpoint.pt while the run is not done: all that it goes on from; loads with ``weights_only=True``
         lock          while a process trains it, or was killed in doing so
@@ -32,12 +33,16 @@ import yaml
 from filelock import FileLock, Timeout
 
 from l2m.config import RunConfig, differences, read_config
+from l2m.data.fingerprint import fingerprint
 from l2m.errors import UserError
 from l2m.files import packed, read_bytes, read_text, write_whole
 from l2m.provenance import now, provenance
 
 SCHEMA = 1
 """Version of the layout above; raised when a reader of the old one would misread the new."""
+
+MODEL = "model.pt"
+"""The final checkpoint, which ``run.json`` names."""
 
 PASSING = ("checkpoint.pt", "log.txt")
 """What a run has only until it is done."""
@@ -106,18 +111,31 @@ class RunDirectory:
         """``done``, ``failed``, ``running`` (or killed), or None if the run never started.
 
         Raises:
-            UserError: ``run.json`` can't be read, or the directory holds another run.
+            UserError: ``run.json`` can't be read, the directory holds another run, or it is done on files that have
+                changed since.
         """
         self._refuse_another()
         file = self.path / "run.json"
         if not file.exists():
             return None
         try:
-            return str(json.loads(read_text(file))["status"])
+            info = json.loads(read_text(file))
+            status, files = str(info["status"]), info.get("files")
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(
                 f"{file} can't be read as a record (it must be JSON with a status): remove it, and the run is repeated"
             ) from error
+        if status == "done" and not self.config.force and self._changed(files):
+            raise UserError(
+                f"{self.path} is of {self.config.dataset['path']} before it was changed: use force=true to train "
+                "again, or another results_dir to keep both"
+            )
+        return status
+
+    def _changed(self, files: str | None) -> bool:
+        """Whether own data have another fingerprint now than ``files``; not if they are no longer here."""
+        now = fingerprint(self.config.dataset)
+        return None not in (files, now) and files != now
 
     @contextlib.contextmanager
     def claimed(self) -> Iterator[None]:
@@ -154,7 +172,12 @@ class RunDirectory:
             part.unlink(missing_ok=True)
         self._began = time.monotonic()
         self._rows, self._groups, self._info = [], [], {"schema": SCHEMA, **provenance(device)}
+        if files := fingerprint(self.config.dataset):
+            self._info["files"] = files
         found = None if self.config.force else self._checkpoint()
+        if found and self._changed(found["info"].get("files")):
+            LOG.warning("%s has changed: %s begins anew", self.config.dataset["path"], self.path)
+            found = None
         if found:
             self._rows, self._groups = found["metrics"], found["groups"]
             here = {"epoch": len(self._rows), **provenance(device)}
@@ -182,12 +205,12 @@ class RunDirectory:
         }
         self._write("checkpoint.pt", _saved(content))
 
-    def finish(self, model: torch.nn.Module, preprocessing: Mapping[str, Sequence[float] | Sequence[str]]) -> None:
-        """Write the records of a run that is done; ``run.json`` last."""
+    def finish(self, model: torch.nn.Module, described: Mapping[str, Any]) -> None:
+        """Write the records of a run that is done, its model with what ``Data.described`` says; ``run.json`` last."""
         state = {name: value.cpu() for name, value in model.state_dict().items()}
         self._write_tables()
-        self._write("model.pt", _saved({"parameters": state, "preprocessing": dict(preprocessing)}))
-        self._info |= {"end": now(), "seconds": self._seconds(), "status": "done"}
+        self._write(MODEL, _saved({"parameters": state, **described}))
+        self._info |= {"end": now(), "seconds": self._seconds(), "model": MODEL, "status": "done"}
         self._write_info()
         self._clear()
 

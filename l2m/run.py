@@ -11,7 +11,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from functools import cache
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
@@ -35,6 +36,11 @@ from l2m.help import store_help as store_help
 from l2m.help import write_help
 from l2m.registry import unknown
 
+TUNER = "hydra_plugins.l2m.Optuna"
+
+CHOICES = (*GROUPS, "logger", "hydra/launcher", "hydra/sweeper")
+"""The groups of ``conf/`` that a run takes a choice of."""
+
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -44,6 +50,19 @@ class AddedFolders(SearchPathPlugin):
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         for folder in added():
             search_path.append("l2m", f"file://{folder}")
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What Hydra was told of a sweep.
+
+    Attributes:
+        launcher: its launcher's settings.
+        tuned: whether the runs were trained as they were chosen, by ``hydra/sweeper=optuna``.
+    """
+
+    launcher: dict[str, Any]
+    tuned: bool
 
 
 def compose(*overrides: str, config_dir: str | os.PathLike[str] | None = None) -> RunConfig:
@@ -67,44 +86,50 @@ def compose(*overrides: str, config_dir: str | os.PathLike[str] | None = None) -
 
 def main() -> None:
     """Do what the command line asks for; a user's error is told in a sentence, with exit status 1."""
-    door("config", check, _do)
+    door("config", check, _do, sent=True)
 
 
 def door(
     name: str,
     check: Callable[[dict[str, Any]], Any],
-    do: Callable[[Sequence[tuple[Any, str]], Sequence[tuple[str, str]], bool], bool],
+    do: Callable[[Sequence[tuple[Any, str]], Sequence[tuple[str, str]], Any], bool],
     keys: type = RunConfig,
-    groups: Sequence[str] = GROUPS,
+    groups: Sequence[str] = CHOICES,
     again: str = "goes on from there",
+    sent: bool = False,
 ) -> None:
     """Compose what the command line asks for, check it, and do it.
 
     Args:
         name: the YAML of ``conf/`` that it changes.
         check: makes a configuration of its values.
-        do: is given the configurations with their commands, the refused commands with the reason, and whether it is a
-            sweep; gives whether something failed.
+        do: is given the configurations with their commands, the refused commands with the reason, and of a sweep the
+            :class:`Sweep`, of a single one None; gives whether something failed.
         keys: the dataclass of the keys.
         groups: those of the keys that have choices.
         again: what the same command does once it was stopped.
+        sent: whether ``do`` minds Hydra's launcher and sweeper.
     """
     before = os.environ.get("HYDRA_FULL_ERROR")
     debug = before == "1" or any(re.fullmatch(r"\+*debug=(true|yes|on|y|1)", word.lower()) for word in sys.argv)
     runs: list[tuple[Any, str]] = []
     refused: list[tuple[str, str]] = []
-    swept = failed = False
+    swept: Sweep | None = None
+    failed = False
     config_dir = get_args_parser().parse_known_args()[0].config_dir
 
     @hydra.main(config_path=str(conf_dir()), config_name=name, version_base="1.3")
-    def job(raw: DictConfig) -> None:
+    def job(raw: DictConfig) -> tuple[Any, str] | None:
         """Only note what is to be done: all is composed before anything begins, and no later change of a YAML tells."""
         nonlocal swept
         settings = HydraConfig.get()
-        swept = settings.mode is RunMode.MULTIRUN
+        if settings.mode is RunMode.MULTIRUN:
+            swept = Sweep(_plain(settings.launcher), settings.sweeper._target_ == TUNER)
         command = shlex.join([*(["--config-dir", config_dir] if config_dir else []), *settings.overrides.task])
         try:
+            _refuse_plugins(settings, sent)
             runs.append((check(_plain(raw)), command))
+            return runs[-1]
         except Exception as error:
             sentence = explain(error, keys, groups)
             if debug or not sentence:
@@ -112,22 +137,24 @@ def door(
             if sentence not in (told for _, told in refused):  # as of a file that all runs need
                 _complain(sentence, command + ": " if swept else "")
             refused.append((command, sentence))
+            return None
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors on, to be told here
-    Sweeper.validate_batch_is_legal = lambda *_: None  # type: ignore[method-assign]  # it composes all, as job will
+    # It would compose all, as job will
+    Sweeper.validate_batch_is_legal = lambda self, _: _refuse_plugins(self.config.hydra, sent)  # type: ignore
     with using(config_dir):
         try:
             write_help([conf_dir(), *added()])
             job()
             failed = bool(refused) | (bool(runs) and do(runs, refused, swept))
+        except BrokenPipeError:  # as of --help | head
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except Exception as error:
             sentence = explain(error, keys, groups)
             if debug or not sentence:
                 raise
             failed = True
             _complain(sentence)
-        except BrokenPipeError:  # as of --help | head
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except KeyboardInterrupt as stop:
             told = f"{stop}: " if str(stop) else ""
             print(f"\nstopped: {told}the same command {again}", file=sys.stderr)
@@ -140,12 +167,23 @@ def door(
         sys.exit(1)
 
 
-def _do(runs: Sequence[tuple[RunConfig, str]], refused: Sequence[tuple[str, str]], swept: bool) -> bool:
+def _refuse_plugins(settings: Any, sent: bool) -> None:
+    """Raise a UserError for a launcher or sweeper that knows nothing of records, or that nothing would come of."""
+    for group in ("hydra/launcher", "hydra/sweeper"):
+        name = settings.runtime.choices[group]
+        ours = ["basic", *(file.stem for file in (conf_dir() / group).glob("*.yaml") if sent)]
+        if name not in ours:
+            raise UserError(unknown(group, name, ours))
+        if name != "basic" and settings.mode is not RunMode.MULTIRUN:
+            raise UserError(f"{group}={name} is for a sweep: add -m")
+
+
+def _do(runs: Sequence[tuple[RunConfig, str]], refused: Sequence[tuple[str, str]], swept: Sweep | None) -> bool:
     """Train the runs, or tell the plan; whether one failed."""
     from l2m import plan
     from l2m.device import keep_memory
+    from l2m.launchers import chosen, launch
     from l2m.progress import watch
-    from l2m.sweep import sweep
 
     if any(config.dry_run for config, _ in runs):
         print(plan.told(plan.plan(runs)))
@@ -155,8 +193,11 @@ def _do(runs: Sequence[tuple[RunConfig, str]], refused: Sequence[tuple[str, str]
         print(watch(runs[0][0]))
         return False
     planned = plan.plan(runs)
+    if swept.tuned:
+        return any(run.status == "failed" for run in planned)
+    launcher = chosen(swept.launcher)
     skipped = sum(not run.to_do for run in planned)
-    failed = [*refused, *((run.command, problem) for run, problem in sweep(planned))]
+    failed = [*refused, *((run.command, problem) for run, problem in launch(planned, launcher))]
     total = len(planned) + len(refused)
     print(f"{total} runs: {total - skipped - len(failed)} done, {skipped} skipped (done before), {len(failed)} failed")
     for command, problem in failed:
@@ -164,7 +205,18 @@ def _do(runs: Sequence[tuple[RunConfig, str]], refused: Sequence[tuple[str, str]
     return bool(failed)
 
 
-def explain(error: Exception, keys: type = RunConfig, groups: Sequence[str] = GROUPS) -> str | None:
+def again(*overrides: str) -> dict[str, Any]:
+    """Plain values of the command line that a door is checking, with more on it."""
+    settings = HydraConfig.get()
+    return _plain(hydra.compose(settings.job.config_name, [*settings.overrides.task, *overrides]))
+
+
+def offered(group: str) -> list[str]:
+    """Names of a group's choices, those of a ``--config-dir`` among them; inside a door's check."""
+    return list(GlobalHydra.instance().config_loader().get_group_options(group))
+
+
+def explain(error: Exception, keys: type = RunConfig, groups: Sequence[str] = CHOICES) -> str | None:
     """What a user did wrong, as the value, the rule and the remedy; None for errors that are not a user's."""
     text = str(error)
     if isinstance(error, UserError):
@@ -181,28 +233,33 @@ def explain(error: Exception, keys: type = RunConfig, groups: Sequence[str] = GR
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
         group, _, name = error.missing_cfg_file.rpartition("/")
         return unknown(group.lstrip("/"), name, error.options)
+    if found := re.search(r"Could not load '(\w+)/(\w+)'", text):  # one of several
+        return unknown(found[1], found[2], [file.stem for file in (conf_dir() / found[1]).glob("*.yaml")])
     if found := re.match(r"Could not override '([^']+)'", text):
         key = found[1]
-        group = key.partition(".")[0]
+        group, _, option = key.partition(".")
+        if group == "hydra":
+            group, _, option = option.partition(".")
+            group = f"hydra/{group}"
         if key == "experiment":
             return "experiment is not part of every run: add it, as +experiment=NAME"
         if group not in groups or key == group:
             homes = [home for home in groups if any(key in options for options in _options(home).values())]
+            homes = [home.replace("/", ".") for home in homes]
             if homes:
                 return f"{key} is not a key by itself: write {' or '.join(f'{home}.{key}=' for home in homes)}"
             return unknown("key", key, [field.name for field in fields(keys)])
         known = _options(group)
-        option = key.partition(".")[2]
         if having := [name for name, options in known.items() if option in options]:
             return f"{key} is not an option of the {group} here: add {group}={having[0]}, which has it"
-        near = get_close_matches(
-            key.rpartition(".")[2], [option for options in known.values() for option in options], 1
-        )
-        guess = f" (did you mean {group}.{near[0]}?)" if near else ""
+        near = get_close_matches(option, [option for options in known.values() for option in options], 1)
+        guess = f" (did you mean {group.replace('/', '.')}.{near[0]}?)" if near else ""
         return f"{key} is not an option{guess}: " + "; ".join(
             f"{group}={name} has {', '.join(options)}" for name, options in known.items()
         )
-    if found := re.match(r"Ambiguous value for argument '([^']+)'", text):
+    if found := re.match(r"Ambiguous value for argument 'logger=([^']+)'", text):
+        return f"logger={found[1]} gives several values to one run: several loggers at once are 'logger=[{found[1]}]'"
+    if found := re.search(r"(?:Ambiguous value for argument|Sweep parameters) '([^']+)'", text):
         return f"{found[1]} gives several values to one run: add -m to sweep over them"
     told = text.strip().partition("\n")[0]
     if isinstance(error, OverrideParseException):
@@ -215,8 +272,11 @@ def _options(group: str) -> dict[str, list[str]]:
     found = {}
     for file in files(group):
         node: Any = OmegaConf.to_container(OmegaConf.load(file))
-        if options := sorted(node.get(group, node).keys() - {"name", "defaults", "row"}):
-            found[file.stem] = options
+        options = node.get(group, node)
+        if group == "logger":
+            options = {f"{name}.{key}": value for name, own in options.items() for key, value in own.items()}
+        if names := sorted(options.keys() - {"name", "defaults", "row", "_target_"}):
+            found[file.stem] = names
     return found
 
 
@@ -250,8 +310,8 @@ def _scratch() -> str:
     return folder.name
 
 
-OPTIONAL = ("strategy", "mixing", "imbalance", "model", "optimizer")
-store_help("l2m", RUN, RunConfig, (*GROUPS, "experiment"), OPTIONAL, "strategy.focusing=1")
+OPTIONAL = ("strategy", "mixing", "imbalance", "model", "optimizer", *CHOICES[len(GROUPS) :])
+store_help("l2m", RUN, RunConfig, (*CHOICES, "experiment"), OPTIONAL, "strategy.focusing=1")
 Plugins.instance().register(AddedFolders)
 OmegaConf.register_new_resolver("scratch", _scratch, replace=True)
 OmegaConf.register_new_resolver("data_dir", lambda: os.environ.get("L2M_DATA_DIR") or "data", replace=True)

@@ -11,21 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.utils.data import Sampler
 
+from l2m.apportion import Floats, Ints, apportion
 from l2m.errors import UserError
-from l2m.schema import Range, coerce
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-
-_ROUNDING = 1e-9
-"""Slack for sums of α·M that are whole but for rounding."""
+from l2m.schema import Range, checked
 
 _CELLS = 2**20
 """Cells of (batch, group) that are drawn at a time: 8 MiB an array."""
-
-
-_FEW = 256
-"""Numbers that are sorted faster than parted."""
 
 
 class Learn2MixBatchSampler(Sampler[list[int]]):
@@ -79,10 +70,10 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
                 f"group {int(np.flatnonzero(self._sizes == 0)[0])} has no samples, but labels go up to "
                 f"{groups.max()}: number the groups without gaps, as numpy.unique(labels, return_inverse=True)[1] does"
             )
-        self.batch_size: int = _checked(
+        self.batch_size: int = checked(
             "batch_size", batch_size, Annotated[int, Range(1, len(groups))], f"1 to the {len(groups)} samples there are"
         )
-        self.mixing_rate: float = _checked(
+        self.mixing_rate: float = checked(
             "mixing_rate", mixing_rate, Annotated[float, Range(0, 1)], "0 leaves the proportions where they start"
         )
         self._alpha = self._start(proportions)
@@ -99,6 +90,7 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
         self._order: Ints = np.zeros(0, np.int64)  # this epoch's shuffled lists, group after group
         self._batch = len(self)  # batches drawn in this epoch; an epoch begins once all are
         self._shuffled_from = generator.get_state()  # the generator's state before this epoch's shuffle
+        self._began: Floats | None = None  # what was owed as this epoch began, until ``update`` ends it
         self._resumed = False
 
     def __len__(self) -> int:
@@ -162,6 +154,7 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
             )
         if not held.any():
             return
+        self._began = None
         self._losses[held] = given[held]
         unknown = np.isnan(self._losses)
         largest = self._losses.max(where=~unknown, initial=0.0)
@@ -171,16 +164,37 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
                 target[unknown] = np.nanmean(target)
             self._alpha = self._alpha + self.mixing_rate * (target / target.sum() - self._alpha)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Tensors and numbers from which ``load_state_dict`` goes on exactly, between epochs or within one."""
-        return {
-            "sizes": torch.from_numpy(self._sizes.copy()),
+    def state_dict(self, batches: int | None = None) -> dict[str, Any]:
+        """Tensors and numbers from which ``load_state_dict`` goes on exactly, between epochs or within one.
+
+        Args:
+            batches: how many of this epoch's batches were trained on, where a loader draws ahead, as one with workers
+                does; by default all that were drawn. ``update`` ends an epoch: after it none was.
+
+        Raises:
+            ValueError: fewer batches were drawn, or ``update`` was called within the epoch.
+        """
+        began, drawn = self._began, self._batch
+        if began is None and drawn == len(self):
+            drawn = 0
+        back = batches is not None and batches not in (drawn, self._batch)
+        if back and (began is None or batches not in range(drawn)):
+            raise UserError(
+                f"batches={batches} can't be gone back to: {drawn} were drawn in this epoch, and update must not have "
+                "been called in it"
+            )
+        arrays = {
+            "sizes": self._sizes,
+            "proportions": self._alpha,
+            "losses": self._losses,
+            "owed": began if began is not None and back else self._owed,
+            "taken": np.zeros_like(self._taken) if back else self._taken,
+        }
+        return {name: torch.from_numpy(array.copy()) for name, array in arrays.items()} | {
             "batch_size": self.batch_size,
-            "proportions": torch.from_numpy(self._alpha.copy()),
-            "losses": torch.from_numpy(self._losses.copy()),
-            "owed": torch.from_numpy(self._owed.copy()),
-            "taken": torch.from_numpy(self._taken.copy()),
-            "batch": self._batch,
+            "batch": 0 if back else self._batch,
+            "again": batches if back else None,  # batches of the epoch to draw anew
+            "began": None if began is None else torch.from_numpy(began.copy()),
             "shuffled_from": self._shuffled_from.clone(),
             "generator": self._generator.get_state(),
         }
@@ -205,7 +219,12 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
         self._shuffle()
         self._taken = state["taken"].numpy().copy()
         self._batch = int(state["batch"])
-        self._generator.set_state(state["generator"])
+        if state.get("again") is None:  # older states have neither this nor "began"
+            self._generator.set_state(state["generator"])
+        for _ in range(state.get("again") or 0):
+            self.next_batch()
+        began = state.get("began")
+        self._began = None if began is None else began.numpy().copy()
         self._resumed = self._batch < len(self)
 
     def _start(self, proportions: Sequence[float] | Floats | Tensor | None) -> Floats:
@@ -225,29 +244,12 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
         mixed: Ints = torch.randperm(len(self._groups), generator=self._generator).numpy()
         self._order = mixed[np.argsort(self._groups[mixed], kind="stable")]
         self._taken[:] = 0
+        self._began = self._owed
 
     def _counts(self) -> Ints:
-        """Samples of each group in the next batch, (k,), and the new debts.
-
-        After the batch a group's count lies between the floor and the ceiling of its due: what the floor
-        demands is drawn, and the rest of the batch goes to the groups whose next sample falls due soonest.
-        Should the floors alone exceed the batch, which only proportions that jump can bring about, those
-        that are least behind wait.
-        """
-        wanted = self._alpha * self.batch_size
-        due = self._owed + wanted
-        counts = np.maximum(np.floor(due + _ROUNDING), 0.0)
-        spare = self.batch_size - int(counts.sum())
-        if spare > 0:
-            wait = np.minimum((counts + 1 - due) / np.maximum(wanted, 1e-300), 1e15)
-            wait[due - counts <= _ROUNDING] += 1e16  # its due is no larger than its count
-            counts[_least(wait, spare)] += 1
-        while spare < 0:
-            waiting = _least(np.where(counts > 0, due - counts, np.inf), min(-spare, int((counts > 0).sum())))
-            counts[waiting] -= 1
-            spare += len(waiting)
-        self._owed = due - counts
-        return counts.astype(np.int64)
+        """Samples of each group in the next batch, (k,), and the new debts."""
+        counts, self._owed = apportion(self._owed, self._alpha * self.batch_size, self.batch_size)
+        return counts
 
     def _draw(self, counts: Ints) -> Tensor:
         """Indices of consecutive batches, (Σ counts,), given each one's counts, (batches, k)."""
@@ -275,22 +277,6 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
         flat = counts.ravel()
         first: Ints = before.ravel() - (np.cumsum(flat) - flat)
         return first
-
-
-def _least(values: Floats, count: int) -> Ints:
-    """Where the ``count`` least values are, the first ones of those that are equal."""
-    if len(values) <= max(count, _FEW):
-        return np.argsort(values, kind="stable")[:count]
-    last = np.partition(values, count - 1)[count - 1]
-    less = np.flatnonzero(values < last)
-    return np.concatenate([less, np.flatnonzero(values == last)[: count - len(less)]])
-
-
-def _checked(name: str, value: Any, annotation: Any, remedy: str) -> Any:
-    try:
-        return coerce(value.item() if isinstance(value, (np.generic, Tensor)) else value, annotation)
-    except ValueError as rule:
-        raise UserError(f"{name}={value} {rule} ({remedy})") from None
 
 
 def _array(values: ArrayLike | Tensor) -> NDArray[Any]:

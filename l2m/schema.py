@@ -8,6 +8,8 @@ import types
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+from l2m.errors import UserError
+
 
 @dataclass(frozen=True)
 class Range:
@@ -32,8 +34,8 @@ class Range:
 def coerce(value: Any, annotation: Any) -> Any:
     """``value`` as the annotation asks for it.
 
-    Understands bool, int, float, str, ``Literal``, ``X | None``, ``tuple[X, ...]`` and ``Annotated`` with a
-    :class:`Range`. Whole floats pass as int, int as float, lists as tuples.
+    Understands bool, int, float, str, ``Literal``, ``X | None``, ``tuple[X, ...]``, ``dict`` and ``Annotated`` with
+    a :class:`Range`. Whole floats pass as int, int as float, lists as tuples.
 
     Raises:
         ValueError: the rule that the value breaks, as the end of a sentence ("must be ...").
@@ -57,6 +59,10 @@ def coerce(value: Any, annotation: Any) -> Any:
         if not isinstance(value, (list, tuple)):
             raise ValueError("must be a list, like [0,1]")
         return tuple(coerce(item, arguments[0]) for item in value)
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise ValueError("must be a mapping, like {key:value}")
+        return value
     if annotation is bool:
         if not isinstance(value, bool):
             raise ValueError("must be true or false")
@@ -76,6 +82,18 @@ def coerce(value: Any, annotation: Any) -> Any:
     else:
         raise TypeError(f"no rule for the annotation {annotation}")
     return value
+
+
+def checked(name: str, value: Any, annotation: Any, remedy: str) -> Any:
+    """An argument as the annotation asks for it; a number of numpy or torch passes as the number it is.
+
+    Raises:
+        UserError: its name, the value, the rule that it breaks and the remedy.
+    """
+    try:
+        return coerce(value.item() if getattr(value, "ndim", None) == 0 else value, annotation)
+    except ValueError as rule:
+        raise UserError(f"{name}={value} {rule} ({remedy})") from None
 
 
 def type_name(annotation: Any) -> str:

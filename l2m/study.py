@@ -22,7 +22,7 @@ def main() -> None:
     door("study", check, _do, keys=StudyConfig, groups=("study",), again="begins anew what was not done")
 
 
-def _do(studies: Sequence[tuple[StudyConfig, str]], refused: Sequence[tuple[str, str]], swept: bool) -> bool:
+def _do(studies: Sequence[tuple[StudyConfig, str]], refused: Sequence[tuple[str, str]], swept: object) -> bool:
     """Run the studies that are not done, and tell what their claims came to; whether a command was refused."""
     for config, _ in studies:
         run(config)

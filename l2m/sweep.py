@@ -37,6 +37,35 @@ class Outcome:
     told: str
 
 
+class Tally:
+    """How the runs of a sweep ended so far, told as they end."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._ended: list[tuple[Planned, Outcome]] = []
+
+    def add(self, run: Planned, outcome: Outcome) -> None:
+        """Tell how a run ended."""
+        self._ended.append((run, outcome))
+        if outcome.status == "done":
+            print(f"[{len(self._ended)}/{self._total}] {outcome.told}", flush=True)
+        elif outcome.status == "failed":
+            print(f"error: {run.command}: {outcome.told}", file=sys.stderr, flush=True)
+
+    def failed(self, signals: Sequence[int]) -> list[tuple[Planned, str]]:
+        """The runs that failed, with the reason.
+
+        Raises:
+            Stopped: the first of ``signals``, if there is one, ended the sweep.
+        """
+        if signals:
+            ended = Counter(outcome.status for _, outcome in self._ended)
+            rest = self._total - ended["done"] - ended["failed"]
+            counts = f"{ended['done']} of {self._total} runs done, {ended['failed']} failed, {rest} to do"
+            raise Stopped(signals[0], counts)
+        return [(run, outcome.told) for run, outcome in self._ended if outcome.status == "failed"]
+
+
 def sweep(runs: Sequence[Planned]) -> list[tuple[Planned, str]]:
     """Do the runs that are not done, and tell how they end.
 
@@ -64,9 +93,8 @@ def _workers(configs: Sequence[RunConfig]) -> int:
 
 class _Sweep:
     def __init__(self, to_do: Sequence[Planned], workers: int) -> None:
-        self._queue, self._total, self._workers = deque(to_do), len(to_do), workers
+        self._queue, self._tally, self._workers = deque(to_do), Tally(len(to_do)), workers
         self._threads = max(1, cpu_count() // workers)
-        self._ended: list[tuple[Planned, Outcome]] = []
         self._pids: dict[int, int] = {}  # of the workers, by slot
         self._asked: list[int] = []  # signals
         self._lock = threading.Lock()
@@ -75,13 +103,7 @@ class _Sweep:
         with handled_by(self._stop), ThreadPoolExecutor(self._workers) as slots:
             for slot in [slots.submit(self._slot, number) for number in range(self._workers)]:
                 slot.result()
-        failed = [(run, outcome.told) for run, outcome in self._ended if outcome.status == "failed"]
-        if self._asked:
-            ended = Counter(outcome.status for _, outcome in self._ended)
-            rest = self._total - ended["done"] - ended["failed"]
-            counts = f"{ended['done']} of {self._total} runs done, {ended['failed']} failed, {rest} to do"
-            raise Stopped(self._asked[0], counts)
-        return failed
+        return self._tally.failed(self._asked)
 
     def _slot(self, number: int) -> None:
         """Take runs from the queue until it is empty or a signal came."""
@@ -104,11 +126,7 @@ class _Sweep:
                 self._pids.pop(number, None)
                 executor = None
             with self._lock:
-                self._ended.append((run, outcome))
-                if outcome.status == "done":
-                    print(f"[{len(self._ended)}/{self._total}] {outcome.told}", flush=True)
-                elif outcome.status == "failed":
-                    print(f"error: {run.command}: {outcome.told}", file=sys.stderr, flush=True)
+                self._tally.add(run, outcome)
         if executor is not None:
             self._pids.pop(number, None)
             executor.shutdown(wait=True)
@@ -143,11 +161,17 @@ def _begin(parent: int) -> None:
 
 def _work(config: RunConfig, parent: int) -> Outcome:
     """A run in a worker."""
+    outcome = attempt(config)
+    if outcome.status == "stopped" and os.getppid() != parent:
+        os._exit(1)  # nobody is there to be told
+    return outcome
+
+
+def attempt(config: RunConfig) -> Outcome:
+    """Train a run, wherever this is, and tell how it ended."""
     try:
         return Outcome("done", watch(config, beside_others=True))
     except Stopped as stopped:
-        if os.getppid() != parent:
-            os._exit(1)  # nobody is there to be told
         return Outcome("stopped", str(stopped))
     except Exception as error:
         if config.debug or not isinstance(error, UserError):  # a fault of ours, or the machine's

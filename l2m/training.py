@@ -19,6 +19,7 @@ from l2m.config import RunConfig
 from l2m.device import choose_device, device_name, torch_state
 from l2m.engine import Trainer
 from l2m.errors import UserError, cause
+from l2m.loggers import followed
 from l2m.mixing import Mixing
 from l2m.stopping import Stopped, stop_between_epochs
 
@@ -52,8 +53,9 @@ def train(config: RunConfig, on_epoch: Callable[[records.EpochRow], None] | None
             try:
                 if state:
                     _go_on(trainer, state, run)
-                _train(trainer, run, budget, asked, on_epoch)
-                run.finish(trainer.model, trainer.preprocessing)
+                with followed(config, run.path) as follow:
+                    _train(trainer, run, budget, asked, follow, on_epoch)
+                    run.finish(trainer.model, trainer.described)
             except Exception as error:
                 run.fail(str(error) if isinstance(error, UserError) else cause(error), traceback.format_exc())
                 raise
@@ -91,6 +93,7 @@ def _train(
     run: records.RunDirectory,
     budget: float | None,
     asked: list[int],
+    follow: Callable[[records.EpochRow, list[records.GroupRow]], None],
     on_epoch: Callable[[records.EpochRow], None] | None,
 ) -> None:
     """The epochs that are left, to the last of them or until ``budget`` seconds of training are spent."""
@@ -110,6 +113,7 @@ def _train(
                 "look for outliers in the data"
             ) from None
         run.add(row, groups)
+        follow(row, groups)
         if on_epoch:
             on_epoch(row)
         if asked or not to_go() or time.monotonic() - saved >= config.checkpoint_seconds:
@@ -168,9 +172,9 @@ def _budget(config: RunConfig) -> float | None:
 
 def final_parameters(config: RunConfig) -> dict[str, Tensor]:
     """The final parameters of a run, which is trained if it has to be."""
-    file = train(config).path / "model.pt"
+    file = train(config).path / records.MODEL
     if not file.exists():  # records may be copied about without their models: these are made again, and thrown away
         with tempfile.TemporaryDirectory() as folder:
-            return final_parameters(replace(config, results_dir=folder))
+            return final_parameters(replace(config, results_dir=folder, logger={}))
     parameters: dict[str, Tensor] = torch.load(file, weights_only=True)["parameters"]
     return parameters

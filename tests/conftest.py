@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import pickle
 import socket
@@ -14,6 +15,7 @@ from typing import Any, NoReturn
 import numpy as np
 import pytest
 import torch
+from loky import cpu_count
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -41,10 +43,19 @@ def _offline() -> Iterator[None]:
         yield
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """``-n auto``: the cores that this process may use; beyond eight the longest files decide."""
+    return min(cpu_count(), 8)
+
+
 @pytest.fixture(autouse=True, scope="session")
-def _one_thread() -> None:
-    """Tiny batches gain nothing from more, and on a busy machine threads wait for each other."""
+def _one_thread() -> Iterator[None]:
+    """Tiny batches gain nothing from more, and where tests run side by side threads wait for each other."""
     torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -60,7 +71,22 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_wine(folder / "wine_quality", rng)
     write_housing(folder / "california_housing", rng)
     write_imdb(folder / "aclImdb", rng)
+    write_own(folder / "own", rng)
     return folder
+
+
+@pytest.fixture(scope="session")
+def _published(tiny_data: Path) -> list[tuple[Any, str, Any]]:
+    """What torchvision would know of CIFAR's files, had they been published like this: class, attribute, MD5 sums."""
+    from l2m.data.torchvision_import import torchvision
+
+    found: list[tuple[Any, str, Any]] = []
+    for kind in (torchvision.datasets.CIFAR10, torchvision.datasets.CIFAR100):
+        folder = tiny_data / kind.base_folder
+        for attribute in ("train_list", "test_list"):
+            found.append((kind, attribute, [[name, md5(folder / name)] for name, _ in getattr(kind, attribute)]))
+        found.append((kind, "meta", kind.meta | {"md5": md5(folder / kind.meta["filename"])}))
+    return found
 
 
 @pytest.fixture(autouse=True)
@@ -69,15 +95,10 @@ def _tiny_sets_are_the_published_ones(request: pytest.FixtureRequest, monkeypatc
     if "tiny_data" not in request.fixturenames:
         return
     from l2m.data import vision
-    from l2m.data.torchvision_import import torchvision
 
     monkeypatch.setattr(vision, "IMAGENETTE_SIZES", {"train": sum(IMAGENETTE_SIZES), "val": 10})
-    for kind in (torchvision.datasets.CIFAR10, torchvision.datasets.CIFAR100):
-        folder = request.getfixturevalue("tiny_data") / kind.base_folder
-        for attribute in ("train_list", "test_list"):
-            files = [[name, md5(folder / name)] for name, _ in getattr(kind, attribute)]
-            monkeypatch.setattr(kind, attribute, files)
-        monkeypatch.setattr(kind, "meta", kind.meta | {"md5": md5(folder / kind.meta["filename"])})
+    for kind, attribute, value in request.getfixturevalue("_published"):
+        monkeypatch.setattr(kind, attribute, value)
 
 
 def md5(file: Path) -> str:
@@ -202,6 +223,25 @@ def write_imdb(folder: Path, rng: np.random.Generator) -> None:
             for number in range(10):
                 text = " ".join(rng.choice([*words, label], rng.integers(4, 40)))
                 (place / f"{number}_{rng.integers(*ratings)}.txt").write_text(f"{part} {number}. {text}", "utf-8")
+
+
+def write_own(folder: Path, rng: np.random.Generator) -> None:
+    """What a person might have: a table with gaps, photographs in a folder a class, and texts, one a line, in JSON."""
+    folder.mkdir(parents=True)
+    lines = ["age,income,city,outcome"]
+    for row in range(60):
+        age = "" if row % 9 == 4 else f"{rng.integers(18, 90)}"
+        city = ["Aachen", "Bonn", "Köln", ""][row % 7 % 4]
+        lines.append(f"{age},{rng.gamma(4, 900):.2f},{city},{'ill' if row % 5 == 0 else 'well'}")
+    (folder / "table.csv").write_text("\n".join(lines) + "\n", "utf-8")
+    for name, images in (("cat", 7), ("dog", 8)):
+        (folder / "images" / name).mkdir(parents=True)
+        for i in range(images):
+            image = Image.fromarray(rng.integers(0, 256, (24, 30, 3), np.uint8))
+            image.save(folder / "images" / name / f"{i}{'.JPG' if i % 2 else '.png'}")
+    words = ["the", "film", "was", "good", "bad", "long"]
+    texts = [{"text": " ".join(rng.choice(words, rng.integers(2, 9))), "label": int(i % 3 > 0)} for i in range(30)]
+    (folder / "texts.jsonl").write_text("".join(f"{json.dumps(text)}\n" for text in texts))
 
 
 @pytest.fixture(scope="session")

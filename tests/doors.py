@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import runpy
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -23,15 +25,27 @@ Door = Callable[..., Told]
 
 def opened(module: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Door:
     """``python -m module *arguments``, as a function of the arguments."""
+    return _door(lambda: module.main(), module.__name__, monkeypatch, capsys)
 
-    def run(*arguments: str) -> Told:
-        monkeypatch.setattr(sys, "argv", [module.__name__, *arguments])
-        monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # main sets it
+
+def script(file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Door:
+    """``python file *arguments``, as a function of the arguments."""
+    return _door(lambda: runpy.run_path(str(file), run_name="__main__"), str(file), monkeypatch, capsys)
+
+
+def _door(
+    main: Callable[[], Any], name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Door:
+    def run(*arguments: object) -> Told:
+        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+        monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # l2m.run.main sets it
         status = 0
         try:
-            module.main()
+            main()
         except SystemExit as end:
-            status = end.code if isinstance(end.code, int) else 1
+            if isinstance(end.code, str):
+                print(end.code, file=sys.stderr)
+            status = end.code if isinstance(end.code, int) else int(end.code is not None)
         return Told(status, *capsys.readouterr())
 
     return run

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import torch
 from alike import same
+from made_up import compose
 from torch import Tensor
 from torch.nn import functional
 
-import l2m
 from l2m.config import RunConfig
 from l2m.data import load
 from l2m.data.augmentation import Standard, erase, jitter, move
@@ -32,7 +32,7 @@ def pixels(count: int = 6, height: int = 32, width: int = 32) -> Tensor:
 
 
 def tiny(data_dir: Path, folder: Path, *overrides: str) -> RunConfig:
-    return l2m.compose(
+    return compose(
         "dataset=cifar10", "batch_size=40", "epochs=2", "device=cpu", "threads=1", f"data_dir={data_dir}",
         f"results_dir={folder}", *overrides,
     )  # fmt: skip
@@ -240,5 +240,5 @@ def test_none_is_as_before(tiny_data: Path, tmp_path: Path) -> None:
     assert load(config).augmentation is None
     standard = load(dataclasses.replace(config, dataset=config.dataset | {"augmentation": "standard"}))
     assert standard.augmentation == STANDARD
-    assert l2m.compose("dataset=cifar10").digest() == "e0f86cd4", "the digest before there was augmentation"
-    assert l2m.compose("dataset=cifar10", "dataset.augmentation=standard").digest() != "e0f86cd4"
+    assert compose("dataset=cifar10").digest() == "e0f86cd4", "the digest before there was augmentation"
+    assert compose("dataset=cifar10", "dataset.augmentation=standard").digest() != "e0f86cd4"

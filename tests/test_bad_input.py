@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import gzip
 import io
-import os
 import pickle
 import resource
 import struct
-import subprocess
-import sys
 import tempfile
 import tracemalloc
 import zlib
@@ -24,6 +21,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import WORDNET, idx
+from doors import opened
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_up import write as write_record
@@ -43,7 +41,7 @@ from mutations import (
 )  # fmt: skip
 from PIL import Image
 
-from l2m import RunConfig, UserError, compose
+from l2m import RunConfig, UserError, compose, run
 from l2m.data import Data, files, load, tabular, text, vision
 from l2m.data.tabular import HOUSING_FEATURES, WINE_FEATURES
 
@@ -537,20 +535,20 @@ def test_download_into_a_file_says_so(whole: Path, tmp_path: Path, monkeypatch: 
                                               (f"{CIFAR10}/batches.meta", flipped(0.9)),
                                               (RED, lambda b: b.replace(b";", b";inf", 20))])  # fmt: skip
 def test_command_ends_in_one_line_and_leaves_records_alone(
-    whole: Path, tmp_path: Path, name: str, change: Change
-) -> None:
+    whole: Path, tmp_path: Path, name: str, change: Change,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
     folder, results = copy_of(whole, name, tmp_path / "data"), tmp_path / "results"
     put(folder / name, change((folder / name).read_bytes()))
     write_record(results, configuration("digits"), lambda epoch: 0.5)
     before = {path: path.read_bytes() for path in results.rglob("*") if path.is_file()}
     assert len(before) == 5
-    made = subprocess.run(
-        [sys.executable, "-m", "l2m.run", f"dataset={FILES[name]}", f"data_dir={folder}", f"results_dir={results}"],
-        cwd=tmp_path, env=os.environ | {"HYDRA_FULL_ERROR": "0"}, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
-    assert made.returncode == 1
-    (line,) = made.stderr.splitlines()
+    monkeypatch.chdir(tmp_path)
+    door = opened(run, monkeypatch, capsys)
+    told = door(f"dataset={FILES[name]}", f"data_dir={folder}", f"results_dir={results}")
+    assert told.status == 1
+    (line,) = told.err.splitlines()
     assert line.startswith("error: ")
-    assert made.stdout == ""
+    assert told.out == ""
     assert_sentence(line, folder / name)
     assert {path: path.read_bytes() for path in results.rglob("*") if path.is_file()} == before

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from alike import same
+from made_up import compose
 from test_strategies import batches, built, context, small
 from torch import Tensor, nn
 
@@ -210,7 +211,7 @@ ROWS = {
 
 def tiny(folder: Path, data: Path, *overrides: str) -> l2m.RunConfig:
     common = ("device=cpu", "threads=1", "epochs=1", f"results_dir={folder}", f"data_dir={data}")
-    return l2m.compose("strategy=bilevel", "strategy.inner_steps=2", *common, *overrides)
+    return compose("strategy=bilevel", "strategy.inner_steps=2", *common, *overrides)
 
 
 def watched(config: l2m.RunConfig, look: Callable[[Trainer, Inner], None], steps: int) -> None:
@@ -290,7 +291,7 @@ def test_loops_end_with_their_epoch(tmp_path: Path) -> None:
 def test_nothing_is_kept_where_no_strategy_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Inner] = []
     monkeypatch.setattr(engine, "Inner", lambda *a: made.append(Inner(*a)) or made[-1])
-    train(l2m.compose("dataset=digits", "strategy=learn2mix", "device=cpu", "epochs=1", f"results_dir={tmp_path}"))
+    train(compose("dataset=digits", "strategy=learn2mix", "device=cpu", "epochs=1", f"results_dir={tmp_path}"))
     assert not made
     monkeypatch.setattr(Inner, "rewindable", lambda self: pytest.fail("copied"))
     train(tiny(tmp_path, tmp_path, "dataset=digits", "strategy.hypergradient=first_order"))

@@ -7,6 +7,7 @@ import inspect
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import made_up
 import pytest
 import yaml
 
@@ -19,7 +20,7 @@ from l2m.schema import Range, coerce, type_name
 from l2m.studies.records import studies
 
 FOUND = {
-    "dataset": 17, "experiment": 26, "imbalance": 12, "mixing": 4, "model": 8, "optimizer": 2, "strategy": 14,
+    "dataset": 22, "experiment": 26, "imbalance": 12, "mixing": 4, "model": 8, "optimizer": 2, "strategy": 14,
     "study": 5,
 }  # fmt: skip
 """How many YAML files each group has."""
@@ -58,9 +59,21 @@ def test_options_of_a_yaml_are_those_of_its_entry(group: str, name: str, options
     if name == options["name"]:
         assert options.keys() - {"name"} == known, "the command line changes only what the YAML lists"
         for key, default in registry.defaults(name).items():
-            if not str(options[key]).startswith("${"):
+            if default is None:
+                assert options[key] is None
+            elif not str(options[key]).startswith("${"):
                 # YAML 1.1 reads 1e-8 as text, Hydra as a number, and neither knows tuples
                 assert type(default)(options[key]) == default, "identity() leaves defaults out"
+
+
+OWN = {
+    "csv": ("dataset.path={data}/own/table.csv", "dataset.target=outcome"),
+    "image_folder": ("dataset.path={data}/own/images", "dataset.resize=16"),
+    "hugging_face": ("dataset.path={data}/own/texts.jsonl",),
+    "hugging_face_images": ("dataset.path={data}/own/images", "dataset.resize=16"),
+    "hugging_face_table": ("dataset.path={data}/own/table.csv", "dataset.label=outcome"),
+}
+"""Where the files of a person's own data lie, under ``tiny_data``, and what they hold."""
 
 
 def light(dataset: str) -> tuple[str, ...]:
@@ -71,7 +84,7 @@ def light(dataset: str) -> tuple[str, ...]:
 def combinations(group: str, name: str) -> list[tuple[str, ...]]:
     """Overrides that put a choice into runs that suit it; those of an experiment take up every value it sweeps."""
     if group == "dataset":
-        return [(f"dataset={name}",)]
+        return [(f"dataset={name}", *OWN.get(name, ()))]
     if group == "imbalance":
         needs = ("imbalance.groups=[0]", "imbalance.factor=0.5") if name == "step" else ()
         dataset = name if ("dataset", name) in OPTIONS else "mean_estimation"
@@ -113,7 +126,7 @@ def test_experiments_sweep_over_choices_that_there_are() -> None:
 def test_every_yaml_composes_and_trains_an_epoch(tiny_data: Path, tmp_path: Path, group: str, name: str) -> None:
     small = ("epochs=1", "batch_size=10", "device=cpu", f"data_dir={tiny_data}", f"results_dir={tmp_path}")
     for overrides in combinations(group, name):
-        config = compose(*overrides, *small)
+        config = compose(*(each.replace("{data}", str(tiny_data)) for each in overrides), *small)
         assert isinstance(config, RunConfig)
         assert check(config.to_dict()) == config, "config.yaml describes the run whole"
         records = train(config)
@@ -203,6 +216,13 @@ def test_data_dir_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("L2M_DATA_DIR", "/elsewhere")
     assert compose().data_dir == "/elsewhere"
     assert compose("data_dir=here").data_dir == "here"
+
+
+def test_what_the_tests_compose_once_is_what_is_composed() -> None:
+    overrides = ("dataset=digits", "seed=7", "results_dir=/some/where", "data_dir=/else")
+    for _ in range(2):
+        assert made_up.compose(*overrides) == compose(*overrides)
+    assert made_up.compose(*overrides[:2]) == compose(*overrides[:2])
 
 
 # Identity

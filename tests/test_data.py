@@ -13,12 +13,13 @@ import pandas as pd
 import pytest
 import torch
 from conftest import CIFAR100_SIZES, IMAGENETTE_SIZES, WORDNET, md5
+from made_up import compose
 from numpy.typing import NDArray
 from PIL import Image
 from sklearn.model_selection import train_test_split
 from sklearn.utils import Bunch
 
-from l2m import UserError, compose
+from l2m import UserError
 from l2m.data import RECIPES, Data, Recipe, Split, load, tabular
 from l2m.data.recipes import Linear, Logarithmic, Step
 from l2m.data.tabular import HOUSING_FEATURES, PROXIMITIES, WINE_FEATURES

@@ -16,11 +16,11 @@ import pandas as pd
 import pytest
 import torch
 from alike import left, same
+from made_up import compose
 from sklearn.metrics import accuracy_score, log_loss, mean_squared_error
 from torch import Tensor
 
-import l2m
-from l2m import UserError, engine, strategies
+from l2m import UserError, data, strategies
 from l2m.catalog import registries
 from l2m.config import RunConfig, check
 from l2m.cuda_graph import captured, untouched
@@ -38,7 +38,7 @@ SMALL = (
 
 
 def tiny(folder: Path, *overrides: str) -> RunConfig:
-    return l2m.compose("device=cpu", "threads=1", "epochs=1", f"results_dir={folder}", *overrides)
+    return compose("device=cpu", "threads=1", "epochs=1", f"results_dir={folder}", *overrides)
 
 
 def trainer_of(config: RunConfig) -> Trainer:
@@ -135,11 +135,11 @@ def test_statistics_are_equation_10(cells: int, monkeypatch: pytest.MonkeyPatch)
     assert told.last_count.tolist() == [2, 4, 0, 0]
 
 
-@pytest.mark.parametrize("numbers", [engine.EVALUATION_NUMBERS, (1, 7 * 64)])
+@pytest.mark.parametrize("numbers", [data.EVALUATION_NUMBERS, (1, 7 * 64)])
 def test_evaluation_of_classification(
     numbers: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "EVALUATION_NUMBERS", numbers)
+    monkeypatch.setattr(data, "EVALUATION_NUMBERS", numbers)
     subject = trainer_of(tiny(tmp_path, "dataset=digits"))
     subject.train_epoch()
     told = subject.evaluate()
@@ -158,20 +158,20 @@ def test_evaluation_takes_inputs_by_their_size(tmp_path: Path, monkeypatch: pyte
     sizes: list[int] = []
     subject.model.register_forward_hook(lambda module, inputs, outputs: sizes.append(len(outputs)))
     whole = subject.evaluate()
-    monkeypatch.setattr(engine, "EVALUATION_NUMBERS", (1, 100 * 64 + 63))
+    monkeypatch.setattr(data, "EVALUATION_NUMBERS", (1, 100 * 64 + 63))
     parts = subject.evaluate()
     assert sizes == [899, *[100] * 8, 99]
-    monkeypatch.setattr(engine, "EVALUATION_BATCH", 10)
-    monkeypatch.setattr(engine, "EVALUATION_NUMBERS", (500 * 64, 600 * 64))
+    monkeypatch.setattr(data, "EVALUATION_BATCH", 10)
+    monkeypatch.setattr(data, "EVALUATION_NUMBERS", (500 * 64, 600 * 64))
     subject.evaluate()
     assert sizes[10:] == [500, 399]
     assert parts.loss.item() == pytest.approx(whole.loss.item(), rel=1e-6)
     assert torch.equal(parts.group_metric, whole.group_metric)
 
 
-@pytest.mark.parametrize("numbers", [engine.EVALUATION_NUMBERS, (1, 7 * 10)])
+@pytest.mark.parametrize("numbers", [data.EVALUATION_NUMBERS, (1, 7 * 10)])
 def test_evaluation_of_regression(numbers: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "EVALUATION_NUMBERS", numbers)
+    monkeypatch.setattr(data, "EVALUATION_NUMBERS", numbers)
     subject = trainer_of(tiny(tmp_path, *SMALL))
     subject.train_epoch()
     told = subject.evaluate()

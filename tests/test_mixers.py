@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 from alike import same
+from made_up import compose
 from scipy import stats
 from sklearn.utils.class_weight import compute_class_weight
 from test_strategies import batches, built, context, parameters, small
 from torch import Tensor
 from torch.nn import functional
 
-import l2m
 from l2m.config import RunConfig
 from l2m.data import Batch, Split
 from l2m.seeding import generator
@@ -24,7 +24,7 @@ from l2m.training import train
 
 
 def digits(folder: Path, *overrides: str) -> RunConfig:
-    return l2m.compose("dataset=digits", "device=cpu", "threads=1", "epochs=2", f"results_dir={folder}", *overrides)
+    return compose("dataset=digits", "device=cpu", "threads=1", "epochs=2", f"results_dir={folder}", *overrides)
 
 
 def weighted(strategy: Any, groups: list[int], losses: Tensor) -> Tensor:

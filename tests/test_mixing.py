@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 from alike import left, same
+from made_up import compose
 from scipy import stats
 from small import ROWS
 from torch import Tensor
 from torch.nn import functional
 
-import l2m
 from l2m import UserError, train
 from l2m.catalog import registries
 from l2m.config import RunConfig, check, differences
@@ -42,7 +42,7 @@ def _tiny_files(tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def tiny(folder: Path, *overrides: str, task: str = "classification") -> RunConfig:
     common = ("device=cpu", "threads=1", "epochs=2", f"results_dir={folder}")
-    return l2m.compose(*ROWS[task], *common, *overrides)
+    return compose(*ROWS[task], *common, *overrides)
 
 
 def samples(task: str) -> Split:
@@ -269,16 +269,22 @@ def test_early_stop_is_a_share_of_the_epochs(early_stop: float, last: int) -> No
 # Runs
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A results folder for runs that several tests compare with: trained by the first of them."""
+    return tmp_path_factory.mktemp("shared")
+
+
 @pytest.mark.parametrize("mixing", MIXES)
 @pytest.mark.parametrize(("strategy", "task"), PAIRS)
-def test_every_strategy_trains_with_every_mixing(strategy: str, task: str, mixing: str, tmp_path: Path) -> None:
+def test_every_strategy_trains_with_every_mixing(strategy: str, task: str, mixing: str, shared: Path) -> None:
     warm_up = ["strategy.warm_up=1"] if strategy == "curriculum" else []
-    config = tiny(tmp_path, f"strategy={strategy}", f"mixing={mixing}", "epochs=1", *warm_up, task=task)
-    records = train(config)
+    unmixed = tiny(shared, f"strategy={strategy}", "epochs=1", *warm_up, task=task)
+    records = train(dataclasses.replace(unmixed, mixing=tiny(shared, f"mixing={mixing}").mixing))
     (row,) = records.metrics.to_dict("records")
     assert np.isfinite([row["train_loss"], row["test_loss"], row["test_metric"]]).all()
     assert records.groups["count"].sum() == row["samples"]
-    plain = train(dataclasses.replace(config, mixing={"name": "none"}))
+    plain = train(unmixed)
     assert plain.path != records.path
     if strategy != "exp3":  # which draws by the losses of the step before
         assert plain.groups["count"].tolist() == records.groups["count"].tolist(), "a mixed sample is its first part's"
@@ -438,7 +444,7 @@ def test_reports_tell_mixed_runs_from_others(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mixing", MIXES)
 def test_tokens_are_refused(mixing: str, tmp_path: Path) -> None:
-    config = l2m.compose("dataset=imdb", f"mixing={mixing}", "batch_size=10", "device=cpu", f"results_dir={tmp_path}")
+    config = compose("dataset=imdb", f"mixing={mixing}", "batch_size=10", "device=cpu", f"results_dir={tmp_path}")
     with pytest.raises(UserError, match=r"mixing=\w+ takes numbers, and these are tokens, .*: use mixing=none$"):
         train(config)
     assert not list(tmp_path.rglob("metrics.csv"))
@@ -461,4 +467,4 @@ def test_tokens_are_refused(mixing: str, tmp_path: Path) -> None:
 )
 def test_what_is_wrong_is_told(overrides: list[str], told: str) -> None:
     with pytest.raises(UserError, match=told):
-        l2m.compose(*overrides)
+        compose(*overrides)

@@ -156,6 +156,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         yield browser
 
 
+@pytest.mark.extras
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 768, 390])
 def test_chromium_shows_all_of_it(browser: Browser, results: Path, width: int, scheme: str) -> None:
@@ -169,6 +170,7 @@ def test_chromium_shows_all_of_it(browser: Browser, results: Path, width: int, s
     assert [url for url in sent if not url.startswith("data:")] == [(results / "index.html").resolve().as_uri()]
 
 
+@pytest.mark.extras
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_words_stand_out_from_their_ground(browser: Browser, results: Path, scheme: str) -> None:
     """A contrast of 4.5 to 1 at the least, WCAG's for text of ordinary size."""
@@ -193,6 +195,7 @@ def test_words_stand_out_from_their_ground(browser: Browser, results: Path, sche
     assert min(ratios) >= 4.5
 
 
+@pytest.mark.extras
 def test_a_number_leads_to_its_records(browser: Browser, results: Path) -> None:
     browser.open(results / "index.html", 1280, "light")
     browser.evaluate("document.querySelector('td a[href=\"#mnist-learn2mix\"]').click()")

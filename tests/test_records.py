@@ -156,9 +156,10 @@ def test_run_json_says_what_trained_it(run: tuple[RunConfig, Records]) -> None:
     _, records = run
     info = json.loads((records.path / "run.json").read_text())
     assert info.keys() == {
-        "schema", "version", "commit", "torch", "device", "threads", "start", "end", "seconds", "status",
+        "schema", "version", "commit", "torch", "device", "threads", "start", "end", "seconds", "model", "status",
     }  # fmt: skip
     assert info["schema"] == 1
+    assert info["model"] == "model.pt"
     assert info["version"] == l2m.__version__
     assert info["torch"] == torch.__version__
     assert (info["device"], info["threads"], info["status"]) == ("cpu", 1, "done")
@@ -174,7 +175,7 @@ def test_config_yaml_is_the_configuration(run: tuple[RunConfig, Records]) -> Non
 def test_model_pt_is_the_trained_model(run: tuple[RunConfig, Records]) -> None:
     config, records = run
     saved = torch.load(records.path / "model.pt", weights_only=True)
-    assert saved.keys() == {"parameters", "preprocessing"}
+    assert saved.keys() == {"parameters", "blank", "group_names", "classes", "class_names", "preprocessing"}
     with torch.random.fork_rng():
         fresh = Trainer(config)
     assert fresh.evaluate().loss.item() != pytest.approx(records.metrics["test_loss"][1], rel=1e-4)

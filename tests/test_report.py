@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from doors import script
 from made_up import compose, write
 from matplotlib.image import imread
 from scipy import stats
@@ -103,11 +104,13 @@ def test_many_data_sets_are_drawn_in_lines_of_four(tmp_path: Path) -> None:
     assert not drawn[:, four // 3 :].any()
 
 
-def test_script_without_records_says_so(tmp_path: Path) -> None:
-    told = subprocess.run([sys.executable, str(SUMMARY), str(tmp_path)], capture_output=True, text=True)
-    assert told.returncode == 1
-    assert told.stderr.startswith("error: ")
-    assert "Traceback" not in told.stderr
+def test_script_without_records_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = script(SUMMARY, monkeypatch, capsys)(tmp_path)
+    assert told.status == 1
+    assert told.err.startswith("error: ")
+    assert "Traceback" not in told.err
 
 
 def test_baseline_is_classical_with_all_else_equal(results: Path) -> None:

@@ -20,8 +20,9 @@ import pytest
 import torch
 from alike import same
 from killing import STAGES, begin, die_in_write, end
+from made_up import compose
 
-from l2m import UserError, compose, train
+from l2m import UserError, train
 from l2m.catalog import registries
 from l2m.config import RunConfig
 from l2m.records import EpochRow, RunDirectory
@@ -400,10 +401,11 @@ def test_a_full_disk(limit: int, undisturbed: Undisturbed, tmp_path: Path) -> No
 def test_regression_rows_end_alike_with_one_thread_and_two(dataset: str, tiny_data: Path, tmp_path: Path) -> None:
     """As the README says of them; image rows may not."""
     ended = []
+    size = 500 if dataset == "mean_estimation" else 20  # the others are small files
     for threads in (1, 2):
         config = compose(
             f"dataset={dataset}", "strategy=learn2mix", "epochs=3", f"threads={threads}", "device=cpu",
-            f"data_dir={tiny_data}", f"results_dir={tmp_path}/{threads}", "batch_size=20",
+            f"data_dir={tiny_data}", f"results_dir={tmp_path}/{threads}", f"batch_size={size}",
         )  # fmt: skip
         train(config)
         ended.append(config)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, TensorDataset
 
 from l2m import Learn2MixBatchSampler, UserError
-from l2m.sampler import _least
+from l2m.apportion import least
 
 STABLE = settings(derandomize=True, deadline=None, max_examples=60)
 
@@ -313,6 +313,41 @@ def test_the_next_pass_yields_the_rest_of_the_epoch() -> None:
     assert list(other) == epochs[2]
 
 
+@pytest.mark.parametrize("trained", range(11))
+@pytest.mark.parametrize("ahead", [0, 3, 10])
+def test_a_state_goes_back_to_what_was_trained(trained: int, ahead: int) -> None:
+    """A loader has drawn ``ahead`` of the 10 batches more than were trained on; saved twice, in the second epoch."""
+    labels = labelled([37, 11, 2])
+    whole, drawn = (sampler(labels, 5, mixing_rate=0.5) for _ in range(2))
+    for subject in (whole, drawn):
+        list(subject)
+        subject.update([1.0, 2.0, 3.0])
+    epochs = list(whole), list(whole)
+    passing = iter(drawn)
+    for _ in range(min(trained + ahead, 10)):
+        next(passing)
+    again = drawn
+    for _ in range(2):
+        state = again.state_dict(batches=trained)
+        again = sampler(labels, 5, seed=99)
+        again.load_state_dict(state)
+    if trained < 10:
+        assert list(again) == epochs[0][trained:]
+    assert list(again) == epochs[1]
+
+
+def test_a_state_of_batches_not_drawn_or_before_an_update_is_refused() -> None:
+    subject = sampler(labelled([30, 20]), 5)
+    passing = iter(subject)
+    next(passing), next(passing)
+    for batches in (-1, 3):
+        with pytest.raises(UserError, match=f"batches={batches} can't be gone back to: 2 were drawn"):
+            subject.state_dict(batches=batches)
+    subject.update([1.0, 2.0])
+    with pytest.raises(UserError, match="update must not"):
+        subject.state_dict(batches=1)
+
+
 def test_a_state_does_not_move_with_its_sampler() -> None:
     subject = sampler(labelled([37, 11, 2]), 5, mixing_rate=0.5)
     state = subject.state_dict()
@@ -337,6 +372,7 @@ def test_a_state_of_another_set_is_refused(labels: list[int], batch_size: int, n
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # Python 3.12 warns of what DataLoader does by default
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # more workers than there are cores
 @pytest.mark.parametrize("workers", [0, 2])
 def test_in_a_data_loader(workers: int) -> None:
     labels = labelled([40, 17, 3])
@@ -485,4 +521,4 @@ def test_the_least_are_those_of_a_stable_sort(size: int) -> None:
         values = random.integers(0, 20, size).astype(float) if random.random() < 0.5 else random.random(size)
         for count in (1, 2, size // 2, size - 1, size):
             expected = np.argsort(values, kind="stable")[:count]
-            assert sorted(_least(values, count)) == sorted(expected)
+            assert sorted(least(values, count)) == sorted(expected)

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from made_up import compose
 from small import ROWS
 from torch import Tensor
 from torch.nn import functional
 
-import l2m
 from l2m import UserError
 from l2m.catalog import registries
 from l2m.config import RunConfig, check
@@ -47,7 +47,7 @@ def _tiny_files(tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def tiny(task: str, folder: Path, *overrides: str) -> RunConfig:
     common = ("device=cpu", "threads=1", "epochs=1", f"results_dir={folder}")
-    return l2m.compose(*ROWS[task], *common, *overrides)
+    return compose(*ROWS[task], *common, *overrides)
 
 
 def built(name: str, **options: Any) -> Any:

@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from made_up import compose
 from sklearn.model_selection import train_test_split
 
-from l2m import UserError, compose, train
+from l2m import UserError, train
 from l2m.data import Data, _load, load, text
 from l2m.engine import Trainer
 from l2m.models.transformer import Transformer, sinusoids
@@ -87,7 +88,7 @@ def test_tokens_of_a_review(review: str, tokens: str) -> None:
 
 
 def test_vocabulary_is_the_training_parts_by_frequency() -> None:
-    encoded = text._encode(["b a a c", "C b rare"], ["a new b rare", "a " * 501])
+    encoded = text.encode(["b a a c", "C b rare"], ["a new b rare", "a " * 501])
     assert encoded.vocabulary == ["<pad>", "<unknown>", "a", "b", "c"]  # a tie is broken by the alphabet
     assert encoded.train.dtype == encoded.test.dtype == np.int32
     assert encoded.train.shape == encoded.test.shape == (2, 500)
@@ -190,7 +191,7 @@ def test_tokens_are_kept_and_read_again(archive: Path, monkeypatch: pytest.Monke
     (kept,) = (archive / "imdb").iterdir()
     assert kept.suffix == ".npz"
     with monkeypatch.context() as patch:
-        patch.setattr(text, "_encode", lambda *_: pytest.fail("the cache was not read"))
+        patch.setattr(text, "encode", lambda *_: pytest.fail("the cache was not read"))
         assert same(loaded(archive), first)
     file = next((archive / "aclImdb" / "train" / "pos").iterdir())
     file.write_text(file.read_text("utf-8") + " film film", "utf-8")

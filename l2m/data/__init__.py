@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from l2m.data.fingerprint import fingerprint
 from l2m.errors import UserError
 from l2m.registry import Registry
 from l2m.seeding import derive, generator
@@ -28,6 +29,13 @@ if TYPE_CHECKING:
 
 DATASETS: Registry[Any] = Registry("dataset")
 RECIPES: Registry[Any] = Registry("imbalance")
+
+EVALUATION_BATCH = 1000
+"""Samples a pass that trains nothing: few enough for the activations of an image row to stay in the cache."""
+
+EVALUATION_NUMBERS = 2**17, 2**24
+"""Numbers in the inputs of such a pass: at least, for all of a small set to be one, and at most, which is 111 images of
+3×224×224, since 1000 would take 7 GB in ResNet-18."""
 
 GATHERED = 2**17
 """Numbers in the inputs of batches that are gathered together, at most: so few stay in the cache."""
@@ -50,7 +58,8 @@ class Split:
 
     Attributes:
         inputs: (N, ...) float32, images (N, C, H, W) in uint8, or tokens (N, L) in int32.
-        targets: (N,) int64 labels, or (N, 1) float32 values in the target's unit. None: the inputs as they are seen.
+        targets: (N,) int64 labels, or (N, 1) float32 values, in the target's unit or as ``Data.target_unit`` says.
+            None: the inputs as they are seen.
         groups: (N,) int64, 0 to k − 1.
         scale, shift: (C, 1, 1) float32; a stored pixel x is seen as ``x * scale + shift``. None: as it is.
     """
@@ -96,6 +105,22 @@ class Split:
             parts = (part.view(*block.shape, *part.shape[1:]).unbind() for part in whole)
             yield from map(Batch._make, zip(*parts, strict=True))
 
+    def passes(self) -> Iterator[Batch]:
+        """All samples in turn, in batches of the size that a pass without training takes."""
+        least, most = (max(1, numbers // self.inputs.shape[1:].numel()) for numbers in EVALUATION_NUMBERS)
+        size = min(max(EVALUATION_BATCH, least), most)
+        for start in range(0, len(self), size):
+            yield self.batch(slice(start, start + size))
+
+    def blank(self) -> Split:
+        """One sample of zeros, alike in shape and type."""
+        return replace(
+            self,
+            inputs=torch.zeros_like(self.inputs[:1]),
+            targets=None if self.targets is None else torch.zeros_like(self.targets[:1]),
+            groups=torch.zeros_like(self.groups[:1]),
+        )
+
     def subset(self, index: Tensor) -> Split:
         """The samples at ``index`` (M,), as they rest."""
         targets = None if self.targets is None else self.targets[index]
@@ -114,23 +139,50 @@ class Data:
     Attributes:
         group_names: k names, in the order of the groups.
         classes: number of classes, None for regression and reconstruction.
-        preprocessing: what was fitted or fixed to make the inputs, as plain numbers, and the ``vocabulary`` that
-            tokens are indices of; saved with the model.
+        preprocessing: what was fitted or fixed to make the inputs, as plain numbers and text, and the ``vocabulary``
+            that tokens are indices of; saved with the model.
+        class_names: names of the classes, in the order of the labels. None: the numbers are their names.
         augmentation: (CPU generator, stored pixels of a training batch (M, C, H, W) as float32) -> new pixels, alike
             in shape, range and memory format. None: evaluation and training see the same.
+        refit: (training samples (m,), by their number) -> the same data with all that is fitted on samples, inputs,
+            targets' unit and vocabulary, fitted on these alone. None: nothing is, or not anew.
     """
 
     train: Split
     test: Split
     group_names: tuple[str, ...]
     classes: int | None
-    preprocessing: Mapping[str, Sequence[float] | Sequence[str]]
+    preprocessing: Mapping[str, Any]
     augmentation: Callable[[torch.Generator, Tensor], Tensor] | None = None
+    class_names: tuple[str, ...] | None = None
+    refit: Callable[[Tensor], Data] | None = None
+
+    def described(self) -> dict[str, Any]:
+        """What a model and new samples need of the data, and no sample of it: plain values and tensors."""
+        return {
+            "blank": vars(self.train.blank()),
+            "group_names": self.group_names,
+            "classes": self.classes,
+            "class_names": self.class_names,
+            "preprocessing": dict(self.preprocessing),
+        }
+
+    @classmethod
+    def like(cls, described: Mapping[str, Any]) -> Data:
+        """Data of one blank sample, from what :meth:`described` gave: enough to build a model."""
+        blank = Split(**described["blank"])
+        return cls(blank, blank, **{key: value for key, value in described.items() if key != "blank"})
 
     @property
     def outputs(self) -> int:
         """Numbers a model has to give for each sample."""
         return self.train.inputs[0].numel() if self.train.targets is None else self.classes or 1
+
+    @property
+    def target_unit(self) -> tuple[float, float]:
+        """(mean, sd): a stored target t is mean + sd·t in its own unit, in which errors are told; so is an output."""
+        target = self.preprocessing.get("target", {"mean": 0.0, "sd": 1.0})
+        return target["mean"], target["sd"]
 
     @property
     def vocabulary_size(self) -> int | None:
@@ -208,13 +260,14 @@ def held_out(groups: Tensor, fraction: float, order: torch.Generator) -> Tensor:
     return held
 
 
-def _validated(data: Data, fraction: float, data_seed: int) -> Data:
-    """The data set with a held-out part of its training split in place of its test split.
+def _validation(data: Data, index: Tensor, fraction: float, data_seed: int) -> tuple[Tensor, Tensor]:
+    """The training samples at ``index``, by their number: those to train on, and a part that is held out.
 
     Raises:
-        UserError: a group has a single training sample.
+        UserError: a group has a single one.
     """
-    sizes = torch.bincount(data.train.groups, minlength=len(data.group_names)).tolist()
+    groups = data.train.groups[index]
+    sizes = torch.bincount(groups, minlength=len(data.group_names)).tolist()
     if min(sizes) < 2:
         group = sizes.index(min(sizes))
         raise UserError(
@@ -222,29 +275,36 @@ def _validated(data: Data, fraction: float, data_seed: int) -> Data:
             f"({data.group_names[group]}) has {sizes[group]} training sample: every group needs two, add some or leave "
             "validation_fraction at 0"
         )
-    held = held_out(data.train.groups, fraction, generator(data_seed, "validation"))
-    kept, taken = (data.train.subset(torch.nonzero(which).flatten()) for which in (~held, held))
-    return replace(data, train=kept, test=taken)
+    held = held_out(groups, fraction, generator(data_seed, "validation"))
+    return index[~held], index[held]
 
 
 @lru_cache(maxsize=1)  # a sweep over strategies and seeds loads its data set once
-def _load(choice: tuple[tuple[str, Any], ...], recipe: Recipe, source: Source, validation_fraction: float) -> Data:
+def _load(
+    choice: tuple[tuple[str, Any], ...], recipe: Recipe, source: Source, validation_fraction: float, files: str | None
+) -> Data:
     data: Data = DATASETS.build(dict(choice), source)
-    index = recipe.select(data.train.groups.numpy(), data.group_names, source.data_seed)
-    whole = len(index) == len(data.train)
-    data = data if whole else replace(data, train=data.train.subset(torch.from_numpy(index)))
-    return _validated(data, validation_fraction, source.data_seed) if validation_fraction else data
+    kept = torch.from_numpy(recipe.select(data.train.groups.numpy(), data.group_names, source.data_seed))
+    held = None
+    if validation_fraction:
+        kept, held = _validation(data, kept, validation_fraction, source.data_seed)
+    if len(kept) < len(data.train):
+        data = data.refit(kept) if data.refit else data
+        test = data.test if held is None else data.train.subset(held)
+        data = replace(data, train=data.train.subset(kept), test=test)
+    return replace(data, refit=None)  # which holds the rows as they were read
 
 
 def load(config: RunConfig) -> Data:
     """The data set of a run, its recipe of imbalance applied to the training split; on the CPU.
 
     With a ``validation_fraction`` a part of the training split, as the recipe left it, takes the test split's place.
+    What own data fit, they fit on the samples that are left to train on.
 
     Raises:
         UserError: the data set is not there and can't be downloaded, or a group is left without samples, or with one
             where a part of it is to be held out.
     """
     source = Source(Path(config.data_dir), config.data_seed)
-    recipe = RECIPES.build(config.imbalance)
-    return _load(tuple(sorted(config.dataset.items())), recipe, source, config.validation_fraction)
+    recipe, files = RECIPES.build(config.imbalance), fingerprint(config.dataset)
+    return _load(tuple(sorted(config.dataset.items())), recipe, source, config.validation_fraction, files)

@@ -145,14 +145,18 @@ def image(file: Path) -> Image.Image:
     Raises:
         UserError: the file holds something else, or only a part.
     """
-    content = read(file)
+    return decoded(read(file), file)
+
+
+def decoded(content: bytes | bytearray, place: Path | str) -> Image.Image:
+    """The same of a file's content, which is at ``place``."""
     try:
         with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as opened:
             if max(opened.size) > LONGEST * min(opened.size):
                 raise ValueError(f"it has {_times(opened.size)} pixels")
             return opened.convert("RGB")
     except Exception as error:  # whatever a damaged file makes its reader say
-        raise UserError(f"{file} can't be read as an image ({cause(error)}): put a whole one there") from error
+        raise UserError(f"{place} can't be read as an image ({cause(error)}): put a whole one there") from error
 
 
 def _times(sizes: Any) -> str:

@@ -77,7 +77,7 @@ def california_housing(source: Source, *, task: Literal["regression"] = "regress
     frame = frame[frame["ocean_proximity"] != "ISLAND"]
     frame = frame.assign(group=frame["ocean_proximity"].map(PROXIMITIES.index).astype(int))
     train, test = _halves(frame, PROXIMITIES, (file,) * len(PROXIMITIES), source, stratify=False)
-    return _regression(train, test, HOUSING_FEATURES, "median_house_value", 100_000.0, PROXIMITIES)
+    return _regression(train, test, HOUSING_FEATURES, "median_house_value", 100_000.0, PROXIMITIES, "ocean_proximity")
 
 
 def _semicolons(url: str) -> pd.DataFrame:
@@ -153,7 +153,13 @@ def _halves(
 
 
 def _regression(
-    train: pd.DataFrame, test: pd.DataFrame, features: tuple[str, ...], target: str, unit: float, names: tuple[str, ...]
+    train: pd.DataFrame,
+    test: pd.DataFrame,
+    features: tuple[str, ...],
+    target: str,
+    unit: float,
+    names: tuple[str, ...],
+    group: str | None = None,
 ) -> Data:
     """Standardised features; the scaler is fitted on the training half, before any recipe."""
     from sklearn.preprocessing import StandardScaler
@@ -167,5 +173,8 @@ def _regression(
             torch.tensor(frame["group"].to_numpy(np.int64)),
         )
 
-    preprocessing = {"mean": scaler.mean_.tolist(), "sd": scaler.scale_.tolist(), "target_unit": [unit]}
+    preprocessing = {
+        "columns": features, "mean": scaler.mean_.tolist(), "sd": scaler.scale_.tolist(),
+        "target_column": target, "target_unit": [unit], "group_column": group,
+    }  # fmt: skip
     return Data(split(train), split(test), names, classes=None, preprocessing=preprocessing)

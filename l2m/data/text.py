@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from l2m.data import DATASETS, Data, Source, Split
 from l2m.data.files import read, read_table, replacing, write_table
@@ -89,7 +90,8 @@ def imdb(source: Source, *, task: Literal["classification"] = "classification") 
         split(encoded.test, test),
         NAMES,
         classes=len(NAMES),
-        preprocessing={"vocabulary": encoded.vocabulary},
+        preprocessing={"vocabulary": encoded.vocabulary, "columns": ["review"], "target_column": "sentiment"},
+        class_names=NAMES,
     )
 
 
@@ -162,7 +164,7 @@ def _download(table: Path, archive: Path) -> None:
 
 
 def _cached(folder: Path, train: list[str], test: list[str]) -> Encoded:
-    """:func:`_encode`, kept in ``folder`` if that can be written, under a checksum of all it depends on."""
+    """:func:`encode`, kept in ``folder`` if that can be written, under a checksum of all it depends on."""
     made_of = json.dumps([TOKEN.pattern, LENGTH, MINIMUM, SPECIAL, train, test])
     file = folder / f"tokens-{hashlib.sha256(made_of.encode()).hexdigest()[:16]}.npz"
     try:
@@ -172,7 +174,7 @@ def _cached(folder: Path, train: list[str], test: list[str]) -> Encoded:
             return encoded
     except Exception:  # not there, or whatever a damaged file makes its reader say
         pass
-    encoded = _encode(train, test)
+    encoded = encode(train, test)
     words = np.frombuffer("\n".join(encoded.vocabulary).encode(), np.uint8)
     with contextlib.suppress(UserError), replacing(file) as part, part.open("wb") as target:
         np.savez_compressed(target, train=encoded.train, test=encoded.test, vocabulary=words)
@@ -189,20 +191,23 @@ def _fits(tokens: NDArray[np.int32], texts: list[str], encoded: Encoded) -> bool
     )
 
 
-def _encode(train: list[str], test: list[str]) -> Encoded:
-    """Tokens of both parts, by the vocabulary of the first."""
+def encode(
+    train: Sequence[str], test: Sequence[str], length: int = LENGTH, fitted: Sequence[int] | None = None
+) -> Encoded:
+    """Tokens of both parts, ``length`` of a text, by the vocabulary of the first, or of those ``fitted`` in it."""
     numbers: dict[str, int] = {}  # words in the order they are met
     parts = [[_numbered(text, numbers) for text in texts] for texts in (train, test)]
     words = list(numbers)
-    counts = np.bincount(np.concatenate(parts[0]), minlength=len(words))
+    counted = parts[0] if fitted is None else [parts[0][i] for i in fitted]
+    counts = np.bincount(np.concatenate(counted), minlength=len(words))
     kept = sorted(np.flatnonzero(counts >= MINIMUM), key=lambda number: (-counts[number], words[number]))
     tokens = np.full(len(words), UNKNOWN, np.int32)
     tokens[kept] = np.arange(len(kept)) + len(SPECIAL)
 
     def rows(part: list[NDArray[np.int32]]) -> NDArray[np.int32]:
-        padded = np.full((len(part), LENGTH), PAD, np.int32)
+        padded = np.full((len(part), length), PAD, np.int32)
         for row, review in zip(padded, part, strict=True):
-            row[: len(review)] = tokens[review[:LENGTH]]
+            row[: len(review)] = tokens[review[:length]]
         return padded
 
     return Encoded(rows(parts[0]), rows(parts[1]), [*SPECIAL, *(words[number] for number in kept)])
@@ -212,3 +217,13 @@ def _numbered(text: str, numbers: dict[str, int]) -> NDArray[np.int32]:
     """The words of a text as numbers; those that are new get the next ones."""
     words = TOKEN.findall(text.lower().replace("<br />", " "))
     return np.array([numbers.setdefault(word, len(numbers)) for word in words], np.int32)
+
+
+def apply(vocabulary: Sequence[str], texts: Sequence[str], length: int) -> Tensor:
+    """Tokens (N, ``length``) int32 of further texts, by a vocabulary that was fitted."""
+    known = {word: number for number, word in enumerate(vocabulary)}
+    rows = np.full((len(texts), length), PAD, np.int32)
+    for row, text in zip(rows, texts, strict=True):
+        tokens = _numbered(text, known)[:length]  # new words get numbers beyond the vocabulary
+        row[: len(tokens)] = np.where(tokens < len(vocabulary), tokens, UNKNOWN)
+    return torch.from_numpy(rows)

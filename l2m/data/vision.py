@@ -59,7 +59,7 @@ def digits(source: Source, *, task: Task = "classification") -> Data:
         stratify=labels,
     )  # fmt: skip
     train, test = (halves[0], halves[2]), (halves[1], halves[3])
-    return _images((Path("digits"),) * 2, train, test, [str(digit) for digit in range(10)], (0.5,), (0.5,), white=16)
+    return image_data((Path("digits"),) * 2, train, test, [str(digit) for digit in range(10)], (0.5,), (0.5,), white=16)
 
 
 @DATASETS.register("mnist")
@@ -112,11 +112,15 @@ def imagenette(
     if not files.exists():
         _download(source.folder, "Imagenette", files, partial(torchvision.datasets.Imagenette, size=archive))
     parts = [_photographs(files / part, published) for part, published in IMAGENETTE_SIZES.items()]
-    steps = torchvision.transforms
-    fit = [steps.Resize(256), steps.CenterCrop(224)] if resize == "crop" else [steps.Resize((224, 224))]
-    train, test = (_decoded(part, steps.Compose([*fit, steps.PILToTensor()])) for part in parts)
+    train, test = (
+        (
+            squares([partial(formats.image, file) for file, _ in part], 224, resize),
+            np.array([label for _, label in part], np.int64),
+        )
+        for part in parts
+    )
     places = files / "train", files / "val"
-    return _images(places, train, test, list(IMAGENETTE_CLASSES.values()), IMAGENET_MEAN, IMAGENET_SD)
+    return image_data(places, train, test, list(IMAGENETTE_CLASSES.values()), IMAGENET_MEAN, IMAGENET_SD)
 
 
 @DATASETS.register("mnist_reconstruction")
@@ -152,7 +156,7 @@ def _mnist(folder: Path, name: str, mean: Sequence[float] | None = None, sd: Seq
         (formats.idx(images, (28, 28))[:, None], formats.idx_labels(labels, len(kind.classes)))
         for images, labels in (files[:2], files[2:])
     )
-    return _images((files[1], files[3]), train, test, kind.classes, mean, sd)
+    return image_data((files[1], files[3]), train, test, kind.classes, mean, sd)
 
 
 def _cifar(folder: Path, name: str, mean: Sequence[float] | None = None, sd: Sequence[float] = (1.0,)) -> Data:
@@ -172,7 +176,7 @@ def _cifar(folder: Path, name: str, mean: Sequence[float] | None = None, sd: Seq
         return np.concatenate(images), np.concatenate(labels)
 
     train, test = part(kind.train_list), part(kind.test_list)
-    return _images((place, place), train, test, names, mean, sd)
+    return image_data((place, place), train, test, names, mean, sd)
 
 
 def _channels_last(images: Images) -> Images:
@@ -225,21 +229,29 @@ def _archives_stay_inside() -> Iterator[None]:
         tarfile.TarFile.extraction_filter = before and staticmethod(before)
 
 
-def _decoded(photographs: Sequence[tuple[Path, int]], fit: Callable[[Image.Image], Any]) -> tuple[Images, Labels]:
-    """(N, 3, 224, 224) images and (N,) labels of Imagenette: 1.4 GB for its training set, and no copy of it."""
-    images = np.empty((len(photographs), 224, 224, 3), np.uint8).transpose(0, 3, 1, 2)
+def squares(photographs: Sequence[Callable[[], Image.Image]], side: int, resize: Literal["stretch", "crop"]) -> Images:
+    """(N, 3, side, side) of photographs as they are read: 1.4 GB for Imagenette's training set, and no copy of it.
+
+    ``stretch`` takes both sides to ``side``, ``crop`` the shorter one to 8/7 of it, and cuts the centre out.
+    """
+    from l2m.data.torchvision_import import torchvision
+
+    steps = torchvision.transforms
+    cut = [steps.Resize(side * 8 // 7), steps.CenterCrop(side)]
+    fit = steps.Compose([*(cut if resize == "crop" else [steps.Resize((side, side))]), steps.PILToTensor()])
+    images = np.empty((len(photographs), side, side, 3), np.uint8).transpose(0, 3, 1, 2)
 
     def decode(i: int) -> None:
-        images[i] = fit(formats.image(photographs[i][0]))
+        images[i] = fit(photographs[i]())
 
     with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
         warnings.simplefilter("ignore")  # Pillow's, of what surrounds the pixels
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         list(pool.map(decode, range(len(photographs))))
-    return images, np.array([label for _, label in photographs], np.int64)
+    return images
 
 
-def _images(
+def image_data(
     places: tuple[Path, Path],
     train: tuple[Images, Labels],
     test: tuple[Images, Labels],
@@ -264,13 +276,22 @@ def _images(
             raise UserError(
                 f"{place}: class {empty} ({names[empty]}) has no images in the {part} set: {formats.REMEDY}"
             )
-    deviation = torch.tensor(sd).view(-1, 1, 1)
-    scale, shift = 1 / (white * deviation), -torch.tensor(mean or (0.0,)).view(-1, 1, 1) / deviation
+    scale, shift, preprocessing = scaling(mean or (0.0,), sd, white)
 
     def split(images: Images, labels: Labels) -> Split:
         groups = torch.from_numpy(labels)
         return Split(torch.from_numpy(images), groups if mean else None, groups, scale, shift)
 
-    preprocessing = {"mean": list(mean or (0.0,)), "sd": list(sd), "white": [float(white)]}
     classes = len(names) if mean else None
-    return Data(split(*train), split(*test), tuple(names), classes=classes, preprocessing=preprocessing)
+    return Data(
+        split(*train), split(*test), tuple(names), classes, preprocessing, class_names=tuple(names) if mean else None
+    )
+
+
+def scaling(
+    mean: Sequence[float], sd: Sequence[float], white: int = 255
+) -> tuple[torch.Tensor, torch.Tensor, dict[str, list[float]]]:
+    """Scale and shift of a split whose pixels x are seen as (x / white − mean) / sd, and what they are made of."""
+    deviation = torch.tensor(sd).view(-1, 1, 1)
+    scale, shift = 1 / (white * deviation), -torch.tensor(mean).view(-1, 1, 1) / deviation
+    return scale, shift, {"mean": list(mean), "sd": list(sd), "white": [float(white)]}

@@ -19,7 +19,9 @@ def mlp(data: Data, *, hidden: Annotated[int, Range(1, 2**16)] = 64) -> nn.Modul
         raise UserError(
             "model=mlp takes numbers, and these are tokens, whose numbers mean nothing: use model=transformer"
         )
-    features = data.train.inputs[0].numel()
-    return nn.Sequential(
-        nn.Flatten(), nn.Linear(features, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, data.outputs)
-    )
+    return network(data.train.inputs[0].numel(), hidden, data.outputs)
+
+
+def network(features: int, hidden: int, outputs: int) -> nn.Sequential:
+    """features-hidden-outputs with ReLU, of parameters that torch's default generator draws."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(features, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, outputs))

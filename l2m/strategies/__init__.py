@@ -45,6 +45,7 @@ class Context:
         losses: by the name of a run that the strategy needs, the task's loss of each sample of ``train`` under the
             model that run left, (N,) on the CPU.
         device: where ``plan`` had best be made.
+        classes: of the labels; None for regression and reconstruction, or if they are the groups.
     """
 
     train: Split
@@ -54,6 +55,7 @@ class Context:
     generator: Callable[[str], torch.Generator]
     losses: Mapping[str, Tensor] = field(default_factory=dict)
     device: torch.device | str = "cpu"
+    classes: int | None = None
 
     def sampler(self, mixing_rate: float = 0.0, proportions: Sequence[float] | None = None) -> Learn2MixBatchSampler:
         """A sampler over ``train``; at rate 0 it keeps its proportions, by default those of ``train``."""

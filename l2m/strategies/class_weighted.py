@@ -44,8 +44,8 @@ class ClassWeighted(Strategy):
 
 
 def class_sizes(context: Context) -> Tensor:
-    """Training samples of each class, (k,) float64: the labels are its targets."""
+    """Training samples of each class, (classes,) float64: the labels are its targets."""
     targets = context.train.targets
     if targets is None:
         raise ValueError("a data set without labels has no classes")
-    return torch.bincount(targets, minlength=context.groups).double()
+    return torch.bincount(targets, minlength=context.classes or context.groups).double()

@@ -1,0 +1,161 @@
+"""A table in a text file, as people have them: each cell with the line it stands in, and all that can be wrong told."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from l2m.data.files import read
+from l2m.errors import UserError, shown
+
+Separator = Literal["auto", "comma", "semicolon", "tab", "bar"]
+Decimal = Literal["point", "comma"]
+
+SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|"}
+
+MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "<NA>", "#N/A")
+"""Cells that hold nothing, as pandas takes them."""
+
+BLOCK = 10_000
+"""Rows that are held as lists at a time."""
+
+
+def read_rows(
+    file: Path, separator: Separator = "auto", decimal: Decimal = "point", missing: Sequence[str] = ()
+) -> pd.DataFrame:
+    """The rows of a table as text without surrounding blanks; NaN where a cell is empty.
+
+    The first line names the columns. Lines without any value are skipped. The index, called ``line``, is the line of
+    the file that a row begins in, counted from 1 as editors do, so that quoted line breaks count.
+
+    Args:
+        separator: of the cells; ``auto`` is whichever splits the first line into most.
+        decimal: how numbers are written; with ``comma``, 3,5 is read as 3.5.
+        missing: further cells that hold nothing, such as ``?``.
+
+    Raises:
+        UserError: the file is not there, no UTF-8 text, has no rows, names of columns that are missing or doubled, or
+            lines with more or fewer cells than columns.
+    """
+    if not file.is_file():
+        what = "is no file" if file.exists() else f"is not there (looked for it from {Path.cwd()})"
+        raise UserError(f"{file} {what}: name one that holds the table")
+    content = read(file)
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise UserError(
+            f"{file} is no UTF-8 text from line {line} on (byte 0x{content[error.start]:02x}): put it there in UTF-8, "
+            "which spreadsheets call CSV UTF-8"
+        ) from error
+    del content
+    numbered = _records(text, _separator(text, separator, file), file)
+    try:
+        _, columns = next(numbered)
+    except StopIteration:
+        raise UserError(f"{file} is empty: put a table there whose first line names the columns") from None
+    _check_names(columns, file)
+    blocks, lines, rows = [], [], []
+    for line, row in numbered:
+        if len(row) != len(columns):
+            raise UserError(
+                f"{file} has {len(row)} cells in line {line}, and its first line names {len(columns)} columns: mend "
+                "the line, cells that hold a separator or a line break need quotes around them"
+            )
+        lines.append(line)
+        rows.append(row)
+        if len(rows) == BLOCK:
+            blocks.append(pd.DataFrame(rows, columns=columns, dtype="str"))
+            rows = []
+    blocks.append(pd.DataFrame(rows, columns=columns, dtype="str"))
+    if not lines:
+        raise UserError(f"{file} has names of columns and no rows: put a table with rows there")
+    table = pd.concat(blocks, ignore_index=True)
+    table.index = pd.Index(lines, name="line")
+    empty = {*MISSING, *missing}
+    for name in columns:
+        cells = table[name].str.strip()
+        if decimal == "comma":
+            cells = cells.str.replace(r"^([+-]?\d*),(\d+)$", r"\1.\2", regex=True)
+        table[name] = cells.mask(cells.isin(empty))
+    return table
+
+
+def _separator(text: str, asked: Separator, file: Path) -> str:
+    """The sign between the cells of the first line."""
+    found = re.search(r"\S[^\r\n]*", text)
+    first = found[0] if found else ""
+    cells = {name: _cells(first, sign) for name, sign in SEPARATORS.items()}
+    most = max(cells, key=lambda name: cells[name])
+    if asked == "auto":
+        if first and cells[most] == 1:
+            raise UserError(
+                f"{file} has one column only, {shown(first, 60)}: put a table there whose cells are separated by "
+                "commas, semicolons, tabs or bars"
+            )
+        return SEPARATORS[most]
+    if first and cells[asked] == 1:
+        raise UserError(
+            f"{file} has no {asked} in its first line, {shown(first, 60)}: use dataset.separator="
+            f"{most if cells[most] > 1 else 'auto'}"
+        )
+    return SEPARATORS[asked]
+
+
+def _cells(line: str, separator: str) -> int:
+    """How many cells a line has; separators inside of quotes are none."""
+    try:
+        return len(next(csv.reader([line], delimiter=separator), []))
+    except csv.Error:
+        return 1
+
+
+def _records(text: str, separator: str, file: Path) -> Iterator[tuple[int, list[str]]]:
+    """The line that a record begins in, and its cells; those without any value are left out."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
+    while True:
+        line = reader.line_num + 1
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise UserError(
+                f"{file} can't be read as a table from line {line} on ({error}): mend the line, look for a quote that "
+                "is not closed"
+            ) from error
+        if any(cell.strip() for cell in row):
+            yield line, row
+
+
+def _check_names(columns: list[str], file: Path) -> None:
+    columns[:] = [name.strip() for name in columns]
+    if "" in columns:
+        place = columns.index("")
+        unnamed = ", or leave out the index that pandas writes (index=False)" if place == 0 else ""
+        raise UserError(f"{file} has no name for column {place + 1} in its first line: put one there{unnamed}")
+    doubled = next((name for name in columns if columns.count(name) > 1), None)
+    if doubled:
+        raise UserError(
+            f"{file} has two columns {shown(doubled)} in its first line: choose another name for one of them"
+        )
+    if all(_is_number(name) for name in columns):
+        raise UserError(
+            f"{file} has numbers alone in its first line, {shown(', '.join(columns), 60)}: put a line with the names "
+            "of the columns before it"
+        )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,83 @@
+"""``GroupLosses``: what the batches of an epoch told of each group, for ``Learn2MixBatchSampler.update``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import torch
+from torch import Tensor, distributed
+
+from l2m.errors import UserError
+from l2m.schema import Range, checked
+
+
+class GroupLosses:
+    """Mean loss of each group over an epoch, L of eq. 10: ``add`` at every step, ``end_epoch`` at its end.
+
+    As in the suite, L_i averages over the batches that held group i its mean loss in them. Where
+    ``torch.distributed`` is initialised, a batch is what all ranks add at one step, so every rank has the same L
+    and must add at every step. Nothing waits for the device before ``end_epoch``.
+
+    Args:
+        groups: k, at least 1.
+
+    Raises:
+        ValueError: ``groups`` is no whole number of at least 1.
+    """
+
+    def __init__(self, groups: int) -> None:
+        self._groups: int = checked("groups", groups, Annotated[int, Range(1)], "how many groups the labels have")
+        self._totals: Tensor | None = None  # (2, k), on the device: of the batches' means, and of batches
+
+    def add(self, losses: Tensor, groups: Tensor) -> None:
+        """Take in the losses (M,) of a batch's samples, which are detached, and their groups (M,), 0 to k − 1.
+
+        Raises:
+            ValueError: they are not one each a sample; on the CPU also, a group is not one of the k.
+        """
+        if losses.ndim != 1 or groups.shape != losses.shape:
+            raise UserError(
+                f"add takes one loss and one group a sample, not shapes {tuple(losses.shape)} and "
+                f"{tuple(groups.shape)}: give the loss function reduction='none'"
+            )
+        precise = torch.float32 if losses.device.type == "mps" else torch.float64  # MPS has no float64
+        losses, groups = losses.detach().to(precise), groups.to(losses.device, torch.int64)
+        if groups.device.type == "cpu" and not ((groups >= 0) & (groups < self._groups)).all():
+            raise UserError(
+                f"groups go from {groups.min()} to {groups.max()}, and there are {self._groups}, numbered from 0: "
+                "give GroupLosses as many groups as the labels have"
+            )
+        batch = losses.new_zeros(2, self._groups)
+        batch.index_add_(1, groups, torch.stack([losses, torch.ones_like(losses)]))
+        if distributed.is_available() and distributed.is_initialized():
+            distributed.all_reduce(batch)
+        held = batch[1] > 0
+        told = torch.stack([(batch[0] / batch[1]).where(held, 0), held])
+        self._totals = told if self._totals is None else self._totals + told
+
+    def end_epoch(self) -> tuple[Tensor, Tensor]:
+        """L (k,), NaN for a group that no batch held, and which groups were seen (k,); then begin anew.
+
+        Raises:
+            ValueError: nothing was added.
+        """
+        if self._totals is None:
+            raise UserError("no losses were added in this epoch: call add(losses, groups) after every batch")
+        (total, batches), self._totals = self._totals.cpu(), None
+        return total / batches, batches > 0
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What was added since the last ``end_epoch``, for a loop that is saved within an epoch."""
+        return {} if self._totals is None else {"totals": self._totals.cpu()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor], device: torch.device | str = "cpu") -> None:
+        """Go on from a ``state_dict`` on the device of the losses to come.
+
+        Raises:
+            ValueError: the state is of another number of groups.
+        """
+        totals = state.get("totals")
+        if totals is not None and totals.shape != (2, self._groups):
+            raise UserError(f"the state is of {totals.shape[-1]} groups, and there are {self._groups}")
+        self._totals = None if totals is None else totals.to(device)

@@ -1,0 +1,133 @@
+"""The door to a trained model: ``python -m l2m.predict run=RUN data=new.csv``. Nothing heavy is imported before it is
+asked for something."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from textwrap import wrap
+from typing import Annotated, Literal, get_type_hints
+
+from l2m.config import checked
+from l2m.errors import UserError
+
+ABOUT = """Score new samples with the model that a run has trained, or export it.
+
+  python -m l2m.predict run=outputs/runs/digits/learn2mix data=photographs
+  python -m l2m.predict run=outputs/runs/csv data=new.csv output=scores.csv
+  python -m l2m.predict run=outputs/runs/csv onnx=model.onnx
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is asked for. The text beside a field is what ``--help`` prints."""
+
+    run: Annotated[str, "the run's directory, or a folder above it that holds no other"]
+    data: Annotated[
+        str | None, "a CSV file for a table, a folder of JPEG or PNG for images, a folder of .txt or a CSV for texts"
+    ] = None
+    output: Annotated[str, "the CSV file to write predictions to"] = "predictions.csv"
+    onnx: Annotated[str | None, "an ONNX file to write the model to"] = None
+    device: Annotated[Literal["auto", "cpu", "cuda"], "where to compute"] = "cpu"
+    force: Annotated[bool, "overwrite files that are there"] = False
+    debug: Annotated[bool, "show the traceback of an error"] = False
+
+
+def main() -> None:
+    """Do what the command line asks for; a user's error is told in a sentence, with exit status 1."""
+    words = sys.argv[1:]
+    if not words or {"-h", "--help"} & set(words):
+        print(_help())
+        sys.exit(0 if words else 2)
+    try:
+        _do(_request(words))
+    except UserError as error:
+        if "debug=true" in words:
+            raise
+        for line in str(error).splitlines():
+            print(line if line.startswith(" ") else f"error: {line}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("\nstopped: nothing was written", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
+
+
+def _request(words: Sequence[str]) -> Request:
+    """What the words ``key=value`` ask for.
+
+    Raises:
+        UserError: everything that is wrong with them, a line each.
+    """
+    problems, given = [], {}
+    for word in words:
+        key, sign, value = word.partition("=")
+        if not (sign and key):
+            problems.append(f"{word} is no key=value: write run=, data= or another key before it")
+        elif key in given:
+            problems.append(f"{key} is given twice: give it one value")
+        else:
+            given[key] = {"true": True, "false": False}.get(value, value)
+    values = checked(Request, {}, given, problems)
+    if problems:
+        raise UserError("\n".join(problems))
+    asked = Request(**values)
+    if not (asked.data or asked.onnx):
+        raise UserError("there is nothing to do: name new samples with data=, or a file to export to with onnx=")
+    for key, file in (("output", asked.output if asked.data else None), ("onnx", asked.onnx)):
+        if file:
+            _refuse(key, Path(file).expanduser(), asked)
+    return asked
+
+
+def _refuse(key: str, file: Path, asked: Request) -> None:
+    """Nothing, if the file may be written to."""
+    if file.is_dir():
+        raise UserError(f"{key}={file} is a folder: name a file in it")
+    if asked.data and file.resolve() == Path(asked.data).expanduser().resolve():
+        raise UserError(f"{key}={file} would overwrite what is read: name another file")
+    if file.exists() and not asked.force:
+        raise UserError(f"{key}={file} is there: name another file, or add force=true to overwrite it")
+
+
+def _do(asked: Request) -> None:
+    from l2m.trained import load
+
+    trained = load(asked.run, asked.device)
+    if asked.onnx:
+        from l2m.export import export
+
+        file = Path(asked.onnx).expanduser()
+        export(trained, file)
+        print(file)
+    if asked.data:
+        from l2m.data.unseen import read_unseen
+        from l2m.files import write_whole
+        from l2m.predictions import predictions, summary
+
+        inputs, told = read_unseen(Path(asked.data).expanduser(), trained.data, trained.config.dataset)
+        table = predictions(trained, inputs, told)
+        output = Path(asked.output).expanduser()
+        try:
+            write_whole(output, table.to_csv(float_format="%.7g", lineterminator="\n").encode())
+        except OSError as error:
+            raise UserError(f"{output} can't be written ({error.strerror or error}): choose another output=") from error
+        print(f"{len(table)} samples of {asked.data}, scored by {trained.folder}")
+        print("\n".join(summary(trained, table)))
+        print(output)
+
+
+def _help() -> str:
+    hints = get_type_hints(Request, include_extras=True)
+    lines = [ABOUT, "Keys", ""]
+    for field in fields(Request):
+        note = next(note for note in hints[field.name].__metadata__ if isinstance(note, str))
+        lines += [f"  {field.name}=", *wrap(note, 79, initial_indent=" " * 6, subsequent_indent=" " * 6)]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

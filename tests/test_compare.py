@@ -1,0 +1,151 @@
+"""The door to comparisons, with ordinary runs: what is chosen, trained, skipped, told and refused."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from doors import Door, opened
+from sklearn.metrics import balanced_accuracy_score
+from small import ROWS
+
+from l2m import compare, trained
+from l2m.config import read_config
+from l2m.data import load
+
+SMALL = (
+    "dataset=digits", "epochs=3", "workers=1", "strategies=[learn2mix,balanced]", "seeds=2", "choice_seeds=1",
+    "learning_rates=[1e-3,1e-2]", "mixing_rates=[0.1]",
+)  # fmt: skip
+
+
+@pytest.fixture
+def door(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Door:
+    """``python -m l2m.compare`` in this process, in an empty folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    return opened(compare, monkeypatch, capsys)
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A results folder with a small comparison."""
+    folder = tmp_path_factory.mktemp("results")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["l2m.compare", *SMALL, f"results_dir={folder}"])
+        compare.main()
+    return folder
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def test_rates_are_chosen_on_a_validation_part_and_trained_on_the_whole(compared: Path) -> None:
+    configs = [read_config(file) for file in compared.glob("runs/*/*/*/config.yaml")]
+    choosing = [config for config in configs if config.validation_fraction]
+    finals = [config for config in configs if not config.validation_fraction]
+    assert (len(choosing), len(finals)) == (3 * 2, 3 * 2)
+    assert {config.validation_fraction for config in choosing} == {0.2}
+    (path,) = compared.glob("comparisons/digits-*")
+    table = pd.read_csv(path / "choices.csv")
+    best = table.loc[table.groupby("strategy")["validation_balanced_accuracy"].idxmax()]
+    chosen = {config.strategy["name"]: config.learning_rate for config in finals}
+    assert chosen == dict(zip(best["strategy"], best["learning_rate"], strict=True))
+    assert len({(config.strategy["name"], config.learning_rate) for config in finals}) == 3
+
+
+def test_scores_are_those_of_the_models_on_the_test_part(compared: Path) -> None:
+    (path,) = compared.glob("comparisons/digits-*")
+    runs = pd.read_csv(path / "runs.csv")
+    assert len(runs) == 6
+    for row in runs.to_dict("records"):
+        one = trained.load(compared / "runs" / row["run"])
+        test = load(one.config).test
+        said = one.outputs(test).argmax(1)
+        assert row["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(test.targets, said))
+        last = pd.read_csv(compared / "runs" / row["run"] / "metrics.csv").iloc[-1]
+        assert row["accuracy"] == pytest.approx(last["test_metric"], abs=1e-6)
+        assert row["worst_group"] == pytest.approx(last["worst_group"], abs=1e-6)
+    told = pd.read_csv(path / "comparison.csv").set_index(["strategy", "score"])
+    mean = runs[runs["strategy"] == "balanced"]["macro_f1"].mean()
+    assert told.loc[("balanced", "macro_f1"), "mean"] == pytest.approx(mean)
+
+
+def test_the_same_command_again_trains_nothing_and_tells_the_same(
+    compared: Path, door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = content(compared)
+    monkeypatch.setattr("l2m.training.train", None)
+    told = door(*SMALL, f"results_dir={compared}")
+    assert (told.status, told.err) == (0, "")
+    assert content(compared) == before
+    assert max(map(len, told.out.splitlines())) <= 80 + len(str(compared))
+    assert told.out.count("6 runs: 6 done, 0 failed, 0 to do") == 2
+    page = next(compared.glob("comparisons/*/comparison.md")).read_text()
+    last = " ".join(told.out.split("\n\n")[-2].split())
+    assert last.partition(". ")[0] in page
+    dry = door(*SMALL, f"results_dir={compared}", "dry_run=true")
+    assert "6 runs: 6 done" in dry.out
+    assert "then training what was chosen: 3 strategies, 2 runs each" in dry.out
+
+
+def test_regression_with_a_setting_that_fails(door: Door, tmp_path: Path) -> None:
+    small = (*ROWS["regression"], "epochs=2", "workers=1", "seeds=2", "choice_seeds=1", "strategies=[balanced]")
+    told = door(*small, "learning_rates=[1e-3,1e30]")
+    assert told.status == 0, "one rate that fails is no failure of the comparison"
+    assert "the loss is not finite" in told.out
+    (path,) = tmp_path.glob("outputs/comparisons/mean_estimation-*")
+    choices = pd.read_csv(path / "choices.csv")
+    assert choices["validation_mean_squared_error"].isna().tolist() == [rate > 1 for rate in choices["learning_rate"]]
+    assert set(pd.read_csv(path / "runs.csv")["learning_rate"]) == {1e-3}
+    (command,) = {line.strip() for line in told.out.splitlines() if "strategy=classical" in line}
+    assert "learning_rate=1e+30" in command
+    assert "seed=0" in command
+    assert "validation_fraction=0.2" in command
+    assert "seeds" not in command
+
+
+def test_the_budget_of_choices_is_the_same_for_all(door: Door, tmp_path: Path) -> None:
+    told = door("dataset=digits", "dry_run=true")
+    assert "among 9 settings of each of 12 strategies" in told.out
+    assert "234 runs" in told.out, "2 of each, and 18 of classical training that score samples for curriculum"
+    assert "bilevel" not in told.out
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragments"),
+    [
+        (["strategy=focal"], ["strategy=focal names one", "strategies=[classical,focal]"]),
+        (["strategies=[lern2mix]"], ["strategies=lern2mix is not known (did you mean learn2mix?)"]),
+        (["strategies=[classical]"], ["leaves nothing to compare"]),
+        (["strategies=learn2mix"], ["strategies=learn2mix must be a list"]),
+        (["metric=mean_squared_error"], ["metric=mean_squared_error is not for classification", "macro_f1"]),
+        (["metric=acuracy"], ["metric=acuracy must be one of", "balanced_accuracy"]),
+        (["dataset=wine_quality", "strategies=[focal]"], ["strategy=focal is not defined for regression"]),
+        (["seeds=1"], ["seeds=1 must be at least 2"]),
+        (["learning_rates=[0]"], ["learning_rates=[0] must be above 0"]),
+        (["learning_rates=[]"], ["learning_rates=[] needs one rate at least"]),
+        (["mixing_rates=[2]"], ["mixing_rates=[2] must be in [0, 1]"]),
+        (["validation_fraction=0"], ["validation_fraction=0 must be in (0, 1)"]),
+        (["seeds=2", "learnin_rates=[1]"], ["key learnin_rates is not known (did you mean learning_rates?)"]),
+        (["dataset=csvv"], ["dataset=csvv is not known"]),
+    ],
+)
+def test_what_is_wrong_is_told(door: Door, tmp_path: Path, arguments: list[str], fragments: list[str]) -> None:
+    told = door(*arguments)
+    assert told.status == 1
+    assert all(line.startswith("error: ") for line in told.err.splitlines())
+    for fragment in fragments:
+        assert fragment in told.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_has_the_keys(door: Door) -> None:
+    told = door("--help")
+    assert told.status == 0
+    for key in ("strategies", "choice_seeds", "mixing_rates", "metric"):
+        assert f"  {key}" in told.out
+    assert max(map(len, told.out.partition("This command line gives")[0].splitlines())) < 80
