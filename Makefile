@@ -45,7 +45,7 @@ figures: $(READY)  ## figures and page (index.html) of results/; RESULTS=outputs
 docs: $(READY)  ## the documentation as a site to read offline: site/index.html
 	@$(BIN)/python -c "import mkdocstrings, material" 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
-	@echo "built: site/index.html"
+	@echo "built: site/index.html; searching it needs a server: python -m http.server -d site"
 
 clean:  ## remove the environment and caches
 	rm -rf .venv site .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -117,10 +117,12 @@ def _packages() -> tuple[tuple[Path, str], ...]:
             problem = "there is no such package"
         except Exception as error:  # one that it lies in can't be imported
             spec, problem = None, cause(error)
-        if spec is None or not spec.submodule_search_locations:
+        places = [Path(place) for place in (spec and spec.submodule_search_locations) or ()]
+        there = [place.resolve() for place in places if place.is_dir()]  # an editable install may add what is none
+        if not there:
             raise UserError(
                 f"the package {point.value}, which the entry point {point.name} of the group l2m names, can't be "
                 f"found ({problem}): install it anew, or uninstall it"
             )
-        found += [(Path(place).resolve(), point.value) for place in spec.submodule_search_locations]
+        found += [(place, point.value) for place in there]
     return tuple(found)

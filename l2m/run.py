@@ -116,6 +116,7 @@ def door(
     runs: list[tuple[Any, str]] = []
     refused: list[tuple[str, str]] = []
     swept: Sweep | None = None
+    failed = False
     config_dir = get_args_parser().parse_known_args()[0].config_dir
 
     @hydra.main(config_path=str(conf_dir()), config_name=name, version_base="1.3")
@@ -147,6 +148,8 @@ def door(
             write_help([conf_dir(), *added()])
             job()
             failed = bool(refused) | (bool(runs) and do(runs, refused, swept))
+        except BrokenPipeError:  # as of --help | head
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except Exception as error:
             sentence = explain(error, keys, groups)
             if debug or not sentence:

@@ -127,8 +127,16 @@ def reader(tmp_path: Path, programs: Path) -> Iterator[Reader]:
     reader.close()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+WHOLE = [
+    pytest.param(page, marks=pytest.mark.extras, id=f"{page.name} whole")
+    for page in PAGES
+    if re.search(r"\bextra `|l2m\[", page.read_text(encoding="utf-8"))
+]
+
+
+@pytest.mark.parametrize("page", [*(pytest.param(page, id=page.name) for page in PAGES), *WHOLE])
 def test_a_page_does_what_it_says(page: Path, reader: Reader) -> None:
+    """Up to the block, if there is one, that needs an extra which is not installed."""
     ran = 0
     for block in blocks(page):
         where = f"{page.name}, line {block.line}"

@@ -102,7 +102,17 @@ def test_workers_of_a_sweep_know_it_and_the_command_that_repeats_a_run_names_the
     file = mine / "strategy" / "hardest.py"
     file.write_text(file.read_text().replace("        return", "        1 / (self.share - 0.25)\n        return"))
     told = subprocess.run(
-        [sys.executable, "-m", "l2m.run", "--config-dir", "mine", "-m", *QUICK, "strategy.share=0.25,0.75"],
+        [
+            sys.executable,
+            "-m",
+            "l2m.run",
+            "--config-dir",
+            "mine",
+            "-m",
+            *QUICK,
+            "strategy.share=0.25,0.75",
+            "workers=1",
+        ],
         capture_output=True,
         text=True,
         timeout=300,

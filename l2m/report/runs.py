@@ -103,8 +103,9 @@ def read(results_dir: Path) -> Reading:
     left out.
 
     Raises:
-        UserError: there is no finished run that can be read.
+        UserError: there is no finished run that can be read, or choices of the user's own can't be.
     """
+    registries()
     found: dict[tuple[str, str], Runs] = {}
     problems: list[str] = []
     unfinished: Counter[tuple[str, str, str]] = Counter()
