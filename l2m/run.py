@@ -151,7 +151,7 @@ def door(
         sys.exit(1)
 
 
-def _refuse_plugins(settings: DictConfig, sent: bool) -> None:
+def _refuse_plugins(settings: Any, sent: bool) -> None:
     """Raise a UserError for a launcher or sweeper that knows nothing of records, or that nothing would come of."""
     for group in ("hydra/launcher", "hydra/sweeper"):
         name = settings.runtime.choices[group]

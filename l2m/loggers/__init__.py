@@ -48,7 +48,7 @@ class Logger(ABC):
         """Close: ``done``, ``failed``, or ``stopped``, which may go on."""
 
 
-LOGGERS: Registry[Callable[..., Logger]] = Registry("logger")
+LOGGERS: Registry[type[Logger]] = Registry("logger")
 
 
 def check(chosen: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
