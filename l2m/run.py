@@ -21,6 +21,7 @@ from typing import Any, get_type_hints
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import RunMode
@@ -127,6 +128,7 @@ def door(
             _complain(sentence, command + ": " if swept else "")
             return None
 
+    _forget_namesakes()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors on, to be told here
     # It would compose all, as job will
     Sweeper.validate_batch_is_legal = lambda self, _: _refuse_plugins(self.config.hydra, sent)  # type: ignore
@@ -149,6 +151,15 @@ def door(
             os.environ["HYDRA_FULL_ERROR"] = before
     if failed:
         sys.exit(1)
+
+
+def _forget_namesakes() -> None:
+    """Let no schema of another Hydra plugin be merged with a choice of ours that has its name."""
+    Plugins.instance()  # finds them all
+    known = ConfigStore.instance().repo["hydra"]
+    for group in ("launcher", "sweeper"):
+        for file in (conf_dir() / "hydra" / group).glob("*.yaml"):
+            known.get(group, {}).pop(file.name, None)
 
 
 def _refuse_plugins(settings: Any, sent: bool) -> None:

@@ -155,7 +155,7 @@ def test_jobs_write_the_records_of_processes_and_only_unfinished_runs_are_sent(t
 def test_a_job_that_is_preempted_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     """The signal is the one that Slurm sends; submitit then starts the job again."""
     pytest.importorskip("submitit")
-    words = ("epochs=300", "strategy=classical")
+    words = ("epochs=150", "strategy=classical")
     sweep = begin(tmp_path, *words, "hydra/launcher=submitit_local")
     await_true(lambda: bool(checkpoints(tmp_path)))
     (job,) = [pid for pid in processes(tmp_path) if "submitit.core._submit" in command_line(pid)]

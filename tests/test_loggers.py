@@ -121,7 +121,7 @@ class Notebook(Logger):
     package: ClassVar[str] = "json"
     told: ClassVar[list[Any]] = []
 
-    fails: str = ""
+    fails: str = "never"
 
     def start(self, config: RunConfig, path: Path, before: str | None) -> str:
         self._note("start", before)
@@ -147,8 +147,8 @@ def notebook(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return Notebook.told
 
 
-def with_notebook(folder: Path, fails: str = "", *words: str) -> RunConfig:
-    return compose(*SMALL, "epochs=4", f"results_dir={folder}", f"+logger.notebook.fails='{fails}'", *words)
+def with_notebook(folder: Path, fails: str = "never", *words: str) -> RunConfig:
+    return compose(*SMALL, "epochs=4", f"results_dir={folder}", f"+logger.notebook.fails={fails}", *words)
 
 
 def test_a_logger_follows_a_run_to_its_end_and_goes_on_with_it(tmp_path: Path, notebook: list[Any]) -> None:
@@ -161,13 +161,13 @@ def test_a_logger_follows_a_run_to_its_end_and_goes_on_with_it(tmp_path: Path, n
     notebook.clear()
     train(config)
     assert notebook == [], "what is finished is not told again"
-    train(with_notebook(tmp_path, "", "force=true"))
+    train(with_notebook(tmp_path, "never", "force=true"))
     assert notebook[0] == ("start", None), "a run that is forced is another one"
 
 
 def test_a_run_that_fails_is_told_as_failed(tmp_path: Path, notebook: list[Any]) -> None:
     with pytest.raises(UserError, match="the loss is not finite"):
-        train(with_notebook(tmp_path, "", "learning_rate=1e30"))
+        train(with_notebook(tmp_path, "never", "learning_rate=1e30"))
     assert notebook == [("start", None), ("end", "failed")]
 
 
