@@ -6,6 +6,7 @@ import inspect
 import json
 import logging
 import os
+import struct
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -242,19 +243,24 @@ def test_wandb_offline_has_the_numbers_of_the_records(tmp_path: Path) -> None:
 
 
 def stored(file: Path) -> dict[str, dict[int, float]]:
-    """The history in a file of W&B's, read with its own reader."""
-    from wandb.proto import wandb_internal_pb2
-    from wandb.sdk.internal.datastore import DataStore
+    """The history in a file of W&B's: 7 bytes, then records in the log format of LevelDB, in blocks of 32 kB."""
+    from wandb.proto.wandb_internal_pb2 import Record
 
-    store, found = DataStore(), dict[str, dict[int, float]]()
-    store.open_for_scan(str(file))
-    while (data := store.scan_data()) is not None:
-        record = wandb_internal_pb2.Record()
-        record.ParseFromString(data)
-        for item in record.history.item:
-            name = item.key or "/".join(item.nested_key)
-            if not name.startswith("_"):
-                found.setdefault(name, {})[record.history.step.num] = json.loads(item.value_json)
+    data, place, parts, found = file.read_bytes(), 7, b"", dict[str, dict[int, float]]()
+    while place + 7 <= len(data):
+        left = 32768 - place % 32768
+        _, length, kind = struct.unpack_from("<IHB", data, place)
+        if left < 7 or kind == 0:  # the rest of a block is empty
+            place += left
+            continue
+        parts += data[place + 7 : place + 7 + length]
+        place += 7 + length
+        if kind in (1, 4):  # whole, or the last part
+            record, parts = Record.FromString(parts), b""
+            for item in record.history.item:
+                name = item.key or ".".join(item.nested_key)
+                if not name.startswith("_"):
+                    found.setdefault(name, {})[record.history.step.num] = json.loads(item.value_json)
     return found
 
 
