@@ -142,7 +142,7 @@ def test_jobs_write_the_records_of_processes_and_only_unfinished_runs_are_sent(t
     assert "4 runs: 1 done, 1 skipped (done before), 2 failed" in out
     for strategy in ("classical", "learn2mix"):
         command = f"dataset=digits device=cpu threads=1 checkpoint_seconds=0 epochs=3 strategy={strategy}"
-        assert f"error: {command} learning_rate=1e30: the loss is not finite in epoch 1" in err
+        assert f"error: {command} learning_rate=1e+30: the loss is not finite in epoch 1" in err
     assert len(list((tmp_path / "outputs" / "submitit").glob("*_result.pkl"))) == 3
     ours = compose(*SMALL, "epochs=3", "learning_rate=0.001", f"results_dir={tmp_path}/outputs")
     alone = compose(*SMALL, "epochs=3", "learning_rate=0.001", f"results_dir={tmp_path}/alone")
@@ -240,7 +240,7 @@ def test_a_ray_cluster_trains_as_processes_do_and_tells_what_failed(cluster: str
     status, out, err = end(begin(tmp_path, *words, *to))
     assert status == 1
     assert "4 runs: 1 done, 1 skipped (done before), 2 failed" in out
-    assert err.count("learning_rate=1e30: the loss is not finite in epoch 1") == 2
+    assert err.count("learning_rate=1e+30: the loss is not finite in epoch 1") == 2
     ours = compose(*SMALL, "epochs=3", "learning_rate=0.001", f"results_dir={tmp_path}/outputs")
     alone = compose(*SMALL, "epochs=3", "learning_rate=0.001", f"results_dir={tmp_path}/alone")
     train(alone)

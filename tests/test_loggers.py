@@ -269,7 +269,12 @@ def stored(file: Path) -> dict[str, dict[int, float]]:
 def test_a_server_that_is_not_there_costs_a_warning(tmp_path: Path, name: str) -> None:
     pytest.importorskip(name)
     nowhere = "http://127.0.0.1:9"
-    environment = {"MLFLOW_TRACKING_URI": nowhere, "WANDB_BASE_URL": nowhere, "WANDB_API_KEY": "0" * 40}
+    environment = {
+        "MLFLOW_TRACKING_URI": nowhere,
+        "WANDB_BASE_URL": nowhere,
+        "WANDB_API_KEY": "0" * 40,
+        "WANDB_INIT_TIMEOUT": "5",
+    }
     ended = subprocess.run(
         [sys.executable, "-m", "l2m.run", *SMALL, "epochs=2", f"results_dir={tmp_path}", f"logger={name}"],
         cwd=tmp_path, capture_output=True, text=True, env=os.environ | environment, timeout=300,
