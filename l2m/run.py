@@ -19,6 +19,7 @@ from typing import Any, get_type_hints
 import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
@@ -140,6 +141,7 @@ def door(
             refused.append((command, sentence))
             return None
 
+    _forget_namesakes()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors on, to be told here
     # It would compose all, as job will
     Sweeper.validate_batch_is_legal = lambda self, _: _refuse_plugins(self.config.hydra, sent)  # type: ignore
@@ -166,6 +168,15 @@ def door(
                 os.environ["HYDRA_FULL_ERROR"] = before
     if failed:
         sys.exit(1)
+
+
+def _forget_namesakes() -> None:
+    """Let no schema of another Hydra plugin be merged with a choice of ours that has its name."""
+    Plugins.instance()  # finds them all
+    known = ConfigStore.instance().repo["hydra"]
+    for group in ("launcher", "sweeper"):
+        for file in (conf_dir() / "hydra" / group).glob("*.yaml"):
+            known.get(group, {}).pop(file.name, None)
 
 
 def _refuse_plugins(settings: Any, sent: bool) -> None:

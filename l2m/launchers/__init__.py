@@ -13,6 +13,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from types import FrameType
 from typing import Any, ClassVar
@@ -21,7 +22,7 @@ from l2m.config import RunConfig
 from l2m.errors import UserError
 from l2m.plan import Planned, told
 from l2m.records import RunDirectory
-from l2m.registry import Registry
+from l2m.registry import Registry, discover
 from l2m.stopping import handled_by
 from l2m.sweep import Outcome, Tally, attempt, sweep
 
@@ -56,6 +57,13 @@ class Launcher(ABC):
 LAUNCHERS: Registry[type[Launcher]] = Registry("hydra.launcher")
 
 
+@cache
+def launchers() -> Registry[type[Launcher]]:
+    """All of them; their packages are imported when runs are sent."""
+    discover(sys.modules[__name__])
+    return LAUNCHERS
+
+
 def chosen(settings: Mapping[str, Any]) -> Launcher | None:
     """The launcher that Hydra's settings name; None for processes of this machine.
 
@@ -64,10 +72,8 @@ def chosen(settings: Mapping[str, Any]) -> Launcher | None:
     """
     if "name" not in settings:
         return None
-    from l2m.launchers import ray, submitit  # noqa: F401  (they register themselves, and import theirs later)
-
     problems: list[str] = []
-    choice = LAUNCHERS.check({key: value for key, value in settings.items() if key != "_target_"}, problems)
+    choice = launchers().check({key: value for key, value in settings.items() if key != "_target_"}, problems)
     package = LAUNCHERS[choice["name"]].package
     if find_spec(package) is None:
         problems.append(f"hydra/launcher={choice['name']} needs {package}: pip install 'l2m[launchers]'")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
 EXIT = {"done": 0, "failed": 1, "stopped": 130}
 
-TIMEOUT = 30.0
-"""Seconds that a server is waited for at the start of a run."""
+TIMEOUT = "30"
+"""Seconds that a server is waited for at the start of a run, unless W&B's own variable says otherwise."""
 
 
 @LOGGERS.register("wandb")
@@ -36,6 +37,7 @@ class WandB(Logger):
 
     def start(self, config: RunConfig, path: Path, before: str | None) -> str:
         """Begin a run, or go on with one."""
+        os.environ.setdefault("WANDB_INIT_TIMEOUT", TIMEOUT)
         import wandb
 
         name = before or uuid.uuid4().hex[:8]
@@ -44,7 +46,7 @@ class WandB(Logger):
             project=self.project, entity=self.entity, mode=self.mode, id=name, resume="allow", name=title(path),
             group=f"{config.dataset['name']}/{config.strategy['name']}", config=config.to_dict(),
             dir=config.results_dir, reinit="create_new",
-            settings=wandb.Settings(init_timeout=TIMEOUT, console="off", silent=True),
+            settings=wandb.Settings(console="off", silent=True),
         )  # fmt: skip
         return name
 

@@ -1,0 +1,86 @@
+"""Tuning with Optuna: what is proposed, what it is judged by, and what it comes to."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from doors import Door, opened
+from test_sweep import begin, end
+
+from l2m import compose, run
+from l2m.run import conf_dir
+from l2m.tuning import Search
+
+pytestmark = pytest.mark.extras
+
+SEARCH = ("hydra/sweeper=optuna", "dataset=digits", "device=cpu", "threads=1", "epochs=2")
+GAMMA = "strategy.mixing_rate=interval(0.01,0.5)"
+
+
+@pytest.fixture
+def door(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Door:
+    pytest.importorskip("optuna")
+    return opened(run, monkeypatch, capsys)
+
+
+def test_options_of_the_yaml_are_those_of_the_search() -> None:
+    options = yaml.safe_load((conf_dir() / "hydra" / "sweeper" / "optuna.yaml").read_text())
+    assert (options.pop("_target_"), options.pop("params")) == ("hydra_plugins.l2m.Optuna", {})
+    assert options == vars(Search())
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ((GAMMA,), "must not choose by the test set, which is to judge what was chosen: add validation_fraction=0.2"),
+        (("validation_fraction=0.2",), "give it something to choose, as strategy.mixing_rate='interval(0.01,0.5)'"),
+        ((GAMMA, "dataset=digits,mnist"), "chooses values for one data set"),
+        ((GAMMA, "hydra.sweeper.n_trials=0"), "hydra.sweeper.n_trials=0 must be at least 1"),
+        ((GAMMA, "hydra.sweeper.metric=accuracy"), "must be one of test_metric, worst_group, test_loss"),
+        ((GAMMA, "hydra.sweeper.trials=3"), "(did you mean hydra.sweeper.n_trials?)"),
+        (("strategy.mixing_rate=interval(0.5,0.1)",), "interval(0.5,0.1) can't be searched"),
+        (("strategy=classical", "validation_fraction=0.2", GAMMA), "strategy.mixing_rate is not an option"),
+        (("validation_fraction=0.2", "strategy.mixing_rate=interval(2,3)"), "must be in [0, 1]"),
+    ],
+)
+def test_a_search_that_can_not_be_is_told(door: Door, tmp_path: Path, words: tuple[str, ...], told: str) -> None:
+    status, _, err = door("-m", *SEARCH, *words, f"results_dir={tmp_path}/outputs")
+    assert status == 1
+    assert told in err
+    assert "Traceback" not in err
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_the_best_trial_is_the_one_with_the_best_held_out_mean(tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    words = ("+experiment=tune", "epochs=2", "seed=range(2)", "hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=2")
+    status, out, err = end(begin(tmp_path, *words))
+    assert (status, err) == (0, "")
+    trials = re.findall(r"^trial \d/3: strategy.mixing_rate=(\S+) learning_rate=(\S+): accuracy (\S+)$", out, re.M)
+    assert len(trials) == 3
+    found: dict[tuple[float, float], list[float]] = {}
+    for file in tmp_path.glob("outputs/runs/digits/learn2mix/*/config.yaml"):
+        config = yaml.safe_load(file.read_text())
+        assert config["validation_fraction"] == 0.2
+        values = (config["strategy"]["mixing_rate"], config["learning_rate"])
+        found.setdefault(values, []).append(pd.read_csv(file.parent / "metrics.csv")["test_metric"].iloc[-1])
+    assert {(float(gamma), float(rate)): float(f"{float(told):.4g}") for gamma, rate, told in trials} == {
+        values: float(f"{sum(each) / 2:.4g}") for values, each in found.items()
+    }
+    assert all(0.01 <= gamma <= 0.5 and 0.0001 <= rate <= 0.01 for gamma, rate in found)
+    command = shlex.split(out.splitlines()[-1].strip())
+    assert command[:4] == ["python", "-m", "l2m.run", "-m"]
+    final = compose(*(word for word in command[4:] if word != "seed=range(2)"))
+    assert (final.validation_fraction, final.epochs) == (0, 2)
+    assert (final.strategy["mixing_rate"], final.learning_rate) == max(found, key=lambda each: sum(found[each]))
+    status, again, _ = end(begin(tmp_path, *words))
+    assert status == 0
+    assert [line for line in again.splitlines() if line.startswith("trial")] == [
+        line for line in out.splitlines() if line.startswith("trial")
+    ]
+    assert ": epoch" not in again, "what is done is skipped"
