@@ -290,9 +290,9 @@ def images(sizes: tuple[int, ...], dtype: torch.dtype = torch.uint8) -> Split:
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
-@pytest.mark.parametrize("chunk", [smote.CHUNK, 48, 1])
+@pytest.mark.parametrize("chunk", [smote.TOGETHER, 48, 1])
 def test_smote_fills_every_group(dtype: torch.dtype, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(smote, "CHUNK", chunk)
+    monkeypatch.setattr(smote, "TOGETHER", chunk)
     given = images((20, 9, 1, 2, 6), dtype)
     strategy = built("smote")
     filled = strategy.prepare(context(given))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -51,6 +52,8 @@ def _held(name: str, strategy: str) -> dict[str, Any]:
     keep_memory()
     registries()
     assert torchvision
+    if strategy == "smote":
+        importlib.import_module("imblearn.over_sampling")
     config = compose(f"dataset={name}", f"strategy={strategy}")
     torch.nn.functional.conv2d(torch.rand(8, 3, 32, 32), torch.rand(4, 3, 3, 3))  # what torch itself takes at first
     before = resident("VmRSS")

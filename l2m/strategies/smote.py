@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,8 +14,8 @@ from l2m.errors import UserError
 from l2m.strategies import STRATEGIES, Context, Strategy
 
 NEIGHBOURS = 5
-CHUNK = 2**26
-"""Numbers interpolated at a time: 256 MiB in float32."""
+TOGETHER = 2**20
+"""Numbers interpolated at a time, at most: 8 MiB in float64."""
 
 
 @STRATEGIES.register("smote")
@@ -51,15 +52,25 @@ def _interpolate(samples: Tensor, place: Tensor, rng: np.random.Generator) -> No
     """Fill ``place`` (m, ...) with new samples between those of one group (n, ...)."""
     from imblearn.over_sampling import SMOTE  # takes most of a second
 
-    group = samples.flatten(1).to(torch.float32).numpy()
+    class InPlace(SMOTE):  # type: ignore[misc]
+        """Puts samples in their place, a few at a time, where imbalanced-learn holds all of them several times."""
+
+        def _generate_samples(
+            self, X: Any, nn_data: Any, nn_num: Any, rows: Any, cols: Any, steps: Any, *_: Any
+        ) -> Any:
+            few = max(1, TOGETHER // X.shape[1])
+            for at in range(0, len(rows), few):
+                part = slice(at, at + few)
+                new = super()._generate_samples(X, nn_data, nn_num, rows[part], cols[part], steps[part])
+                made = torch.from_numpy(new if place.is_floating_point() else new.round())
+                place[part] = made.view(-1, *place.shape[1:])
+            return X[:0]
+
     # imbalanced-learn wants two classes: a row of zeros stands for the other one and is never a neighbour
-    rows = np.concatenate([group, np.zeros_like(group[:1])])
-    labels = np.append(np.ones(len(group), int), 0)
-    for part in place.split(max(1, CHUNK // group.shape[1])):
-        resampler = SMOTE(
-            sampling_strategy={1: len(group) + len(part)},
-            k_neighbors=min(NEIGHBOURS, len(group) - 1),
-            random_state=int(rng.integers(2**31)),
-        )
-        new = torch.from_numpy(resampler.fit_resample(rows, labels)[0][len(rows) :])
-        part.copy_((new if place.is_floating_point() else new.round()).view(part.shape))
+    group = np.zeros((len(samples) + 1, samples[0].numel()), np.float32)
+    group[:-1] = samples.flatten(1)
+    InPlace(
+        sampling_strategy={1: len(samples) + len(place)},
+        k_neighbors=min(NEIGHBOURS, len(samples) - 1),
+        random_state=int(rng.integers(2**31)),
+    ).fit_resample(group, np.append(np.ones(len(samples), int), 0))
