@@ -243,7 +243,7 @@ class Comparing:
             edges=tuple(
                 name
                 for name, one in chosen.items()
-                if len(tried[name]) > 1 and one.learning_rate in (min(tried[name]), max(tried[name]))
+                if len(tried[name]) > 2 and one.learning_rate in (min(tried[name]), max(tried[name]))
             ),
             samples=len(data.test),
             smallest=(smallest, there[smallest]),

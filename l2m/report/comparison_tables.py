@@ -54,14 +54,18 @@ def caption(of: Findings, setting: Setting) -> list[str]:
     """What the numbers are, and what they leave out, a paragraph each."""
     title, others = of.scores[of.metric].title, len(of.strategies) - 1
     seeds, (name, count) = of.runs["seed"].nunique(), setting.smallest
+    alone = others == 1
+    interval = (
+        "95 % t-interval" if alone else f"t-interval; all {others} of a score hold at once with 95 % (Bonferroni)"
+    )
+    corrected = "" if alone else f", corrected for {others} comparisons (Holm)"
     told = [
         f"Mean ± sd (ddof 1) over {seeds} seeds on the test part, {setting.samples} samples on which nothing was "
         f"chosen; its smallest group ({name}) has {count}. − {BASELINE}: paired difference on the same seeds ± half of "
-        f"its t-interval; all {others} of a score hold at once with 95 % (Bonferroni). p: of the paired t-test, "
-        f"corrected for {others} comparisons (Holm). + and - mark what is reliably better and worse, in each score for "
-        "itself: p is below 5 %, and the difference exceeds what another draw of test samples would do to it.",
-        f"Over such draws ({DRAWS} of the bootstrap) the differences in {title} move by {_range(of)}, all at once with "
-        "95 %.",
+        f"its {interval}. p: of the paired t-test{corrected}. + and - mark what is reliably better and worse, in each "
+        "score for itself: p is below 5 %, and the difference exceeds what another draw of test samples would do to it.",
+        f"Over such draws ({DRAWS} of the bootstrap) the differences in {title} move by {_range(of)}"
+        f"{'' if alone else ', all at once'} with 95 %.",
     ]
     told.append(
         f"Not covered: how the data were split and thinned (data_seed={setting.data_seed} alone), and data that are "
