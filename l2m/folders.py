@@ -97,7 +97,7 @@ def _check(folder: Path) -> None:
     groups = sorted(path.name for path in own.iterdir() if path.is_dir())
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder: let --config-dir, or {VARIABLE}, name one that holds yours")
-    if not any((folder / group).is_dir() for group in (*groups, "hydra")):
+    if not any((folder / group).is_dir() for group in groups):
         raise UserError(
             f"{folder} holds none of the folders {', '.join(groups)}: put what is yours into these, as "
             "strategy/mine.yaml, and name the folder that they are in"

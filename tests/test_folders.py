@@ -205,7 +205,7 @@ def test_a_file_that_cant_be_imported_is_told_once(
     ("place", "problem"),
     [
         ("nowhere", "nowhere is no folder: let --config-dir, or L2M_CONFIG_DIR, name one that holds yours"),
-        ("mine/strategy", "holds none of the folders dataset, experiment, imbalance, mixing, model, optimizer"),
+        ("mine/strategy", "holds none of the folders dataset, experiment"),
         ("mine/strategy/hardest.py", "hardest.py is no folder"),
     ],
 )
