@@ -58,7 +58,9 @@ def test_options_of_a_yaml_are_those_of_its_entry(group: str, name: str, options
     if name == options["name"]:
         assert options.keys() - {"name"} == known, "the command line changes only what the YAML lists"
         for key, default in registry.defaults(name).items():
-            if not str(options[key]).startswith("${"):
+            if default is None:
+                assert options[key] is None
+            elif not str(options[key]).startswith("${"):
                 # YAML 1.1 reads 1e-8 as text, Hydra as a number, and neither knows tuples
                 assert type(default)(options[key]) == default, "identity() leaves defaults out"
 

@@ -288,11 +288,11 @@ def _load(
     held = None
     if validation_fraction:
         kept, held = _validation(data, kept, validation_fraction, source.data_seed)
-    if len(kept) == len(data.train):
-        return data
-    data = data.refit(kept) if data.refit else data
-    test = data.test if held is None else data.train.subset(held)
-    return replace(data, train=data.train.subset(kept), test=test, refit=None)
+    if len(kept) < len(data.train):
+        data = data.refit(kept) if data.refit else data
+        test = data.test if held is None else data.train.subset(held)
+        data = replace(data, train=data.train.subset(kept), test=test)
+    return replace(data, refit=None)  # which holds the rows as they were read
 
 
 def load(config: RunConfig) -> Data:

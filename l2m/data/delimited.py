@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
@@ -89,8 +90,9 @@ def read_rows(
 
 def _separator(text: str, asked: Separator, file: Path) -> str:
     """The sign between the cells of the first line."""
-    first = text.lstrip().partition("\n")[0]
-    cells = {name: first.count(sign) + 1 for name, sign in SEPARATORS.items()}
+    found = re.search(r"\S[^\r\n]*", text)
+    first = found[0] if found else ""
+    cells = {name: _cells(first, sign) for name, sign in SEPARATORS.items()}
     most = max(cells, key=lambda name: cells[name])
     if asked == "auto":
         if first and cells[most] == 1:
@@ -105,6 +107,14 @@ def _separator(text: str, asked: Separator, file: Path) -> str:
             f"{most if cells[most] > 1 else 'auto'}"
         )
     return SEPARATORS[asked]
+
+
+def _cells(line: str, separator: str) -> int:
+    """How many cells a line has; separators inside of quotes are none."""
+    try:
+        return len(next(csv.reader([line], delimiter=separator), []))
+    except csv.Error:
+        return 1
 
 
 def _records(text: str, separator: str, file: Path) -> Iterator[tuple[int, list[str]]]:

@@ -59,7 +59,7 @@ def hugging_face(
         subset: of a set on the hub that has several, which ``datasets`` calls the name of a configuration.
         test_split: None is ``test`` if there is one, else ``test_fraction`` of the rows, as in ``csv``.
         inputs: columns: of text, which are joined by blanks; of images, one; of a table. None given: the only one of
-            text or of images; all but label and group of a table.
+            text or of images; all but the label of a table.
         group: a column. None: the label.
         ignore: columns that are no inputs, if ``inputs`` does not name those that are.
         length: tokens of a text at most; what is longer is cut.
@@ -70,7 +70,11 @@ def hugging_face(
         has_test = test_split or ("test" if "test" in splits and train_split != "test" else None)
         test = _rows(splits, has_test, path) if has_test else None
         names = _inputs(train, kind, inputs, label, group, ignore, path)
-        tables = [_table(each, [*names, label, *([group] if group else [])], path) for each in (train, test) if each]
+        tables = [
+            _table(each, [*names, label, *([group] if group else [])], path)
+            for each in (train, test)
+            if each is not None
+        ]
     places = [f"{path} ({split})" for split in (train_split, has_test) if split]
 
     def answers(i: int, like: Answers | None = None) -> Answers:

@@ -130,11 +130,11 @@ def parted(
     held = held_out(torch.from_numpy(both.reshape(-1)), fraction, generator(data_seed, "test")).numpy()
     lacking = set(range(len(whole.group_names))) - set(whole.groups[held].tolist())
     if lacking:
-        group = min(lacking)
+        name = shown(whole.group_names[min(lacking)], 60)
+        alike = " and of one class" if whole.class_names else ""
         raise UserError(
-            f"{file} has {np.sum(whole.groups == group)} row of group {shown(whole.group_names[group], 60)} and class: "
-            "one to train on and one to test on are needed at least, add rows, drop the group, or name a file of test "
-            "rows"
+            f"{file} has no two rows of group {name}{alike}: one to train on and one to test on are needed at least, "
+            "add rows, drop the group, or name a file of test rows"
         )
     return np.flatnonzero(~held), np.flatnonzero(held)
 
@@ -225,8 +225,8 @@ def _check_classes(targets: NDArray[np.int64], classes: tuple[str, ...], labels:
         )
     values = numbers(labels)
     if np.isfinite(values).all():
-        measured = len(classes) > FEW and bool((values % 1 != 0).any())
-        if measured or len(classes) > max(FEW, len(labels) / 5):
+        fractions = len(classes) > FEW and bool((values % 1 != 0).any())
+        if fractions or len(classes) > max(FEW, len(labels) / 5):
             raise UserError(
                 f"{file} has {len(classes)} different numbers as {labels.name} in {len(labels)} rows, which are no "
                 "classes: use dataset.task=regression, or another target"

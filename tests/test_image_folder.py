@@ -1,0 +1,216 @@
+"""A person's own images: which are read, how they are split, and every way in which a folder can be wrong."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mutations import KINDS, assert_sentence, assert_valid, damage, within
+from PIL import Image
+
+from l2m import RunConfig, UserError, compose, train
+from l2m.catalog import registries
+from l2m.data import Data, load
+from l2m.data.vision import IMAGENET_MEAN, IMAGENET_SD
+
+CLASSES = {"cat": 10, "dog": 6, "owl": 4}
+
+
+def write(folder: Path, name: str, colour: tuple[int, int, int], size: tuple[int, int] = (12, 8)) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, colour).save(folder / name)
+    return folder / name
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Images that say in their colours which they are: red their class, green their number; one in a deeper folder."""
+    place = tmp_path / "animals"
+    for label, (name, count) in enumerate(CLASSES.items()):
+        for i in range(count):
+            write(place / name / ("more" if i == 2 else ""), f"{i}.png", (label, i, 200))
+    (place / "cat" / "Thumbs.db").write_bytes(b"no image")
+    (place / ".cache").mkdir()
+    return place
+
+
+@cache
+def configuration(*overrides: str) -> RunConfig:
+    return compose("dataset=image_folder", "dataset.path=-", "dataset.resize=16", *overrides)
+
+
+def loaded(folder: Path, *overrides: str) -> Data:
+    config = configuration(*overrides)
+    return load(replace(config, dataset=config.dataset | {"path": str(folder)}))
+
+
+def outcome(folder: Path, *overrides: str) -> Data | str:
+    with within(20):
+        try:
+            return loaded(folder, *overrides)
+        except UserError as error:
+            return str(error)
+
+
+def told(data: Data) -> list[set[tuple[int, int]]]:
+    """What the colours of the training and of the test images say: (class, number)."""
+    assert (data.train.inputs.flatten(2).amax(2) == data.train.inputs.flatten(2).amin(2)).all()
+    for split in (data.train, data.test):
+        assert split.inputs[:, 0, 0, 0].tolist() == split.targets.tolist()
+    return [{(r, g) for r, g, _ in split.inputs[:, :, 0, 0].tolist()} for split in (data.train, data.test)]
+
+
+def test_a_share_of_each_class_is_tested_on(folder: Path) -> None:
+    data = loaded(folder, "dataset.test_fraction=0.3")
+    train_images, test_images = told(data)
+    everything = {(label, i) for label, count in enumerate(CLASSES.values()) for i in range(count)}
+    assert train_images | test_images == everything
+    assert train_images.isdisjoint(test_images)
+    assert torch.bincount(data.test.targets).tolist() == [3, 2, 1]
+    assert data.group_names == data.class_names == tuple(CLASSES)
+    assert told(loaded(folder, "dataset.test_fraction=0.3", "data_seed=1"))[1] != test_images
+
+
+@pytest.mark.parametrize("tests", ["test", "val", "valid"])
+def test_folders_that_are_split_already(folder: Path, tmp_path: Path, tests: str) -> None:
+    place = tmp_path / "split"
+    shutil.copytree(folder, place / "train")
+    for label, name in enumerate(CLASSES):
+        write(place / tests / name, "a.jpeg", (label, 99, 200))
+    data = loaded(place)
+    assert len(data.train) == 20
+    assert data.test.targets.tolist() == [0, 1, 2]
+    assert data.test.inputs[:, 1].float().mean().item() == pytest.approx(99, abs=2)
+
+
+def test_images_are_resized_and_standardised_by_imagenets_statistics(tmp_path: Path) -> None:
+    half = np.zeros((40, 80, 3), np.uint8)
+    half[:, 40:] = 255  # the right half is white
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for i in range(2):
+            Image.fromarray(half).save(tmp_path / name / f"{i}.png")
+    stretched = loaded(tmp_path)
+    assert stretched.train.inputs.shape == (2, 3, 16, 16)
+    assert stretched.train.inputs.dtype == torch.uint8
+    batch = stretched.train.batch(torch.arange(2)).inputs
+    mean, sd = (torch.tensor(each).view(3, 1, 1) for each in (IMAGENET_MEAN, IMAGENET_SD))
+    assert torch.allclose(batch[0, :, :, 0], (-mean / sd)[:, :, 0].expand(3, 16), atol=1e-5)
+    assert torch.allclose(batch[0, :, :, -1], ((1 - mean) / sd)[:, :, 0].expand(3, 16), atol=1e-5)
+    cropped = loaded(tmp_path, "dataset.fit=crop", "dataset.resize=14").train.inputs[0, 0]
+    assert cropped[:, :6].max() == 0, "the centre, not squeezed"
+    assert cropped[:, 8:].min() == 255
+
+
+def test_validation_is_a_part_of_the_training_images(folder: Path) -> None:
+    whole, part = loaded(folder), loaded(folder, "validation_fraction=0.25")
+    assert told(part)[0] | told(part)[1] == told(whole)[0]
+    assert torch.bincount(part.test.targets).tolist() == [2, 1, 1]
+
+
+@pytest.mark.parametrize("strategy", ["learn2mix", "smote", "class_weighted"])
+@pytest.mark.parametrize("augmentation", ["none", "standard"])
+def test_training(folder: Path, tmp_path: Path, strategy: str, augmentation: str) -> None:
+    config = compose(
+        "dataset=image_folder", f"dataset.path={folder}", "dataset.resize=16", f"dataset.augmentation={augmentation}",
+        f"strategy={strategy}", "epochs=2", "batch_size=8", f"results_dir={tmp_path / 'out'}", "threads=1",
+    )  # fmt: skip
+    assert config.model["name"] in registries()["model"].names()
+    records = train(config)
+    assert records.metrics["test_metric"].between(0, 1).all()
+    write(folder / "cat", "0.png", (0, 77, 200))
+    with pytest.raises(UserError, match="before it was changed"):
+        train(config)
+
+
+def empty(folder: Path) -> Path:
+    shutil.rmtree(folder / "dog")
+    (folder / "dog").mkdir()
+    return folder / "dog"
+
+
+def lone(folder: Path) -> Path:
+    write(folder / "yak", "0.png", (3, 0, 200))
+    return folder / "yak"
+
+
+def other_format(folder: Path) -> Path:
+    return write(folder / "dog", "x.webp", (1, 9, 200))
+
+
+def one_class(folder: Path) -> Path:
+    for name in ("dog", "owl"):
+        shutil.rmtree(folder / name)
+    return folder
+
+
+def no_classes(folder: Path) -> Path:
+    for name in CLASSES:
+        shutil.rmtree(folder / name)
+    write(folder, "0.png", (0, 0, 0))
+    return folder
+
+
+def no_tests(folder: Path) -> Path:
+    (folder / "train").mkdir()
+    return folder
+
+
+def unknown_test_class(folder: Path) -> Path:
+    for part in ("train", "test"):
+        for name in ("cat", "dog"):
+            write(folder / part / name, "0.png", (0, 0, 0))
+    return write(folder / "test" / "yak", "0.png", (0, 0, 0)).parent
+
+
+def class_without_tests(folder: Path) -> Path:
+    write(unknown_test_class(folder).parents[1] / "train" / "yak", "0.png", (0, 0, 0))
+    write(folder / "train" / "gnu", "0.png", (0, 0, 0))
+    return folder / "test" / "gnu"
+
+
+WRONG: dict[str, tuple[Callable[[Path], Path], str]] = {
+    "an empty class": (empty, "holds no JPEG or PNG: put images of dog there, or remove it"),
+    "one image": (lone, "has one image: one to train on and one to test on are needed"),
+    "another format": (other_format, "is no JPEG or PNG: put it there as one of them"),
+    "one class": (one_class, "holds one folder, cat: put a folder"),
+    "no classes": (no_classes, "holds no folders: put a folder"),
+    "no test folder": (no_tests, "has a folder train and none with test images"),
+    "a test class that is new": (unknown_test_class, "is a class that"),
+    "a class without tests": (class_without_tests, "holds no JPEG or PNG: put images of gnu there"),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_what_is_wrong_is_told_with_the_folder(folder: Path, kind: str) -> None:
+    change, expected = WRONG[kind]
+    place = change(folder)
+    said = outcome(folder)
+    assert isinstance(said, str), "it loaded"
+    assert expected in said
+    assert_sentence(said, place)
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    for place in (tmp_path / "nothing", tmp_path / "file"):
+        (tmp_path / "file").write_text("")
+        said = outcome(place)
+        assert isinstance(said, str)
+        assert_sentence(said, place)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_damage_to_an_image(folder: Path, kind: str) -> None:
+    file = folder / "dog" / "1.png"
+    damage(file, kind)
+    said = outcome(folder)
+    if isinstance(said, Data):
+        assert_valid(said)
+    else:
+        assert_sentence(said, file)
