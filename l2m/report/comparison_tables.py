@@ -63,8 +63,8 @@ def caption(of: Findings, setting: Setting) -> list[str]:
         f"Mean ± sd (ddof 1) over {seeds} seeds on the test part, {setting.samples} samples on which nothing was "
         f"chosen; its smallest group ({name}) has {count}. − {BASELINE}: paired difference on the same seeds ± half of "
         f"its {interval}. p: of the paired t-test{corrected}. + and - mark what is reliably better and worse, in "
-        "each score by itself: p is below 5 %, and its size exceeds what another draw of test samples does to it.",
-        f"Over such draws ({DRAWS} of the bootstrap) the differences in {title} move by {_range(of)}"
+        "each score by itself: p is below 5 %, and the difference exceeds what other test samples do to it.",
+        f"Over draws of them ({DRAWS} of the bootstrap) differences in {title} move by {_range(of)}"
         f"{'' if alone else ', all at once'} with 95 %.",
     ]
     told.append(
