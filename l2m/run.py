@@ -204,10 +204,10 @@ def _do(runs: Sequence[tuple[RunConfig, str]], refused: Sequence[tuple[str, str]
         keep_memory()
         print(watch(runs[0][0]))
         return False
-    planned = plan.plan(runs)
     if swept.tuned:
-        return any(run.status == "failed" for run in planned)
+        return any(run.status == "failed" for run in plan.plan(runs))
     launcher = chosen(swept.launcher)
+    planned = plan.plan(runs)
     skipped = sum(not run.to_do for run in planned)
     failed = [*refused, *((run.command, problem) for run, problem in launch(planned, launcher))]
     total = len(planned) + len(refused)
