@@ -15,8 +15,9 @@ from typing import Annotated, Any, Literal
 from l2m.config import GROUPS, Count, RunConfig, checked, short_hash
 from l2m.config import check as check_run
 from l2m.errors import UserError
+from l2m.help import store_help
 from l2m.registry import unknown
-from l2m.run import again, door, offered, store_help
+from l2m.run import again, door, offered
 from l2m.schema import Range
 
 DEAR = ("bilevel", "pike")

@@ -6,7 +6,8 @@ import time
 from collections.abc import Sequence
 from textwrap import fill
 
-from l2m.run import door, store_help
+from l2m.help import store_help
+from l2m.run import door
 from l2m.studies.records import StudyConfig, check, done, read, write
 
 ABOUT = [
