@@ -29,6 +29,9 @@ from l2m.tasks import TASKS, Task
 CHECKPOINTS = (0.25, 0.5, 1.0)
 """Shares of E at which the paper's tables stand."""
 
+UNKNOWN_CHOICE = re.compile(rf"\b({'|'.join(GROUPS)})=.* is not known")
+"""Said of a record of a choice that this version does not have."""
+
 EPOCHS = ["E" if share == 1 else f"{share:g}E" for share in CHECKPOINTS]
 """What they are called."""
 
@@ -122,8 +125,8 @@ def read(results_dir: Path) -> Reading:
         except Exception as error:  # whatever a damaged record makes its reader say
             told = "; ".join(str(error).splitlines()) if type(error) in (ValueError, UserError) else cause(error)
             place = shown(folder, longest=len(str(folder)))
-            added = "if it is your own, let L2M_CONFIG_DIR name its folder, else " if " is not known" in told else ""
-            problems.append(f"{place} is left out ({shown(told)}): {added}remove it, and repeat the run")
+            own = UNKNOWN_CHOICE.search(told) and "if it is your own, let L2M_CONFIG_DIR name its folder, else "
+            problems.append(f"{place} is left out ({shown(told)}): {own or ''}remove it, and repeat the run")
             continue
         shared = settings(config)
         runs = Runs(dataset, strategy, shared, {}, {}, {})
