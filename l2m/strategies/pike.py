@@ -31,6 +31,8 @@ class Pike(SampledStrategy):
 
     with σ_i² the variance of one sample's gradient, summed over parameters, and a batch has α_i M samples of group i.
     Here ζ₁ is ``rate`` and ζ₂ is ``rate · noise``. The variant that balances the groups' losses is not implemented.
+    Groups whose gradients conflict, as classes' do, it may starve: in ``experiment=mixers_mnist`` one class has most of
+    the batches after a few epochs, and the others' losses rise until it is turned round.
 
     Ours is how the two are estimated, both without bias over a group's samples: a and b are the gradients at the
     present parameters of two draws of ``samples`` n from the group, with replacement; ‖∇L_i‖² ≈ ⟨a, b⟩ and
