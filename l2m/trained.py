@@ -44,7 +44,7 @@ class Trained:
     @property
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes, in the order of the outputs; empty if the task is no classification."""
-        return self.data.class_names or tuple(map(str, range(self.data.classes or 0)))
+        return self.data.labels
 
     def split(self, inputs: Tensor) -> Split:
         """Unlabelled samples (N, ...) at rest: stored pixels, tokens or numbers, as the training set's were."""

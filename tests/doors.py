@@ -28,6 +28,13 @@ def opened(module: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     return _door(lambda: module.main(), module.__name__, monkeypatch, capsys)
 
 
+def called(module: ModuleType, *arguments: object) -> None:
+    """``python -m module *arguments``, where no test has begun: what several are to look at."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [module.__name__, *map(str, arguments)])
+        module.main()
+
+
 def script(file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Door:
     """``python file *arguments``, as a function of the arguments."""
     return _door(lambda: runpy.run_path(str(file), run_name="__main__"), str(file), monkeypatch, capsys)

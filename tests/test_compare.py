@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from doors import Door, opened
+from doors import Door, called, opened
 from sklearn.metrics import balanced_accuracy_score
 from small import ROWS
 
@@ -32,9 +31,7 @@ def door(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tm
 def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A results folder with a small comparison."""
     folder = tmp_path_factory.mktemp("results")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["l2m.compare", *SMALL, f"results_dir={folder}"])
-        compare.main()
+    called(compare, *SMALL, f"results_dir={folder}")
     return folder
 
 

@@ -18,7 +18,7 @@ import pytest
 import yaml
 from alike import same
 from doors import Door, opened
-from test_sweep import FILES, SMALL, await_true, begin, checkpoints, end, statuses
+from test_sweep import FILES, SMALL, await_true, begin, checkpoints, end, ended_by, statuses
 
 from l2m import UserError, compose, run, train
 from l2m.launchers import chosen, launchers, submitit
@@ -146,11 +146,7 @@ def test_jobs_write_the_records_of_processes_and_only_unfinished_runs_are_sent(t
         command = f"dataset=digits device=cpu threads=1 checkpoint_seconds=0 epochs=3 strategy={strategy}"
         assert f"error: {command} learning_rate=1e+30: the loss is not finite in epoch 1" in err
     assert len(list((tmp_path / "outputs" / "submitit").glob("*_result.pkl"))) == 3
-    ours = compose(*SMALL, "epochs=3", "learning_rate=0.001", f"results_dir={tmp_path}/outputs")
-    alone = compose(*SMALL, "epochs=3", "learning_rate=0.001", f"results_dir={tmp_path}/alone")
-    train(alone)
-    assert sorted(file.name for file in RunDirectory(ours).path.iterdir()) == FILES
-    assert same(ours, alone)
+    is_as_trained_here(tmp_path)
 
 
 @extras
@@ -178,17 +174,16 @@ def test_jobs_end_after_their_epoch_when_the_sweep_is_ended(tmp_path: Path) -> N
     sweep = begin(tmp_path, "epochs=100000", "seed=range(2)", "hydra/launcher=submitit_local")
     await_true(lambda: len(checkpoints(tmp_path)) == 2)
     sweep.send_signal(signal.SIGTERM)
-    ended_by_us(tmp_path, *end(sweep))
+    ended_by(signal.SIGTERM, sweep, tmp_path, 2)
 
 
-def ended_by_us(folder: Path, status: int, out: str, err: str) -> None:
-    """Two runs of a sweep rest, and can go on."""
-    assert status == 128 + signal.SIGTERM
-    assert "stopping: every run ends its epoch (once more: at once)" in err
-    assert "stopped: 0 of 2 runs done, 0 failed, 2 to do: the same command goes on from there" in err
-    assert statuses(folder) == ["running"] * 2
-    assert len(checkpoints(folder)) == 2
-    assert not list(folder.rglob("*.part")) + list(folder.rglob("lock"))
+def is_as_trained_here(folder: Path) -> None:
+    """The run that was sent has the records that it has without being sent."""
+    ours = compose(*SMALL, "epochs=3", "learning_rate=0.001", f"results_dir={folder}/outputs")
+    alone = compose(*SMALL, "epochs=3", "learning_rate=0.001", f"results_dir={folder}/alone")
+    train(alone)
+    assert sorted(file.name for file in RunDirectory(ours).path.iterdir()) == FILES
+    assert same(ours, alone)
 
 
 def command_line(pid: int) -> str:
@@ -253,11 +248,7 @@ def test_a_ray_cluster_trains_as_processes_do_and_tells_what_failed(cluster: str
     assert status == 1
     assert "4 runs: 1 done, 1 skipped (done before), 2 failed" in out
     assert err.count("learning_rate=1e+30: the loss is not finite in epoch 1") == 2
-    ours = compose(*SMALL, "epochs=3", "learning_rate=0.001", f"results_dir={tmp_path}/outputs")
-    alone = compose(*SMALL, "epochs=3", "learning_rate=0.001", f"results_dir={tmp_path}/alone")
-    train(alone)
-    assert sorted(file.name for file in RunDirectory(ours).path.iterdir()) == FILES
-    assert same(ours, alone)
+    is_as_trained_here(tmp_path)
 
 
 @extras
@@ -268,7 +259,7 @@ def test_two_ray_workers_share_a_sweep_and_end_with_it(cluster: str, tmp_path: P
     tasks = [pid for pid in processes(tmp_path) if command_line(pid).startswith("ray::")]
     assert len({Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1] for pid in tasks}) == 2
     sweep.send_signal(signal.SIGTERM)
-    ended_by_us(tmp_path, *end(sweep))
+    ended_by(signal.SIGTERM, sweep, tmp_path, 2)
 
 
 @extras

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from doors import Door, opened
+from doors import Door, called, opened
 
 from l2m import study
 from l2m.report import runs, studies
@@ -31,9 +30,7 @@ def door(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tm
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A results folder with a small study."""
     folder = tmp_path_factory.mktemp("results")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["l2m.study", *SMALL, f"results_dir={folder}"])
-        study.main()
+    called(study, *SMALL, f"results_dir={folder}")
     return folder
 
 

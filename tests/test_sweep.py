@@ -119,20 +119,25 @@ def test_a_worker_that_is_killed_takes_no_other_run_with_it(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
-def test_a_sweep_that_a_signal_ends_leaves_checkpoints(tmp_path: Path, by: signal.Signals) -> None:
+def test_a_sweep_that_a_byends_leaves_checkpoints(tmp_path: Path, by: signal.Signals) -> None:
     sweep = begin(tmp_path, "strategy=classical,learn2mix", "seed=range(5)", "epochs=4000", "workers=2")
     await_true(lambda: len(checkpoints(tmp_path)) == 2)
     if by == signal.SIGINT:
         os.killpg(sweep.pid, by)  # as a terminal does: all of them get it
     else:
         sweep.send_signal(by)
+    ended_by(by, sweep, tmp_path, 10)
+
+
+def ended_by(by: signal.Signals, sweep: subprocess.Popen[str], folder: Path, runs: int) -> None:
+    """Two runs of a sweep of so many rest, and can go on."""
     status, _, err = end(sweep)
     assert status == 128 + by
     assert "stopping: every run ends its epoch (once more: at once)" in err
-    assert "stopped: 0 of 10 runs done, 0 failed, 10 to do: the same command goes on from there" in err
-    assert statuses(tmp_path) == ["running"] * 2
-    assert len(checkpoints(tmp_path)) == 2
-    assert not list(tmp_path.rglob("*.part")) + list(tmp_path.rglob("lock"))
+    assert f"stopped: 0 of {runs} runs done, 0 failed, {runs} to do: the same command goes on from there" in err
+    assert statuses(folder) == ["running"] * 2
+    assert len(checkpoints(folder)) == 2
+    assert not list(folder.rglob("*.part")) + list(folder.rglob("lock"))
 
 
 def test_workers_end_when_the_sweep_is_killed(tmp_path: Path) -> None:

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from l2m.data.fingerprint import fingerprint
+from l2m.data.validation import validation
 from l2m.errors import UserError
 from l2m.registry import Registry
-from l2m.seeding import derive, generator
+from l2m.seeding import derive
 
 if TYPE_CHECKING:
     from l2m.config import RunConfig
@@ -179,6 +180,11 @@ class Data:
         return self.train.inputs[0].numel() if self.train.targets is None else self.classes or 1
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the outputs; empty if the task is no classification."""
+        return self.class_names or tuple(map(str, range(self.classes or 0)))
+
+    @property
     def target_unit(self) -> tuple[float, float]:
         """(mean, sd): a stored target t is mean + sd·t in its own unit, in which errors are told; so is an output."""
         target = self.preprocessing.get("target", {"mean": 0.0, "sd": 1.0})
@@ -250,35 +256,6 @@ def share(size: int, fraction: Fraction | float) -> int:
     return int(fraction * size)
 
 
-def held_out(groups: Tensor, fraction: float, order: torch.Generator) -> Tensor:
-    """Which samples (N,) are held out: ``fraction`` of each group, one at least, but never a group's last one."""
-    held = torch.zeros(len(groups), dtype=torch.bool)
-    for group in range(int(groups.max()) + 1):
-        members = torch.nonzero(groups == group).flatten()
-        count = min(max(round(fraction * len(members)), 1), len(members) - 1)
-        held[members[torch.randperm(len(members), generator=order)[:count]]] = True
-    return held
-
-
-def _validation(data: Data, index: Tensor, fraction: float, data_seed: int) -> tuple[Tensor, Tensor]:
-    """The training samples at ``index``, by their number: those to train on, and a part that is held out.
-
-    Raises:
-        UserError: a group has a single one.
-    """
-    groups = data.train.groups[index]
-    sizes = torch.bincount(groups, minlength=len(data.group_names)).tolist()
-    if min(sizes) < 2:
-        group = sizes.index(min(sizes))
-        raise UserError(
-            f"validation_fraction={fraction:g} holds out a part of each group, and group {group} "
-            f"({data.group_names[group]}) has {sizes[group]} training sample: every group needs two, add some or leave "
-            "validation_fraction at 0"
-        )
-    held = held_out(groups, fraction, generator(data_seed, "validation"))
-    return index[~held], index[held]
-
-
 @lru_cache(maxsize=1)  # a sweep over strategies and seeds loads its data set once
 def _load(
     choice: tuple[tuple[str, Any], ...], recipe: Recipe, source: Source, validation_fraction: float, files: str | None
@@ -287,7 +264,7 @@ def _load(
     kept = torch.from_numpy(recipe.select(data.train.groups.numpy(), data.group_names, source.data_seed))
     held = None
     if validation_fraction:
-        kept, held = _validation(data, kept, validation_fraction, source.data_seed)
+        kept, held = validation(data, kept, validation_fraction, source.data_seed)
     if len(kept) < len(data.train):
         data = data.refit(kept) if data.refit else data
         test = data.test if held is None else data.train.subset(held)

@@ -14,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from l2m.data import Data, Split, held_out
+from l2m.data import Data, Split
 from l2m.data.columns import LARGEST, numbers, where, words
+from l2m.data.validation import held_out
 from l2m.errors import UserError, shown
 from l2m.schema import Range
 from l2m.seeding import generator

@@ -169,10 +169,9 @@ def _known(rows: pd.DataFrame, data: Data, choice: Mapping[str, Any], place: Pat
 
 def _labels(given: pd.Series, data: Data, place: Path) -> pd.Series:
     """The names of the classes of labelled rows."""
-    names = data.class_names or tuple(map(str, range(data.classes or 0)))
     nothing = np.zeros(0, np.int64)
-    codes = classified(given, None, place, Answers(nothing, nothing, names, names)).targets
-    return pd.Series(np.array(names, object)[codes], given.index)
+    codes = classified(given, None, place, Answers(nothing, nothing, data.labels, data.labels)).targets
+    return pd.Series(np.array(data.labels, object)[codes], given.index)
 
 
 def _values(given: pd.Series, place: Path) -> pd.Series:

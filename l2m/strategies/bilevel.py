@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import torch
 from torch import Tensor
 
-from l2m.data import Batch, Split, held_out
+from l2m.data import Batch, Split
+from l2m.data.validation import held_out
 from l2m.errors import UserError
 from l2m.exponentiated import ExponentiatedWeights
 from l2m.sampler import Learn2MixBatchSampler
