@@ -514,6 +514,8 @@ def test_new_rows_that_do_not_fit_are_told(file: Path) -> None:
     table = read_rows(file)
     with pytest.raises(UserError, match=r"new\.csv has no column age, which the model was trained with: put"):
         columns.apply(fitted, table.drop(columns="age"), "new.csv")
+    with pytest.raises(UserError, match=r"has no column age \(did you mean Age\?\), which"):
+        columns.apply(fitted, table.rename(columns={"age": "Age"}), "new.csv")
     table.loc[9, "age"] = "old"
     with pytest.raises(UserError, match=r"new\.csv has age=old in line 9, where the training part has finite numbers"):
         columns.apply(fitted, table, "new.csv")
