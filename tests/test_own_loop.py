@@ -252,7 +252,7 @@ def both(names: dict[str, Any], folder: Path) -> list[torch.Tensor]:
         for name, child in part.named_children():
             if isinstance(child, torch.nn.BatchNorm2d):  # its statistics would be of a shard
                 setattr(part, name, torch.nn.Identity())
-    Trainer(model, trainer.args, train_dataset=names["digits"], callbacks=[names["EndEpoch"]()]).train()
+    Trainer(model, trainer.args, train_dataset=names["digits"]).train()
     return [each.detach() for each in (*ended, names["sampler"].proportions, *model.parameters())]
 
 
