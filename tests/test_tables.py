@@ -378,11 +378,12 @@ def test_ledger_tells_numbers_and_what_is_not_run(found: Reading) -> None:
     assert line.endswith(", Δ -0.20, n = 1 | too few seeds | One seed has no interval. |")
 
 
-def test_a_note_that_begins_with_a_symbol_keeps_it(found: Reading, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_symbols_stay_what_they_are_and_in_their_cell(found: Reading, monkeypatch: pytest.MonkeyPatch) -> None:
     judged = ledger.overhead()[0].judged
-    said = [ledger.Line(note, "", "", "", judged._replace(note=note)) for note in ("ρ is small", "not small")]
+    said = [ledger.Line(note, "|1 − η|", "", "", judged._replace(note=note)) for note in ("ρ is small", "not small")]
     monkeypatch.setattr(ledger, "sections", lambda _: {"Notes": said})
     text = ledger.markdown(found)
+    assert r"| \|1 − η\| |" in text
     assert "| ρ is small. |" in text
     assert "| Not small. |" in text
 

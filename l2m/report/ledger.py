@@ -206,7 +206,9 @@ def markdown(reading: Reading) -> str:
         lines += ["| claim | paper | ours | verdict | note |", "|---|---|---|---|---|"]
         for line in told:
             note = " ".join(filter(None, [_sentence(line.judged.note), _notes().get(line.key, "")]))
-            lines.append(f"| {line.claim} | {line.paper} | {line.ours} | {line.judged.verdict} | {note} |")
+            words = (line.claim, line.paper, line.ours, line.judged.verdict, note)
+            cells = [word.replace("|", r"\|") for word in words]
+            lines.append(f"| {' | '.join(cells)} |")
     if made := {row: some for row in ROWS if (some := alternatives.alternatives(row, reading.runs))}:
         lines += ["", "## Which settings come closest to the paper's numbers", "", alternatives.CAPTION]
         for row, settings in made.items():
