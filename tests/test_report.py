@@ -77,6 +77,11 @@ def test_one_seed_has_no_interval() -> None:
     assert math.isnan(half)
 
 
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="output is not there: name the folder"):
+        runs.read(tmp_path / "output")
+
+
 @pytest.mark.parametrize(
     ("mean", "half", "told"),
     [
