@@ -32,7 +32,7 @@ bench-gpu: $(READY)  ## minutes of the whole suite on one GPU, row by row
 
 reproduce: $(READY)  ## train what results/ lacks (days on two cores), then tables and figures
 	@failed=0; for each in table2 table1 table1_v1 $(QUESTIONS) table1_v3; do \
-	  $(BIN)/python -m l2m.run -m +experiment=$$each results_dir=results; status=$$?; \
+	  echo "+experiment=$$each"; $(BIN)/python -m l2m.run -m +experiment=$$each results_dir=results; status=$$?; \
 	  [ $$status -lt 128 ] || exit $$status; [ $$status = 0 ] || failed=1; done; \
 	$(BIN)/python scripts/pack.py results && $(MAKE) tables figures RESULTS=results && exit $$failed
 

@@ -35,6 +35,9 @@ from l2m.registry import unknown
 
 TUNER = "hydra_plugins.l2m.Optuna"
 
+MANY = 30
+"""Runs of a sweep whose checking takes seconds, and is told."""
+
 
 class AddedFolders(SearchPathPlugin):
     """Lets Hydra look into the users' folders after the suite's own."""
@@ -108,7 +111,11 @@ def door(
     refused: list[tuple[str, str]] = []
     swept: Sweep | None = None
     failed = False
-    config_dir = get_args_parser().parse_known_args()[0].config_dir
+    options, others = get_args_parser().parse_known_args()
+    config_dir = options.config_dir
+    if others:
+        _complain(f"{others[0]} is not known: a key is written KEY=VALUE, without dashes (--help tells all)")
+        sys.exit(1)
 
     @hydra.main(config_path=str(conf_dir()), config_name=name, version_base="1.3")
     def job(raw: DictConfig) -> tuple[Any, str] | None:
@@ -131,10 +138,15 @@ def door(
             refused.append((command, sentence))
             return None
 
+    def begin(sweeper: Any, batch: Sequence[Any]) -> None:
+        """Hydra's own would compose all, as job will."""
+        _refuse_plugins(sweeper.config.hydra, sent)
+        if len(batch) >= MANY:
+            print(f"checking {len(batch)} runs", flush=True)
+
     _forget_namesakes()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors on, to be told here
-    # It would compose all, as job will
-    Sweeper.validate_batch_is_legal = lambda self, _: _refuse_plugins(self.config.hydra, sent)  # type: ignore
+    Sweeper.validate_batch_is_legal = begin  # type: ignore
     with using(config_dir):
         try:
             write_help([conf_dir(), *added()])

@@ -92,6 +92,11 @@ def test_an_option_without_its_group_is_sent_home(door: Door, tmp_path: Path) ->
     assert_refused(door("mixing_rate=0.2"), tmp_path, "mixing_rate is not a key by itself", "strategy.mixing_rate=")
 
 
+@pytest.mark.parametrize("word", ["--seed=1", "--dry_run", "-x"])
+def test_a_key_with_dashes_is_told_how_keys_are_written(door: Door, tmp_path: Path, word: str) -> None:
+    assert_refused(door(word), tmp_path, f"{word} is not known", "KEY=VALUE, without dashes")
+
+
 @pytest.mark.parametrize(
     ("arguments", "rule"),
     [
@@ -279,6 +284,11 @@ def test_sweep_without_failures(door: Door, tmp_path: Path) -> None:
     assert {file.name for file in written(tmp_path)} == {
         "config.yaml", "metrics.csv", "groups.csv", "run.json", "model.pt",
     }  # fmt: skip
+
+
+def test_a_large_sweep_is_told_before_it_is_checked(door: Door) -> None:
+    told = door("-m", "seed=range(30)", *QUICK, "dry_run=true")
+    assert told.out.startswith("checking 30 runs\n30 runs: 0 done, ")
 
 
 def test_sweep_with_an_unknown_choice_runs_nothing(door: Door, tmp_path: Path) -> None:

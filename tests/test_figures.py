@@ -65,6 +65,11 @@ def test_figures_are_the_same_to_the_byte(found: list[Runs], folder: Path, tmp_p
         assert b"CreationDate" not in content
 
 
+def test_a_single_panel_has_the_width_that_its_note_needs() -> None:
+    (one, _), (two, _) = drawing.panels(1, 3), drawing.panels(2, 3)
+    assert one.get_figwidth() == two.get_figwidth()
+
+
 def test_nothing_is_drawn_of_nothing(tmp_path: Path) -> None:
     assert figures.write([], tmp_path) == []
 

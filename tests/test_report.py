@@ -77,6 +77,24 @@ def test_one_seed_has_no_interval() -> None:
     assert math.isnan(half)
 
 
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="output is not there: name the folder"):
+        runs.read(tmp_path / "output")
+
+
+@pytest.mark.parametrize(
+    ("mean", "half", "told"),
+    [
+        (-0.0031, 0.0012, "-0.003 ± 0.001"),
+        (-0.0004, 0.02, "-0.00 ± 0.02"),
+        (5.0, 1e-13, "+5.00 ± 0.00"),
+        (0.0, 0.0, "+0.00 ± 0.00"),
+    ],
+)
+def test_a_small_difference_is_not_told_as_0(mean: float, half: float, told: str) -> None:
+    assert statistics.interval(mean, half, 5, 2) == told
+
+
 def test_script_prints_and_draws_and_names_damage(results: Path, tmp_path: Path) -> None:
     broken = made(results, "focal", 0, 0.5)
     (broken / "run.json").write_text("{")

@@ -369,17 +369,23 @@ def test_ledger_tells_numbers_and_what_is_not_run(found: Reading) -> None:
     text = ledger.markdown(found)
     assert "| Wine Quality | 1.75 ± 0.21 against 2.03 ± 0.18 | 1.76 ± 0.11 against 2.05 ± 0.11, Δ -0.29 ± " in text
     assert "| IMDB | 82.33 ± 0.50 against 80.03 ± 0.48 |  | not run |" in text
-    counted = re.search(
-        r"(\d+) claims: (\d+) reproduced, (\d+) direction only, (\d+) not reproduced, (\d+) too few seeds, "
-        r"(\d+) not run",
-        text,
-    )
-    assert counted
-    total, *parts = map(int, counted.groups())
-    assert total == sum(parts) == sum(len(lines) for lines in ledger.sections(found).values())
-    assert parts[3] == 1  # Wine Quality against balanced, which has one seed
+    for heading, lines in ledger.sections(found).items():
+        _, _, counted = text.partition(f"| {heading} |")  # it is told before the claims are
+        parts = [int(part.strip() or 0) for part in counted.splitlines()[0].split("|")[:-1]]
+        assert sum(parts) == len(lines)
+        assert parts[3] == heading.startswith("Beside")  # Wine Quality against balanced, which has one seed
     (line,) = (line for line in text.splitlines() if "Wine Quality: better than balanced" in line)
     assert line.endswith(", Δ -0.20, n = 1 | too few seeds | One seed has no interval. |")
+
+
+def test_symbols_stay_what_they_are_and_in_their_cell(found: Reading, monkeypatch: pytest.MonkeyPatch) -> None:
+    judged = ledger.overhead()[0].judged
+    said = [ledger.Line(note, "|1 − η|", "", "", judged._replace(note=note)) for note in ("ρ is small", "not small")]
+    monkeypatch.setattr(ledger, "sections", lambda _: {"Notes": said})
+    text = ledger.markdown(found)
+    assert r"| \|1 − η\| |" in text
+    assert "| ρ is small. |" in text
+    assert "| Not small. |" in text
 
 
 def test_seeds_that_are_not_shared_are_too_few(tmp_path: Path) -> None:

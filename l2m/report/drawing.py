@@ -195,10 +195,13 @@ def apart(places: list[float], gap: float) -> list[float]:
 
 
 def panels(n: int, columns: int) -> tuple[Figure, list[Axes]]:
-    """A figure of n panels in at most so many columns, each 1.8 by 1.5 inches, with room for a legend and a note."""
+    """A figure of n panels in at most so many columns, each 1.8 by 1.5 inches, with room for a legend and a note.
+
+    A single one is twice as wide, as the note needs.
+    """
     columns = min(columns, n)
     lines = -(-n // columns)
-    figure = Figure(figsize=(1.8 * columns, 1.5 * lines + 0.9), layout="constrained")
+    figure = Figure(figsize=(1.8 * max(columns, 2), 1.5 * lines + 0.9), layout="constrained")
     axes = list(figure.subplots(lines, columns, squeeze=False).flat)
     for empty in axes[n:]:
         empty.set_axis_off()

@@ -164,8 +164,8 @@ INTRODUCTION = {
         "the lower variance of its batches."
     ),
     "Faster convergence (sections 4.1 to 4.3)": (
-        "Measured by the mean of the test metric over all epochs, which needs no level to be chosen. The paper has no "
-        "number for it, so that direction only is the most there can be."
+        "Measured by the mean of the test metric over all epochs, which needs no level to be chosen; the paper has no "
+        "number for it."
     ),
     "Epochs to a level, and the metric at an epoch (sections 4.1 to 4.3)": (
         "The prose prints no sd: ours stands in for it. Where a level is lost in the text, learn2mix's mean at the "
@@ -182,16 +182,17 @@ INTRODUCTION = {
 def markdown(reading: Reading) -> str:
     """The whole of ``REPRODUCTION.md``."""
     claims, introductions = sections(reading), INTRODUCTION | studies.introductions()
-    counts = Counter(line.judged.verdict for lines in claims.values() for line in lines)
     lines = [
         "# Reproduction",
         "",
         "What the paper claims, what these records say, and where the two part. Written by `make tables` from "
         "`results/`: the numbers are those of the records, the notes are in `l2m/report/ledger.yaml`.",
         "",
-        f"{sum(counts.values())} claims: " + ", ".join(f"{counts[name]} {name}" for name in get_args(Verdict)) + ".",
+        *_counted(claims),
         "",
-        RULE,
+        f"{RULE} Where the paper has no number, direction only is the most there can be. Studies, the last "
+        f"{len(studies.introductions())} sections counted here, have rules of their own: reproduced is what was found "
+        "as claimed.",
         "",
         "Ours is learn2mix's mean ± sd (ddof 1) against the other strategy's; Δ is learn2mix − the other on the same "
         "seeds ± half of its 95 % t-interval, and n how many seeds both have. v1, v2 and v3 are the paper's versions.",
@@ -205,7 +206,9 @@ def markdown(reading: Reading) -> str:
         lines += ["| claim | paper | ours | verdict | note |", "|---|---|---|---|---|"]
         for line in told:
             note = " ".join(filter(None, [_sentence(line.judged.note), _notes().get(line.key, "")]))
-            lines.append(f"| {line.claim} | {line.paper} | {line.ours} | {line.judged.verdict} | {note} |")
+            words = (line.claim, line.paper, line.ours, line.judged.verdict, note)
+            cells = [word.replace("|", r"\|") for word in words]
+            lines.append(f"| {' | '.join(cells)} |")
     if made := {row: some for row in ROWS if (some := alternatives.alternatives(row, reading.runs))}:
         lines += ["", "## Which settings come closest to the paper's numbers", "", alternatives.CAPTION]
         for row, settings in made.items():
@@ -218,6 +221,16 @@ def markdown(reading: Reading) -> str:
     for entry in _content()["deviations"]:
         lines.append(f"| {entry['what']} | {entry['paper']} | {entry['authors']} | {entry['here']} |")
     return "\n".join([*lines, ""])
+
+
+def _counted(claims: Mapping[str, list[Line]]) -> list[str]:
+    """How often each verdict was reached, a line a section: what they ask is too different to be added up."""
+    names = get_args(Verdict)
+    lines = [f"| claims | {' | '.join(names)} |", "|---|" + "--:|" * len(names)]
+    for heading, told in claims.items():
+        counts = Counter(line.judged.verdict for line in told)
+        lines.append(f"| {heading} | {' | '.join(str(counts[name] or '') for name in names)} |")
+    return lines
 
 
 def _line(
@@ -251,7 +264,9 @@ def _apart(judged: Judgement, digits: int) -> str:
 
 
 def _sentence(text: str) -> str:
-    return f"{text[0].upper()}{text[1:]}." if text else ""
+    """With a capital and a full stop; a symbol stays as it is, since the capital of ρ is another."""
+    first = text[:1].upper() if text[:1].isascii() else text[:1]
+    return f"{first}{text[1:]}." if text else ""
 
 
 @cache

@@ -110,6 +110,8 @@ def read(results_dir: Path) -> Reading:
     Raises:
         UserError: there is no finished run that can be read, or choices of the user's own can't be.
     """
+    if not results_dir.is_dir():
+        raise UserError(f"{results_dir} is not there: name the folder that holds runs/, which is outputs by default")
     registries()
     found: dict[tuple[str, str], Runs] = {}
     problems: list[str] = []

@@ -76,5 +76,10 @@ def significant(values: pd.Series[float], percent: bool) -> int:
 
 
 def interval(mean: float, half: float, n: int, digits: int) -> str:
-    """``+6.2 ± 3.1``: a difference and half of its interval; one seed has no interval, none no difference."""
+    """``+6.2 ± 3.1``: a difference and half of its interval; one seed has no interval, none no difference.
+
+    There are more ``digits`` where both would be told as 0.
+    """
+    if 0 < (larger := max(abs(mean), half)) < 0.5 * 10**-digits:
+        digits = -math.floor(math.log10(larger))
     return "" if n == 0 else f"{mean:+.{digits}f}" if n == 1 else f"{mean:+.{digits}f} ± {half:.{digits}f}"

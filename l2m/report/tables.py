@@ -184,8 +184,9 @@ def overview(tables: Iterable[Table]) -> str:
             words += [_spread(cell, is_percent(row)), cell.printed.text if cell.printed else ""]
         lines.append(f"| {' | '.join([*words, difference, verdict])} |")
     told = (
-        "At E, the row's last epoch: mean ± sd (ours ddof 1, the paper's ddof 0); Δ: learn2mix − classical on the same "
-        "seeds ± half of its 95 % t-interval."
+        "At E, the row's last epoch: accuracy in %, else an error, where less is better (its unit: "
+        "`results/tables/table2.md`); mean ± sd (ours ddof 1, the paper's ddof 0); Δ: learn2mix − classical on the "
+        "same seeds ± half of its 95 % t-interval. What is not run lacked data or hours: `make reproduce` trains it."
     )
     return "\n".join([*lines, "", told, RULE, ""])
 
