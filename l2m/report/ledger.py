@@ -25,6 +25,9 @@ BALANCED = ("mnist", "fashion_mnist", "cifar10")
 
 NO_NUMBERS = (None, None)
 
+BAR = r"\|"
+"""A bar in a cell, which would end it."""
+
 
 def final(found: Iterable[Runs]) -> list[Line]:
     """Learn2mix against classical at E, in every row; the note tells the verdicts before."""
@@ -205,7 +208,8 @@ def markdown(reading: Reading) -> str:
         lines += ["| claim | paper | ours | verdict | note |", "|---|---|---|---|---|"]
         for line in told:
             note = " ".join(filter(None, [_sentence(line.judged.note), _notes().get(line.key, "")]))
-            lines.append(f"| {line.claim} | {line.paper} | {line.ours} | {line.judged.verdict} | {note} |")
+            row = (line.claim, line.paper, line.ours, line.judged.verdict, note)
+            lines.append(f"| {' | '.join(cell.replace('|', BAR) for cell in row)} |")
     if made := {row: some for row in ROWS if (some := alternatives.alternatives(row, reading.runs))}:
         lines += ["", "## Which settings come closest to the paper's numbers", "", alternatives.CAPTION]
         for row, settings in made.items():
@@ -251,7 +255,8 @@ def _apart(judged: Judgement, digits: int) -> str:
 
 
 def _sentence(text: str) -> str:
-    return f"{text[0].upper()}{text[1:]}." if text else ""
+    """A capital at the start, unless that is a Greek letter, whose capital reads as a Latin one."""
+    return f"{text[0].upper() if text[0].isascii() else text[0]}{text[1:]}." if text else ""
 
 
 @cache

@@ -99,14 +99,15 @@ class Reading(NamedTuple):
     studies: list[Recorded]
 
 
-def read(results_dir: Path) -> Reading:
+def read(results_dir: Path, studies_do: bool = False) -> Reading:
     """The runs under ``results_dir``.
 
     Two directories can't hold the same run: a directory's place is that of its configuration and seed, or it is
     left out.
 
     Raises:
-        UserError: there is no finished run that can be read, or choices of the user's own can't be.
+        UserError: there is no finished run that can be read, nor, where ``studies_do``, a study; or choices of the
+            user's own can't be read.
     """
     registries()
     found: dict[tuple[str, str], Runs] = {}
@@ -132,7 +133,8 @@ def read(results_dir: Path) -> Reading:
         runs = Runs(dataset, strategy, shared, {}, {}, {})
         runs = found.setdefault((dataset, json.dumps(shared, sort_keys=True)), runs)
         runs.metrics[config.seed], runs.groups[config.seed], runs.info[config.seed] = metrics, groups, info
-    if not found:
+    studies, more = read_all(results_dir)
+    if not found and not (studies_do and studies):
         near = [results_dir.parent] if results_dir.name == "runs" else [p.parent for p in results_dir.glob("*/runs")]
         hint = f"name {near[0]}, which does" if near else f"train some with results_dir={results_dir}"
         raise UserError("\n".join([*problems, f"{results_dir}/runs holds no finished runs: {hint}"]))
@@ -146,7 +148,6 @@ def read(results_dir: Path) -> Reading:
         )
         for runs in sorted(found.values(), key=lambda runs: (runs.dataset, runs.strategy))
     ]
-    studies, more = read_all(results_dir)
     return Reading(together, problems + more, unfinished, studies)
 
 
