@@ -208,8 +208,8 @@ def markdown(reading: Reading) -> str:
         lines += ["| claim | paper | ours | verdict | note |", "|---|---|---|---|---|"]
         for line in told:
             note = " ".join(filter(None, [_sentence(line.judged.note), _notes().get(line.key, "")]))
-            row = (line.claim, line.paper, line.ours, line.judged.verdict, note)
-            lines.append(f"| {' | '.join(cell.replace('|', BAR) for cell in row)} |")
+            parts = (line.claim, line.paper, line.ours, line.judged.verdict, note)
+            lines.append(f"| {' | '.join(part.replace('|', BAR) for part in parts)} |")
     if made := {row: some for row in ROWS if (some := alternatives.alternatives(row, reading.runs))}:
         lines += ["", "## Which settings come closest to the paper's numbers", "", alternatives.CAPTION]
         for row, settings in made.items():
