@@ -60,6 +60,7 @@ def run(config: StudyConfig) -> None:
             torch.set_num_threads(before)
         write(config, tables, info | {"end": now(), "seconds": round(time.monotonic() - began, 1)})
     recorded = read(config.path)
+    print(fill(recorded.study.introduction(), 79), end="\n\n")
     for claim in recorded.study.claims(recorded.tables):
         print(fill(f"{claim.verdict}: {claim.claim}", 79, subsequent_indent="  "))
         print(fill(claim.ours, 79, initial_indent="  ", subsequent_indent="  "))

@@ -9,13 +9,15 @@ from l2m.errors import UserError
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("results_dir", type=Path, help="a folder that holds runs/; the page is written beside it")
+    parser.add_argument(
+        "results_dir", type=Path, help="a folder with runs/ or studies/; the page is written beside them"
+    )
     folder = parser.parse_args().results_dir
 
     from l2m.report import figures, page, runs
 
     try:
-        found = runs.read(folder)
+        found = runs.read(folder, studies_do=True)
     except UserError as error:
         sys.exit(f"error: {error}")
     for problem in found.problems:

@@ -32,7 +32,9 @@ def ran(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Guid
     setting = Setting(str(tmp_path_factory.mktemp("results")), str(tiny_data), lines.append)
     study = GuidedFashion(**OPTIONS)  # type: ignore[arg-type]
     tables = study.run(setting)
-    assert len(lines) == 2 * len(MODELS_OF)
+    for begins, ended in zip(lines[::2], lines[1::2], strict=True):
+        assert ended.startswith(f"{begins}: accuracy "), "a model is told of before it is trained, and after"
+    assert len(lines) == 2 * 2 * len(MODELS_OF)
     return study, setting, tables
 
 

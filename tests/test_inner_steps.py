@@ -120,6 +120,8 @@ def test_verdicts_know_a_law(law: str, full: str, stochastic: str) -> None:
     assert claims["fixed_point"].verdict == claims["greedy"].verdict == "reproduced"
     assert claims["full_weights"].verdict == claims["full_parameters"].verdict == full
     assert claims["stochastic_weights"].verdict == claims["stochastic_parameters"].verdict == stochastic
+    assert claims["stochastic_weights"].note.endswith(": log N fits better") == (law == "log")
+    assert claims["full_weights"].note.endswith(": √(N log N) fits better") == (law == "root")
 
 
 def test_points_that_miss_are_not_reproduced() -> None:

@@ -8,14 +8,16 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from doors import Door, called, opened
+from doors import Door, called, opened, script
 
 from l2m import study
-from l2m.report import runs, studies
+from l2m.errors import UserError
+from l2m.report import ledger, runs, studies
 from l2m.report.page import render
 from l2m.studies.records import digest, read, read_all
 from l2m.studies.records import studies as registry
 
+FIGURES = Path(__file__).parents[1] / "scripts" / "figures.py"
 SMALL = ("study=one_step", "study.problems=12", "study.dimensions=5", "study.groups=3")
 
 
@@ -51,6 +53,7 @@ def test_a_study_is_written_told_and_skipped(door: Door, tmp_path: Path) -> None
     assert one.options == {"problems": 12, "dimensions": 5, "groups": 3}
     claims = one.study.claims(one.tables)
     assert all(f"{claim.verdict}: " in first.out for claim in claims)
+    assert one.study.introduction() in " ".join(first.out.split())
     before, written = content(path), (path / "run.json").stat().st_mtime_ns
     again = door(*SMALL)
     assert again.out.startswith("done before\n")
@@ -174,3 +177,28 @@ def test_the_page_shows_a_study(recorded: Path, made_up_results: Path, tmp_path:
         link = f"studies/{one.path.name}/{name}.csv"
         assert f'href="{link}"' in page
         assert isinstance(pd.read_csv(tmp_path / "results" / link), pd.DataFrame)
+
+
+def test_studies_are_drawn_without_runs(
+    recorded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "mine"
+    shutil.copytree(recorded, folder)
+    told = script(FIGURES, monkeypatch, capsys)(folder)
+    assert told.status == 0
+    (path,) = folder.glob("studies/*")
+    drawn = {file.name for file in folder.glob("figures/*.png")}
+    assert drawn == {f"study_{path.name}_{name}.png" for name in ("condition", "proof")}
+    assert f'id="{path.name}"' in (folder / "index.html").read_text()
+    with pytest.raises(UserError, match="holds no finished runs"):
+        runs.read(folder)
+
+
+def test_every_study_says_where_its_rules_are() -> None:
+    for name in registry().names():
+        *_, file = registry()[name].introduction().rstrip(".").split()
+        assert "eproduced" in (Path(__file__).parents[1] / file).read_text(encoding="utf-8")
+
+
+def test_a_greek_letter_begins_a_sentence_as_it_is() -> None:
+    assert [ledger._sentence(text) for text in ("ρ is small", "in 2 of 3", "")] == ["ρ is small.", "In 2 of 3.", ""]

@@ -468,7 +468,10 @@ def test_committed_tables_are_those_of_the_records() -> None:
     files = tables.files(found, tables.both(found))
     committed = {file.name: file.read_text(encoding="utf-8") for file in (ROOT / "results" / "tables").iterdir()}
     assert committed == files, "run make tables"
-    assert (ROOT / "REPRODUCTION.md").read_text(encoding="utf-8") == ledger.markdown(found), "run make tables"
+    text = (ROOT / "REPRODUCTION.md").read_text(encoding="utf-8")
+    assert text == ledger.markdown(found), "run make tables"
+    for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1, "a bar in a cell"
 
 
 def test_script_writes_the_same_wherever_it_runs_and_names_damage(folder: Path, tmp_path: Path) -> None:

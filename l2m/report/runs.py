@@ -101,14 +101,15 @@ class Reading(NamedTuple):
     studies: list[Recorded]
 
 
-def read(results_dir: Path) -> Reading:
+def read(results_dir: Path, studies_do: bool = False) -> Reading:
     """The runs under ``results_dir``.
 
     Two directories can't hold the same run: a directory's place is that of its configuration and seed, or it is
     left out.
 
     Raises:
-        UserError: there is no finished run that can be read, or choices of the user's own can't be.
+        UserError: there is no finished run that can be read, nor, where ``studies_do``, a study; or choices of the
+            user's own can't be read.
     """
     if not results_dir.is_dir():
         raise UserError(f"{results_dir} is not there: name the folder that holds runs/, which is outputs by default")
@@ -136,7 +137,8 @@ def read(results_dir: Path) -> Reading:
         runs = Runs(dataset, strategy, dataset, shared, {}, {}, {})
         runs = found.setdefault((dataset, json.dumps(shared, sort_keys=True)), runs)
         runs.metrics[config.seed], runs.groups[config.seed], runs.info[config.seed] = metrics, groups, info
-    if not found:
+    studies, more = read_all(results_dir)
+    if not found and not (studies_do and studies):
         within = [path.parent for path in (results_dir, *results_dir.parents) if path.name == "runs"]
         near = within or [path.parent for path in results_dir.glob("*/runs")]
         hint = f"name {near[0]}, which does" if near else f"train some with results_dir={results_dir}"
@@ -151,7 +153,6 @@ def read(results_dir: Path) -> Reading:
         )
         for runs in sorted(found.values(), key=lambda runs: (runs.dataset, runs.strategy))
     ]
-    studies, more = read_all(results_dir)
     return Reading(together, problems + more, unfinished, studies)
 
 

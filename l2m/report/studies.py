@@ -29,7 +29,7 @@ def lines(found: Sequence[Recorded]) -> dict[str, list[Line]]:
 
 def introductions() -> dict[str, str]:
     """By heading, what each study asks."""
-    return {kind.title: kind.question for kind in map(studies().__getitem__, studies().names())}
+    return {kind.title: kind.introduction() for kind in map(studies().__getitem__, studies().names())}
 
 
 def figures(found: Sequence[Recorded]) -> Iterator[tuple[Recorded, str, Figure]]:

@@ -64,6 +64,14 @@ class Study:
     """A heading: "Convergence of the mixing parameters"."""
     question: ClassVar[str]
     """Two to five sentences for the results page: the claim, where it stands, and the experiment."""
+    rules: ClassVar[str] = ""
+    """The module that has the rules of the verdicts, if it is not the study's own."""
+
+    @classmethod
+    def introduction(cls) -> str:
+        """The question, and where the rules of the verdicts are."""
+        file = (cls.rules or cls.__module__).replace(".", "/")
+        return f"{cls.question} The rules of the verdicts are in {file}.py."
 
     def run(self, setting: Setting) -> dict[str, pd.DataFrame]:
         """The study's numbers. The same options give the same tables."""

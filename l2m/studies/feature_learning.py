@@ -91,11 +91,11 @@ class FeatureLearning(Study):
 
     title: ClassVar[str] = "Common and rare features"
     question: ClassVar[str] = (
-        "After Zou et al. (2023), the talk has it that standard training learns features that many samples share and "
-        "fails to learn rare ones, that mixup learns both, and that stopping mixup early helps. Its "
-        "Definition 3.1 draws samples of patches, one of which holds a common or a rare feature. A two-layer network "
-        "with quadratic activations learns them by full-batch gradient descent. We follow the strength of both "
-        "features, test on data with rare features alone, and vary what the source does not give."
+        "The talk cites Zou et al. (2023): standard training learns features that many samples share and fails to "
+        "learn rare ones, mixup learns both, and stopping mixup early helps. Its Definition 3.1 draws samples of "
+        "patches, one of which holds a common or a rare feature. A two-layer network with quadratic activations learns "
+        "them by full-batch gradient descent. We follow the strength of both features, which counts as learned above "
+        "1, test on data with rare features alone, and vary what the source does not give."
     )
 
     seeds: tuple[int, ...] = (1, 2, 3, 4, 5)

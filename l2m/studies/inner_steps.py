@@ -132,7 +132,8 @@ class InnerSteps(Study):
         found = [
             Claim(
                 "fixed_point",
-                f"with T = 1 … {last['inner_steps'].max()} steps the weights settle where s = (ρ₂ − ρ₁)/(2 − ρ₁ − ρ₂)",
+                f"With T = 1 … {last['inner_steps'].max()} steps the weights settle at a difference of "
+                "(ρ₂ − ρ₁)/(2 − ρ₁ − ρ₂), ρ₁ = (1 − 1/(2κ))^T and ρ₂ = 2^−T",
                 "derived for these domains",
                 f"at most {apart:.1e} apart",
                 "reproduced" if apart < 5e-5 else "not reproduced",
@@ -191,16 +192,17 @@ def _law(best: pd.DataFrame, gradients: str, criterion: str) -> Claim:
     grows = slope.mean() - half(slope) > 0
     closer = apart.mean() + half(apart) < 0
     verdict: Verdict = "not reproduced" if not grows else "reproduced" if closer and near <= NEAR else "direction only"
+    further = f": {other} fits better" if grows and apart.mean() - half(apart) > 0 else ""
     power = np.polyfit(np.log(middle.index), np.log(middle), 1)[0]
     return Claim(
         f"{gradients}_{criterion}",
-        f"with {gradients} gradients the best T of a budget N is Θ({claimed}); gap {CRITERIA[criterion]}",
+        f"With {gradients} gradients the best T of a budget N is Θ({claimed}); gap {CRITERIA[criterion]}",
         f"Θ({claimed})",
         f"T = {middle.iloc[0]:.3g} at N = {middle.index[0]} to {middle.iloc[-1]:.3g} at N = {middle.index[-1]}, as "
-        f"N^{power:.2f}; {slope.mean():.2g} ± {half(slope):.1g} times {claimed}",
+        f"N^{power:.2f}; fit a + b · {claimed}, b = {slope.mean():.2g} ± {half(slope):.1g}",
         verdict,
         f"relative error of the fit {near:.0%}; minus that with {other}, by seed, {100 * apart.mean():+.0f} ± "
-        f"{100 * half(apart):.0f} points",
+        f"{100 * half(apart):.0f} points{further}",
     )
 
 
@@ -274,7 +276,7 @@ def _draw_best(best: pd.DataFrame) -> Figure:
     drawing.note(
         figure,
         "Best inner steps T of a budget for the gap of the weights or of the parameters: geometric mean over seeds "
-        "with its 95 % t-interval, and fits a + b·g(N) with g = log N (solid) and √(N log N) (dotted).",
+        "with its 95 % t-interval, and fits a + b·g(N) with g\u00a0=\u00a0log\u00a0N (solid) and √(N log N) (dotted).",
     )
     return figure
 

@@ -63,6 +63,7 @@ class MixingConvergence(Study):
         seed: all randomness.
     """
 
+    rules: ClassVar[str] = "l2m.studies.mixing_report"
     title: ClassVar[str] = "Convergence of parameters and mixing proportions"
     question: ClassVar[str] = (
         "Proposition 2.3 says that learn2mix leads to θ → θ* and α → L(θ*)/1ᵀL(θ*) for every learning rate in "

@@ -197,7 +197,7 @@ def _agreeing_figure(tables: Tables) -> Figure:
     drawing.note(
         figure,
         f"{table['problem'].nunique()} random quadratic problems whose groups share θ*. Above: one problem, "
-        f"η = {curves['learning_rate'].iloc[0]:g} · 2/L*. Below, left: a point is a "
+        f"η\u00a0=\u00a0{curves['learning_rate'].iloc[0]:g}\u00a0·\u00a02/L*. Below, left: a point is a "
         "training, a sixth of them drawn; above the line it is "
         "faster than the proof's ρ. Edge: 2/λmax(Σ α*A).",
     )

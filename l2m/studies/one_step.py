@@ -97,6 +97,7 @@ class OneStep(Study):
         seed: all randomness; problem p is drawn by ``numpy.random.default_rng([seed, p])``.
     """
 
+    rules: ClassVar[str] = "l2m.studies.one_step_report"
     title: ClassVar[str] = "One step of learn2mix against one classical step"
     question: ClassVar[str] = (
         "Proposition 2.5 says that if and only if a condition holds (eq. 8), every learning rate has mixing rates in "

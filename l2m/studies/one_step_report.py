@@ -49,7 +49,8 @@ def claims(tables: Tables) -> list[Claim]:
             "iff",
             "Eq. 8 holds if and only if every η > 0 has γ in (0, β] with eq. 9 (Proposition 2.5)",
             "if and only if",
-            f"where (8) holds, every η has some γ in {_of(every[met])} problems; where it fails, in {_of(every[~met])}",
+            f"where (8) holds, every η has some γ in {_of(every[met])} problems; where it fails, "
+            f"some in (0, 1) in {_of(every[~met])}",
             _judged(bool((every == met).all()), every, met),
             f"counterexamples among {len(table)} by how ΔL is read: {', '.join(odd.values())}",
         ),
@@ -64,10 +65,11 @@ def claims(tables: Tables) -> list[Claim]:
         ),
         Claim(
             "necessary",
-            "Where eq. 8 fails, no γ gives eq. 9",
+            "Where eq. 8 fails, no γ in (0, 1) gives eq. 9",
             "only if",
             f"some γ does for small η in {_of(start[~met])} such problems",
             "reproduced" if not start[~met].any() else "not reproduced",
+            "as printed, with γ in (0, β], only if says nothing: β is negative there, so that no γ is",
         ),
         _up_to_beta(tables["grid"]),
         Claim(
@@ -204,8 +206,8 @@ def _condition(table: pd.DataFrame) -> Figure:
     drawing.note(
         figure,
         f"{len(table)} random problems that meet the assumptions of Proposition 2.5. Above right: the line is the "
-        "bound (μ* − L*)/2 ‖e‖². Below left: eq. 8 holds just above ‖ΔL‖ = ‖e‖, in whatever unit θ is. Below right: "
-        "problems with some γ as η → 0; the last bin holds all larger η.",
+        "bound (μ* − L*)/2 ‖e‖². Below left: eq. 8 holds just above ‖ΔL‖\u00a0=\u00a0‖e‖, in whatever unit θ is. Below "
+        "right: problems with some γ as η → 0; the last bin holds all larger η.",
     )
     return figure
 
