@@ -46,7 +46,7 @@ class Runs:
     """All finished runs of one configuration but for the seed, in the order of their seeds.
 
     Attributes:
-        label: the strategy, and what else tells it from the data set's other configurations of that strategy.
+        label: the strategy, and what else tells it from other configurations on the same data.
         settings: the scientific configuration without the seed, flat: ``{"strategy.mixing_rate": 0.1, ...}``.
         metrics, groups: by seed, as written.
         info: by seed, what ``run.json`` holds.
@@ -58,6 +58,11 @@ class Runs:
     metrics: dict[int, pd.DataFrame]
     groups: dict[int, pd.DataFrame]
     info: dict[int, dict[str, Any]]
+
+    @property
+    def data(self) -> str:
+        """The data set, with the place of one's own, of which there may be many."""
+        return " ".join([self.dataset, *filter(None, [self.settings.get("dataset.path")])])
 
     @property
     def strategy(self) -> str:
@@ -139,12 +144,12 @@ def read(results_dir: Path) -> Reading:
     together = [
         replace(
             runs,
-            label=_label(runs.settings, [other.settings for other in found.values() if other.dataset == runs.dataset]),
+            label=label(runs.settings, [other.settings for other in found.values() if other.data == runs.data]),
             metrics=dict(sorted(runs.metrics.items())),
             groups=dict(sorted(runs.groups.items())),
             info=dict(sorted(runs.info.items())),
         )
-        for runs in sorted(found.values(), key=lambda runs: (runs.dataset, runs.strategy))
+        for runs in sorted(found.values(), key=lambda runs: (runs.data, runs.strategy))
     ]
     studies, more = read_all(results_dir)
     return Reading(together, problems + more, unfinished, studies)
@@ -265,7 +270,7 @@ def _hints(kind: type) -> dict[str, type]:
     return get_type_hints(kind)
 
 
-def _label(settings: dict[str, Any], all_settings: list[dict[str, Any]]) -> str:
+def label(settings: dict[str, Any], all_settings: list[dict[str, Any]]) -> str:
     """The strategy's name, then choices that differ among the data set's configurations, and options of the same."""
     told = [settings["strategy.name"]]
     for key, value in settings.items():

@@ -27,7 +27,7 @@ def rows(runs: list[Runs]) -> dict[str, list[list[str]]]:
     for run in runs:
         percent = run.task.higher_is_better
         classical = next((r for r in runs if r.is_baseline_of(run)), None)
-        title = f"{run.dataset}: test {run.task.metric}" + (" in %" if percent else "")
+        title = f"{run.data}: test {run.task.metric}" + (" in %" if percent else "")
         cells = [_cell(run, share, "test_metric", percent) for share in CHECKPOINTS]
         cells += [_cell(run, 1.0, "worst_group", percent), _difference(run, classical, percent)]
         made.setdefault(title, []).append([run.label, str(len(run.metrics)), *cells])
@@ -68,7 +68,7 @@ def _difference(run: Runs, classical: Runs | None, percent: bool) -> str:
 
 def figure(runs: list[Runs], file: Path) -> None:
     """Write one figure: a column a data set, test metric above, learn2mix's proportions below; four at most abreast."""
-    datasets = sorted({run.dataset for run in runs})
+    datasets = sorted({run.data for run in runs})
     with mpl.rc_context(drawing.PRINT | {"font.size": 8}):
         columns = min(len(datasets), ABREAST)
         lines = -(-len(datasets) // columns)
@@ -79,11 +79,13 @@ def figure(runs: list[Runs], file: Path) -> None:
         for i, dataset in enumerate(datasets):
             line, column = divmod(i, columns)
             upper, lower = axes[2 * line : 2 * line + 2, column]
-            rows = [run for run in runs if run.dataset == dataset]
+            rows = [run for run in runs if run.data == dataset]
             _curves(upper, rows)
             adaptive = [run for run in rows if run.strategy == "learn2mix"]
             longest = max(adaptive, key=lambda run: (run.settings["epochs"], len(run.metrics)), default=None)
-            _proportions(lower, longest)
+            _proportions(lower, longest if longest and longest.settings["epochs"] > 1 else None)
+            for place in (upper, lower):
+                place.xaxis.get_major_locator().set_params(integer=True)
         file.parent.mkdir(parents=True, exist_ok=True)
         canvas.savefig(file, dpi=200)
 
@@ -91,17 +93,17 @@ def figure(runs: list[Runs], file: Path) -> None:
 def _curves(axes: Axes, rows: list[Runs]) -> None:
     drawn: Counter[str] = Counter()
     few = len(rows) < 6
-    for run in rows:
-        style = "stratified" if run.settings.get("strategy.batches") == "stratified" else run.strategy
-        weight = 0.6 ** drawn[style]  # variants of a strategy are ever paler
+    styles = ["stratified" if run.settings.get("strategy.batches") == "stratified" else run.strategy for run in rows]
+    variants = Counter(styles)
+    for run, style in zip(rows, styles, strict=True):
+        weight = 1 - drawn[style] * min(0.4, 0.7 / max(variants[style] - 1, 1))  # variants are paler, none too pale
         drawn[style] += 1
         label = "\n".join(wrap(run.label, 30 if few else 48))
         drawing.curve(axes, run, strategy=style, linewidth=1.3, alpha=weight, label=label)
     drawing.frame(axes, rows)
     seeds = sorted({len(run.metrics) for run in rows})
-    axes.set_title(
-        f"{rows[0].dataset}\nmean of {' or '.join(map(str, seeds))} seeds, band: 95 % t-interval", fontsize=8
-    )
+    mean = "one seed" if seeds == [1] else f"mean of {' or '.join(map(str, seeds))} seeds, band: 95 % t-interval"
+    axes.set_title("\n".join([*wrap(rows[0].data, 45), mean]), fontsize=8)
     axes.set_ylabel(f"test {drawing.metric(rows[0])}")
     axes.legend(frameon=False, fontsize=8 if few else 50 / max(len(rows), 10))
 
