@@ -225,4 +225,4 @@ def test_what_is_not_there_or_can_not_be_read(tmp_path: Path) -> None:
 def test_a_subset_of_what_has_none(tmp_path: Path) -> None:
     for form in ("saved", "parquet"):
         place = written(tmp_path, form, table()[["text", "label"]])
-        assert "has no subsets: leave dataset.subset=plain out" in said(place, "dataset.subset=plain")
+        assert "has no subsets: remove dataset.subset=plain" in said(place, "dataset.subset=plain")

@@ -117,7 +117,7 @@ def _splits(path: str, subset: str | None, fresh: str) -> Mapping[str, Any]:
         raise UserError(f"{path} is no file that can be read: use one of {', '.join(READERS)}, or a folder")
     saved = any((place / name).exists() for name in ("dataset_dict.json", "state.json"))
     if subset and (saved or place.is_file()):
-        raise UserError(f"{path} is a single set and has no subsets: leave dataset.subset={subset} out")
+        raise UserError(f"{path} is a single set and has no subsets: remove dataset.subset={subset}")
     shown_before = datasets.utils.logging.is_progress_bar_enabled()
     datasets.disable_progress_bars()
     try:
