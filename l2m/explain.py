@@ -63,8 +63,9 @@ def explain(error: Exception, keys: type = RunConfig, groups: Sequence[str] = CH
             return f"{key} is not an option of the {group} here: add {group}={having[0]}, which has it"
         near = get_close_matches(option, [option for options in known.values() for option in options], 1)
         guess = f" (did you mean {group.replace('/', '.')}.{near[0]}?)" if near else ""
+        having = [name for name, options in known.items() if not near or near[0] in options]
         return f"{key} is not an option{guess}: " + "; ".join(
-            f"{group}={name} has {', '.join(options)}" for name, options in known.items()
+            f"{group}={name} has {', '.join(known[name])}" for name in having
         )
     if found := re.match(r"Ambiguous value for argument '([^'=]+)=?([^']*)'", text):
         key, values = found[1], found[2].strip()
@@ -77,7 +78,10 @@ def explain(error: Exception, keys: type = RunConfig, groups: Sequence[str] = CH
         return f"{found[1]} gives several values to one run: add -m to sweep over them"
     told = text.strip().partition("\n")[0]
     if isinstance(error, OverrideParseException):
-        return f"the command line can't be read ({told}): write key=value, and quote values with special characters"
+        return (
+            f"the command line can't be read ({told}): write key=value, and a value with blanks or signs in quotes of "
+            "both kinds, as 'key=\"a, b (c)\"'"
+        )
     return f"the configuration can't be put together ({told}): look for what the command line changes or takes away"
 
 

@@ -115,7 +115,7 @@ def _do(asked: Request) -> None:
             write_whole(output, table.to_csv(float_format="%.7g", lineterminator="\n").encode())
         except OSError as error:
             raise UserError(f"{output} can't be written ({error.strerror or error}): choose another output=") from error
-        print(f"{len(table)} samples of {asked.data}, scored by {trained.folder}")
+        print(f"{len(table)} sample{'s' * (len(table) != 1)} of {asked.data}, scored by {trained.folder}")
         print("\n".join(summary(trained, table)))
         print(output)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -118,9 +119,20 @@ def find(folder: Path) -> Path:
         raise UserError(f"{folder} {what}: name a run's directory, as python -m l2m.run prints it at its end")
     if len(found) > 1:
         more = f"\n  and {len(found) - MOST} more" if len(found) > MOST else ""
-        listed = "".join(f"\n  {each}" for each in found[:MOST])
-        raise UserError(f"{folder} holds {len(found)} runs: name one of them{listed}{more}")
+        raise UserError(f"{folder} holds {len(found)} runs: name one of them{_told_apart(found[:MOST])}{more}")
     return found[0]
+
+
+def _told_apart(folders: list[Path]) -> str:
+    """A line a run, with what its configuration has that the others' have not."""
+    from l2m.report.runs import label, settings
+
+    known = {}
+    for folder in folders:
+        with suppress(ValueError):  # of a damaged file
+            known[folder] = settings(read_config(folder / "config.yaml"))
+    apart = {folder: f": {label(own, list(known.values()))}" for folder, own in known.items()}
+    return "".join(f"\n  {folder}{apart.get(folder, '')}" for folder in folders)
 
 
 def _config(folder: Path) -> RunConfig:

@@ -88,6 +88,16 @@ def test_unknown_option_lists_the_options(door: Door, tmp_path: Path, key: str) 
     assert_refused(door(key), tmp_path, "strategy.mixrate is not an option", "mixing_rate", "cadence")
 
 
+def test_an_option_like_another_lists_those_that_have_it(door: Door, tmp_path: Path) -> None:
+    told = door("dataset=hugging_face", "dataset.split=train")
+    assert_refused(told, tmp_path, "did you mean dataset.test_split?): dataset=hugging_face has augmentation, ")
+    assert "mnist" not in told.err
+
+
+def test_a_path_with_signs_is_told_the_quotes_it_needs(door: Door, tmp_path: Path) -> None:
+    assert_refused(door("dataset=image_folder", "dataset.path=photos (1)"), tmp_path, "as 'key=\"a, b (c)\"'")
+
+
 def test_an_option_without_its_group_is_sent_home(door: Door, tmp_path: Path) -> None:
     assert_refused(door("mixing_rate=0.2"), tmp_path, "mixing_rate is not a key by itself", "strategy.mixing_rate=")
 

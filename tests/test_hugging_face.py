@@ -220,3 +220,9 @@ def test_what_is_not_there_or_can_not_be_read(tmp_path: Path) -> None:
     assert "can't be read by datasets" in said(tmp_path / "empty")
     assert "can't be read by datasets" in said(tmp_path / "noise.parquet")
     assert "is no file that can be read" in said(tmp_path / "notes.docx")
+
+
+def test_a_subset_of_what_has_none(tmp_path: Path) -> None:
+    for form in ("saved", "parquet"):
+        place = written(tmp_path, form, table()[["text", "label"]])
+        assert "has no subsets: remove dataset.subset=plain" in said(place, "dataset.subset=plain")

@@ -205,6 +205,28 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
         assert_sentence(said, place)
 
 
+def test_photographs_are_turned_as_their_camera_says(folder: Path) -> None:
+    sides = Image.new("RGB", (64, 64), "black")
+    sides.paste("white", (0, 0, 32, 64))
+    exif = Image.Exif()
+    exif[274] = 6  # the left side is up
+    sides.save(folder / "owl" / "0.jpg", exif=exif)
+    data = loaded(folder)
+    (image,) = (each for part in (data.train, data.test) for each in part.inputs if each[2].min() < 50)
+    assert image[:, :6].min() > 200
+    assert image[:, -6:].max() < 50
+
+
+def test_pixels_of_16_bits_are_refused(folder: Path) -> None:
+    """Pillow would make all that is above 255 white."""
+    file = folder / "owl" / "0.png"
+    Image.fromarray(np.arange(0, 40_000, 400, dtype=np.uint16).reshape(10, 10)).save(file)
+    said = outcome(folder)
+    assert isinstance(said, str)
+    assert "it has 16 bits a pixel, not 8): save it anew as a JPEG or PNG of 8 bits, or remove it" in said
+    assert_sentence(said, file)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_damage_to_an_image(folder: Path, kind: str) -> None:
     file = folder / "dog" / "1.png"

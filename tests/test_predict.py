@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from doors import Door, opened
 from mutations import KINDS, assert_sentence, damage, linked
 from PIL import Image
@@ -119,10 +120,25 @@ def test_a_folder_with_one_run_means_that_run(runs: Callable[..., Run], tmp_path
     for seed in (0, 1):
         linked(records.path, tmp_path / "runs" / "digits" / f"seed{seed}")
     assert l2m.load(tmp_path / "runs" / "digits" / "seed1").folder == tmp_path / "runs" / "digits" / "seed1"
-    with pytest.raises(UserError, match=r"runs holds 2 runs: name one of them\n.*seed0\n.*seed1$"):
+    with pytest.raises(
+        UserError, match=r"runs holds 2 runs: name one of them\n.*seed0: learn2mix\n.*seed1: learn2mix$"
+    ):
         l2m.load(tmp_path / "runs")
     shutil.rmtree(tmp_path / "runs" / "digits" / "seed0")
     assert l2m.load(str(tmp_path)).folder == tmp_path / "runs" / "digits" / "seed1"
+
+
+def test_runs_to_choose_from_are_told_apart(tmp_path: Path) -> None:
+    for epochs in (1, 2):
+        folder = tmp_path / f"seed0-{epochs}"
+        folder.mkdir()
+        config = l2m.compose("dataset=digits", f"epochs={epochs}")
+        (folder / "config.yaml").write_text(yaml.safe_dump(config.to_dict()))
+    with pytest.raises(UserError, match=r"seed0-1: learn2mix epochs=1\n.*seed0-2: learn2mix epochs=2$"):
+        l2m.load(tmp_path)
+    (tmp_path / "seed0-1" / "config.yaml").write_text("no configuration")
+    with pytest.raises(UserError, match=r"seed0-1\n.*seed0-2: learn2mix$"):
+        l2m.load(tmp_path)
 
 
 def unfinished(run: Path) -> None:
@@ -387,7 +403,10 @@ def test_what_is_wrong_with_images_is_told(runs: Callable[..., Run], door: Door,
     assert "error: new/c.gif is no JPEG or PNG: put it there as " in door(f"run={records.path}", "data=new").err
     (tmp_path / "new" / "c.gif").unlink()
     (tmp_path / "new" / "b.png").write_bytes(b"\x89PNG and nothing else")
-    assert "error: new/b.png can't be read as an image (" in door(f"run={records.path}", "data=new").err
+    assert (
+        "error: new/b.png can't be read as an image (it is no JPEG or PNG): "
+        in door(f"run={records.path}", "data=new").err
+    )
 
 
 # Texts
@@ -432,6 +451,8 @@ def test_texts_that_datasets_reads(runs: Callable[..., Run], door: Door, tiny_da
     assert door(f"run={records.path}", "data=new.csv").status == 0
     found = read(tmp_path / "predictions.csv")
     assert found["actual"].tolist() == pd.read_csv("new.csv", dtype=str)["label"].tolist()
+    told = door(f"run={records.path}", f"data={tiny_data / 'own' / 'texts.jsonl'}", "output=other.csv")
+    assert "texts.jsonl is no CSV file, as new samples are to be: write it as one" in told.err
     Path("new.csv").write_text("words,label\ngood film,1\n")
     told = door(f"run={records.path}", "data=new.csv", "force=true")
     assert "error: new.csv has no column text" in told.err

@@ -12,11 +12,12 @@ import pytest
 import yaml
 from doors import script
 from made_up import compose, write
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 from scipy import stats
 
 from l2m.errors import UserError
-from l2m.report import runs, statistics, summary
+from l2m.report import drawing, runs, statistics, summary
 
 EPOCHS = 8
 CLASSICAL, LEARN2MIX = [0.70, 0.72, 0.74], [0.75, 0.78, 0.78]
@@ -120,6 +121,22 @@ def test_many_data_sets_are_drawn_in_lines_of_four(tmp_path: Path) -> None:
     drawn = imread(tmp_path / "summary.png")[height:, :, :3].mean(axis=2) < 0.9
     assert drawn[:, : four // 4].any()
     assert not drawn[:, four // 3 :].any()
+
+
+def test_own_data_of_one_kind_stand_apart(tmp_path: Path) -> None:
+    for place in ("cats", "dogs"):
+        write(tmp_path, compose("dataset=image_folder", f"dataset.path={place}", "epochs=4"), lambda e: 1 - 0.5 / e)
+    rows = summary.rows(runs.read(tmp_path).runs)
+    assert list(rows) == [f"image_folder path={place}: test accuracy in %" for place in ("cats", "dogs")]
+    assert [row[0] for each in rows.values() for row in each] == ["learn2mix", "learn2mix"]
+
+
+def test_a_single_epoch_is_a_point(tmp_path: Path) -> None:
+    write(tmp_path, compose("dataset=digits", "epochs=1"), lambda e: 0.5)
+    axes = Figure().subplots()
+    drawing.curve(axes, runs.read(tmp_path).runs[0])
+    assert axes.lines[0].get_marker() == "o"
+    summary.figure(runs.read(tmp_path).runs, tmp_path / "summary.png")
 
 
 def test_script_without_records_says_so(

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from l2m.data.files import read
 from l2m.errors import UserError, cause
@@ -138,7 +138,7 @@ def _latin1(text: str, encoding: str) -> bytes:
 
 
 def image(file: Path) -> Image.Image:
-    """A photograph in JPEG or PNG, RGB whatever its channels.
+    """A photograph in JPEG or PNG, RGB whatever its channels, and turned as the camera says that it was held.
 
     No other format is tried, whatever the file's first bytes are: some are read by running other programs.
 
@@ -154,9 +154,14 @@ def decoded(content: bytes | bytearray, place: Path | str) -> Image.Image:
         with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as opened:
             if max(opened.size) > LONGEST * min(opened.size):
                 raise ValueError(f"it has {_times(opened.size)} pixels")
-            return opened.convert("RGB")
+            if opened.mode.startswith("I"):  # Pillow would cut all above 255 off
+                raise ValueError("it has 16 bits a pixel, not 8")
+            return ImageOps.exif_transpose(opened).convert("RGB")
     except Exception as error:  # whatever a damaged file makes its reader say
-        raise UserError(f"{place} can't be read as an image ({cause(error)}): put a whole one there") from error
+        told = "it is no JPEG or PNG" if isinstance(error, UnidentifiedImageError) else cause(error)
+        raise UserError(
+            f"{place} can't be read as an image ({told}): save it anew as a JPEG or PNG of 8 bits, or remove it"
+        ) from error
 
 
 def _times(sizes: Any) -> str:

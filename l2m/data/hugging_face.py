@@ -115,12 +115,15 @@ def _splits(path: str, subset: str | None, fresh: str) -> Mapping[str, Any]:
         raise UserError(f"{path} is not there (looked for it from {Path.cwd()}): name a folder or a file that is")
     if place.is_file() and place.suffix not in READERS:
         raise UserError(f"{path} is no file that can be read: use one of {', '.join(READERS)}, or a folder")
+    saved = any((place / name).exists() for name in ("dataset_dict.json", "state.json"))
+    if subset and (saved or place.is_file()):
+        raise UserError(f"{path} is a single set and has no subsets: remove dataset.subset={subset}")
     shown_before = datasets.utils.logging.is_progress_bar_enabled()
     datasets.disable_progress_bars()
     try:
         if place.is_file():
             found = datasets.load_dataset(READERS[place.suffix], data_files=str(place.resolve()), cache_dir=fresh)
-        elif any((place / name).exists() for name in ("dataset_dict.json", "state.json")):
+        elif saved:
             found = datasets.load_from_disk(str(place))
         elif place.is_dir():
             found = datasets.load_dataset(str(place.resolve()), subset, cache_dir=fresh)

@@ -16,6 +16,7 @@ from torch import Tensor
 from l2m.data import Data, columns, formats, text
 from l2m.data.delimited import read_rows
 from l2m.data.files import read, read_table
+from l2m.data.hugging_face import READERS
 from l2m.data.image_folder import OTHERS, READ
 from l2m.data.labelled import Answers, classified
 from l2m.errors import UserError, shown
@@ -42,6 +43,8 @@ def read_unseen(place: Path, data: Data, choice: Mapping[str, Any]) -> tuple[Ten
     fitted, shape = data.preprocessing, data.train.inputs.shape[1:]
     if not place.exists():
         raise UserError(f"{place} is not there (looked for it from {Path.cwd()}): name a file or a folder that is")
+    if place.suffix in READERS.keys() - {".csv"}:
+        raise UserError(f"{place} is no CSV file, as new samples are to be: write it as one")
     if "white" in fitted and shape[1] == shape[2]:
         return _images(place, data, choice.get("fit", choice.get("resize")) == "crop")
     if "vocabulary" in fitted:

@@ -25,9 +25,10 @@ def image_size(data: Data, model: str, smallest: int = 1, colour: bool = False) 
     shape = tuple(data.train.inputs.shape[1:])
     if len(shape) != 3 or min(shape[1:]) < smallest or (colour and shape[0] != 3):
         size = f"at least {smallest}×{smallest} pixels" if smallest > 1 else "any size"
+        larger = "larger images, or " if len(shape) == 3 and (shape[0] == 3 or not colour) else ""
         raise UserError(
             f"model={model} takes {'colour ' if colour else ''}images of {size}, not "
-            f"inputs of shape {shape}: use model={'transformer' if data.vocabulary_size else 'mlp'}"
+            f"inputs of shape {shape}: use {larger}model={'transformer' if data.vocabulary_size else 'mlp'}"
         )
     return shape[0], shape[1], shape[2]
 

@@ -98,7 +98,8 @@ def curve(
     colour, dashes = STYLES.get(strategy or run.strategy, OTHER)
     table = _thinned(run.curve(column)) * factor(run)
     mean = table.mean(axis=1)
-    line = {"color": colour, "linestyle": dashes, "linewidth": 1.1} | line
+    point = {"marker": "o", "markersize": 3} if len(mean) == 1 else {}
+    line = {"color": colour, "linestyle": dashes, "linewidth": 1.1} | point | line
     axes.plot(mean.index, mean, **line)
     if band and table.shape[1] > 2:
         half = half_width(table)
@@ -113,7 +114,8 @@ def curve(
 def frame(axes: Axes, runs: list[Runs], column: str = "test_metric") -> None:
     """Limits and scale of a panel of curves: errors are logarithmic, from just below the least of any seed."""
     tables = [run.curve(column) for run in runs]
-    axes.set_xlim(0, max(len(table) for table in tables))
+    longest = max(len(table) for table in tables)
+    axes.set_xlim(0, longest if longest > 1 else 2)  # a single epoch is a point, in the middle
     if runs[0].task.higher_is_better:
         axes.set_ylim(bottom=0)
         return

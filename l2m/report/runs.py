@@ -275,12 +275,17 @@ def _named(settings: dict[str, Any], of_dataset: list[dict[str, Any]]) -> dict[s
     """``subject`` and ``label`` of a configuration among all of its data set."""
     same = [other for other in of_dataset if _subject(other) == _subject(settings)]
     subject = [settings["dataset.name"], *_differing(_subject(settings), of_dataset)]
-    return {"subject": " ".join(subject), "label": " ".join([settings["strategy.name"], *_differing(settings, same)])}
+    return {"subject": " ".join(subject), "label": label(settings, same)}
 
 
 def _subject(settings: dict[str, Any]) -> dict[str, Any]:
     """What metrics are of: runs that differ here were tested on different samples."""
     return {k: v for k, v in settings.items() if k.startswith("dataset.") or k in ("data_seed", "validation_fraction")}
+
+
+def label(settings: dict[str, Any], all_settings: list[dict[str, Any]]) -> str:
+    """The strategy's name, and what else tells a configuration from the others."""
+    return " ".join([settings["strategy.name"], *_differing(settings, all_settings)])
 
 
 def _differing(settings: dict[str, Any], all_settings: list[dict[str, Any]]) -> list[str]:

@@ -24,7 +24,7 @@ COLUMNS = ("strategy", "n", *EPOCHS, "worst group", "− classical")
 def rows(runs: list[Runs]) -> dict[str, list[list[str]]]:
     """The cells under ``COLUMNS``, a row a configuration, by the title of the table of a subject."""
     made: dict[str, list[list[str]]] = {}
-    for run in sorted(runs, key=lambda run: _part(run) == "test"):  # what one looks for is at the end of the screen
+    for run in sorted(runs, key=lambda run: (_part(run) == "test", run.subject)):  # what is looked for comes last
         percent = run.task.higher_is_better
         classical = next((r for r in runs if r.is_baseline_of(run)), None)
         title = f"{run.subject}: {_part(run)} {run.task.metric}" + (" in %" if percent else "")
@@ -92,7 +92,9 @@ def figure(runs: list[Runs], file: Path) -> None:
             _curves(upper, rows)
             adaptive = [run for run in rows if run.strategy == "learn2mix"]
             longest = max(adaptive, key=lambda run: (run.settings["epochs"], len(run.metrics)), default=None)
-            _proportions(lower, longest)
+            _proportions(lower, longest if longest and longest.settings["epochs"] > 1 else None)
+            for place in (upper, lower):
+                place.xaxis.get_major_locator().set_params(integer=True)
         file.parent.mkdir(parents=True, exist_ok=True)
         canvas.savefig(file, dpi=200)
 
@@ -100,15 +102,16 @@ def figure(runs: list[Runs], file: Path) -> None:
 def _curves(axes: Axes, rows: list[Runs]) -> None:
     drawn: Counter[str] = Counter()
     few = len(rows) < 6
-    for run in rows:
-        style = "stratified" if run.settings.get("strategy.batches") == "stratified" else run.strategy
-        weight = 0.6 ** drawn[style]  # variants of a strategy are ever paler
+    styles = ["stratified" if run.settings.get("strategy.batches") == "stratified" else run.strategy for run in rows]
+    variants = Counter(styles)
+    for run, style in zip(rows, styles, strict=True):
+        weight = 1 - drawn[style] * min(0.4, 0.7 / max(variants[style] - 1, 1))  # variants are paler, none too pale
         drawn[style] += 1
         label = "\n".join(wrap(run.label, 30 if few else 48))
         drawing.curve(axes, run, strategy=style, linewidth=1.3, alpha=weight, label=label)
     drawing.frame(axes, rows)
     seeds = sorted({len(run.metrics) for run in rows})
-    about = f"mean of {' or '.join(map(str, seeds))} seeds, band: 95 % t-interval"
+    about = "one seed" if seeds == [1] else f"mean of {' or '.join(map(str, seeds))} seeds, band: 95 % t-interval"
     axes.set_title("\n".join([*wrap(rows[0].subject, 45), about]), fontsize=8)
     axes.set_ylabel(f"{_part(rows[0])} {drawing.metric(rows[0])}")
     axes.legend(frameon=False, fontsize=8 if few else 50 / max(len(rows), 10))
