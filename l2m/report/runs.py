@@ -111,6 +111,7 @@ def read(results_dir: Path) -> Reading:
     registries()
     found: dict[tuple[str, str], Runs] = {}
     problems: list[str] = []
+    unknown: dict[str, list[str]] = {}
     unfinished: Counter[tuple[str, str, str]] = Counter()
     for folder in sorted(path for path in results_dir.glob("runs/*/*/*") if path.is_dir()):
         dataset, strategy = folder.parts[-3:-1]
@@ -125,13 +126,19 @@ def read(results_dir: Path) -> Reading:
         except Exception as error:  # whatever a damaged record makes its reader say
             told = "; ".join(str(error).splitlines()) if type(error) in (ValueError, UserError) else cause(error)
             place = shown(folder, longest=len(str(folder)))
-            own = UNKNOWN_CHOICE.search(told) and "if it is your own, let L2M_CONFIG_DIR name its folder, else "
-            problems.append(f"{place} is left out ({shown(told)}): {own or ''}remove it, and repeat the run")
+            if UNKNOWN_CHOICE.search(told):
+                unknown.setdefault(shown(told), []).append(place)
+            else:
+                problems.append(f"{place} is left out ({shown(told)}): remove it, and repeat the run")
             continue
         shared = settings(config)
         runs = Runs(dataset, strategy, shared, {}, {}, {})
         runs = found.setdefault((dataset, json.dumps(shared, sort_keys=True)), runs)
         runs.metrics[config.seed], runs.groups[config.seed], runs.info[config.seed] = metrics, groups, info
+    for told, (first, *others) in unknown.items():
+        places = f"{first} and {len(others)} more are" if others else f"{first} is"
+        remedy = "if it is your own, let L2M_CONFIG_DIR name its folder, else remove it, and repeat the run"
+        problems.append(f"{places} left out ({told}): {remedy}")
     if not found:
         near = [results_dir.parent] if results_dir.name == "runs" else [p.parent for p in results_dir.glob("*/runs")]
         hint = f"name {near[0]}, which does" if near else f"train some with results_dir={results_dir}"
