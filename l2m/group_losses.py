@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from numpy.typing import ArrayLike
@@ -23,6 +23,9 @@ class GroupLosses:
     Args:
         groups: k, at least 1.
 
+    Attributes:
+        batches: how many were added since the last ``end_epoch``.
+
     Raises:
         ValueError: ``groups`` is no whole number of at least 1.
     """
@@ -30,6 +33,7 @@ class GroupLosses:
     def __init__(self, groups: int) -> None:
         self._groups: int = checked("groups", groups, Annotated[int, Range(1)], "how many groups the labels have")
         self._totals: Tensor | None = None  # (2, k), on the device: of the batches' means, and of batches
+        self.batches = 0
 
     def add(self, losses: Tensor, groups: ArrayLike | Tensor) -> None:
         """Take in the losses (M,) of a batch's samples, which are detached, and their groups (M,), 0 to k − 1.
@@ -37,12 +41,19 @@ class GroupLosses:
         Raises:
             ValueError: they are not one each a sample; on the CPU also, a group is not one of the k.
         """
-        group = torch.as_tensor(groups, device=losses.device).long()
+        group = torch.as_tensor(groups, device=losses.device)
+        if not losses.is_floating_point() or group.is_floating_point():
+            raise UserError(
+                f"add takes losses, then groups, which are whole numbers, not {losses.dtype} and {group.dtype}: "
+                "groups.long() makes them so"
+            )
         if losses.ndim != 1 or group.shape != losses.shape:
             raise UserError(
                 f"add takes one loss and one group a sample, not shapes {tuple(losses.shape)} and "
-                f"{tuple(group.shape)}: give the loss function reduction='none'"
+                f"{tuple(group.shape)}: give the loss function reduction='none', make one of several losses a sample "
+                "by losses.flatten(1).mean(1), and a column of groups flat by groups.flatten()"
             )
+        group = group.long()
         precise = torch.float32 if losses.device.type == "mps" else torch.float64  # MPS has no float64
         losses = losses.detach().to(precise)
         if group.device.type == "cpu" and not ((group >= 0) & (group < self._groups)).all():
@@ -57,6 +68,7 @@ class GroupLosses:
         held = batch[1] > 0
         told = torch.stack([(batch[0] / batch[1]).where(held, 0), held])
         self._totals = told if self._totals is None else self._totals.to(told.device) + told
+        self.batches += 1
 
     def end_epoch(self) -> tuple[Tensor, Tensor]:
         """L (k,), NaN for a group that no batch held, and which groups were seen (k,); then begin anew.
@@ -67,19 +79,26 @@ class GroupLosses:
         if self._totals is None:
             raise UserError("no losses were added in this epoch: call add(losses, groups) after every batch")
         (total, batches), self._totals = self._totals.cpu(), None
+        self.batches = 0
         return total / batches, batches > 0
 
-    def state_dict(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Any]:
         """What was added since the last ``end_epoch``, for a loop that is saved within an epoch."""
-        return {} if self._totals is None else {"totals": self._totals.cpu()}
+        return {"totals": None if self._totals is None else self._totals.cpu(), "batches": self.batches}
 
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a ``state_dict``.
 
         Raises:
-            ValueError: the state is of another number of groups.
+            ValueError: the state is of another number of groups, or of something else.
         """
-        totals = state.get("totals")
+        if set(state) != {"totals", "batches"}:
+            raise UserError(
+                f"the state has {', '.join(sorted(state)) or 'nothing'}, and that of GroupLosses has totals "
+                "and batches: give it what GroupLosses.state_dict gave"
+            )
+        totals = state["totals"]
         if totals is not None and totals.shape != (2, self._groups):
             raise UserError(f"the state is of {totals.shape[-1]} groups, and there are {self._groups}")
         self._totals = None if totals is None else totals.clone()
+        self.batches = state["batches"]

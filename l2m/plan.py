@@ -64,7 +64,9 @@ def told(runs: Sequence[Planned], workers: int = 1) -> str:
     everything = list({RunDirectory(run.config).path: run for run in (*everything, *runs)}.values())
     left = [run for run in everything if run.to_do]
     failed = [run for run in left if run.status == "failed"]
-    line = f"{len(everything)} runs: {len(everything) - len(left)} done, {len(failed)} failed, "
+    first = len(everything) - len(runs)
+    line = f"{len(everything)} runs" + (f" ({first} that others need)" if first else "")
+    line += f": {len(everything) - len(left)} done, {len(failed)} failed, "
     line += f"{len(left) - len(failed)} to do"
     pace = cache(_pace)
     times = [(run.config, _seconds_an_epoch(run.config, pace)) for run in left]

@@ -54,6 +54,10 @@ def summary(trained: Trained, table: pd.DataFrame) -> Iterator[str]:
         yield from _columns("predicted", pd.DataFrame({"samples": counts, "share": counts / len(table)}))
     else:
         yield f"predicted: {predicted.mean():.5g} on average, from {predicted.min():.5g} to {predicted.max():.5g}"
+    if "unseen" in table:
+        new = table.loc[table["unseen"] != "", "unseen"]
+        yield f"{len(new)} samples have categories that the training part did not have"
+        yield from _columns("unseen", pd.DataFrame({"samples": new.value_counts()}))
     if "actual" not in table:
         return
     known = table.dropna(subset="actual")

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
-from torch.utils.data import Sampler
+from torch.utils.data import Dataset, Sampler
 
 from l2m.apportion import Floats, Ints, apportion
 from l2m.errors import UserError
@@ -17,6 +17,8 @@ from l2m.schema import Range, checked
 
 _CELLS = 2**20
 """Cells of (batch, group) that are drawn at a time: 8 MiB an array."""
+
+_RATE = Annotated[float, Range(0, 1)], "0 leaves the proportions where they are"
 
 
 class Learn2MixBatchSampler(Sampler[list[int]]):
@@ -55,12 +57,17 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
         generator: torch.Generator | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
+        if isinstance(labels, Dataset):
+            raise UserError(f"labels must be one group a sample, not a {type(labels).__name__}: give the list of them")
         groups = _array(labels)
         groups = groups.astype(np.int64) if groups.dtype == bool else groups
         if groups.ndim != 1 or not len(groups) or groups.dtype.kind not in "iu":
+            remedy = "number the groups from 0, as numpy.unique(labels, return_inverse=True)[1] does"
+            if groups.ndim > 1:
+                remedy = "of one-hot rows take labels.argmax(1), of one column labels.flatten()"
             raise UserError(
                 f"labels must be a list of whole numbers, one group a sample, not {groups.dtype} of shape "
-                f"{groups.shape}: number the groups from 0, as numpy.unique(labels, return_inverse=True)[1] does"
+                f"{groups.shape}: {remedy}"
             )
         if groups.min() < 0:
             raise UserError(f"label {groups.min()} is negative: number the groups from 0")
@@ -73,9 +80,7 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
         self.batch_size: int = checked(
             "batch_size", batch_size, Annotated[int, Range(1, len(groups))], f"1 to the {len(groups)} samples there are"
         )
-        self.mixing_rate: float = checked(
-            "mixing_rate", mixing_rate, Annotated[float, Range(0, 1)], "0 leaves the proportions where they start"
-        )
+        self.mixing_rate: float = checked("mixing_rate", mixing_rate, *_RATE)
         self._alpha = self._start(proportions)
         self._losses: Floats = np.full(len(self._sizes), np.nan)
         if generator is None:
@@ -150,7 +155,7 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
         if len(wrong):
             raise UserError(
                 f"the loss of group {wrong[0]} is {given[wrong[0]]}: losses must be finite and at least 0 "
-                "(name the groups that no batch held with seen=)"
+                f"({'name the groups that no batch held with seen=' if seen is None else 'has training diverged?'})"
             )
         if not held.any():
             return
@@ -162,7 +167,8 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
             target = self._losses / largest  # so that no sum can overflow
             if unknown.any():
                 target[unknown] = np.nanmean(target)
-            self._alpha = self._alpha + self.mixing_rate * (target / target.sum() - self._alpha)
+            rate = checked("mixing_rate", self.mixing_rate, *_RATE)  # a schedule may have set another
+            self._alpha = self._alpha + rate * (target / target.sum() - self._alpha)
 
     def state_dict(self, batches: int | None = None) -> dict[str, Any]:
         """Tensors and numbers from which ``load_state_dict`` goes on exactly, between epochs or within one.
@@ -174,10 +180,11 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
         Raises:
             ValueError: fewer batches were drawn, or ``update`` was called within the epoch.
         """
-        began, drawn = self._began, self._batch
-        if began is None and drawn == len(self):
-            drawn = 0
-        back = batches is not None and batches not in (drawn, self._batch)
+        began, batch = self._began, self._batch
+        if began is None and batches == 0:
+            batch = len(self)  # update ended this epoch, be it before its last batch
+        drawn = 0 if began is None and batch == len(self) else batch
+        back = batches is not None and batches not in (drawn, batch)
         if back and (began is None or batches not in range(drawn)):
             raise UserError(
                 f"batches={batches} can't be gone back to: {drawn} were drawn in this epoch, and update must not have "
@@ -192,7 +199,7 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
         }
         return {name: torch.from_numpy(array.copy()) for name, array in arrays.items()} | {
             "batch_size": self.batch_size,
-            "batch": 0 if back else self._batch,
+            "batch": 0 if back else batch,
             "again": batches if back else None,  # batches of the epoch to draw anew
             "began": None if began is None else torch.from_numpy(began.copy()),
             "shuffled_from": self._shuffled_from.clone(),

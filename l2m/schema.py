@@ -93,7 +93,7 @@ def checked(name: str, value: Any, annotation: Any, remedy: str) -> Any:
     try:
         return coerce(value.item() if getattr(value, "ndim", None) == 0 else value, annotation)
     except ValueError as rule:
-        raise UserError(f"{name}={value} {rule} ({remedy})") from None
+        raise UserError(f"{name}={value!r} {rule} ({remedy})") from None
 
 
 def type_name(annotation: Any) -> str:

@@ -131,10 +131,17 @@ def test_no_difference_recommends_classical() -> None:
     assert "The best mean is" in " ".join(said)
 
 
-def test_a_gain_that_costs_the_worst_group_or_calibration_is_told() -> None:
+def test_a_gain_that_costs_another_score_is_told() -> None:
     rng = np.random.default_rng(8)
-    runs = made(rng, {"focal": 0.2}, worst_group={"focal": -0.2}, calibration_error={"focal": 0.2, "smote": 0.2})
+    runs = made(
+        rng,
+        {"focal": 0.2},
+        accuracy={"focal": -0.2},
+        worst_group={"focal": -0.2},
+        calibration_error={"focal": 0.2, "smote": 0.2},
+    )
     said = " ".join(recommendation(judged(runs), 1000))
+    assert "Beware: reliably worse accuracy than classical: focal -" in said
     assert "Beware: reliably worse worst group than classical: focal -" in said
     assert "Beware: reliably worse calibration error than classical: focal +" in said
     assert "smote" not in said, "it is not recommended"

@@ -93,20 +93,21 @@ class Loop:
         self.saved = {name: getattr(self, name) for name in ("model", "optimizer", "sampler", "group_losses")}
 
     def epoch(self, steps: int | None = None) -> None:
-        for step, (x, y) in enumerate(self.loader, start=1):
+        """The rest of an epoch, or until so many of its batches were trained on."""
+        for x, y in self.loader:
             losses = cross_entropy(self.model(x), y, reduction="none")
             self.optimizer.zero_grad()
             losses.mean().backward()
             self.optimizer.step()
             self.group_losses.add(losses, y)
-            if step == steps:
+            if self.group_losses.batches == steps:
                 return
         self.sampler.update(*self.group_losses.end_epoch())
 
-    def goes_on(self, other: Loop, steps: int | None = None) -> None:
-        """From what the other one saved, after ``steps`` of an epoch or at its end."""
+    def goes_on(self, other: Loop) -> None:
+        """From what the other one saved, within an epoch or at its end."""
         states = {name: each.state_dict() for name, each in other.saved.items()}
-        states["sampler"] = other.sampler.state_dict(steps)
+        states["sampler"] = other.sampler.state_dict(other.group_losses.batches)
         file = io.BytesIO()
         torch.save(states, file)
         file.seek(0)
@@ -136,11 +137,13 @@ def test_a_loop_saved_at_an_epochs_end_goes_on_exactly(workers: int) -> None:
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_loop_saved_within_an_epoch_goes_on_exactly(workers: int) -> None:
-    """Two workers have had four batches more than the three that were trained on."""
-    whole, broken, again = (Loop(seed, workers) for seed in (0, 0, 1))
+    """Twice in one epoch. Two workers have had four batches more than the three, then two, that were trained on."""
+    whole, broken, once, again = (Loop(seed, workers) for seed in (0, 0, 1, 2))
     whole.epoch(), broken.epoch()
     broken.epoch(steps=3)
-    again.goes_on(broken, steps=3)
+    once.goes_on(broken)
+    once.epoch(steps=5)
+    again.goes_on(once)
     for _ in range(2):
         whole.epoch(), again.epoch()
         assert equal(again.state(), whole.state())
@@ -148,7 +151,7 @@ def test_a_loop_saved_within_an_epoch_goes_on_exactly(workers: int) -> None:
 
 @pytest.mark.parametrize("groups", [0, -1, 2.5, "a", None])
 def test_numbers_of_groups_that_are_none_are_refused(groups: Any) -> None:
-    with pytest.raises(UserError, match=f"groups={groups} must be"):
+    with pytest.raises(UserError, match=f"groups={groups!r} must be"):
         GroupLosses(groups)
 
 
@@ -156,7 +159,8 @@ def test_numbers_of_groups_that_are_none_are_refused(groups: Any) -> None:
     ("losses", "groups", "named"),
     [
         (torch.tensor(1.0), torch.tensor([0, 1]), r"shapes \(\) and \(2,\): .*reduction='none'"),
-        (torch.ones(2, 3), torch.tensor([0, 1]), r"shapes \(2, 3\) and \(2,\)"),
+        (torch.ones(2, 3), torch.tensor([0, 1]), r"shapes \(2, 3\) and \(2,\): .*losses.flatten\(1\).mean\(1\)"),
+        (torch.tensor([0, 1]), torch.tensor([0.5, 0.7]), "losses, then groups, .*not torch.int64 and torch.float32"),
         (torch.ones(2), torch.tensor([[0], [1]]), r"shapes \(2,\) and \(2, 1\)"),
         (torch.ones(2), torch.tensor([0, 2]), "groups go from 0 to 2, and there are 2"),
         (torch.ones(2), torch.tensor([-1, 1]), "groups go from -1 to 1, and there are 2"),
@@ -180,3 +184,9 @@ def test_a_state_of_other_groups_is_refused() -> None:
     saved.add(torch.ones(2), torch.tensor([0, 1]))
     with pytest.raises(UserError, match="of 3 groups, and there are 2"):
         GroupLosses(2).load_state_dict(saved.state_dict())
+
+
+def test_a_state_of_something_else_is_refused() -> None:
+    state = Learn2MixBatchSampler([0, 1], batch_size=1).state_dict()
+    with pytest.raises(UserError, match=r"has again, .* and that of GroupLosses has totals and batches"):
+        GroupLosses(2).load_state_dict(state)

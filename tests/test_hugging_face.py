@@ -184,7 +184,7 @@ WRONG: dict[str, tuple[pd.DataFrame, tuple[str, ...], str, str]] = {
     "no label": (changed("label", 7, None), ("dataset.inputs=[text]",), "", "(train) has no label in row 7"),
     "no text": (changed("text", 7, "  "), ("dataset.inputs=[text]",), "", "(train) has no text in row 7"),
     "a lone class": (changed("label", 7, 5), ("dataset.inputs=[text]",), "", "has one row of class 5, in row 7"),
-    "texts for categories": (table(), (), "_table", "has another text in most rows of text"),
+    "texts for categories": (table(), (), "_table", "has a rare text in most rows of text"),
     "measurements": (table(), ("dataset.label=length", "dataset.inputs=[text]"), "", "which are no classes"),
 }
 

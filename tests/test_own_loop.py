@@ -100,7 +100,9 @@ def close(one: torch.nn.Module, other: torch.nn.Module, sampler: Any, other_samp
 # Lightning
 
 
-def fit(names: dict[str, Any], epochs: int, workers: int, resume: Path | None = None, **saving: Any) -> Any:
+def fit(
+    names: dict[str, Any], epochs: int, workers: int, resume: Path | None = None, steps: int = -1, **saving: Any
+) -> Any:
     with torch.random.fork_rng():
         torch.manual_seed(1)
         module = names["Digits"]()
@@ -108,8 +110,8 @@ def fit(names: dict[str, Any], epochs: int, workers: int, resume: Path | None = 
     if saving:
         callbacks.append(lightning.pytorch.callbacks.ModelCheckpoint(filename="{step}", save_top_k=-1, **saving))
     trainer = lightning.Trainer(
-        max_epochs=epochs, callbacks=callbacks, use_distributed_sampler=False, logger=False, accelerator="cpu",
-        enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=bool(saving),
+        max_epochs=epochs, max_steps=steps, callbacks=callbacks, use_distributed_sampler=False, logger=False,
+        accelerator="cpu", enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=bool(saving),
     )  # fmt: skip
     loader = DataLoader(names["dataset"], batch_sampler=names["sampler"], num_workers=workers)
     trainer.fit(module, loader, ckpt_path=resume)
@@ -129,17 +131,32 @@ def test_lightning_trains_as_a_plain_loop_does(names: dict[str, Any], workers: i
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize(("step", "saving"), [(40, {"every_n_train_steps": 40}), (58, {"every_n_epochs": 1})])
+@pytest.mark.parametrize(
+    ("step", "saving"),
+    [(40, {"every_n_train_steps": 40}), (58, {"every_n_epochs": 1}), (58, {"every_n_train_steps": 29})],
+)
 def test_lightning_goes_on_from_its_checkpoints(
     names: dict[str, Any], tmp_path: Path, step: int, saving: dict[str, int], workers: int
 ) -> None:
-    """Of 29 steps an epoch: within the second, and at its end."""
+    """Of 29 steps an epoch: within the second, at its end, and after its last step."""
     sampler = fresh(names)
     module = fit(names, 4, workers, dirpath=tmp_path, **saving)
     other = fresh(names, seed=9)
     again = fit(names, 4, workers, resume=tmp_path / f"step={step}.ckpt")
     assert all(map(torch.equal, module.parameters(), again.parameters()))
     assert torch.equal(sampler.proportions, other.proportions)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_lightning_is_saved_where_its_steps_ended(names: dict[str, Any], tmp_path: Path, workers: int) -> None:
+    sampler = fresh(names)
+    fit(names, 4, workers, steps=40).trainer.save_checkpoint(tmp_path / "40.ckpt")
+    state = torch.load(tmp_path / "40.ckpt", weights_only=False)["callbacks"]["Learn2Mix"]
+    again = fresh(names, seed=9)
+    again.load_state_dict(state["sampler"])
+    assert state["losses"]["batches"] == 11
+    assert len(list(again)) == 29 - 11
+    assert torch.equal(sampler.proportions, again.proportions)
 
 
 # The Trainer of Hugging Face
@@ -175,7 +192,12 @@ def test_the_trainer_trains_as_a_plain_loop_does(names: dict[str, Any], tmp_path
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize(
-    ("step", "saving"), [(40, {"save_strategy": "steps", "save_steps": 40}), (58, {"save_strategy": "epoch"})]
+    ("step", "saving"),
+    [
+        (40, {"save_strategy": "steps", "save_steps": 40}),
+        (58, {"save_strategy": "epoch"}),
+        (58, {"save_strategy": "steps", "save_steps": 29}),
+    ],
 )
 def test_the_trainer_goes_on_from_its_checkpoints(
     names: dict[str, Any], tmp_path: Path, step: int, saving: dict[str, Any], workers: int
@@ -230,7 +252,7 @@ def both(names: dict[str, Any], folder: Path) -> list[torch.Tensor]:
         for name, child in part.named_children():
             if isinstance(child, torch.nn.BatchNorm2d):  # its statistics would be of a shard
                 setattr(part, name, torch.nn.Identity())
-    Trainer(model, trainer.args, train_dataset=names["digits"], callbacks=[names["EndEpoch"]()]).train()
+    Trainer(model, trainer.args, train_dataset=names["digits"]).train()
     return [each.detach() for each in (*ended, names["sampler"].proportions, *model.parameters())]
 
 

@@ -421,8 +421,13 @@ WRONG: dict[str, tuple[str | bytes, tuple[str, ...], str]] = {
     ),
     "names of persons": (
         "\n".join(f"{'name' if i == 0 else f'person {i}'},{line}" for i, line in enumerate(lines())), (),
-        "has another text in most rows of name: that is no category to learn from, use 'dataset.ignore=[\"name\"]'",
+        "has a rare text in most rows of name: that is no category to learn from, use 'dataset.ignore=[\"name\"]'",
     ),
+    "thousands": (
+        "\n".join(line + (f',"{i},000"' if i else ",price") for i, line in enumerate(lines())), (),
+        "has price=1,000 in line 2, a number with a comma: use dataset.decimal=comma if it is a decimal one, take it",
+    ),
+    "a spreadsheet's mark": (f"sep=,\n{TABLE}", (), "has a mark for spreadsheets in its first line, sep=: remove"),
     "a group of one row": (
         with_line(7, "30,1.5,Bonn,north,ill"), ("dataset.group=ward",), "has no two rows of group north and of"
     ),
@@ -439,10 +444,18 @@ def test_what_is_wrong_is_told_with_file_line_and_column(file: Path, kind: str) 
     assert_sentence(said, file)
 
 
+def test_text_that_is_rare_in_most_rows_must_be_named() -> None:
+    table = pd.DataFrame({"day": [f"day {row % 200}" for row in range(1000)]})
+    with pytest.raises(UserError, match="has a rare text in most rows of day"):
+        columns.kinds(table, (), 20, "visits.csv")
+    for categorical, most in ((("day",), 20), ((), 200)):
+        assert columns.kinds(table, categorical, most, "visits.csv") == ([], ["day"])
+
+
 TESTS: dict[str, tuple[Callable[[str], str], str]] = {
     "another column": (
         lambda text: text.replace("city", "town"),
-        "has no column city: choose names as in dataset.path",
+        "has no column city, which ",
     ),
     "an unseen label": (
         lambda text: text.replace("ill", "dead"),
@@ -501,6 +514,8 @@ def test_new_rows_that_do_not_fit_are_told(file: Path) -> None:
     table = read_rows(file)
     with pytest.raises(UserError, match=r"new\.csv has no column age, which the model was trained with: put"):
         columns.apply(fitted, table.drop(columns="age"), "new.csv")
+    with pytest.raises(UserError, match=r"has no column age \(did you mean Age\?\), which"):
+        columns.apply(fitted, table.rename(columns={"age": "Age"}), "new.csv")
     table.loc[9, "age"] = "old"
     with pytest.raises(UserError, match=r"new\.csv has age=old in line 9, where the training part has finite numbers"):
         columns.apply(fitted, table, "new.csv")

@@ -76,7 +76,7 @@ def test_failed_runs_are_named_with_their_reason_and_broken_ones_are_to_do(tmp_p
 def test_what_a_run_needs_is_planned_once(tmp_path: Path) -> None:
     digits = ("dataset=digits", "strategy=curriculum", "device=cpu", f"results_dir={tmp_path}")
     sweep = [compose(*digits, f"strategy.order={order}") for order in ("easiest", "random")]
-    assert tell(*sweep).startswith("3 runs: 0 done, 0 failed, 3 to do")
+    assert tell(*sweep).startswith("3 runs (1 that others need): 0 done, 0 failed, 3 to do")
 
 
 def test_a_run_of_equal_seconds_ends_with_the_first_epoch_past_those_of_classical(tmp_path: Path) -> None:

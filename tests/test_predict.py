@@ -233,6 +233,20 @@ def test_rows_need_no_answer_and_no_order(runs: Callable[..., Run], door: Door, 
     pd.testing.assert_series_equal(some["probability ill"], every["probability ill"])
 
 
+def test_categories_that_were_not_trained_on_are_told(
+    runs: Callable[..., Run], door: Door, table: Path, tmp_path: Path
+) -> None:
+    _, records = runs(*words_of(table, *ILL))
+    rows = pd.read_csv(table)
+    rows.loc[[0, 7], "ward"] = "East"
+    rows.to_csv("new.csv", index=False)
+    told = door(f"run={records.path}", "data=new.csv")
+    assert "2 samples have categories that the training part did not have\n" in told.out
+    assert "  ward=East          2\n" in told.out
+    found = pd.read_csv("predictions.csv")["unseen"]
+    assert found.dropna().to_dict() == {0: "ward=East", 7: "ward=East"}
+
+
 @pytest.mark.parametrize("name", ["wine_quality", "california_housing"])
 def test_rows_of_a_published_table(
     name: str, runs: Callable[..., Run], door: Door, tiny_data: Path, tmp_path: Path

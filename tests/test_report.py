@@ -154,9 +154,31 @@ def test_a_choice_that_differs_is_named_and_its_options_are_not_repeated(tmp_pat
     assert set(labels(tmp_path)) == {"classical imbalance=none", "learn2mix imbalance=step"}
 
 
+def test_runs_tested_on_different_samples_stand_in_different_tables(tmp_path: Path) -> None:
+    for file in ("old.csv", "new.csv"):
+        table = (f"dataset.path={tmp_path / file}", "dataset.target=y")
+        for strategy in ("classical", "learn2mix"):
+            write(tmp_path, compose("dataset=csv", "epochs=8", f"strategy={strategy}", *table), lambda epoch: 0.5)
+    for rate in (0.001, 0.003):
+        held = ("epochs=8", "strategy=learn2mix", f"learning_rate={rate}", "validation_fraction=0.2")
+        write(tmp_path, compose("dataset=csv", *held, *table), lambda epoch: 0.5)
+    subject = f"csv path={tmp_path}"
+    found = runs.read(tmp_path).runs
+    assert {title: sorted(row[0] for row in rows) for title, rows in summary.rows(found).items()} == {
+        f"{subject}/new.csv validation_fraction=0.2: held-out accuracy in %": [
+            "learn2mix learning_rate=0.001",
+            "learn2mix learning_rate=0.003",
+        ],
+        f"{subject}/old.csv: test accuracy in %": ["classical", "learn2mix"],
+        f"{subject}/new.csv: test accuracy in %": ["classical", "learn2mix"],
+    }
+    summary.figure(found, tmp_path / "summary.png")  # a warning of its layout would be an error
+
+
 def test_a_folder_beside_the_right_one_is_told(results: Path) -> None:
     above = results / "above"
     made(above / "mine", "classical", 0, 0.5)
-    for wrong, right in ((results / "runs", results), (above, above / "mine")):
+    within = results / "runs" / "digits"
+    for wrong, right in ((results / "runs", results), (within, results), (above, above / "mine")):
         with pytest.raises(UserError, match=f"name {right}, which does"):
             runs.read(wrong)

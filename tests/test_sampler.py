@@ -348,6 +348,15 @@ def test_a_state_of_batches_not_drawn_or_before_an_update_is_refused() -> None:
         subject.state_dict(batches=1)
 
 
+def test_an_epoch_that_update_ended_early_is_not_gone_on_with() -> None:
+    subject, again = sampler(labelled([30, 20]), 5), sampler(labelled([30, 20]), 5, seed=9)
+    passing = iter(subject)
+    next(passing), next(passing)
+    subject.update([1.0, 2.0])
+    again.load_state_dict(subject.state_dict(batches=0))
+    assert [list(again), list(again)] == [list(subject), list(subject)]
+
+
 def test_a_state_does_not_move_with_its_sampler() -> None:
     subject = sampler(labelled([37, 11, 2]), 5, mixing_rate=0.5)
     state = subject.state_dict()
@@ -396,7 +405,8 @@ def test_in_a_data_loader(workers: int) -> None:
     [
         ([0, 1, -3], "-3 is negative"),
         ([0, 1, 3, 3], "group 2 has no samples"),
-        ([[0, 1], [1, 0]], r"shape \(2, 2\)"),
+        ([[0, 1], [1, 0]], r"shape \(2, 2\): of one-hot rows take labels.argmax\(1\)"),
+        (TensorDataset(torch.tensor([0, 1])), "not a TensorDataset: give the list"),
         ([0.0, 1.0], "float64"),
         ([], r"shape \(0,\)"),
         (["a", "b"], "<U1"),
@@ -410,7 +420,7 @@ def test_labels_that_are_no_groups_are_refused(labels: Any, named: str) -> None:
 
 @pytest.mark.parametrize("batch_size", [0, -1, 21, 10**9, 2.5, "4", True, None, math.nan, math.inf])
 def test_batch_sizes_out_of_range_are_refused(batch_size: Any) -> None:
-    with pytest.raises(UserError, match=f"batch_size={batch_size} must be .*1 to the 20"):
+    with pytest.raises(UserError, match=f"batch_size={batch_size!r} must be .*1 to the 20"):
         sampler([0, 1] * 10, batch_size)
 
 
@@ -422,8 +432,15 @@ def test_batch_sizes_in_range_are_taken(batch_size: Any) -> None:
 
 @pytest.mark.parametrize("rate", [-0.1, 1.1, math.nan, math.inf, -math.inf, None, "a"])
 def test_mixing_rates_out_of_range_are_refused(rate: Any) -> None:
-    with pytest.raises(UserError, match=f"mixing_rate={rate} "):
+    with pytest.raises(UserError, match=f"mixing_rate={rate!r} "):
         sampler([0, 1], 1, mixing_rate=rate)
+
+
+def test_a_mixing_rate_that_was_set_later_is_checked_as_it_is_used() -> None:
+    subject = sampler([0, 1], 1)
+    subject.mixing_rate = 5
+    with pytest.raises(UserError, match="mixing_rate=5 must be"):
+        subject.update([1.0, 2.0])
 
 
 @pytest.mark.parametrize(
@@ -461,6 +478,12 @@ def test_losses_that_are_none_are_refused(losses: Any, named: str) -> None:
     with pytest.raises(UserError, match=named):
         subject.update(losses)
     assert subject.proportions.tolist() == pytest.approx([1 / 3, 2 / 3])
+
+
+def test_the_remedy_for_a_loss_that_is_not_finite_is_not_what_was_done_already() -> None:
+    for seen, remedy in {None: "with seen=", (True, True): "has training diverged?"}.items():
+        with pytest.raises(UserError, match=remedy):
+            sampler([0, 1], 1).update([math.nan, 1.0], seen=seen)
 
 
 def test_a_wrong_number_of_seen_is_refused() -> None:

@@ -24,6 +24,9 @@ LARGEST = float(np.finfo(np.float32).max)
 MOSTLY = 0.9
 """A column in which this share of the cells is numbers was meant to hold numbers."""
 
+FEW = 20
+"""Categories that a column may have, whatever share of the rows the rest of them make: few are meant to be joined."""
+
 ABSENT = ""
 """The category of what is missing; no cell is empty text."""
 
@@ -58,13 +61,19 @@ def find(name: str, columns: Iterable[str], option: str, file: Path | str) -> st
     """
     known = list(map(str, columns))
     if name not in known:
-        near = get_close_matches(name, known, 1, 0.5) or [c for c in known if c.lower() == name.lower()]
-        guess = f" (did you mean {near[0]}?)" if near else ""
         doubt = ", if they are" if np.isfinite(numbers(pd.Series(known, dtype="str"))).any() else ""
         raise UserError(
-            f"{file} has no column {name}{guess}: choose {option} from those it names, {shown(', '.join(known))}{doubt}"
+            f"{file} has no column {name}{guess(name, known)}: choose {option} from those it names, "
+            f"{shown(', '.join(known))}{doubt}"
         )
     return name
+
+
+def guess(name: str, columns: Iterable[str]) -> str:
+    """`` (did you mean age?)``, or nothing if no column is like ``name``."""
+    known = list(map(str, columns))
+    near = get_close_matches(name, known, 1, 0.5) or [c for c in known if c.lower() == name.lower()]
+    return f" (did you mean {near[0]}?)" if near else ""
 
 
 def kinds(table: pd.DataFrame, categorical: Sequence[str], most: int, file: Path | str) -> tuple[list[str], list[str]]:
@@ -74,7 +83,8 @@ def kinds(table: pd.DataFrame, categorical: Sequence[str], most: int, file: Path
 
     Raises:
         UserError: a column holds numbers and a few cells of something else, numbers that are not finite in float32, or
-            text that is no category: of more than ``most`` values, and a new one in every other row.
+            text that is no category: of more than ``most`` values, and in every other row a new one, or one that is
+            too rare for an input of its own, if there are more than ``FEW``.
     """
     found: tuple[list[str], list[str]] = ([], [])
     texts = []
@@ -88,7 +98,9 @@ def kinds(table: pd.DataFrame, categorical: Sequence[str], most: int, file: Path
             continue
         if other.any():
             _refuse_typing_errors(cells, other, given, file)
-            if cells.nunique() > max(most, given.sum() / 2):
+            counts = cells.value_counts()
+            rare = counts.iloc[max(most, FEW) - 1 :].sum()
+            if len(counts) > most and max(len(counts), rare) > given.sum() / 2:
                 texts.append(name)
         beyond = np.flatnonzero(np.abs(values) > LARGEST)
         if len(beyond):
@@ -98,7 +110,7 @@ def kinds(table: pd.DataFrame, categorical: Sequence[str], most: int, file: Path
             )
     if texts:
         raise UserError(
-            f"{file} has another text in most rows of {shown(', '.join(texts))}: that is no category to learn from, "
+            f"{file} has a rare text in most rows of {shown(', '.join(texts))}: that is no category to learn from, "
             f"use 'dataset.ignore={quoted(texts)}' to leave it out, or dataset.categorical if it is one"
         )
     return found
@@ -113,8 +125,9 @@ def _refuse_typing_errors(
         if decimal > MOSTLY:
             first = int(np.flatnonzero(other)[0])
             raise UserError(
-                f"{file} has {cells.name}={cells.iloc[first]} in {where(cells, first)}, a number with a decimal comma: "
-                "use dataset.decimal=comma, or name the column in dataset.categorical"
+                f"{file} has {cells.name}={cells.iloc[first]} in {where(cells, first)}, a number with a comma: use "
+                "dataset.decimal=comma if it is a decimal one, take it out if it groups thousands, or name the column "
+                "in dataset.categorical"
             )
         return
     first = int(np.flatnonzero(other)[0])
@@ -209,7 +222,8 @@ def apply(preprocessing: Mapping[str, Any], table: pd.DataFrame, file: Path | st
     for column in (*preprocessing["numbers"], *preprocessing["categories"]):
         if column["name"] not in table:
             raise UserError(
-                f"{file} has no column {column['name']}, which the model was trained with: put the same columns there"
+                f"{file} has no column {column['name']}{guess(column['name'], table.columns)}, which the model was "
+                "trained with: put the same columns there"
             )
     values, missing, blocks = [], [], []
     for column in preprocessing["numbers"]:
@@ -220,7 +234,8 @@ def apply(preprocessing: Mapping[str, Any], table: pd.DataFrame, file: Path | st
         if len(wrong):
             raise UserError(
                 f"{file} has {column['name']}={shown(of.iloc[wrong[0]])} in {where(of, int(wrong[0]))}, where the "
-                "training part has finite numbers: mend the cell or leave it empty"
+                "training part has finite numbers: mend the cell or leave it empty, with the decimal sign of the table "
+                "that was trained on"
             )
         values.append((np.where(absent, column["median"], value) - column["mean"]) / column["sd"])
         if "missing_sd" in column:
@@ -236,3 +251,13 @@ def apply(preprocessing: Mapping[str, Any], table: pd.DataFrame, file: Path | st
         blocks.append(block)
     numeric = [np.column_stack([*values, *missing]).astype(np.float32)] if values else []
     return torch.from_numpy(np.concatenate([*numeric, *blocks], 1))
+
+
+def unseen(preprocessing: Mapping[str, Any], table: pd.DataFrame) -> pd.Series:
+    """For each row the categories that the training part did not have, as ``ward=north``; empty text where none is."""
+    told = pd.Series("", table.index)
+    for column in preprocessing["categories"]:
+        found = pd.Series(words(table[column["name"]]), table.index)
+        new = ~found.isin([*column["values"], *column["rare"]])
+        told.loc[new] += f" {column['name']}=" + found[new]
+    return told.str.strip()

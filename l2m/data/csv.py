@@ -75,7 +75,9 @@ def csv(
         place = Path(test_path).expanduser()
         tested = read_rows(place, separator, decimal, missing)
         for name in [*inputs, target, *([group] if group else [])]:
-            columns.find(name, tested.columns, "names as in dataset.path, not", place)
+            if name not in tested:
+                guess = columns.guess(name, tested.columns)
+                raise UserError(f"{place} has no column {name}{guess}, which {file} has: put the same columns there")
         train, test = whole, answers(tested, place, whole)
     else:
         place = file

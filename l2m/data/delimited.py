@@ -137,6 +137,8 @@ def _records(text: str, separator: str, file: Path) -> Iterator[tuple[int, list[
 
 def _check_names(columns: list[str], file: Path) -> None:
     columns[:] = [name.strip() for name in columns]
+    if columns[0].lower() == "sep=":
+        raise UserError(f"{file} has a mark for spreadsheets in its first line, sep=: remove the line")
     if "" in columns:
         place = columns.index("")
         unnamed = ", or leave out the index that pandas writes (index=False)" if place == 0 else ""

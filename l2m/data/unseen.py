@@ -33,7 +33,7 @@ def read_unseen(place: Path, data: Data, choice: Mapping[str, Any]) -> tuple[Ten
     Returns:
         Inputs (N, ...) at rest, as ``data.train.inputs`` are. A row of each (N), whose index says where it is from: its
         ``line``, ``row`` or ``file``. Where they are told, it has its class or value as ``actual``, missing where it
-        is not, and its ``group``.
+        is not, and its ``group``; where a row has categories that the training part did not have, ``unseen``.
 
     Raises:
         UserError: the place is not there, holds nothing to be scored, or something that can't be read; or there is no
@@ -145,7 +145,8 @@ def _table(place: Path, data: Data, choice: Mapping[str, Any]) -> tuple[Tensor, 
                 f"{place} has no {name} in {columns.where(rows[name], int(absent[0]))}: mend or drop the row, "
                 f"dataset={choice['name']} has no rule for what is missing"
             )
-    return inputs, _known(rows, data, choice, place)
+    told, unseen = _known(rows, data, choice, place), columns.unseen(fitted, rows)
+    return inputs, told.assign(unseen=unseen) if unseen.any() else told
 
 
 WRITTEN: dict[str, Any] = {"separator": "auto", "decimal": "point", "missing": ()}

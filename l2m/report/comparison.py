@@ -20,7 +20,7 @@ from l2m.scores import SCORES, Floats, Predicted, Score
 
 BASELINE = "classical"
 
-WARNED_OF = ("worst_group", "calibration_error")
+WARNED_OF = ("accuracy", "worst_group", "calibration_error")
 """Scores that a recommended strategy had better not worsen."""
 
 DRAWS = 200

@@ -46,7 +46,8 @@ class Runs:
     """All finished runs of one configuration but for the seed, in the order of their seeds.
 
     Attributes:
-        label: the strategy, and what else tells it from the data set's other configurations of that strategy.
+        label: the strategy, and what else tells it from other configurations of that strategy on the same subject.
+        subject: the data set, and what else tells it from others of its name: its options, the part it is tested on.
         settings: the scientific configuration without the seed, flat: ``{"strategy.mixing_rate": 0.1, ...}``.
         metrics, groups: by seed, as written.
         info: by seed, what ``run.json`` holds.
@@ -54,6 +55,7 @@ class Runs:
 
     dataset: str
     label: str
+    subject: str
     settings: dict[str, Any]
     metrics: dict[int, pd.DataFrame]
     groups: dict[int, pd.DataFrame]
@@ -102,8 +104,7 @@ class Reading(NamedTuple):
 def read(results_dir: Path) -> Reading:
     """The runs under ``results_dir``.
 
-    Two directories can't hold the same run: a directory's place is that of its configuration and seed, or it is
-    left out.
+    No two directories hold the same run: one whose place is not that of its configuration and seed is left out.
 
     Raises:
         UserError: there is no finished run that can be read, or choices of the user's own can't be.
@@ -132,21 +133,22 @@ def read(results_dir: Path) -> Reading:
                 problems.append(f"{place} is left out ({shown(told)}): remove it, and repeat the run")
             continue
         shared = settings(config)
-        runs = Runs(dataset, strategy, shared, {}, {}, {})
+        runs = Runs(dataset, strategy, dataset, shared, {}, {}, {})
         runs = found.setdefault((dataset, json.dumps(shared, sort_keys=True)), runs)
         runs.metrics[config.seed], runs.groups[config.seed], runs.info[config.seed] = metrics, groups, info
     for told, (first, *others) in unknown.items():
-        places = f"{first} and {len(others)} more are" if others else f"{first} is"
-        remedy = "if it is your own, let L2M_CONFIG_DIR name its folder, else remove it, and repeat the run"
-        problems.append(f"{places} left out ({told}): {remedy}")
+        verb = f"and {len(others)} more are" if others else "is"
+        own = "if it is your own, let L2M_CONFIG_DIR name its folder, else "
+        problems.append(f"{first} {verb} left out ({told}): {own}remove it, and repeat the run")
     if not found:
-        near = [results_dir.parent] if results_dir.name == "runs" else [p.parent for p in results_dir.glob("*/runs")]
+        within = [path.parent for path in (results_dir, *results_dir.parents) if path.name == "runs"]
+        near = within or [path.parent for path in results_dir.glob("*/runs")]
         hint = f"name {near[0]}, which does" if near else f"train some with results_dir={results_dir}"
         raise UserError("\n".join([*problems, f"{results_dir}/runs holds no finished runs: {hint}"]))
     together = [
         replace(
             runs,
-            label=_label(runs.settings, [other.settings for other in found.values() if other.dataset == runs.dataset]),
+            **_named(runs.settings, [other.settings for other in found.values() if other.dataset == runs.dataset]),
             metrics=dict(sorted(runs.metrics.items())),
             groups=dict(sorted(runs.groups.items())),
             info=dict(sorted(runs.info.items())),
@@ -272,9 +274,21 @@ def _hints(kind: type) -> dict[str, type]:
     return get_type_hints(kind)
 
 
-def _label(settings: dict[str, Any], all_settings: list[dict[str, Any]]) -> str:
-    """The strategy's name, then choices that differ among the data set's configurations, and options of the same."""
-    told = [settings["strategy.name"]]
+def _named(settings: dict[str, Any], of_dataset: list[dict[str, Any]]) -> dict[str, Any]:
+    """``subject`` and ``label`` of a configuration among all of its data set."""
+    same = [other for other in of_dataset if _subject(other) == _subject(settings)]
+    subject = [settings["dataset.name"], *_differing(_subject(settings), of_dataset)]
+    return {"subject": " ".join(subject), "label": " ".join([settings["strategy.name"], *_differing(settings, same)])}
+
+
+def _subject(settings: dict[str, Any]) -> dict[str, Any]:
+    """What metrics are of: runs that differ here were tested on different samples."""
+    return {k: v for k, v in settings.items() if k.startswith("dataset.") or k in ("data_seed", "validation_fraction")}
+
+
+def _differing(settings: dict[str, Any], all_settings: list[dict[str, Any]]) -> list[str]:
+    """Choices that differ among the configurations, and options of the same choice, but for those without a value."""
+    told = []
     for key, value in settings.items():
         group, _, option = key.partition(".")
         if option == "name":
@@ -282,6 +296,6 @@ def _label(settings: dict[str, Any], all_settings: list[dict[str, Any]]) -> str:
         else:
             same = [s for s in all_settings if s.get(f"{group}.name") == settings.get(f"{group}.name")]
             differs = any(other.get(key) != value for other in same)
-        if differs:
+        if differs and value not in (None, []):
             told.append(f"{group if option in ('name', '') else option}={value}")
-    return " ".join(told)
+    return told

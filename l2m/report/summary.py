@@ -24,12 +24,12 @@ COLUMNS = ("strategy", "n", *EPOCHS, "worst group", "− classical")
 
 
 def rows(runs: list[Runs]) -> dict[str, list[list[str]]]:
-    """The cells under ``COLUMNS``, a row a configuration, by the title of the data set's table."""
+    """The cells under ``COLUMNS``, a row a configuration, by the title of the table of a subject."""
     made: dict[str, list[list[str]]] = {}
-    for run in runs:
+    for run in sorted(runs, key=lambda run: _part(run) == "test"):  # what one looks for is at the end of the screen
         percent = run.task.higher_is_better
         classical = next((r for r in runs if r.is_baseline_of(run)), None)
-        title = f"{run.dataset}: test {run.task.metric}" + (" in %" if percent else "")
+        title = f"{run.subject}: {_part(run)} {run.task.metric}" + (" in %" if percent else "")
         cells = [_cell(run, share, "test_metric", percent) for share in CHECKPOINTS]
         cells += [_cell(run, 1.0, "worst_group", percent), _difference(run, classical, percent)]
         made.setdefault(title, []).append([run.label, str(len(run.metrics)), *cells])
@@ -37,10 +37,10 @@ def rows(runs: list[Runs]) -> dict[str, list[list[str]]]:
 
 
 def tables(runs: list[Runs]) -> list[Table]:
-    """One table a data set: mean ± sd over seeds, the worst group, and the difference to classical."""
+    """One table a subject: mean ± sd over seeds, the worst group, and the difference to classical."""
     made = []
     for title, cells in rows(runs).items():
-        table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+        table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
         table.add_column(COLUMNS[0], min_width=9, overflow="fold")
         for column in COLUMNS[1:]:
             table.add_column(column, justify="right", no_wrap=True)
@@ -48,6 +48,11 @@ def tables(runs: list[Runs]) -> list[Table]:
             table.add_row(*row)
         made.append(table)
     return made
+
+
+def _part(run: Runs) -> str:
+    """What the metric is of: the test part, or what ``validation_fraction`` holds out of the training set."""
+    return "held-out" if "validation_fraction" in run.settings else "test"
 
 
 CAPTION = (
@@ -69,21 +74,25 @@ def _difference(run: Runs, classical: Runs | None, percent: bool) -> str:
 
 
 def figure(runs: list[Runs], file: Path) -> None:
-    """Write one figure: a column a data set, test metric above, learn2mix's proportions below; four at most abreast."""
-    datasets = sorted({run.dataset for run in runs})
+    """Write one figure: a column a subject, test metric above, learn2mix's proportions below; four at most abreast.
+
+    Runs tested on a held-out part, of which a choice of rates has hundreds, are drawn only if there are no others.
+    """
+    runs = [run for run in runs if _part(run) == "test"] or runs
+    subjects = sorted({run.subject for run in runs})
     with mpl.rc_context(drawing.PRINT | {"font.size": 8}):
-        columns = min(len(datasets), ABREAST)
-        lines = -(-len(datasets) // columns)
+        columns = min(len(subjects), ABREAST)
+        lines = -(-len(subjects) // columns)
         heights = (3, 2) if any(run.strategy == "learn2mix" for run in runs) else (3,)
         canvas = Figure(figsize=(3.4 * columns + 0.4, 0.96 * sum(heights) * lines), layout="constrained")
         axes = canvas.subplots(len(heights) * lines, columns, squeeze=False, height_ratios=heights * lines)
-        for place in axes[-len(heights) :, (len(datasets) - 1) % columns + 1 :].flat:
+        for place in axes[-len(heights) :, (len(subjects) - 1) % columns + 1 :].flat:
             place.set_axis_off()
         styles = drawing.styles(run.strategy for run in runs)
-        for i, dataset in enumerate(datasets):
+        for i, subject in enumerate(subjects):
             line, column = divmod(i, columns)
             upper, *lower = axes[len(heights) * line :, column][: len(heights)]
-            rows = [run for run in runs if run.dataset == dataset]
+            rows = [run for run in runs if run.subject == subject]
             _curves(upper, rows, styles)
             adaptive = [run for run in rows if run.strategy == "learn2mix"]
             longest = max(adaptive, key=lambda run: (run.settings["epochs"], len(run.metrics)), default=None)
@@ -108,10 +117,9 @@ def _curves(axes: Axes, rows: list[Runs], styles: Mapping[str, tuple[str, Any]])
         drawing.curve(axes, run, style=styles[style], linewidth=1.3, alpha=weight, label=label)
     drawing.frame(axes, rows)
     seeds = sorted({len(run.metrics) for run in rows})
-    axes.set_title(
-        f"{rows[0].dataset}\nmean of {' or '.join(map(str, seeds))} seeds, band: 95 % t-interval", fontsize=8
-    )
-    axes.set_ylabel(f"test {drawing.metric(rows[0])}")
+    about = f"mean of {' or '.join(map(str, seeds))} seeds, band: 95 % t-interval"
+    axes.set_title("\n".join([*wrap(rows[0].subject, 45), about]), fontsize=8)
+    axes.set_ylabel(f"{_part(rows[0])} {drawing.metric(rows[0])}")
     axes.legend(frameon=False, fontsize=8 if few else 50 / max(len(rows), 10))
 
 
