@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from l2m import data, mixing, models, optimizers, records, strategies
+from l2m import contract, data, mixing, models, optimizers, records, strategies
 from l2m.config import RunConfig
 from l2m.cuda_graph import Step, captured
 from l2m.data import Batch, Split
@@ -86,7 +86,7 @@ class Trainer:
             loaded.train, k, size, self.steps, lambda purpose: generator(config.seed, purpose), losses, self.device,
             loaded.classes,
         )  # fmt: skip
-        self.train_set: Split = self.strategy.prepare(context).to(self.device)
+        self.train_set: Split = contract.prepared(self.strategy, context).to(self.device)
         self.test_set = loaded.test.to(self.device)
         if self.mixing:
             under = {name: torch.no_grad()(partial(self._losses_of, model.eval())) for name, model in trained.items()}
@@ -127,17 +127,20 @@ class Trainer:
         The losses are those of the model's own outputs; of mixed samples, as the strategy adjusts them.
         """
         if self._mixes:
-            per_sample, loss = self._mixes.losses(batch, self._adjusted_losses, self.strategy.loss)
+            per_sample, loss = self._mixes.losses(batch, self._adjusted_losses, self._objective)
         else:
             outputs = self._outputs(self.model, batch.inputs)
             per_sample = self.task.loss(outputs, batch.targets)
             adjusted = self.strategy.adjust(outputs)
             given = per_sample if adjusted is outputs else self.task.loss(adjusted, batch.targets)
-            loss = self.strategy.loss(batch, given)
+            loss = self._objective(batch, given)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
         return per_sample.detach(), loss.detach()
+
+    def _objective(self, batch: Batch, per_sample: Tensor) -> Tensor:
+        return contract.scalar(self.strategy, self.strategy.loss(batch, per_sample))
 
     def _adjusted_losses(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """What the strategy's loss is given, for samples (m,)."""
@@ -165,12 +168,15 @@ class Trainer:
         augment = self.augmentation and partial(  # the same draws for every strategy
             self.augmentation, generator(self.config.seed, f"augmentation/{self.epoch}")
         )
-        plan = self.strategy.plan(self.epoch)
+        strategy, size, samples = self.strategy, self.config.batch_size, len(self.train_set)
+        plan = strategy.plan(self.epoch)
         if plan is not None:
+            plan = contract.indices(strategy, "plan", plan, (self.steps, size), samples)
             yield from self.train_set.batches(plan.to(self.device), augment)
         else:
             for _ in range(self.steps):
-                yield self.train_set.batch(self.strategy.next_batch().to(self.device), augment)
+                index = contract.indices(strategy, "next_batch", strategy.next_batch(), (size,), samples)
+                yield self.train_set.batch(index.to(self.device), augment)
 
     def _inner_loops(self) -> Iterator[Batch]:
         """Batches of the epoch; after each ``every`` of them, and after the last, the strategy looks back."""
@@ -205,7 +211,7 @@ class Trainer:
             FloatingPointError: a loss is not finite; names the groups it was found in, if a group's is.
         """
         stop = stopwatch(self.device)
-        proportions = self.strategy.proportions
+        proportions = contract.shares(self.strategy, len(self.group_names))
         objective, told = self.train_epoch()
         seconds = stop()
         tested = self.evaluate()

@@ -9,6 +9,7 @@ from dataclasses import fields
 from difflib import get_close_matches
 from typing import Any, get_type_hints
 
+import yaml
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -37,6 +38,8 @@ def explain(error: Exception, keys: type = RunConfig, groups: Sequence[str] = CH
         return (
             f"a file can't be written ({error.strerror}): make room, or let TMPDIR name a folder that can be written to"
         )
+    if isinstance(error, yaml.MarkedYAMLError) and (mark := error.problem_mark):
+        return f"{mark.name}, line {mark.line + 1}, is no YAML ({error.problem}): mend it, or take it out of there"
     if not isinstance(error, (HydraException, OmegaConfBaseException)):
         return None
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:

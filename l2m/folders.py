@@ -50,6 +50,17 @@ def added() -> dict[Path, str]:
     return found
 
 
+def half(group: str, name: object) -> str:
+    """What a choice of the users' own lacks, if one of its two files is there."""
+    for folder in added():
+        files = {file.suffix: file for file in (folder / group).glob("*") if file.stem == name}
+        if ".yaml" in files:
+            return f"no Python file beside {files['.yaml']} registers {name}"
+        if ".py" in files:
+            return f"{files['.py']} has no {name}.yaml beside it"
+    return ""
+
+
 @contextmanager
 def using(folder: str | os.PathLike[str] | None) -> Iterator[None]:
     """Let ``L2M_CONFIG_DIR`` name ``folder``, for processes begun meanwhile too; None changes nothing."""

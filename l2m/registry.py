@@ -23,6 +23,10 @@ T = TypeVar("T", bound=Callable[..., Any])
 
 def unknown(kind: str, name: object, choices: Iterable[str]) -> str:
     """The sentence that answers an unknown name."""
+    from l2m.folders import half  # which imports this module
+
+    if lacking := half(kind, name):
+        return f"{kind}={name} is not known: {lacking}"
     known = sorted(choices)
     near = difflib.get_close_matches(str(name), known, n=1)
     guess = f" (did you mean {near[0]}?)" if near else ""

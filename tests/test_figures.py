@@ -77,7 +77,7 @@ def test_nothing_is_drawn_of_nothing(tmp_path: Path) -> None:
 def test_every_strategy_has_a_style_of_its_own() -> None:
     """In colour, in dashes, and on the page in both of its schemes."""
     assert set(drawing.STYLES) == set(STRATEGIES)
-    styles = [*drawing.STYLES.values(), drawing.OTHER]
+    styles = drawing.styles([*STRATEGIES, *(f"own{i}" for i in range(len(drawing.OTHERS)))]).values()
     assert len({colour for colour, _ in styles}) == len({str(dashes) for _, dashes in styles}) == len(styles)
     page = (Path(drawing.__file__).parent / "page.html").read_text(encoding="utf-8")
     assert all(page.count(f"--{strategy}: #") == 2 for strategy in STRATEGIES)

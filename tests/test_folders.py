@@ -98,6 +98,59 @@ def test_its_mistakes_are_told_as_those_of_the_suites_own(
     assert told.err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("gone", "lacking"),
+    [
+        ("py", "no Python file beside {0}/hardest.yaml registers hardest"),
+        ("yaml", "{0}/hardest.py has no hardest.yaml beside it"),
+    ],
+)
+def test_half_a_choice_is_told_which_half_is_missing(door: Door, mine: Path, gone: str, lacking: str) -> None:
+    (mine / "strategy" / f"hardest.{gone}").unlink()
+    told = door("--config-dir=mine", *QUICK)
+    assert told.status == 1
+    assert told.err == f"error: strategy=hardest is not known: {lacking.format(mine / 'strategy')}\n"
+
+
+@pytest.mark.parametrize("text", ["name: hardest\n  share: [\n", "hardest\n"])
+def test_a_yaml_that_is_none_is_told(door: Door, mine: Path, text: str) -> None:
+    file = mine / "strategy" / "hardest.yaml"
+    file.write_text(text)
+    told = door("--config-dir=mine", *QUICK)
+    assert told.status == 1
+    assert told.err.startswith("error: ")
+    assert told.err.count("\n") == 1
+    assert "hardest" in told.err
+
+
+HOOKS = [
+    ("prepare", "context", "context.train", "Split: it has to call super().prepare(context), and to return"),
+    ("prepare", "context", "super().prepare(context) and None", "NoneType: it has to call super().prepare(context)"),
+    ("loss", "batch, per_sample", "per_sample", "float32 of shape (50,): it has to give one number"),
+    ("loss", "batch, per_sample", "None", "NoneType: it has to give one number, a tensor of shape ()"),
+    ("plan", "epoch", "super().plan(epoch)[:2]", "int64 of shape (2, 50): it has to give indices, an int64 tensor"),
+    ("plan", "epoch", "super().plan(epoch)[:, :49]", "int64 of shape (9, 49): it has to give indices"),
+    ("plan", "epoch", "super().plan(epoch).float()", "float32 of shape (9, 50): it has to give indices, an int64"),
+    ("plan", "epoch", "[[1] * 50] * 9", "list: it has to give indices, an int64 tensor of shape (9, 50)"),
+    ("plan", "epoch", "super().plan(epoch) + 50", "int64 of shape (9, 50) from 50 to "),
+    ("next_batch", "", "self.context.train.groups[:7]", "int64 of shape (7,): it has to give indices, an int64 tensor"),
+    ("proportions", "", "self.context.train.groups[:7]", "int64 of shape (7,): it has to be a tensor of shape (10,)"),
+]
+
+
+@pytest.mark.parametrize(("hook", "given", "gives", "problem"), HOOKS)
+def test_a_hook_that_breaks_its_contract_ends_the_run(
+    tmp_path: Path, hook: str, given: str, gives: str, problem: str
+) -> None:
+    """Batches of other sizes would train, and be compared with those of other strategies."""
+    lines = ["@property"] * (hook == "proportions") + [f"def {hook}(self, {given}):", f"    return {gives}"]
+    lines += ["def plan(self, epoch):", "    return None"] * (hook == "next_batch")
+    written(tmp_path / "mine", HARDEST + "".join(f"\n    {line}" for line in lines))
+    config = compose(*QUICK, config_dir="mine")
+    with pytest.raises(UserError, match=re.escape(f"Hardest.{hook} gave {problem}")):
+        train(config)
+
+
 def test_workers_of_a_sweep_know_it_and_the_command_that_repeats_a_run_names_the_folder(mine: Path) -> None:
     file = mine / "strategy" / "hardest.py"
     file.write_text(file.read_text().replace("        return", "        1 / (self.share - 0.25)\n        return"))
@@ -126,12 +179,13 @@ def test_from_python_and_for_the_report(mine: Path, monkeypatch: pytest.MonkeyPa
     config = compose(*QUICK, config_dir="mine")
     assert config == compose(*QUICK, config_dir=mine)
     train(config)
+    train(compose(*QUICK, "seed=1", config_dir="mine"))
     train(compose("dataset=digits", "epochs=1"))
     del registries()["strategy"]._entries["hardest"]
     found = runs.read(Path("outputs"))
     assert [each.strategy for each in found.runs] == ["learn2mix"]
     (problem,) = found.problems
-    assert "strategy=hardest is not known" in problem
+    assert re.search(r"hardest/seed0-\w+ and 1 more are left out \(strategy=hardest is not known", problem)
     assert "if it is your own, let L2M_CONFIG_DIR name its folder, else remove it" in problem
     del sys.modules["l2m_config_dir.strategy.hardest"]
     monkeypatch.setenv(folders.VARIABLE, "mine")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +13,7 @@ import pytest
 import yaml
 from doors import script
 from made_up import compose, write
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 from scipy import stats
@@ -105,6 +107,20 @@ def test_script_prints_and_draws_and_names_damage(results: Path, tmp_path: Path)
     assert "focal" not in told.stdout
     assert max(map(len, told.stdout.splitlines()[:-1])) <= 80
     assert (results / "summary.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_strategies_that_are_not_the_suites_are_told_apart(tmp_path: Path) -> None:
+    write(tmp_path, compose("dataset=mnist", "strategy=classical"), lambda e: 1 - 0.5 / e)
+    (classical,) = runs.read(tmp_path).runs
+    own = [replace(classical, settings=classical.settings | {"strategy.name": name}) for name in ("mine", "yours")]
+    summary.figure(own, tmp_path / "summary.png")
+    height, width = imread(tmp_path / "summary.png").shape[:2]
+    assert height < width  # no room below for proportions that nothing has
+    styles = drawing.styles(["mine", "yours", "classical"])
+    assert styles["mine"][0] != styles["yours"][0]
+    pixels = imread(tmp_path / "summary.png")[:, :, :3]
+    for name in ("mine", "yours"):
+        assert (abs(pixels - to_rgb(styles[name][0])).max(axis=2) < 0.01).any()
 
 
 def test_many_data_sets_are_drawn_in_lines_of_four(tmp_path: Path) -> None:

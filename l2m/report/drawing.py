@@ -41,8 +41,14 @@ STYLES: dict[str, tuple[str, Any]] = {
 }
 """Colours of Okabe and Ito, and of Tol's muted scheme, which stay apart for the colour-blind, and dashes in print."""
 
-OTHER = ("#666666", (0, (3, 1, 1, 1)))
-"""The style of a strategy that has none of its own."""
+OTHERS: list[tuple[str, Any]] = [
+    ("#666666", (0, (3, 1, 1, 1))),
+    ("#A6761D", (0, (7, 2, 2, 2))),
+    ("#E7298A", (0, (1, 2))),
+    ("#1B9E77", (0, (5, 3))),
+    ("#7570B3", (0, (4, 1, 1, 1, 1, 1))),
+]
+"""Styles of strategies that have none of their own, in turn."""
 
 PRINT: dict[Any, Any] = {
     "font.size": 7,
@@ -76,6 +82,12 @@ POINTS = 240
 """A curve is drawn through at most twice as many epochs, evenly spaced, the last among them."""
 
 
+def styles(strategies: Iterable[str]) -> dict[str, tuple[str, Any]]:
+    """The style of each, for those that the suite does not know too."""
+    own = sorted(set(strategies) - STYLES.keys())
+    return STYLES | {name: OTHERS[i % len(OTHERS)] for i, name in enumerate(own)}
+
+
 def metric(run: Runs) -> str:
     """The test metric with its unit, as an axis says it; SSE is the sum of squared errors."""
     return METRICS[run.task.name] + UNITS.get(run.dataset, "")
@@ -87,7 +99,12 @@ def factor(run: Runs) -> int:
 
 
 def curve(
-    axes: Axes, run: Runs, column: str = "test_metric", strategy: str = "", band: bool = True, **line: Any
+    axes: Axes,
+    run: Runs,
+    column: str = "test_metric",
+    style: tuple[str, Any] | None = None,
+    band: bool = True,
+    **line: Any,
 ) -> None:
     """A column's mean over seeds, and the 95 % t-interval of that mean as a band, for three seeds or more.
 
@@ -95,7 +112,7 @@ def curve(
     method mean · exp(± half / mean): one that reaches 0 would fall to the bottom of the panel. Two seeds have an
     interval too, but one that may well fill the panel.
     """
-    colour, dashes = STYLES.get(strategy or run.strategy, OTHER)
+    colour, dashes = style or STYLES.get(run.strategy, OTHERS[0])
     table = _thinned(run.curve(column)) * factor(run)
     mean = table.mean(axis=1)
     point = {"marker": "o", "markersize": 3} if len(mean) == 1 else {}

@@ -103,7 +103,7 @@ def draw_curves(axes: Axes, cells: Cells, column: str) -> None:
     drawn = {strategy: cells[strategy] for strategy in DRAWN if strategy in cells}
     for strategy, run in drawn.items():
         control = strategy in CONTROLS
-        drawing.curve(axes, run, column, strategy, band=not control, linewidth=0.7 if control else 1.1)
+        drawing.curve(axes, run, column, drawing.STYLES[strategy], band=not control, linewidth=0.7 if control else 1.1)
     drawing.frame(axes, list(drawn.values()), column)
     axes.set_ylabel(drawing.metric(next(iter(drawn.values()))))
 

@@ -73,7 +73,7 @@ def element(figure: Figure, salt: str) -> Markup:
 def dots(axes: Axes, cells: Mapping[str, list[Cell]], checkpoint: int) -> None:
     """Mean ± sd of each strategy at a checkpoint: ours a full dot, the paper's a circle below it."""
     for place, (strategy, found) in enumerate(cells.items()):
-        cell, (colour, _) = found[checkpoint], STYLES.get(strategy, drawing.OTHER)
+        cell, (colour, _) = found[checkpoint], STYLES.get(strategy, drawing.OTHERS[0])
         spread = cell.values.std(ddof=1) if len(cell.values) > 1 else None
         mean = cell.values.mean()
         axes.errorbar(mean, place - 0.13, xerr=spread, color=colour, marker="o", markersize=4, elinewidth=1.2)
@@ -90,7 +90,7 @@ def dots(axes: Axes, cells: Mapping[str, list[Cell]], checkpoint: int) -> None:
 
 def sample(strategy: str) -> Markup:
     """A piece of a strategy's line, for a legend."""
-    colour, dashes = STYLES.get(strategy, drawing.OTHER)
+    colour, dashes = STYLES.get(strategy, drawing.OTHERS[0])
     pattern = "none" if dashes == "-" else " ".join(f"{1.6 * length:g}" for length in dashes[1])
     own = COLOURS.get(colour.lower(), colour)
     return Markup(

@@ -104,8 +104,7 @@ class Reading(NamedTuple):
 def read(results_dir: Path, studies_do: bool = False) -> Reading:
     """The runs under ``results_dir``.
 
-    Two directories can't hold the same run: a directory's place is that of its configuration and seed, or it is
-    left out.
+    No two directories hold the same run: one whose place is not that of its configuration and seed is left out.
 
     Raises:
         UserError: there is no finished run that can be read, nor, where ``studies_do``, a study; or choices of the
@@ -116,6 +115,7 @@ def read(results_dir: Path, studies_do: bool = False) -> Reading:
     registries()
     found: dict[tuple[str, str], Runs] = {}
     problems: list[str] = []
+    unknown: dict[str, list[str]] = {}
     unfinished: Counter[tuple[str, str, str]] = Counter()
     for folder in sorted(path for path in results_dir.glob("runs/*/*/*") if path.is_dir()):
         dataset, strategy = folder.parts[-3:-1]
@@ -130,13 +130,19 @@ def read(results_dir: Path, studies_do: bool = False) -> Reading:
         except Exception as error:  # whatever a damaged record makes its reader say
             told = "; ".join(str(error).splitlines()) if type(error) in (ValueError, UserError) else cause(error)
             place = shown(folder, longest=len(str(folder)))
-            own = UNKNOWN_CHOICE.search(told) and "if it is your own, let L2M_CONFIG_DIR name its folder, else "
-            problems.append(f"{place} is left out ({shown(told)}): {own or ''}remove it, and repeat the run")
+            if UNKNOWN_CHOICE.search(told):
+                unknown.setdefault(shown(told), []).append(place)
+            else:
+                problems.append(f"{place} is left out ({shown(told)}): remove it, and repeat the run")
             continue
         shared = settings(config)
         runs = Runs(dataset, strategy, dataset, shared, {}, {}, {})
         runs = found.setdefault((dataset, json.dumps(shared, sort_keys=True)), runs)
         runs.metrics[config.seed], runs.groups[config.seed], runs.info[config.seed] = metrics, groups, info
+    for told, (first, *others) in unknown.items():
+        verb = f"and {len(others)} more are" if others else "is"
+        own = "if it is your own, let L2M_CONFIG_DIR name its folder, else "
+        problems.append(f"{first} {verb} left out ({told}): {own}remove it, and repeat the run")
     studies, more = read_all(results_dir)
     if not found and not (studies_do and studies):
         within = [path.parent for path in (results_dir, *results_dir.parents) if path.name == "runs"]

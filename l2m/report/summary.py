@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from textwrap import wrap
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -81,34 +83,41 @@ def figure(runs: list[Runs], file: Path) -> None:
     with mpl.rc_context(drawing.PRINT | {"font.size": 8}):
         columns = min(len(subjects), ABREAST)
         lines = -(-len(subjects) // columns)
-        canvas = Figure(figsize=(3.4 * columns + 0.4, 4.8 * lines), layout="constrained")
-        axes = canvas.subplots(2 * lines, columns, squeeze=False, height_ratios=(3, 2) * lines)
-        for place in axes[-2:, (len(subjects) - 1) % columns + 1 :].flat:
+        heights = (3, 2) if any(run.strategy == "learn2mix" for run in runs) else (3,)
+        canvas = Figure(figsize=(3.4 * columns + 0.4, 0.96 * sum(heights) * lines), layout="constrained")
+        axes = canvas.subplots(len(heights) * lines, columns, squeeze=False, height_ratios=heights * lines)
+        for place in axes[-len(heights) :, (len(subjects) - 1) % columns + 1 :].flat:
             place.set_axis_off()
+        styles = drawing.styles(run.strategy for run in runs)
         for i, subject in enumerate(subjects):
             line, column = divmod(i, columns)
-            upper, lower = axes[2 * line : 2 * line + 2, column]
+            upper, *lower = axes[len(heights) * line :, column][: len(heights)]
             rows = [run for run in runs if run.subject == subject]
-            _curves(upper, rows)
+            _curves(upper, rows, styles)
             adaptive = [run for run in rows if run.strategy == "learn2mix"]
             longest = max(adaptive, key=lambda run: (run.settings["epochs"], len(run.metrics)), default=None)
-            _proportions(lower, longest if longest and longest.settings["epochs"] > 1 else None)
-            for place in (upper, lower):
+            if longest and longest.settings["epochs"] > 1:
+                _proportions(lower[0], longest)
+            else:
+                upper.set_xlabel("epoch")
+                for place in lower:
+                    place.set_axis_off()
+            for place in (upper, *lower):
                 place.xaxis.get_major_locator().set_params(integer=True)
         file.parent.mkdir(parents=True, exist_ok=True)
         canvas.savefig(file, dpi=200)
 
 
-def _curves(axes: Axes, rows: list[Runs]) -> None:
+def _curves(axes: Axes, rows: list[Runs], styles: Mapping[str, tuple[str, Any]]) -> None:
     drawn: Counter[str] = Counter()
     few = len(rows) < 6
-    styles = ["stratified" if run.settings.get("strategy.batches") == "stratified" else run.strategy for run in rows]
-    variants = Counter(styles)
-    for run, style in zip(rows, styles, strict=True):
-        weight = 1 - drawn[style] * min(0.4, 0.7 / max(variants[style] - 1, 1))  # variants are paler, none too pale
-        drawn[style] += 1
+    names = ["stratified" if run.settings.get("strategy.batches") == "stratified" else run.strategy for run in rows]
+    variants = Counter(names)
+    for run, name in zip(rows, names, strict=True):
+        weight = 1 - drawn[name] * min(0.4, 0.7 / max(variants[name] - 1, 1))  # variants are paler, none too pale
+        drawn[name] += 1
         label = "\n".join(wrap(run.label, 30 if few else 48))
-        drawing.curve(axes, run, strategy=style, linewidth=1.3, alpha=weight, label=label)
+        drawing.curve(axes, run, style=styles[name], linewidth=1.3, alpha=weight, label=label)
     drawing.frame(axes, rows)
     seeds = sorted({len(run.metrics) for run in rows})
     about = "one seed" if seeds == [1] else f"mean of {' or '.join(map(str, seeds))} seeds, band: 95 % t-interval"
@@ -117,10 +126,7 @@ def _curves(axes: Axes, rows: list[Runs]) -> None:
     axes.legend(frameon=False, fontsize=8 if few else 50 / max(len(rows), 10))
 
 
-def _proportions(axes: Axes, run: Runs | None) -> None:
-    if run is None:
-        axes.set_axis_off()
-        return
+def _proportions(axes: Axes, run: Runs) -> None:
     shares = drawing.areas(axes, run)
     axes.set(xlabel="epoch", ylabel="share of a batch")
     axes.set_title("\n".join(wrap(f"{run.label}: proportions", 45)), fontsize=8)

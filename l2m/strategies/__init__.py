@@ -188,7 +188,10 @@ def as_classical(config: RunConfig, **changes: Any) -> RunConfig:
 
 
 class SampledStrategy(Strategy):
-    """A strategy whose batches come from a :class:`~l2m.sampler.Learn2MixBatchSampler`, set in ``prepare``."""
+    """A strategy whose batches come from a :class:`~l2m.sampler.Learn2MixBatchSampler`.
+
+    Its ``prepare`` sets ``self.sampler``, as by ``context.sampler(proportions=...)``, then calls this class's.
+    """
 
     sampler: Learn2MixBatchSampler
 
