@@ -125,7 +125,7 @@ def find(folder: Path) -> Path:
 
 def _told_apart(folders: list[Path]) -> str:
     """A line a run, with what its configuration has that the others' have not."""
-    from l2m.report.runs import label, settings
+    from l2m.report.naming import label, settings
 
     known = {}
     for folder in folders:

@@ -11,8 +11,9 @@ import pandas as pd
 from l2m.catalog import registries
 from l2m.report import published
 from l2m.report.cells import is_percent, scaled
+from l2m.report.naming import settings
 from l2m.report.rows import Row
-from l2m.report.runs import CHECKPOINTS, EPOCHS, Runs, checkpoint, settings
+from l2m.report.runs import CHECKPOINTS, EPOCHS, Runs, checkpoint
 from l2m.report.statistics import significant, spread
 
 SUSPECTS = {

@@ -14,9 +14,10 @@ from matplotlib.figure import Figure
 from l2m.report import drawing, published
 from l2m.report.alternatives import PAIR, alternatives, suspects
 from l2m.report.cells import scaled
+from l2m.report.naming import settings
 from l2m.report.published import Printed
 from l2m.report.rows import ROWS, Row
-from l2m.report.runs import CHECKPOINTS, EPOCHS, Runs, settings
+from l2m.report.runs import CHECKPOINTS, EPOCHS, Runs
 from l2m.report.statistics import half
 
 Series = dict[str, Runs]

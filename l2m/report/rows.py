@@ -12,7 +12,8 @@ from omegaconf import OmegaConf
 from l2m.catalog import registries
 from l2m.config import RunConfig, check
 from l2m.folders import conf_dir
-from l2m.report.runs import Runs, settings
+from l2m.report.naming import settings
+from l2m.report.runs import Runs
 from l2m.run import compose
 
 PAPER = ("learn2mix", "classical", "focal", "smote")
