@@ -137,18 +137,18 @@ def _latin1(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
-def image(file: Path) -> Image.Image:
-    """A photograph in JPEG or PNG, RGB whatever its channels, and turned as the camera says that it was held.
+def image(file: Path, upright: bool = True) -> Image.Image:
+    """A photograph in JPEG or PNG, RGB whatever its channels; ``upright``, it is turned as its camera says.
 
     No other format is tried, whatever the file's first bytes are: some are read by running other programs.
 
     Raises:
         UserError: the file holds something else, or only a part.
     """
-    return decoded(read(file), file)
+    return decoded(read(file), file, upright)
 
 
-def decoded(content: bytes | bytearray, place: Path | str) -> Image.Image:
+def decoded(content: bytes | bytearray, place: Path | str, upright: bool = True) -> Image.Image:
     """The same of a file's content, which is at ``place``."""
     try:
         with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as opened:
@@ -156,7 +156,7 @@ def decoded(content: bytes | bytearray, place: Path | str) -> Image.Image:
                 raise ValueError(f"it has {_times(opened.size)} pixels")
             if opened.mode.startswith("I"):  # Pillow would cut all above 255 off
                 raise ValueError("it has 16 bits a pixel, not 8")
-            return ImageOps.exif_transpose(opened).convert("RGB")
+            return (ImageOps.exif_transpose(opened) if upright else opened).convert("RGB")
     except Exception as error:  # whatever a damaged file makes its reader say
         told = "it is no JPEG or PNG" if isinstance(error, UnidentifiedImageError) else cause(error)
         raise UserError(

@@ -114,7 +114,7 @@ def imagenette(
     parts = [_photographs(files / part, published) for part, published in IMAGENETTE_SIZES.items()]
     train, test = (
         (
-            squares([partial(formats.image, file) for file, _ in part], 224, resize),
+            squares([partial(formats.image, file, upright=False) for file, _ in part], 224, resize),  # as torchvision's
             np.array([label for _, label in part], np.int64),
         )
         for part in parts
