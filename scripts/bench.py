@@ -46,12 +46,11 @@ def main() -> None:
     figures |= {
         "machine": f"{_processor()}, {os.cpu_count()} cores, {device_name(device)}",
         "torch": torch.__version__,
-        "when": now(),
-        "commit": provenance(device)["commit"],
     }
 
     def keep(what: str, told: object) -> None:
         figures[what] = told
+        figures.setdefault("measured", {})[what] = {"when": now(), "commit": provenance(device)["commit"]}
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(figures, indent=1) + "\n")
         file.with_suffix(".md").write_text(table.page(figures))

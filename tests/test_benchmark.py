@@ -101,7 +101,9 @@ def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_the_script_measures_a_row_and_keeps_what_was_there(bench: Door, tmp_path: Path) -> None:
-    (tmp_path / "here.json").write_text(json.dumps({"groups": [{"groups": 2, "asked": 1.03, **ratio([3, 3], [2, 2])}]}))
+    before = {"groups": [{"groups": 2, "asked": 1.03, **ratio([3, 3], [2, 2])}]}
+    before["measured"] = {"groups": {"when": "2026-01-02T03:04:05+00:00", "commit": "0123456789"}}
+    (tmp_path / "here.json").write_text(json.dumps(before))
     told = bench("--only", "rows", "--rows", "mean_estimation", "--rounds", 2, "--host", "here", "--folder", tmp_path)
     assert (told.status, told.err) == (0, "")
     figures = json.loads((tmp_path / "here.json").read_text())
@@ -113,6 +115,8 @@ def test_the_script_measures_a_row_and_keeps_what_was_there(bench: Door, tmp_pat
     page = (tmp_path / "here.md").read_text()
     assert page == table.page(figures)
     assert "| 2 | **1.5 (1.5 to 1.5)**, asked ≤ 1.03 |" in page, "what was measured before is still there"
+    assert "on 2026-01-02 at 01234567 groups" in page, "and is not said to be of today"
+    assert f"at {figures['measured']['rows']['commit'][:8]} rows" in page
 
 
 def test_the_suite_is_timed_row_by_row() -> None:

@@ -15,7 +15,7 @@ def page(figures: Mapping[str, Any]) -> str:
     lines = [
         f"# Speed and memory on {figures['machine']}",
         "",
-        f"torch {figures['torch']}, {figures['when']}, commit {figures['commit']}. Written by `make bench`.",
+        f"torch {figures['torch']}. Written by `make bench`; {_measured(figures['measured'])}.",
         "",
         "A ratio is the median over rounds in which its two sides ran in turns in one process, with quartiles. What",
         "was asked and not met is bold.",
@@ -25,6 +25,15 @@ def page(figures: Mapping[str, Any]) -> str:
         if key in figures:
             lines += [*write(figures[key]), ""]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _measured(stamps: Mapping[str, Mapping[str, str]]) -> str:
+    """Which section was last measured at which commit, and on which day."""
+    at: dict[str, list[str]] = {}
+    for what in SECTIONS:
+        if what in stamps:
+            at.setdefault(f"on {stamps[what]['when'][:10]} at {stamps[what]['commit'][:8]}", []).append(what)
+    return "; ".join(f"{place} {', '.join(whats)}" for place, whats in at.items())
 
 
 def _rows(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
