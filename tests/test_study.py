@@ -12,7 +12,7 @@ from doors import Door, called, opened, script
 
 from l2m import study
 from l2m.errors import UserError
-from l2m.report import ledger, runs, studies
+from l2m.report import runs, studies
 from l2m.report.page import render
 from l2m.studies.records import digest, read, read_all
 from l2m.studies.records import studies as registry
@@ -198,7 +198,3 @@ def test_every_study_says_where_its_rules_are() -> None:
     for name in registry().names():
         *_, file = registry()[name].introduction().rstrip(".").split()
         assert "eproduced" in (Path(__file__).parents[1] / file).read_text(encoding="utf-8")
-
-
-def test_a_greek_letter_begins_a_sentence_as_it_is() -> None:
-    assert [ledger._sentence(text) for text in ("ρ is small", "in 2 of 3", "")] == ["ρ is small.", "In 2 of 3.", ""]

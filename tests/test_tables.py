@@ -386,6 +386,7 @@ def test_symbols_stay_what_they_are_and_in_their_cell(found: Reading, monkeypatc
     assert r"| \|1 − η\| |" in text
     assert "| ρ is small. |" in text
     assert "| Not small. |" in text
+    assert [ledger._sentence(text) for text in ("ρ is small", "in 2 of 3", "")] == ["ρ is small.", "In 2 of 3.", ""]
 
 
 def test_seeds_that_are_not_shared_are_too_few(tmp_path: Path) -> None:

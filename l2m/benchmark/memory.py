@@ -60,8 +60,9 @@ def _held(name: str, strategy: str) -> dict[str, Any]:
     loaded, kind = available(config, WHOLE.get(name, 10_000))
     with torch_state(config):
         trainer = Trainer(config, loaded=loaded)
-        plan, trainer.steps = trainer.strategy.plan, min(STEPS, trainer.steps)
-        trainer.strategy.plan = lambda epoch: plan(epoch)[:STEPS]  # type: ignore[index, method-assign]
+        trainer.steps = min(STEPS, trainer.steps)
+        plan = trainer.strategy.plan
+        trainer.strategy.plan = lambda epoch: plan(epoch)[: trainer.steps]  # type: ignore[index, method-assign]
         trainer.train_epoch()
         if name not in WHOLE:
             trainer.evaluate()
