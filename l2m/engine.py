@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -223,8 +224,10 @@ class Trainer:
         train_loss, test_loss, test_metric = read[:3].tolist()
         loss, last_loss, count, last_count, group_metric = read[3:].view(5, k)
         statistics = strategies.Statistics(loss, last_loss, count.long(), last_count.long())
-        if ((count > 0) & ~loss.isfinite()).any() or not read[:3].isfinite().all():
-            lost = [self.group_names[i] for i in range(k) if count[i] and not loss[i].isfinite()]
+        losses, counts = loss.tolist(), statistics.count.tolist()
+        means = zip(self.group_names, losses, counts, strict=True)
+        lost = [name for name, mean, drawn in means if drawn and not math.isfinite(mean)]
+        if lost or not all(map(math.isfinite, (train_loss, test_loss, test_metric))):
             more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
             where = f"in groups {', '.join(lost[:5])}{more}" if lost else "on the test set, or after weighting"
             raise FloatingPointError(where)
@@ -245,8 +248,7 @@ class Trainer:
         groups = [
             records.GroupRow(self.epoch, i, name, *values)
             for i, (name, *values) in enumerate(
-                zip(self.group_names, proportions.tolist(), statistics.count.tolist(), loss.tolist(),
-                    group_metric.tolist(), strict=True)
+                zip(self.group_names, proportions.tolist(), counts, losses, group_metric.tolist(), strict=True)
             )
         ]  # fmt: skip
         return row, groups

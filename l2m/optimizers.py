@@ -37,8 +37,8 @@ class _Fused:
         self._kernel, self.param_groups = kernel, [options]
         self._parameters = list(parameters)
         first, second = ([torch.zeros_like(each) for each in self._parameters] for _ in range(2))
-        steps = [torch.zeros((), device=each.device) for each in self._parameters]
-        self._state = {"first": first, "second": second, "steps": steps}
+        self._steps = torch.zeros((), device=first[0].device)  # one for all, where torch's kernel asks for a list
+        self._state = {"first": first, "second": second, "steps": [self._steps] * len(first)}
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -49,7 +49,7 @@ class _Fused:
     def step(self) -> None:
         """Update every parameter by its gradient, which it must have."""
         first, second, steps = self._state.values()
-        torch._foreach_add_(steps, 1)
+        self._steps += 1
         gradients = [each.grad for each in self._parameters]
         self._kernel(
             self._parameters, gradients, first, second, [], steps, **self.param_groups[0], amsgrad=False, maximize=False

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -134,6 +135,10 @@ class Strategy:
     @property
     def proportions(self) -> Tensor:
         """α in force, (k,) float64: the groups' shares of the samples that are drawn, or of the loss."""
+        return self._shares
+
+    @cached_property
+    def _shares(self) -> Tensor:
         counts = torch.bincount(self.drawn_from.groups, minlength=self.context.groups)
         return counts.double() / counts.sum()
 
