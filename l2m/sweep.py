@@ -129,7 +129,7 @@ class _Sweep:
                 self._tally.add(run, outcome)
         if executor is not None:
             self._pids.pop(number, None)
-            executor.shutdown(wait=True)
+            executor.shutdown(wait=True, kill_workers=True)  # it has nothing left to do; to take its leave is a second
 
     def _died(self, config: RunConfig, error: BrokenProcessPool) -> Outcome:
         """Of a run whose worker is gone: marked failed, unless it was we who ended it."""
