@@ -46,33 +46,35 @@ def _plainly(images: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 class _Pooled(Function):
     @staticmethod
     def forward(ctx: Any, images: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        first = torch.contiguous_format
-        planes = functional.conv2d(_ordered(images, first), _ordered(_wide(weight), first), bias.repeat(4), stride=2)
-        a, b, c, d = planes.unflatten(1, (4, -1)).unbind(1)
-        above, below = torch.maximum(a, b), torch.maximum(c, d)
-        pooled = torch.maximum(above, below)
+        order = torch.contiguous_format
+        planes = functional.conv2d(_ordered(images, order), _ordered(_wide(weight), order), bias.repeat(4), stride=2)
+        above, right_above, below, right_below = planes.unflatten(1, (4, -1)).unbind(1)
         if any(ctx.needs_input_grad):
-            ctx.save_for_backward(images, weight, bias, _at_least(a, b), _at_least(c, d), _at_least(above, below))
-        return pooled.contiguous(memory_format=torch.channels_last)
+            kept = [_greater(right_above, above), _greater(right_below, below)]
+        torch.maximum(above, right_above, out=above)
+        torch.maximum(below, right_below, out=below)
+        if any(ctx.needs_input_grad):
+            ctx.save_for_backward(images, weight, bias, *kept, _greater(below, above))
+        return torch.maximum(above, below).contiguous(memory_format=torch.channels_last)
 
     @staticmethod
     def backward(ctx: Any, slopes: Tensor) -> tuple[Tensor | None, ...]:
-        images, weight, bias, a_is, c_is, above_is = ctx.saved_tensors
+        images, weight, bias, is_right_above, is_right_below, is_below = ctx.saved_tensors
         wanted = ctx.needs_input_grad
         if torch.is_grad_enabled():  # to be differentiated again
             given = [each for each, want in zip((images, weight, bias), wanted, strict=True) if want]
             found = iter(torch.autograd.grad(_plainly(images, weight, bias), given, slopes, create_graph=True))
             return tuple(next(found) if want else None for want in wanted)
-        shared = slopes.contiguous()
-        planes = shared.new_empty((len(shared), 4, *shared.shape[1:]))
-        for part, is_first, (first, second) in zip(
-            _shared(shared, above_is), (a_is, c_is), (planes[:, :2].unbind(1), planes[:, 2:].unbind(1)), strict=True
-        ):
-            torch.mul(part, is_first, out=first)
-            torch.sub(part, first, out=second)
+        n, filters, height, width = slopes.shape
+        planes = slopes.new_empty((n, 4 * filters, height, width))
+        above, right_above, below, right_below = planes.unflatten(1, (4, -1)).unbind(1)
+        slopes = slopes.contiguous()
+        torch.sub(slopes, torch.mul(slopes, is_below, out=below), out=above)
+        above -= torch.mul(above, is_right_above, out=right_above)
+        below -= torch.mul(below, is_right_below, out=right_below)
         wide = _wide(weight)
         order = torch.channels_last if slopes.dtype == torch.bfloat16 else torch.contiguous_format  # the faster
-        images, planes = _ordered(images, order), _ordered(planes.flatten(1, 2), order)
+        images, planes = _ordered(images, order), _ordered(planes, order)
         of_wide = grad.conv2d_weight(images, wide.shape, planes, stride=2).unflatten(0, (4, -1))
         size = weight.shape[2]
         of_weight = sum(part[..., i : i + size, j : j + size] for part, (i, j) in zip(of_wide, PLACES, strict=True))
@@ -85,15 +87,9 @@ def _wide(weight: Tensor) -> Tensor:
     return torch.cat([functional.pad(weight, (j, 1 - j, i, 1 - i)) for i, j in PLACES])
 
 
-def _at_least(first: Tensor, second: Tensor) -> Tensor:
-    """1 where ``first`` is no less, else 0; as numbers, which are multiplied faster than truth values."""
-    return torch.ge(first, second, out=torch.empty_like(first))
-
-
-def _shared(slopes: Tensor, is_first: Tensor) -> tuple[Tensor, Tensor]:
-    """Slopes where they are the first's, and where they are the second's; 0 elsewhere."""
-    first = slopes * is_first
-    return first, slopes - first
+def _greater(first: Tensor, second: Tensor) -> Tensor:
+    """1 where ``first`` is greater, else 0; as numbers, which are multiplied faster than truth values."""
+    return torch.gt(first, second, out=torch.empty(first.shape, dtype=first.dtype))
 
 
 def _ordered(images: Tensor, order: torch.memory_format) -> Tensor:
