@@ -48,9 +48,14 @@ def main() -> None:
         "torch": torch.__version__,
     }
 
-    def keep(what: str, told: object) -> None:
+    def stamp() -> dict[str, str]:
+        return {"when": now(), "commit": provenance(device)["commit"]}
+
+    def keep(what: str, told: object, stamped: bool = True) -> None:
+        """Write it down; ``stamped`` as measured whole, now."""
         figures[what] = told
-        figures.setdefault("measured", {})[what] = {"when": now(), "commit": provenance(device)["commit"]}
+        if stamped:
+            figures.setdefault("measured", {})[what] = stamp()
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(figures, indent=1) + "\n")
         file.with_suffix(".md").write_text(table.page(figures))
@@ -68,17 +73,18 @@ def main() -> None:
         if "rows" in whats:
             for row in options.rows:
                 rounds = options.rounds * (2 if row in rows.SMALL else 1)
-                known = figures.get("rows", {}) | {row: rows.measured(row, rounds)}
-                keep("rows", {name: known[name] for name in rows.ROWS if name in known})
+                known = figures.get("rows", {}) | {row: rows.measured(row, rounds) | {"measured": stamp()}}
+                keep("rows", {name: known[name] for name in rows.ROWS if name in known}, stamped=False)
         if "bf16" in whats:
             keep("bf16", training.bf16("mnist", 10, [0, 1, 2]))
         if "memory" in whats:
             pairs = [(row, strategy) for row in options.rows for strategy in ("learn2mix", "smote")
                      if strategy == "learn2mix" or row in ("mnist", "cifar100")]  # fmt: skip
-            keep(
-                "memory",
-                [{"row": row, "strategy": strategy} | memory.measured(row, strategy) for row, strategy in pairs],
-            )
+            for row, strategy in pairs:
+                one = {"row": row, "strategy": strategy} | memory.measured(row, strategy) | {"measured": stamp()}
+                known = {(each["row"], each["strategy"]): each for each in figures.get("memory", [])}
+                known[row, strategy] = one
+                keep("memory", sorted(known.values(), key=lambda each: rows.ROWS.index(each["row"])), stamped=False)
         if "start" in whats:
             keep("start", [*startup.measured(5), startup.regression(3)])
         if "sweeps" in whats:

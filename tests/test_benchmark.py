@@ -115,8 +115,9 @@ def test_the_script_measures_a_row_and_keeps_what_was_there(bench: Door, tmp_pat
     page = (tmp_path / "here.md").read_text()
     assert page == table.page(figures)
     assert "| 2 | **1.5 (1.5 to 1.5)**, asked ≤ 1.03 |" in page, "what was measured before is still there"
-    assert "on 2026-01-02 at 01234567 groups" in page, "and is not said to be of today"
-    assert f"at {figures['measured']['rows']['commit'][:8]} rows" in page
+    assert "; groups 2026-01-02 at 01234567." in page, "and is not said to be of today"
+    stamp = row["measured"]
+    assert f"| {stamp['when'][:10]} at {stamp['commit'][:8]} |" in page
 
 
 def test_the_suite_is_timed_row_by_row() -> None:

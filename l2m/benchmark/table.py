@@ -15,7 +15,7 @@ def page(figures: Mapping[str, Any]) -> str:
     lines = [
         f"# Speed and memory on {figures['machine']}",
         "",
-        f"torch {figures['torch']}. Written by `make bench`; {_measured(figures['measured'])}.",
+        f"torch {figures['torch']}. Written by `make bench`{_measured(figures.get('measured', {}))}.",
         "",
         "A ratio is the median over rounds in which its two sides ran in turns in one process, with quartiles. What",
         "was asked and not met is bold.",
@@ -28,12 +28,16 @@ def page(figures: Mapping[str, Any]) -> str:
 
 
 def _measured(stamps: Mapping[str, Mapping[str, str]]) -> str:
-    """Which section was last measured at which commit, and on which day."""
+    """Which section was last measured at which commit, and on which day; those that are row by row tell it there."""
     at: dict[str, list[str]] = {}
     for what in SECTIONS:
         if what in stamps:
-            at.setdefault(f"on {stamps[what]['when'][:10]} at {stamps[what]['commit'][:8]}", []).append(what)
-    return "; ".join(f"{place} {', '.join(whats)}" for place, whats in at.items())
+            at.setdefault(_stamp(stamps[what]), []).append(what)
+    return "".join(f"; {', '.join(whats)} {place}" for place, whats in at.items())
+
+
+def _stamp(stamp: Mapping[str, str]) -> str:
+    return f"{stamp['when'][:10]} at {stamp['commit'][:8]}"
 
 
 def _rows(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -44,14 +48,15 @@ def _rows(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
         "",
     ]
     lines += _table(
-        ["row", "steps", "threads", "epoch", "training", "evaluation", "limit", "plain", "steps/s", "epoch bf16"],
+        ["row", "steps", "threads", "epoch", "training", "evaluation", "limit", "plain", "steps/s", "epoch bf16",
+         "measured"],
         (
             [
                 name + ("" if row["data"] == "real" else f" ({row['data']})"),
                 str(row["steps"]), str(row["threads"]),
                 *(_number(row["seconds"][of]) for of in ("learn2mix", "learn2mix training", "evaluation", "limit",
                                                         "plain learn2mix")),
-                _number(row["steps a second"]), _number(row["seconds"]["learn2mix bf16"]),
+                _number(row["steps a second"]), _number(row["seconds"]["learn2mix bf16"]), _stamp(row["measured"]),
             ]
             for name, row in rows.items()
         ),
@@ -92,12 +97,12 @@ def _memory(told: Sequence[Mapping[str, Any]]) -> list[str]:
         "## Peak memory", "",
         "MiB of a process beyond what it has once everything is imported, against what it has to hold.", "",
         *_table(
-            ["row", "strategy", "peak", *parts, "peak / their sum"],
+            ["row", "strategy", "peak", *parts, "peak / their sum", "measured"],
             (
                 [
                     one["row"] + ("" if one["data"] == "real" else f" ({one['data']})"), one["strategy"],
                     *(f"{value / MIB:.0f}" for value in (one["peak"], *one["parts"].values())),
-                    _bound(one["of"], one["asked"]),
+                    _bound(one["of"], one["asked"]), _stamp(one["measured"]),
                 ]
                 for one in told
             ),
