@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from l2m import UserError
-from l2m.benchmark import growth, memory, rows, startup, suite, table, training
+from l2m.benchmark import growth, memory, parts, rows, startup, suite, table, training
 from l2m.device import choose_device, device_name, keep_memory
 from l2m.provenance import now, provenance
 
@@ -75,6 +75,8 @@ def main() -> None:
                 rounds = options.rounds * (2 if row in rows.SMALL else 1)
                 known = figures.get("rows", {}) | {row: rows.measured(row, rounds) | {"measured": stamp()}}
                 keep("rows", {name: known[name] for name in rows.ROWS if name in known}, stamped=False)
+        if "parts" in whats:
+            keep("parts", [parts.measured(row) for row in parts.EPOCHS])
         if "bf16" in whats:
             keep("bf16", training.bf16("mnist", 10, [0, 1, 2]))
         if "memory" in whats:
@@ -86,7 +88,7 @@ def main() -> None:
                 known[row, strategy] = one
                 keep("memory", sorted(known.values(), key=lambda each: rows.ROWS.index(each["row"])), stamped=False)
         if "start" in whats:
-            keep("start", [*startup.measured(5), startup.regression(3)])
+            keep("start", [*startup.measured(5), *startup.regression(3)])
         if "sweeps" in whats:
             keep("sweeps", startup.side_by_side(options.rounds))
         if "samples" in whats:

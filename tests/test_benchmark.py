@@ -13,7 +13,7 @@ import torch
 from doors import Door, script
 
 import l2m
-from l2m.benchmark import growth, memory, rows, startup, suite, table
+from l2m.benchmark import growth, memory, parts, rows, startup, suite, table
 from l2m.benchmark.plain import Plain
 from l2m.benchmark.rows import ROWS
 from l2m.benchmark.stand_in import stand_in
@@ -120,6 +120,19 @@ def test_the_script_measures_a_row_and_keeps_what_was_there(bench: Door, tmp_pat
     assert f"| {stamp['when'][:10]} at {stamp['commit'][:8]} |" in page
 
 
+def test_the_parts_of_an_epoch_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "EPOCHS", {"mean_estimation": 1})
+    told = parts.measured("mean_estimation")
+    seconds = dict(told["seconds"])
+    assert seconds.pop("bare steps") > 0
+    assert set(seconds) == {
+        "epoch", "plan", "batches", "steps", "groups' losses", "evaluation", "new proportions", "rest"
+    }  # fmt: skip
+    assert min(seconds.values()) > 0
+    assert seconds.pop("epoch") == pytest.approx(sum(seconds.values()))
+    assert f"| mean_estimation | {told['steps']} | " in "\n".join(table.SECTIONS["parts"]([told]))
+
+
 def test_the_suite_is_timed_row_by_row() -> None:
     told = list(suite.measured("wine_quality", epochs=1))
     assert [one["strategy"] for one in told] == ["classical", "learn2mix"], "the others are for classification"
@@ -148,6 +161,7 @@ def test_memory_is_told_part_by_part() -> None:
     ours = np.ones(2**25)  # 256 MiB of this process are not the other's
     told = memory.measured("mean_estimation", "learn2mix")
     assert told["peak"] < ours.nbytes / 4
+    assert 0 <= told["stages"]["loaded"] <= told["stages"]["prepared"] <= told["peak"]
     parameters = 4 * (64 * 10 + 64 + 64 + 1)
     assert told["parts"]["3 × parameters"] == 3 * parameters
     assert told["parts"]["Adam"] == 2 * parameters

@@ -58,8 +58,10 @@ def _held(name: str, strategy: str) -> dict[str, Any]:
     torch.nn.functional.conv2d(torch.rand(8, 3, 32, 32), torch.rand(4, 3, 3, 3))  # what torch itself takes at first
     before = resident("VmRSS")
     loaded, kind = available(config, WHOLE.get(name, 10_000))
+    stages = {"loaded": resident("VmHWM") - before}
     with torch_state(config):
         trainer = Trainer(config, loaded=loaded)
+        stages["prepared"] = resident("VmHWM") - before
         trainer.steps = min(STEPS, trainer.steps)
         plan = trainer.strategy.plan
         trainer.strategy.plan = lambda epoch: plan(epoch)[: trainer.steps]  # type: ignore[index, method-assign]
@@ -80,6 +82,7 @@ def _held(name: str, strategy: str) -> dict[str, Any]:
     }
     return {
         "data": kind,
+        "stages": stages,
         "peak": peak,
         "parts": parts,
         "of": peak / sum(parts.values()),

@@ -59,8 +59,8 @@ def measured(name: str, rounds: int, *overrides: str) -> dict[str, Any]:
         }
         evaluating = trainers["classical"]
         contenders["evaluation"] = _repeated(evaluating.evaluate, times)
-        contenders["limit"] = _limit(Trainer(classical, loaded=loaded), times)
-        contenders["limit bf16"] = _limit(Trainer(configs["learn2mix bf16"], loaded=loaded), times)
+        contenders["limit"] = limit(Trainer(classical, loaded=loaded), times)
+        contenders["limit bf16"] = limit(Trainer(configs["learn2mix bf16"], loaded=loaded), times)
         for which in ("classical", "learn2mix"):
             contenders[f"plain {which}"] = _repeated(Plain(configs[which], loaded).epoch, times)
         seconds = in_turns(contenders, rounds)
@@ -112,7 +112,7 @@ def _epochs(which: str, trainer: Trainer, times: int) -> Callable[[], dict[str, 
     return epochs
 
 
-def _limit(trainer: Trainer, times: int) -> Callable[[], None]:
+def limit(trainer: Trainer, times: int) -> Callable[[], None]:
     """As many steps as an epoch has, on one batch that is there: forward, backward and the optimizer's step."""
     batch = trainer.train_set.batch(torch.arange(trainer.config.batch_size, device=trainer.device))
     half = trainer.config.precision == "bf16"

@@ -79,6 +79,21 @@ def _ratio(told: Mapping[str, Any]) -> str:
     return f"{text if met else f'**{text}**'}, asked {'≥' if told.get('at least') else '≤'} {asked:g}"
 
 
+def _parts(told: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [
+        "## Where an epoch goes", "",
+        "Milliseconds of an epoch of learn2mix. Bare steps are on one batch, one after another, with all they need in",
+        "the caches.", "",
+        *_table(
+            ["row", "steps", *told[0]["seconds"]],
+            (
+                [one["row"], str(one["steps"]), *(f"{1000 * value:.3g}" for value in one["seconds"].values())]
+                for one in told
+            ),
+        ),
+    ]  # fmt: skip
+
+
 def _bf16(told: Mapping[str, Any]) -> list[str]:
     lines = ["## What bf16 does to accuracy", ""]
     lines += [f"{told['row']}, learn2mix, {told['epochs']} epochs, seeds {told['seeds']}: test metric at the end.", ""]
@@ -95,13 +110,14 @@ def _memory(told: Sequence[Mapping[str, Any]]) -> list[str]:
     parts = list(told[0]["parts"])
     return [
         "## Peak memory", "",
-        "MiB of a process beyond what it has once everything is imported, against what it has to hold.", "",
+        "MiB of a process beyond what it has once everything is imported, against what it has to hold: the most once",
+        "the data are loaded, once the strategy has prepared itself, and at all.", "",
         *_table(
-            ["row", "strategy", "peak", *parts, "peak / their sum", "measured"],
+            ["row", "strategy", *told[0]["stages"], "peak", *parts, "peak / their sum", "measured"],
             (
                 [
                     one["row"] + ("" if one["data"] == "real" else f" ({one['data']})"), one["strategy"],
-                    *(f"{value / MIB:.0f}" for value in (one["peak"], *one["parts"].values())),
+                    *(f"{value / MIB:.0f}" for value in (*one["stages"].values(), one["peak"], *one["parts"].values())),
                     _bound(one["of"], one["asked"]), _stamp(one["measured"]),
                 ]
                 for one in told
@@ -187,6 +203,7 @@ def _suite(told: Sequence[Mapping[str, Any]]) -> list[str]:
 
 SECTIONS: dict[str, Callable[[Any], list[str]]] = {
     "rows": _rows,
+    "parts": _parts,
     "bf16": _bf16,
     "memory": _memory,
     "start": _start,
@@ -199,8 +216,10 @@ SECTIONS: dict[str, Callable[[Any], list[str]]] = {
 """What may be measured, in the order of the page."""
 
 
-def _bound(value: float, asked: float) -> str:
+def _bound(value: float, asked: float | None) -> str:
     text = f"{value:.3g}"
+    if asked is None:
+        return text
     return f"{text if value <= asked else f'**{text}**'}, asked ≤ {asked:g}"
 
 
