@@ -24,6 +24,4 @@ def mlp(data: Data, *, hidden: Annotated[int, Range(1, 2**16)] = 64) -> nn.Modul
 
 def network(features: int, hidden: int, outputs: int) -> nn.Sequential:
     """features-hidden-outputs with ReLU, of parameters that torch's default generator draws."""
-    first = nn.Linear(features, hidden)
-    first.weight = nn.Parameter(first.weight.detach().t().contiguous().t())  # its slopes by few features: 5 × faster
-    return nn.Sequential(nn.Flatten(), first, nn.ReLU(inplace=True), nn.Linear(hidden, outputs))
+    return nn.Sequential(nn.Flatten(), nn.Linear(features, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, outputs))
