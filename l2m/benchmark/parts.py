@@ -23,8 +23,9 @@ def measured(name: str) -> dict[str, Any]:
     """Seconds of each part of an epoch of learn2mix, medians over epochs; the rest is what none of them is."""
     config = compose(f"dataset={name}", "strategy=learn2mix")
     with torch_state(config):
-        trainer = Trainer(config, loaded=cut(config)[0])
-        bare = limit(Trainer(config, loaded=cut(config)[0]), 1)
+        loaded, _ = cut(config)
+        trainer = Trainer(config, loaded=loaded)
+        bare = limit(Trainer(config, loaded=loaded), 1)
         spent: defaultdict[str, float] = defaultdict(float)
 
         def timed(part: str, run: Callable[..., Any]) -> Callable[..., Any]:

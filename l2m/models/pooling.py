@@ -72,13 +72,13 @@ class _Pooled(Function):
         torch.sub(slopes, torch.mul(slopes, is_below, out=below), out=above)
         above -= torch.mul(above, is_right_above, out=right_above)
         below -= torch.mul(below, is_right_below, out=right_below)
-        wide = _wide(weight)
         order = torch.channels_last if slopes.dtype == torch.bfloat16 else torch.contiguous_format  # the faster
         images, planes = _ordered(images, order), _ordered(planes, order)
-        of_wide = grad.conv2d_weight(images, wide.shape, planes, stride=2).unflatten(0, (4, -1))
-        size = weight.shape[2]
+        channels, size = weight.shape[1:3]
+        shape = (4 * filters, channels, size + 1, size + 1)  # of the kernels at their places
+        of_wide = grad.conv2d_weight(images, shape, planes, stride=2).unflatten(0, (4, -1))
         of_weight = sum(part[..., i : i + size, j : j + size] for part, (i, j) in zip(of_wide, PLACES, strict=True))
-        of_images = grad.conv2d_input(images.shape, wide, planes, stride=2) if wanted[0] else None
+        of_images = grad.conv2d_input(images.shape, _wide(weight), planes, stride=2) if wanted[0] else None
         return of_images, of_weight, slopes.sum((0, 2, 3))
 
 
