@@ -42,11 +42,11 @@ def main() -> None:
     keep_memory()
     device = choose_device("auto")
     file = options.folder / f"{options.host}.json"
-    figures = json.loads(file.read_text()) if file.exists() else {}
-    figures |= {
-        "machine": f"{_processor()}, {os.cpu_count()} cores, {device_name(device)}",
-        "torch": torch.__version__,
-    }
+    here = {"machine": f"{_processor()}, {os.cpu_count()} cores, {device_name(device)}", "torch": torch.__version__}
+    figures = json.loads(file.read_text()) if file.exists() else here
+    if other := [f"{figures[what]}, not {here[what]}" for what in here if figures.get(what, here[what]) != here[what]]:
+        parser.error(f"{file} was measured on {', '.join(other)}: give --host another name, or remove it")
+    figures |= here
 
     def stamp() -> dict[str, str]:
         return {"when": now(), "commit": provenance(device)["commit"]}

@@ -120,6 +120,15 @@ def test_the_script_measures_a_row_and_keeps_what_was_there(bench: Door, tmp_pat
     assert f"| {stamp['when'][:10]} at {stamp['commit'][:8]} |" in page
 
 
+def test_figures_of_two_machines_are_not_mixed(bench: Door, tmp_path: Path) -> None:
+    file = tmp_path / "there.json"
+    file.write_text(json.dumps({"machine": "an abacus", "torch": torch.__version__}))
+    told = bench("--only", "rows", "--rows", "mean_estimation", "--host", "there", "--folder", tmp_path)
+    assert (told.status, list(tmp_path.iterdir())) == (2, [file])
+    assert f"{file} was measured on an abacus, not " in told.err
+    assert "give --host another name" in told.err
+
+
 def test_the_parts_of_an_epoch_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts, "EPOCHS", {"mean_estimation": 1})
     told = parts.measured("mean_estimation")
