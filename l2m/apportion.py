@@ -44,7 +44,7 @@ def apportion(owed: Floats, wanted: Floats, size: int) -> tuple[Ints, Floats]:
 def least(values: Floats, count: int) -> Ints:
     """Where the ``count`` least values are, the first ones of those that are equal."""
     if len(values) <= max(count, _FEW):
-        return np.argsort(values, kind="stable")[:count]
+        return values.argsort(kind="stable")[:count]
     last = np.partition(values, count - 1)[count - 1]
     less = np.flatnonzero(values < last)
     return np.concatenate([less, np.flatnonzero(values == last)[: count - len(less)]])

@@ -136,7 +136,7 @@ class Trainer:
             given = per_sample if adjusted is outputs else self.task.loss(adjusted, batch.targets)
             loss = self._objective(batch, given)
         self.optimizer.zero_grad()
-        loss.backward()
+        optimizers.backward(loss)
         self.optimizer.step()
         return per_sample.detach(), loss.detach()
 

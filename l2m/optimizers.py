@@ -24,6 +24,16 @@ def anneal(optimizer: Any, learning_rate: float, epoch: int, epochs: int) -> Non
         group["lr"] = learning_rate * (1 + math.cos(math.pi * (epoch - 1) / epochs)) / 2
 
 
+def backward(loss: Tensor) -> None:
+    """Add the slopes of a scalar to the ``grad`` of all it was made of: ``loss.backward()``, by torch's engine alone.
+
+    The Python that torch puts around it takes 25 µs, a tenth of a step of the regression rows.
+    """
+    torch.autograd.Variable._execution_engine.run_backward(
+        (loss,), (torch.ones_like(loss),), False, False, (), allow_unreachable=True, accumulate_grad=True
+    )
+
+
 class _Fused:
     """torch's fused kernel of Adam or AdamW, which updates all parameters in one call, and nothing else.
 

@@ -23,7 +23,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -299,7 +299,7 @@ class RunDirectory:
 
     def _write_tables(self) -> None:
         for name, kind, rows in (("metrics.csv", EpochRow, self._rows), ("groups.csv", GroupRow, self._groups)):
-            table = pd.DataFrame([asdict(row) for row in rows], columns=[field.name for field in fields(kind)])
+            table = pd.DataFrame([vars(row) for row in rows], columns=[field.name for field in fields(kind)])
             self._write(name, table.to_csv(index=False, float_format="%.7g", lineterminator="\n").encode())
             packed(self.path / name).unlink(missing_ok=True)  # of the run that this one repeats
 

@@ -88,7 +88,7 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
         self._generator = generator
         self._device = torch.device(device)
 
-        self._groups = groups.astype(np.uint16 if len(self._sizes) <= 2**16 else np.int64)  # uint16 sorts faster
+        self._groups = groups.astype(np.min_scalar_type(len(self._sizes) - 1))  # short numbers sort faster
         self._offsets: Ints = np.cumsum(self._sizes) - self._sizes
         self._owed: Floats = np.zeros(len(self._sizes))  # Σ α·M less what was drawn; sums to 0
         self._taken: Ints = np.zeros(len(self._sizes), np.int64)  # drawn in this epoch: τ of eq. 12, before its mod
@@ -117,7 +117,7 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
         rows = max(1, _CELLS // len(self._sizes))
         draw = self._draw if self._device.type == "cpu" else self._draw_there
         drawn = [
-            draw(np.stack([self._counts() for _ in range(at, min(at + rows, len(self)))]))
+            draw(np.array([self._counts() for _ in range(at, min(at + rows, len(self)))]))
             for at in range(0, len(self), rows)
         ]
         return torch.cat(drawn).view(len(self), self.batch_size)

@@ -116,11 +116,11 @@ def _train(
         follow(row, groups)
         if on_epoch:
             on_epoch(row)
-        if asked or not to_go() or time.monotonic() - saved >= config.checkpoint_seconds:
+        if to_go() and (asked or time.monotonic() - saved >= config.checkpoint_seconds):
             run.save_checkpoint(trainer.state_dict())
             saved = time.monotonic()
-        if asked and to_go():
-            raise Stopped(asked[0], f"{run.path} rests after epoch {trainer.epoch}")
+            if asked:
+                raise Stopped(asked[0], f"{run.path} rests after epoch {trainer.epoch}")
 
 
 def prepared(config: RunConfig) -> Trainer:

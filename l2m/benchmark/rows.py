@@ -17,6 +17,7 @@ from l2m.config import RunConfig
 from l2m.data import Data
 from l2m.device import torch_state
 from l2m.engine import Trainer
+from l2m.optimizers import backward
 
 ROWS = (
     "mnist", "fashion_mnist", "cifar10", "imagenette", "cifar100", "imdb", "mean_estimation", "wine_quality",
@@ -127,7 +128,7 @@ def limit(trainer: Trainer, times: int) -> Callable[[], None]:
                 outputs = trainer.model(batch.inputs)
             loss = trainer.task.loss(outputs, batch.targets).mean()
             trainer.optimizer.zero_grad()
-            loss.backward()
+            backward(loss)
             trainer.optimizer.step()
         float(loss.detach())
 

@@ -92,11 +92,12 @@ class Statistics:
         total = torch.zeros(3, k, dtype=torch.float64, device=losses.device)  # of means, of batches, of samples
         rows = max(1, CELLS // k)
         for at in range(0, len(losses), rows):
-            group, loss = groups[at : at + rows], losses[at : at + rows].double()
-            cell = (torch.arange(len(group), device=losses.device)[:, None] * k + group).flatten()
-            sums, counts = torch.zeros(2, len(group) * k, dtype=torch.float64, device=losses.device)
-            sums.index_add_(0, cell, loss.flatten())
-            counts.index_add_(0, cell, torch.ones_like(loss).flatten())
+            group, loss = groups[at : at + rows], losses[at : at + rows].flatten().double()
+            cells = len(group) * k
+            cell = (group + torch.arange(0, cells, k, device=losses.device)[:, None]).flatten()
+            sums, counts = torch.zeros(2, cells, dtype=torch.float64, device=losses.device)
+            sums.index_add_(0, cell, loss)
+            counts.index_add_(0, cell, torch.ones_like(loss))
             means = (sums / counts).view(-1, k)  # NaN where a batch lacks a group
             counts = counts.view(-1, k)
             held = counts > 0
