@@ -200,6 +200,7 @@ class Trainer:
         for outputs, targets, loss in self._pass(self.model, self.test_set):
             losses.append(loss)
             scores.append(self.task.score(outputs, targets, loss))
+            del outputs, targets  # before the next are made
         score = torch.cat(scores).double() * self._squared_unit
         by_group = torch.zeros(len(self._test_counts), dtype=torch.float64, device=self.device)
         by_group.index_add_(0, self.test_set.groups, score)
@@ -284,6 +285,7 @@ class Trainer:
         for batch in split.passes():
             outputs = self._outputs(model, batch.inputs)
             yield outputs, batch.targets, self.task.loss(outputs, batch.targets)
+            del batch, outputs  # before the next are made
 
     def _trained(self, parameters: Mapping[str, Tensor], loaded: data.Data) -> Any:
         """The model with these parameters."""

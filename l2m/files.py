@@ -42,8 +42,9 @@ def write_whole(file: Path, content: bytes | memoryview) -> None:
         part.write_bytes(content)
 
 
-def content(file: Path) -> bytearray:
-    """What a file holds; an array may lie in it, and be written to.
+@contextlib.contextmanager
+def opened(file: Path) -> Iterator[io.BufferedReader]:
+    """A file to read from.
 
     Raises:
         OSError: it can't be opened, or, without a ``strerror``, it is no file: a pipe would be waited for, a device
@@ -51,9 +52,24 @@ def content(file: Path) -> bytearray:
     """
     if not stat.S_ISREG(file.stat().st_mode):
         raise OSError("it is no regular file")
-    with file.open("rb") as opened:
-        held = bytearray(os.fstat(opened.fileno()).st_size)
-        del held[opened.readinto(held) :]
+    with file.open("rb") as stream:
+        yield stream
+
+
+def content(file: Path) -> bytearray:
+    """What a file holds; an array may lie in it, and be written to.
+
+    Raises:
+        OSError: as for :func:`opened`.
+    """
+    with opened(file) as stream:
+        return content_of(stream)
+
+
+def content_of(stream: io.BufferedReader) -> bytearray:
+    """The same of a file that is open."""
+    held = bytearray(os.fstat(stream.fileno()).st_size)
+    del held[stream.readinto(held) :]
     return held
 
 

@@ -20,7 +20,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import Bunch
 
 from l2m import UserError
-from l2m.data import RECIPES, Data, Recipe, Split, load, tabular
+from l2m.data import RECIPES, Data, Recipe, Split, formats, load, tabular
 from l2m.data.recipes import Linear, Logarithmic, Step
 from l2m.data.tabular import HOUSING_FEATURES, PROXIMITIES, WINE_FEATURES
 from l2m.data.vision import CIFAR10_MEAN, CIFAR10_SD, CIFAR100_MEAN, CIFAR100_SD, IMAGENET_MEAN, IMAGENET_SD
@@ -273,6 +273,45 @@ def test_digits_recipe_makes_half_of_the_classes_rare() -> None:
     assert sizes(rare.train) == expected
 
 
+# What stays
+
+
+IMAGES = ["mnist", "cifar10", "cifar100", "imagenette", "mnist_reconstruction", "cifar10_reconstruction", "digits"]
+
+
+@pytest.mark.parametrize("dataset", IMAGES)
+def test_images_that_a_recipe_leaves_are_those_of_the_whole_set(
+    tiny_data: Path, dataset: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(formats, "BLOCK", 7)  # which divides no file here
+    thinned = ("imbalance=step", "imbalance.groups=[1,3]", "imbalance.factor=0.5", "data_seed=5")
+    full = ("imbalance=none", "data_seed=5")
+    whole, left = (loaded(dataset, tiny_data, *overrides).train for overrides in (full, thinned))
+    recipe = Step(groups=(1, 3), factor=0.5)
+    rows = recipe.select(whole.groups.numpy(), names(int(whole.groups.max()) + 1), 5)
+    assert 0 < len(left) < len(whole)
+    expected = whole.subset(torch.from_numpy(rows))
+    assert torch.equal(left.inputs, expected.inputs)
+    assert torch.equal(left.groups, expected.groups)
+    assert (left.targets is None) == dataset.endswith("reconstruction")
+    assert left.targets is None or torch.equal(left.targets, left.groups)
+    assert left.inputs.is_contiguous(memory_format=torch.contiguous_format if left.targets is None
+                                     else torch.channels_last)  # fmt: skip
+
+
+def test_no_photograph_is_decoded_that_a_recipe_leaves_out(tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded, image = [], formats.image
+
+    def counted(file: Path, upright: bool = True) -> Image.Image:
+        decoded.append(file)
+        return image(file, upright)
+
+    monkeypatch.setattr(formats, "image", counted)
+    data = loaded("imagenette", tiny_data, "data_seed=11")
+    assert len(data.train) < sum(IMAGENETTE_SIZES)
+    assert len(decoded) == len(set(decoded)) == len(data.train) + len(data.test)
+
+
 # Imagenette
 
 
@@ -385,7 +424,7 @@ def test_damaged_image_is_named(tiny_data: Path, tmp_path: Path, change: Callabl
     file = f"imagenette2-320/train/{WORDNET[6]}/{WORDNET[6]}_2.JPEG"
     folder = altered(tiny_data, tmp_path / "data", file, change)
     with pytest.raises(UserError) as caught:
-        loaded("imagenette", folder)
+        loaded("imagenette", folder, "imbalance=none")
     assert str(caught.value).startswith(f"{folder / file} can't be read as an image")
     assert "\n" not in str(caught.value)
 

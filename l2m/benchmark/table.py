@@ -111,7 +111,7 @@ def _memory(told: Sequence[Mapping[str, Any]]) -> list[str]:
     return [
         "## Peak memory", "",
         "MiB of a process beyond what it has once everything is imported, against what it has to hold: the most once",
-        "the data are loaded, once the strategy has prepared itself, and at all.", "",
+        "the data are loaded, once the strategy has prepared itself, and at all; of three processes, the median.", "",
         *_table(
             ["row", "strategy", *told[0]["stages"], "peak", *parts, "peak / their sum", "measured"],
             (

@@ -147,6 +147,7 @@ class Data:
             in shape, range and memory format. None: evaluation and training see the same.
         refit: (training samples (m,), by their number) -> the same data with all that is fitted on samples, inputs,
             targets' unit and vocabulary, fitted on these alone. None: nothing is, or not anew.
+        thinned: whether of the training samples those alone were read that the recipe of imbalance leaves.
     """
 
     train: Split
@@ -157,6 +158,7 @@ class Data:
     augmentation: Callable[[torch.Generator, Tensor], Tensor] | None = None
     class_names: tuple[str, ...] | None = None
     refit: Callable[[Tensor], Data] | None = None
+    thinned: bool = False
 
     def described(self) -> dict[str, Any]:
         """What a model and new samples need of the data, and no sample of it: plain values and tensors."""
@@ -203,13 +205,6 @@ class Data:
         return shares
 
 
-class Source(NamedTuple):
-    """Where a data set comes from and what draws it."""
-
-    folder: Path
-    data_seed: int
-
-
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """No imbalance; the base of all recipes.
@@ -245,6 +240,18 @@ class Recipe:
         return np.sort(np.concatenate(stay))
 
 
+class Source(NamedTuple):
+    """Where a data set comes from, what draws it, and how it is made imbalanced."""
+
+    folder: Path
+    data_seed: int
+    recipe: Recipe = Recipe()
+
+    def stay(self, groups: NDArray[np.int64], names: Sequence[str]) -> NDArray[np.int64]:
+        """Indices of the training samples that the recipe leaves, ascending; as :meth:`Recipe.select`."""
+        return self.recipe.select(groups, names, self.data_seed)
+
+
 def _rows(samples: Tensor) -> Tensor:
     """A view (N, numbers) of samples that fill their memory, each one's numbers in its order."""
     numbers = samples.shape[1:].numel()
@@ -257,11 +264,10 @@ def share(size: int, fraction: Fraction | float) -> int:
 
 
 @lru_cache(maxsize=1)  # a sweep over strategies and seeds loads its data set once
-def _load(
-    choice: tuple[tuple[str, Any], ...], recipe: Recipe, source: Source, validation_fraction: float, files: str | None
-) -> Data:
+def _load(choice: tuple[tuple[str, Any], ...], source: Source, validation_fraction: float, files: str | None) -> Data:
     data: Data = DATASETS.build(dict(choice), source)
-    kept = torch.from_numpy(recipe.select(data.train.groups.numpy(), data.group_names, source.data_seed))
+    groups = data.train.groups.numpy()
+    kept = torch.from_numpy(np.arange(len(groups)) if data.thinned else source.stay(groups, data.group_names))
     held = None
     if validation_fraction:
         kept, held = validation(data, kept, validation_fraction, source.data_seed)
@@ -282,6 +288,6 @@ def load(config: RunConfig) -> Data:
         UserError: the data set is not there and can't be downloaded, or a group is left without samples, or with one
             where a part of it is to be held out.
     """
-    source = Source(Path(config.data_dir), config.data_seed)
-    recipe, files = RECIPES.build(config.imbalance), fingerprint(config.dataset)
-    return _load(tuple(sorted(config.dataset.items())), recipe, source, config.validation_fraction, files)
+    source = Source(Path(config.data_dir), config.data_seed, RECIPES.build(config.imbalance))
+    files = fingerprint(config.dataset)
+    return _load(tuple(sorted(config.dataset.items())), source, config.validation_fraction, files)

@@ -15,16 +15,28 @@ from l2m import files
 from l2m.errors import UserError, cause
 
 
-def read(file: Path) -> bytearray:
-    """What a file holds; an array may lie in it, and be written to.
+@contextmanager
+def opened(file: Path) -> Iterator[io.BufferedReader]:
+    """A file to read from.
 
     Raises:
         UserError: it is not there, or no file: a pipe would be waited for, a device never ends.
     """
     try:
-        return files.content(file)
+        with files.opened(file) as stream:
+            yield stream
     except OSError as error:
         raise UserError(f"{file} can't be read ({error.strerror or error}): put a whole file there") from error
+
+
+def read(file: Path) -> bytearray:
+    """What a file holds; an array may lie in it, and be written to.
+
+    Raises:
+        UserError: as for :func:`opened`.
+    """
+    with opened(file) as stream:
+        return files.content_of(stream)
 
 
 def read_table(file: Path, **how: Any) -> pd.DataFrame:

@@ -6,25 +6,40 @@ import gzip
 import hashlib
 import io
 import math
+import os
 import pickle
 import struct
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from l2m.data.files import read
+from l2m.data.files import opened, read
 from l2m.errors import UserError, cause
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
+Rows = NDArray[np.int64]
+
+BLOCK = 4096
+"""Images that are read at a time."""
 
 REMEDY = "put the published file there"
 
 LONGEST = 20
 """Times that a photograph is longer than wide at most: of a thread of pixels a crop would be gigabytes."""
+
+
+class Stored(Protocol):
+    """Images (N, C, H, W) of which those at some rows (m,), ascending, can be had: an array, or what reads files."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Rows, /) -> Images: ...
 
 
 def idx(file: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
@@ -41,25 +56,68 @@ def idx(file: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
             content = bytearray(gzip.decompress(content))
         except Exception as error:  # whatever is said of bytes that are no gzip
             raise UserError(f"{file} can't be unpacked ({cause(error)}): {REMEDY}") from error
+    header = _header(shape)
+    size = _idx_size(file, content[:header], len(content), shape)
+    return np.frombuffer(content, np.uint8, offset=header).reshape(size, *shape)
+
+
+def _header(shape: tuple[int, ...]) -> int:
+    """Bytes of an idx file's header."""
+    return 8 + 4 * len(shape)
+
+
+def _idx_size(file: Path, head: bytes | bytearray, length: int, shape: tuple[int, ...]) -> int:
+    """N, as the header of an idx file of ``length`` bytes says."""
     dimensions = 1 + len(shape)
-    start, header = bytes([0, 0, 8, dimensions]), 4 + 4 * dimensions
-    if content[:4] != start or len(content) < header:
+    start = bytes([0, 0, 8, dimensions])
+    if head[:4] != start or len(head) < _header(shape):
         raise UserError(
-            f"{file} begins with the bytes {content[:header].hex(' ') or '(none)'}: they must be {start.hex(' ')} and "
+            f"{file} begins with the bytes {head.hex(' ') or '(none)'}: they must be {start.hex(' ')} and "
             f"{dimensions} of four bytes, {REMEDY}"
         )
-    size, *sides = struct.unpack(f">{dimensions}I", content[4:header])
+    size, *sides = struct.unpack(f">{dimensions}I", head[4:])
     if tuple(sides) != shape:
         raise UserError(
             f"{file} says in byte 8 that its images have {_times(sides)} pixels: it must be {_times(shape)}, {REMEDY}"
         )
-    whole = header + size * math.prod(shape)
-    if len(content) != whole:
+    whole = _header(shape) + size * math.prod(shape)
+    if length != whole:
         what = "images" if shape else "labels"
         raise UserError(
-            f"{file} ends after {len(content)} bytes: the {size} {what} that byte 4 says end after {whole}, {REMEDY}"
+            f"{file} ends after {length} bytes: the {size} {what} that byte 4 says end after {whole}, {REMEDY}"
         )
-    return np.frombuffer(content, np.uint8, offset=header).reshape(size, *shape)
+    return int(size)
+
+
+def idx_images(file: Path, shape: tuple[int, int]) -> Stored:
+    """Images (N, 1, H, W) of an idx file; if it is not packed, those alone are read that are asked for.
+
+    Raises:
+        UserError: as :func:`idx`.
+    """
+    return idx(file, shape)[:, None] if file.suffix == ".gz" else _IdxImages(file, shape)
+
+
+class _IdxImages:
+    def __init__(self, file: Path, shape: tuple[int, int]) -> None:
+        self._file, self._shape = file, shape
+        with opened(file) as stream:
+            head, length = stream.read(_header(shape)), os.fstat(stream.fileno()).st_size
+        self._size = _idx_size(file, head, length, shape)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, rows: Rows) -> Images:
+        images = np.empty((len(rows), 1, *self._shape), np.uint8)
+        with opened(self._file) as stream:
+            stream.seek(_header(self._shape))
+            for at in range(0, self._size, BLOCK):
+                size = min(BLOCK, self._size - at)
+                block = np.frombuffer(stream.read(size * math.prod(self._shape)), np.uint8)
+                first, end = np.searchsorted(rows, [at, at + size])
+                images[first:end, 0] = block.reshape(size, *self._shape)[rows[first:end] - at]
+        return images
 
 
 def idx_labels(file: Path, classes: int) -> Labels:
@@ -96,6 +154,38 @@ def cifar(file: Path, md5: str, key: str, classes: int) -> tuple[Images, Labels]
     return images.reshape(-1, 3, 32, 32), np.array(labels, np.int64)
 
 
+class CifarImages:
+    """Images (N, 3, 32, 32) of several batches of CIFAR's, one of which at a time is in memory whole.
+
+    Raises:
+        UserError: as :func:`cifar` says.
+
+    Attributes:
+        labels: (N,), read as it is made.
+    """
+
+    def __init__(self, files: Sequence[tuple[Path, str]], key: str, classes: int, channels_last: bool) -> None:
+        self._read = [partial(cifar, file, md5, key, classes) for file, md5 in files]
+        self._channels_last = channels_last
+        self.labels: Labels = np.concatenate([first()[1] for first in self._read])
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, rows: Rows) -> Images:
+        """Those at ``rows`` (m, 3, 32, 32), in the memory that a split keeps them in."""
+        sides = (32, 32, 3) if self._channels_last else (3, 32, 32)
+        images = np.empty((len(rows), *sides), np.uint8)
+        images = images.transpose(0, 3, 1, 2) if self._channels_last else images
+        at = 0
+        for again in self._read:
+            batch, _ = again()
+            first, end = np.searchsorted(rows, [at, at + len(batch)])
+            images[first:end] = batch[rows[first:end] - at]
+            at += len(batch)
+        return images
+
+
 def unpickled(file: Path, md5: str) -> dict[str, Any]:
     """The dictionary in a pickle of CIFAR's.
 
@@ -103,17 +193,22 @@ def unpickled(file: Path, md5: str) -> dict[str, Any]:
         UserError: the file has another MD5 sum than ``md5``, then it is not unpickled; or it holds something else
             than a dictionary of text, numbers, lists and arrays.
     """
-    content = read(file)
-    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    stream = io.BytesIO(read(file))
+    found = hashlib.md5(stream.getbuffer(), usedforsecurity=False).hexdigest()
     if found != md5:
         raise UserError(f"{file} has the MD5 sum {found}: the published file has {md5}, {REMEDY}")
     try:
-        batch = _Unpickler(io.BytesIO(content), encoding="latin1").load()
+        batch = _Unpickler(stream, encoding="bytes").load()  # as text, an array's content would be held thrice
     except Exception as error:  # whatever a pickle of something else makes its reader say
         raise UserError(f"{file} can't be read as a batch of CIFAR ({cause(error)}): {REMEDY}") from error
     if not isinstance(batch, dict):
         raise UserError(f"{file} holds a {type(batch).__name__}, not the dictionary of a batch: {REMEDY}")
-    return batch
+    return {_text(key): [*map(_text, value)] if isinstance(value, list) else value for key, value in batch.items()}
+
+
+def _text(value: Any) -> Any:
+    """What Python 2 wrote as text, as text."""
+    return value.decode("latin1") if isinstance(value, bytes) else value
 
 
 class _Unpickler(pickle.Unpickler):

@@ -20,7 +20,7 @@ from PIL import Image
 from l2m.data import DATASETS, Data, Source, Split, formats
 from l2m.data.augmentation import Standard
 from l2m.data.files import copy
-from l2m.data.formats import Images, Labels
+from l2m.data.formats import Images, Labels, Rows, Stored
 from l2m.errors import UserError, cause
 
 Task = Literal["classification"]
@@ -59,19 +59,21 @@ def digits(source: Source, *, task: Task = "classification") -> Data:
         stratify=labels,
     )  # fmt: skip
     train, test = (halves[0], halves[2]), (halves[1], halves[3])
-    return image_data((Path("digits"),) * 2, train, test, [str(digit) for digit in range(10)], (0.5,), (0.5,), white=16)
+    return image_data(
+        source, (Path("digits"),) * 2, train, test, [str(digit) for digit in range(10)], (0.5,), (0.5,), white=16
+    )
 
 
 @DATASETS.register("mnist")
 def mnist(source: Source, *, task: Task = "classification") -> Data:
     """MNIST (section B.1): 60 000 and 10 000 images of 28×28 pixels, scaled to [−1, 1]."""
-    return _mnist(source.folder, "MNIST", (0.5,), (0.5,))
+    return _mnist(source, "MNIST", (0.5,), (0.5,))
 
 
 @DATASETS.register("fashion_mnist")
 def fashion_mnist(source: Source, *, task: Task = "classification") -> Data:
     """Fashion-MNIST (section B.2): as MNIST, but clothing."""
-    return _mnist(source.folder, "FashionMNIST", (0.5,), (0.5,))
+    return _mnist(source, "FashionMNIST", (0.5,), (0.5,))
 
 
 @DATASETS.register("cifar10")
@@ -82,14 +84,14 @@ def cifar10(
 
     The paper mentions no augmentation; ``standard`` is that of the authors' code.
     """
-    data = _cifar(source.folder, "CIFAR10", CIFAR10_MEAN, CIFAR10_SD)
+    data = _cifar(source, "CIFAR10", CIFAR10_MEAN, CIFAR10_SD)
     return data if augmentation == "none" else replace(data, augmentation=Standard(CIFAR10_MEAN, CIFAR10_SD))
 
 
 @DATASETS.register("cifar100")
 def cifar100(source: Source, *, task: Task = "classification") -> Data:
     """CIFAR-100 (section B.5): as CIFAR-10, but 100 classes, the fine ones."""
-    return _cifar(source.folder, "CIFAR100", CIFAR100_MEAN, CIFAR100_SD)
+    return _cifar(source, "CIFAR100", CIFAR100_MEAN, CIFAR100_SD)
 
 
 @DATASETS.register("imagenette")
@@ -113,39 +115,36 @@ def imagenette(
         _download(source.folder, "Imagenette", files, partial(torchvision.datasets.Imagenette, size=archive))
     parts = [_photographs(files / part, published) for part, published in IMAGENETTE_SIZES.items()]
     train, test = (
-        (
-            squares([partial(formats.image, file, upright=False) for file, _ in part], 224, resize),  # as torchvision's
-            np.array([label for _, label in part], np.int64),
-        )
+        (_Photographs([file for file, _ in part], 224, resize), np.array([label for _, label in part], np.int64))
         for part in parts
     )
     places = files / "train", files / "val"
-    return image_data(places, train, test, list(IMAGENETTE_CLASSES.values()), IMAGENET_MEAN, IMAGENET_SD)
+    return image_data(source, places, train, test, list(IMAGENETTE_CLASSES.values()), IMAGENET_MEAN, IMAGENET_SD)
 
 
 @DATASETS.register("mnist_reconstruction")
 def mnist_reconstruction(source: Source, *, task: Reconstruction = "reconstruction") -> Data:
     """MNIST's images as their own targets, in [0, 1] (section B.1)."""
-    return _mnist(source.folder, "MNIST")
+    return _mnist(source, "MNIST")
 
 
 @DATASETS.register("fashion_mnist_reconstruction")
 def fashion_mnist_reconstruction(source: Source, *, task: Reconstruction = "reconstruction") -> Data:
     """Fashion-MNIST's images as their own targets, in [0, 1] (section B.2)."""
-    return _mnist(source.folder, "FashionMNIST")
+    return _mnist(source, "FashionMNIST")
 
 
 @DATASETS.register("cifar10_reconstruction")
 def cifar10_reconstruction(source: Source, *, task: Reconstruction = "reconstruction") -> Data:
     """CIFAR-10's images as their own targets, in [0, 1] (section B.3)."""
-    return _cifar(source.folder, "CIFAR10")
+    return _cifar(source, "CIFAR10")
 
 
-def _mnist(folder: Path, name: str, mean: Sequence[float] | None = None, sd: Sequence[float] = (1.0,)) -> Data:
-    """MNIST, or what has its form, from ``folder`` if it is there, else downloaded into it."""
+def _mnist(source: Source, name: str, mean: Sequence[float] | None = None, sd: Sequence[float] = (1.0,)) -> Data:
+    """MNIST, or what has its form, from the source's folder if it is there, else downloaded into it."""
     from l2m.data.torchvision_import import torchvision
 
-    kind = getattr(torchvision.datasets, name)
+    kind, folder = getattr(torchvision.datasets, name), source.folder
     raw = folder / name / "raw"
     plain = [raw / f"{part}-{of}-ubyte" for part in ("train", "t10k") for of in ("images-idx3", "labels-idx1")]
     packed = [file.with_name(f"{file.name}.gz") for file in plain]
@@ -153,35 +152,42 @@ def _mnist(folder: Path, name: str, mean: Sequence[float] | None = None, sd: Seq
         _download(folder, name, raw / "*-ubyte", kind)
     files = [file if file.exists() else gz for file, gz in zip(plain, packed, strict=True)]
     train, test = (
-        (formats.idx(images, (28, 28))[:, None], formats.idx_labels(labels, len(kind.classes)))
+        (formats.idx_images(images, (28, 28)), formats.idx_labels(labels, len(kind.classes)))
         for images, labels in (files[:2], files[2:])
     )
-    return image_data((files[1], files[3]), train, test, kind.classes, mean, sd)
+    return image_data(source, (files[1], files[3]), train, test, kind.classes, mean, sd)
 
 
-def _cifar(folder: Path, name: str, mean: Sequence[float] | None = None, sd: Sequence[float] = (1.0,)) -> Data:
-    """CIFAR-10 or CIFAR-100 from ``folder`` if it is there, else downloaded into it."""
+def _cifar(source: Source, name: str, mean: Sequence[float] | None = None, sd: Sequence[float] = (1.0,)) -> Data:
+    """CIFAR-10 or CIFAR-100 from the source's folder if it is there, else downloaded into it."""
     from l2m.data.torchvision_import import torchvision
 
-    kind = getattr(torchvision.datasets, name)
+    kind, folder = getattr(torchvision.datasets, name), source.folder
     place, meta = folder / kind.base_folder, kind.meta
     if not all((place / file).exists() for file, _ in [*kind.train_list, *kind.test_list, (meta["filename"], None)]):
         _download(folder, name, place, kind)
     names = formats.unpickled(place / meta["filename"], meta["md5"])[meta["key"]]
     key = meta["key"].replace("_names", "s")  # labels, or fine_labels
 
-    def part(files: list[list[str]]) -> tuple[Images, Labels]:
-        read = (formats.cifar(place / file, md5, key, len(names)) for file, md5 in files)
-        images, labels = zip(*((_channels_last(images) if mean else images, of) for images, of in read), strict=True)
-        return np.concatenate(images), np.concatenate(labels)
-
-    train, test = part(kind.train_list), part(kind.test_list)
-    return image_data((place, place), train, test, names, mean, sd)
+    train, test = (
+        formats.CifarImages([(place / file, md5) for file, md5 in files], key, len(names), channels_last=bool(mean))
+        for files in (kind.train_list, kind.test_list)
+    )
+    return image_data(source, (place, place), (train, train.labels), (test, test.labels), names, mean, sd)
 
 
-def _channels_last(images: Images) -> Images:
-    """The same (N, C, H, W) in the memory that a split keeps them in: so a part at a time is copied, not the whole."""
-    return np.ascontiguousarray(images.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+class _Photographs:
+    """Photographs in files, decoded as they are asked for."""
+
+    def __init__(self, files: Sequence[Path], side: int, resize: Literal["stretch", "crop"]) -> None:
+        self._files, self._side, self._resize = files, side, resize
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, rows: Rows) -> Images:
+        read = [partial(formats.image, self._files[row], upright=False) for row in rows]  # as torchvision's
+        return squares(read, self._side, self._resize)
 
 
 def _photographs(folder: Path, published: int) -> list[tuple[Path, int]]:
@@ -252,9 +258,10 @@ def squares(photographs: Sequence[Callable[[], Image.Image]], side: int, resize:
 
 
 def image_data(
+    source: Source,
     places: tuple[Path, Path],
-    train: tuple[Images, Labels],
-    test: tuple[Images, Labels],
+    train: tuple[Stored, Labels],
+    test: tuple[Stored, Labels],
     names: Sequence[str],
     mean: Sequence[float] | None,
     sd: Sequence[float],
@@ -263,7 +270,8 @@ def image_data(
     """Classes are groups; a pixel x in 0 to ``white`` is seen as (x / white − mean) / sd.
 
     Without a ``mean``, images are to be reconstructed: pixels are seen in [0, 1], and are the targets. ``train`` and
-    ``test`` are images (N, C, H, W) and labels (N,), ``places`` where to look for what is wrong with them.
+    ``test`` are images (N, C, H, W) and labels (N,), ``places`` where to look for what is wrong with them. Of the
+    training images those alone are read that the source's recipe leaves.
     """
     for place, part, (images, labels) in zip(places, ("training", "test"), (train, test), strict=True):
         if len(images) != len(labels):
@@ -278,14 +286,15 @@ def image_data(
             )
     scale, shift, preprocessing = scaling(mean or (0.0,), sd, white)
 
-    def split(images: Images, labels: Labels) -> Split:
-        groups = torch.from_numpy(labels)
-        return Split(torch.from_numpy(images), groups if mean else None, groups, scale, shift)
+    def split(images: Stored, labels: Labels, rows: Rows) -> Split:
+        groups = torch.from_numpy(labels[rows])
+        return Split(torch.from_numpy(images[rows]), groups if mean else None, groups, scale, shift)
 
     classes = len(names) if mean else None
     return Data(
-        split(*train), split(*test), tuple(names), classes, preprocessing, class_names=tuple(names) if mean else None
-    )
+        split(*train, source.stay(train[1], names)), split(*test, np.arange(len(test[1]))), tuple(names), classes,
+        preprocessing, class_names=tuple(names) if mean else None, thinned=True,
+    )  # fmt: skip
 
 
 def scaling(
