@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
 from typing import Any
 
 import torch
 
 from l2m.config import RunConfig
+
+LOG = logging.getLogger(__name__)
 
 
 def choose_device(name: str) -> torch.device:
@@ -64,6 +68,14 @@ def precision(config: RunConfig, device: torch.device) -> AbstractContextManager
     if config.precision != "bf16":
         return nullcontext()  # autocast takes time even where it does nothing
     return torch.autocast(device.type, torch.bfloat16)
+
+
+@cache
+def warn_of_slow_bf16() -> None:
+    """Say, once a process, that this processor has no instructions for bf16, if torch says so."""
+    told = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    if told.get("architecture") == "x86_64" and not (told.get("avx512_bf16") or told.get("amx_bf16")):
+        LOG.warning("this processor has no instructions for bf16: precision=fp32 is quicker here")
 
 
 def keep_memory() -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 from l2m import records, strategies
 from l2m.catalog import registries
 from l2m.config import RunConfig
-from l2m.device import choose_device, device_name, torch_state
+from l2m.device import choose_device, device_name, torch_state, warn_of_slow_bf16
 from l2m.engine import Trainer
 from l2m.errors import UserError, cause
 from l2m.loggers import followed
@@ -46,6 +46,8 @@ def train(config: RunConfig, on_epoch: Callable[[records.EpochRow], None] | None
     budget = _budget(config)
     with torch_state(config), _short_of_memory(config):
         trainer = prepared(config)
+        if config.precision == "bf16" and trainer.device.type == "cpu":
+            warn_of_slow_bf16()
         with run.claimed(), stop_between_epochs() as asked:
             if run.status() == "done" and not config.force:  # by the process that was waited for
                 return run.read()

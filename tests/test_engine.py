@@ -25,7 +25,7 @@ from l2m.catalog import registries
 from l2m.config import RunConfig, check
 from l2m.cuda_graph import captured, untouched
 from l2m.data import Batch
-from l2m.device import torch_state
+from l2m.device import torch_state, warn_of_slow_bf16
 from l2m.engine import Trainer
 from l2m.records import EpochRow, RunDirectory
 from l2m.strategies import STRATEGIES, Statistics, Strategy
@@ -239,6 +239,20 @@ def test_bf16_trains(tmp_path: Path) -> None:
     assert half.metrics["test_loss"][0] == pytest.approx(full.metrics["test_loss"][0], rel=0.05)
     assert half.metrics["test_loss"][0] != full.metrics["test_loss"][0]
     assert {value.dtype for value in left(half)[2].values()} == {torch.float32}
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_a_processor_without_bf16_is_told_once(
+    has: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    known = {"architecture": "x86_64", "avx512_bf16": has, "amx_bf16": False}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known, raising=False)
+    warn_of_slow_bf16.cache_clear()
+    train(tiny(tmp_path, *SMALL))
+    assert caplog.text == ""
+    for seed in range(2):
+        train(tiny(tmp_path, *SMALL, "precision=bf16", f"seed={seed}"))
+    assert caplog.text.count("precision=fp32 is quicker here") == (not has)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
