@@ -43,7 +43,7 @@ def main() -> None:
     device = choose_device("auto")
     file = options.folder / f"{options.host}.json"
     here = {"machine": f"{_processor()}, {os.cpu_count()} cores, {device_name(device)}", "torch": torch.__version__}
-    figures = json.loads(file.read_text()) if file.exists() else here
+    figures = json.loads(file.read_text()) if file.exists() else {}
     if other := [f"{figures[what]}, not {here[what]}" for what in here if figures.get(what, here[what]) != here[what]]:
         parser.error(f"{file} was measured on {', '.join(other)}: give --host another name, or remove it")
     figures |= here
