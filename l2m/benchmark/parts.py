@@ -15,7 +15,7 @@ from l2m.data import Batch
 from l2m.device import torch_state
 from l2m.engine import Trainer
 
-EPOCHS = dict.fromkeys(SMALL, 300) | {"mnist": 3}
+EPOCHS = dict.fromkeys(SMALL, 300) | {"mnist": 3, "mnist_reconstruction": 10, "cifar10_reconstruction": 10}
 """The rows, and how many epochs are timed; as many again are taken before."""
 
 
