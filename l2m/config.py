@@ -100,7 +100,8 @@ class RunConfig:
         """What makes this run this run: everything that may change its numbers, and nothing else.
 
         An option that stands at its default is left out, so that a later version may add options without
-        orphaning the records there are. It follows that a default is never changed.
+        orphaning the records there are. It follows that a default is never changed. What gives other numbers than it
+        did under the same options has another revision in its registry.
         """
         from l2m.catalog import registries
 
@@ -119,6 +120,8 @@ class RunConfig:
                 for key, value in plain[group].items()
                 if key == "name" or key not in defaults or defaults[key] != value
             }
+            if (revision := known[group].revision(plain[group]["name"])) > 1:
+                science[group]["revision"] = revision
         return science
 
     def digest(self) -> str:

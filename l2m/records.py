@@ -5,7 +5,7 @@
         metrics.csv   a row an epoch: the fields of EpochRow
         groups.csv    a row an epoch and group: the fields of GroupRow; or groups.csv.gz, packed by scripts/pack.py
         run.json      schema, version, commit, torch, device, threads, start, end, seconds, status; its model; why it
-                      failed, and where it was resumed; of own data, a fingerprint of their files
+                      failed, and where it was resumed; of own data and CIFAR, a fingerprint of the files
         model.pt      parameters, shapes, names and fitted preprocessing: :mod:`l2m.trained` reads it; loads with
                       ``weights_only=True``
         log.txt       of a run that failed: when, and the traceback
@@ -33,7 +33,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from l2m.config import RunConfig, differences, read_config
-from l2m.data.fingerprint import fingerprint
+from l2m.data.fingerprint import fingerprint, recorded
 from l2m.errors import UserError
 from l2m.files import packed, read_bytes, read_text, write_whole
 from l2m.provenance import now, provenance
@@ -120,22 +120,30 @@ class RunDirectory:
             return None
         try:
             info = json.loads(read_text(file))
-            status, files = str(info["status"]), info.get("files")
+            status, changed = str(info["status"]), self._changed(info)
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(
                 f"{file} can't be read as a record (it must be JSON with a status): remove it, and the run is repeated"
             ) from error
-        if status == "done" and not self.config.force and self._changed(files):
+        if status == "done" and not self.config.force and changed:
             raise UserError(
-                f"{self.path} is of {self.config.dataset['path']} before it was changed: use force=true to train "
-                "again, or another results_dir to keep both"
+                f"{self.path} was trained on other files than {self._data} has now: use force=true to train again, or "
+                "another results_dir to keep both"
             )
         return status
 
-    def _changed(self, files: str | None) -> bool:
-        """Whether own data have another fingerprint now than ``files``; not if they are no longer here."""
-        now = fingerprint(self.config.dataset)
-        return None not in (files, now) and files != now
+    @property
+    def _data(self) -> str:
+        """Where the data set's files are."""
+        return str(self.config.dataset.get("path") or self.config.data_dir)
+
+    def _files(self) -> str | None:
+        return fingerprint(self.config.dataset, Path(self.config.data_dir))
+
+    def _changed(self, info: Mapping[str, Any]) -> bool:
+        """Whether the data set's files are others now than ``run.json`` says; not if they are no longer here."""
+        before, now = recorded(self.config.dataset, info), self._files()
+        return None not in (before, now) and before != now
 
     @contextlib.contextmanager
     def claimed(self) -> Iterator[None]:
@@ -172,11 +180,11 @@ class RunDirectory:
             part.unlink(missing_ok=True)
         self._began = time.monotonic()
         self._rows, self._groups, self._info = [], [], {"schema": SCHEMA, **provenance(device)}
-        if files := fingerprint(self.config.dataset):
+        if files := self._files():
             self._info["files"] = files
         found = None if self.config.force else self._checkpoint()
-        if found and self._changed(found["info"].get("files")):
-            LOG.warning("%s has changed: %s begins anew", self.config.dataset["path"], self.path)
+        if found and self._changed(found["info"]):
+            LOG.warning("%s has other files now: %s begins anew", self._data, self.path)
             found = None
         if found:
             self._rows, self._groups = found["metrics"], found["groups"]

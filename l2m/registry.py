@@ -40,14 +40,19 @@ class Registry(Generic[T]):
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self._entries: dict[str, T] = {}
+        self._revisions: dict[str, int] = {}
 
-    def register(self, name: str) -> Callable[[T], T]:
-        """Decorator that enters a function or class under ``name``; a name that another one has is refused."""
+    def register(self, name: str, revision: int = 1) -> Callable[[T], T]:
+        """Decorator that enters a function or class under ``name``; a name that another one has is refused.
+
+        A ``revision`` above 1 says that the entry gave other numbers under the same options before: runs of it are
+        not those of the earlier ones.
+        """
 
         def enter(entry: T) -> T:
             if name in self._entries and _place(self._entries[name]) != _place(entry):
                 raise ValueError(f"{self.kind} {name} is registered already, by {self._entries[name]!r}")
-            self._entries[name] = entry
+            self._entries[name], self._revisions[name] = entry, revision
             return entry
 
         return enter
@@ -60,6 +65,10 @@ class Registry(Generic[T]):
         if name not in self._entries:
             raise UserError(unknown(self.kind, name, self._entries))
         return self._entries[name]
+
+    def revision(self, name: str) -> int:
+        """How often the meaning of an entry has changed, counted from 1."""
+        return self._revisions[name]
 
     def defaults(self, name: str) -> dict[str, Any]:
         """Options of an entry that have a default, with it; those without are left out."""

@@ -125,7 +125,7 @@ def test_training(folder: Path, tmp_path: Path, strategy: str, augmentation: str
     records = train(config)
     assert records.metrics["test_metric"].between(0, 1).all()
     write(folder / "cat", "0.png", (0, 77, 200))
-    with pytest.raises(UserError, match="before it was changed"):
+    with pytest.raises(UserError, match="was trained on other files than"):
         train(config)
 
 

@@ -289,5 +289,5 @@ def load(config: RunConfig) -> Data:
             where a part of it is to be held out.
     """
     source = Source(Path(config.data_dir), config.data_seed, RECIPES.build(config.imbalance))
-    files = fingerprint(config.dataset)
+    files = fingerprint(config.dataset, source.folder)
     return _load(tuple(sorted(config.dataset.items())), source, config.validation_fraction, files)

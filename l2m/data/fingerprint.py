@@ -1,9 +1,9 @@
-"""Whether the files of a person's own data are those that a run was trained on."""
+"""Whether the files of a data set are those that a run was trained on."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,29 +11,72 @@ from typing import Any
 PLACES = ("path", "test_path")
 """Options of a data set that name a file or a folder."""
 
+CIFAR = {"cifar10": "CIFAR10", "cifar10_reconstruction": "CIFAR10", "cifar100": "CIFAR100"}
+"""Data sets whose files are published with MD5 sums, and what torchvision calls them."""
 
-def fingerprint(dataset: Mapping[str, Any]) -> str | None:
-    """16 hexadecimal digits of the SHA-256 of what lies where a data set's options say, names of files included.
+PUBLISHED = "published"
+"""The fingerprint of the published files of such a set; records of before it was written have none."""
 
-    None: they name nothing that is here, as no row of the paper does.
+
+def fingerprint(dataset: Mapping[str, Any], data_dir: Path) -> str | None:
+    """16 hexadecimal digits of the SHA-256 of a data set's files, or ``PUBLISHED``.
+
+    Taken of what lies where the options of a set of one's own say, names of files included, and of CIFAR. None: the
+    files are not here, or it is another of the paper's sets, whose files have no fingerprint.
     """
+    if dataset["name"] in CIFAR:
+        return _of_cifar(CIFAR[dataset["name"]], data_dir)
     places = [Path(dataset[option]).expanduser() for option in PLACES if dataset.get(option)]
     found = [place for place in places if place.exists()]
     if not found:
         return None
+    return _of_files(
+        (str(file.relative_to(place)), file)
+        for place in found
+        for file in ([place] if place.is_file() else sorted(each for each in place.rglob("*") if each.is_file()))
+    )
+
+
+def recorded(dataset: Mapping[str, Any], info: Mapping[str, Any]) -> str | None:
+    """The fingerprint that a run was trained on, by its ``run.json``."""
+    files: str | None = info.get("files", PUBLISHED if dataset["name"] in CIFAR else None)
+    return files
+
+
+def md5_of(file: Path) -> str:
+    """The MD5 sum of a file, as published beside CIFAR."""
+    return _digest(file, "md5")
+
+
+def _of_cifar(name: str, data_dir: Path) -> str | None:
+    from l2m.data.torchvision_import import torchvision
+
+    kind = getattr(torchvision.datasets, name)
+    files = [(data_dir / kind.base_folder / file, md5) for file, md5 in [*kind.train_list, *kind.test_list]]
+    if not all(file.is_file() for file, _ in files):
+        return None
+    if all(md5_of(file) == md5 for file, md5 in files):
+        return PUBLISHED
+    return _of_files((file.name, file) for file, _ in files)
+
+
+def _of_files(files: Iterable[tuple[str, Path]]) -> str:
+    """Of names and what the files hold, in their order."""
     digest = hashlib.sha256()
-    for place in found:
-        files = [place] if place.is_file() else sorted(each for each in place.rglob("*") if each.is_file())
-        for file in files:
-            told = file.stat()
-            digest.update(f"{file.relative_to(place)}/{_digest(file, told.st_size, told.st_mtime_ns)}\n".encode())
+    for name, file in files:
+        digest.update(f"{name}/{_digest(file, 'sha256')}\n".encode())
     return digest.hexdigest()[:16]
 
 
+def _digest(file: Path, algorithm: str) -> str:
+    status = file.stat()
+    return _digest_of_content(file, algorithm, status.st_size, status.st_mtime_ns)
+
+
 @cache
-def _digest(file: Path, size: int, changed: int) -> str:
-    """Of a file's content, read once a process unless its size or time of change has another value."""
-    digest = hashlib.sha256()
+def _digest_of_content(file: Path, algorithm: str, size: int, changed: int) -> str:
+    """Read once a process, unless the file's size or time of change has another value."""
+    digest = hashlib.new(algorithm, usedforsecurity=False)
     with file.open("rb") as opened:
         while block := opened.read(2**20):
             digest.update(block)

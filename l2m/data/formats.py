@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import io
 import math
 import os
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from l2m.data.files import opened, read
+from l2m.data.fingerprint import md5_of
 from l2m.errors import UserError, cause
 
 Images = NDArray[np.uint8]
@@ -139,35 +139,57 @@ def idx_labels(file: Path, classes: int) -> Labels:
 def cifar(file: Path, md5: str, key: str, classes: int) -> tuple[Images, Labels]:
     """Images (N, 3, 32, 32) and labels (N,), 0 to ``classes`` − 1, of a batch of CIFAR's Python version.
 
+    A file with another MD5 sum than ``md5`` is read as well: its pickle can do no harm (see :func:`unpickled`).
+
     Raises:
         UserError: as :func:`unpickled` says, or the batch holds something else.
     """
-    batch = unpickled(file, md5)
-    images, labels = batch.get("data"), batch.get(key)
-    if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.shape[1:] != (3072,):
-        raise UserError(f"{file} has no rows of 3072 uint8 pixels as its data: {REMEDY}")
-    if not isinstance(labels, list) or len(labels) != len(images):
-        raise UserError(f"{file} has no list of {len(images)} {key}, one for each row of its data: {REMEDY}")
-    for row, label in enumerate(labels):
-        if type(label) is not int or not 0 <= label < classes:
-            raise UserError(f"{file} has the label {label!r:.50} in row {row}: it must be 0 to {classes - 1}, {REMEDY}")
+    try:
+        batch = unpickled(file)
+        images, labels = batch.get("data"), batch.get(key)
+        if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.shape[1:] != (3072,):
+            raise UserError(f"{file} has no rows of 3072 uint8 pixels as its data: {REMEDY}")
+        if not isinstance(labels, list) or len(labels) != len(images):
+            raise UserError(f"{file} has no list of {len(images)} {key}, one for each row of its data: {REMEDY}")
+        for row, label in enumerate(labels):
+            if type(label) is not int or not 0 <= label < classes:
+                raise UserError(
+                    f"{file} has the label {label!r:.50} in row {row}: it must be 0 to {classes - 1}, {REMEDY}"
+                )
+    except UserError as error:
+        if (found := md5_of(file)) == md5:
+            raise
+        why = str(error).removeprefix(f"{file} ")
+        raise UserError(f"{file} has the MD5 sum {found}, the published file has {md5}; it {why}") from error
     return images.reshape(-1, 3, 32, 32), np.array(labels, np.int64)
 
 
 class CifarImages:
     """Images (N, 3, 32, 32) of several batches of CIFAR's, one of which at a time is in memory whole.
 
+    ``files`` are the batches and their published MD5 sums. Files with other sums hold the same set if together they
+    have ``each`` images of every class: the published images in another order, say.
+
     Raises:
-        UserError: as :func:`cifar` says.
+        UserError: as :func:`cifar` says, or files with other sums have other numbers of images.
 
     Attributes:
         labels: (N,), read as it is made.
     """
 
-    def __init__(self, files: Sequence[tuple[Path, str]], key: str, classes: int, channels_last: bool) -> None:
+    def __init__(
+        self, files: Sequence[tuple[Path, str]], key: str, classes: int, each: int, channels_last: bool
+    ) -> None:
         self._read = [partial(cifar, file, md5, key, classes) for file, md5 in files]
         self._channels_last = channels_last
         self.labels: Labels = np.concatenate([first()[1] for first in self._read])
+        if others := [file for file, md5 in files if md5_of(file) != md5]:
+            counts = np.bincount(self.labels, minlength=classes)
+            if wrong := [group for group, count in enumerate(counts) if count != each]:
+                raise UserError(
+                    f"{others[0]} has another MD5 sum than the published file, and there are {counts[wrong[0]]} images "
+                    f"of class {wrong[0]}, not {each}: {REMEDY}"
+                )
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -186,19 +208,27 @@ class CifarImages:
         return images
 
 
-def unpickled(file: Path, md5: str) -> dict[str, Any]:
-    """The dictionary in a pickle of CIFAR's.
+def cifar_names(file: Path, md5: str, key: str) -> list[str]:
+    """The names of CIFAR's classes, from the file that lists them.
 
     Raises:
-        UserError: the file has another MD5 sum than ``md5``, then it is not unpickled; or it holds something else
-            than a dictionary of text, numbers, lists and arrays.
+        UserError: as :func:`unpickled` says, or the file has another MD5 sum than ``md5``.
     """
-    stream = io.BytesIO(read(file))
-    found = hashlib.md5(stream.getbuffer(), usedforsecurity=False).hexdigest()
-    if found != md5:
+    names = unpickled(file).get(key)
+    if (found := md5_of(file)) != md5:
         raise UserError(f"{file} has the MD5 sum {found}: the published file has {md5}, {REMEDY}")
+    return list(names or ())
+
+
+def unpickled(file: Path) -> dict[str, Any]:
+    """The dictionary in a pickle of CIFAR's, whoever wrote it: no name that it gives is imported, no code is run.
+
+    Raises:
+        UserError: it holds something else than a dictionary of text, numbers, lists and arrays.
+    """
+    content = io.BytesIO(read(file))
     try:
-        batch = _Unpickler(stream, encoding="bytes").load()  # as text, an array's content would be held thrice
+        batch = _Unpickler(content, encoding="bytes").load()  # as text, an array would be held thrice
     except Exception as error:  # whatever a pickle of something else makes its reader say
         raise UserError(f"{file} can't be read as a batch of CIFAR ({cause(error)}): {REMEDY}") from error
     if not isinstance(batch, dict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tarfile
 import tempfile
 import warnings
@@ -20,8 +21,11 @@ from PIL import Image
 from l2m.data import DATASETS, Data, Source, Split, formats
 from l2m.data.augmentation import Standard
 from l2m.data.files import copy
+from l2m.data.fingerprint import md5_of
 from l2m.data.formats import Images, Labels, Rows, Stored
 from l2m.errors import UserError, cause
+
+LOG = logging.getLogger(__name__)
 
 Task = Literal["classification"]
 Reconstruction = Literal["reconstruction"]
@@ -32,6 +36,9 @@ CIFAR100_MEAN = (0.5074, 0.4867, 0.4411)
 CIFAR100_SD = (0.2011, 0.1987, 0.2025)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_SD = (0.229, 0.224, 0.225)
+
+CIFAR_SIZES = 50_000, 10_000
+"""Training and test images of CIFAR-10 and CIFAR-100, as many of each class."""
 
 IMAGENETTE = {"320px": "imagenette2-320", "full": "imagenette2", "160px": "imagenette2-160"}
 """torchvision's names of the archive's sizes, and their folders."""
@@ -166,13 +173,22 @@ def _cifar(source: Source, name: str, mean: Sequence[float] | None = None, sd: S
     place, meta = folder / kind.base_folder, kind.meta
     if not all((place / file).exists() for file, _ in [*kind.train_list, *kind.test_list, (meta["filename"], None)]):
         _download(folder, name, place, kind)
-    names = formats.unpickled(place / meta["filename"], meta["md5"])[meta["key"]]
+    names = formats.cifar_names(place / meta["filename"], meta["md5"], meta["key"])
     key = meta["key"].replace("_names", "s")  # labels, or fine_labels
 
     train, test = (
-        formats.CifarImages([(place / file, md5) for file, md5 in files], key, len(names), channels_last=bool(mean))
-        for files in (kind.train_list, kind.test_list)
+        formats.CifarImages(
+            [(place / file, md5) for file, md5 in files], key, len(names), size // len(names), channels_last=bool(mean)
+        )
+        for files, size in zip((kind.train_list, kind.test_list), CIFAR_SIZES, strict=True)
     )
+    if others := [file for file, md5 in [*kind.train_list, *kind.test_list] if md5_of(place / file) != md5]:
+        LOG.warning(
+            "%s: %s are not the published files, but every class has as many images: they are used, and run.json keeps "
+            "their fingerprint",
+            place,
+            ", ".join(others),
+        )
     return image_data(source, (place, place), (train, train.labels), (test, test.labels), names, mean, sd)
 
 

@@ -20,6 +20,7 @@ import pandas as pd
 
 from l2m.catalog import registries
 from l2m.config import GROUPS, RunConfig, read_config
+from l2m.data.fingerprint import recorded
 from l2m.errors import UserError, cause, shown
 from l2m.files import read_bytes, read_text
 from l2m.records import SCHEMA, EpochRow, GroupRow, RunDirectory
@@ -115,6 +116,8 @@ def read(results_dir: Path, studies_do: bool = False) -> Reading:
         raise UserError(f"{results_dir} is not there: name the folder that holds runs/, which is outputs by default")
     registries()
     found: dict[tuple[str, str], Runs] = {}
+    files: dict[str, Counter[str | None]] = {}
+    records: list[tuple[Path, RunConfig, dict[str, Any], pd.DataFrame, pd.DataFrame]] = []
     problems: list[str] = []
     unknown: dict[str, list[str]] = {}
     unfinished: Counter[tuple[str, str, str]] = Counter()
@@ -136,8 +139,18 @@ def read(results_dir: Path, studies_do: bool = False) -> Reading:
             else:
                 problems.append(f"{place} is left out ({shown(told)}): remove it, and repeat the run")
             continue
-        shared = settings(config)
-        runs = Runs(dataset, strategy, dataset, shared, {}, {}, {})
+        records.append((folder, config, info, metrics, groups))
+        files.setdefault(str(config.dataset), Counter())[recorded(config.dataset, info)] += 1
+    for folder, config, info, metrics, groups in records:
+        (most, _), *_ = files[str(config.dataset)].most_common(1)
+        if recorded(config.dataset, info) != most:
+            problems.append(
+                f"{folder} is left out (it was trained on other files than most runs of {config.dataset['name']}): "
+                "remove it, and repeat the run on the same files"
+            )
+            continue
+        dataset, shared = config.dataset["name"], settings(config)
+        runs = Runs(dataset, config.strategy["name"], dataset, shared, {}, {}, {})
         runs = found.setdefault((dataset, json.dumps(shared, sort_keys=True)), runs)
         runs.metrics[config.seed], runs.groups[config.seed], runs.info[config.seed] = metrics, groups, info
     for told, (first, *others) in unknown.items():
