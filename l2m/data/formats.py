@@ -144,8 +144,9 @@ def cifar(file: Path, md5: str, key: str, classes: int) -> tuple[Images, Labels]
     Raises:
         UserError: as :func:`unpickled` says, or the batch holds something else.
     """
+    content = read(file)
     try:
-        batch = unpickled(file)
+        batch = unpickled(file, content)
         images, labels = batch.get("data"), batch.get(key)
         if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.shape[1:] != (3072,):
             raise UserError(f"{file} has no rows of 3072 uint8 pixels as its data: {REMEDY}")
@@ -212,23 +213,24 @@ def cifar_names(file: Path, md5: str, key: str) -> list[str]:
     """The names of CIFAR's classes, from the file that lists them.
 
     Raises:
-        UserError: as :func:`unpickled` says, or the file has another MD5 sum than ``md5``.
+        UserError: the file has another MD5 sum than ``md5``, or as :func:`unpickled` says.
     """
-    names = unpickled(file).get(key)
+    content = read(file)
     if (found := md5_of(file)) != md5:
         raise UserError(f"{file} has the MD5 sum {found}: the published file has {md5}, {REMEDY}")
-    return list(names or ())
+    names: list[str] = unpickled(file, content)[key]
+    return names
 
 
-def unpickled(file: Path) -> dict[str, Any]:
+def unpickled(file: Path, content: bytes | bytearray) -> dict[str, Any]:
     """The dictionary in a pickle of CIFAR's, whoever wrote it: no name that it gives is imported, no code is run.
 
     Raises:
         UserError: it holds something else than a dictionary of text, numbers, lists and arrays.
     """
-    content = io.BytesIO(read(file))
+    stream = io.BytesIO(content)
     try:
-        batch = _Unpickler(content, encoding="bytes").load()  # as text, an array would be held thrice
+        batch = _Unpickler(stream, encoding="bytes").load()  # as text, an array would be held thrice
     except Exception as error:  # whatever a pickle of something else makes its reader say
         raise UserError(f"{file} can't be read as a batch of CIFAR ({cause(error)}): {REMEDY}") from error
     if not isinstance(batch, dict):
