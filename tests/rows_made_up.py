@@ -18,7 +18,7 @@ FINAL = {
     "wine_quality": {"learn2mix": 3.0, "classical": 4.0},  # better, but both far from the paper
     "mean_estimation": {"learn2mix": 1.1, "classical": 1.1},
 }
-VERDICTS = {"mnist": "reproduced", "wine_quality": "direction only", "mean_estimation": "not reproduced"}
+VERDICTS = {"mnist": "confirmed", "wine_quality": "larger", "mean_estimation": "inconclusive"}
 GROUPS = {"wine_quality": ("<script>alert('red')</script>", "white & $5 or $6")}
 
 

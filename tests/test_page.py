@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from browser import CHROMIUM, Browser
@@ -17,8 +18,9 @@ from rows_made_up import write as made_up
 
 from l2m.files import pack
 from l2m.report import runs
-from l2m.report.page import render, write
+from l2m.report.page import SYMBOLS, render, write
 from l2m.report.rows import ROWS
+from l2m.report.verdict import Effect, Finding
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "figures.py"
 ALOUD = ("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded")
@@ -106,14 +108,15 @@ def test_every_row_has_its_verdict_twice(page: Page) -> None:
     for row in ROWS:
         verdict = VERDICTS.get(row.name, "not run")
         text = page.text
-        for pattern in (f"{verdict} {row.title}", f"{row.title} {'✓↗✗…–'[_rank(verdict)]} {verdict}"):
+        for pattern in (f"{verdict} {row.title}", f"{row.title} {SYMBOLS[verdict]} {verdict}"):
             assert pattern in text, pattern
         assert row.name in page.ids
-    assert "1 reproduced, 1 direction only, 1 not reproduced, 9 not run" in page.text
+    assert "1 confirmed, 1 larger, 1 inconclusive, 9 not run" in page.text
 
 
-def _rank(verdict: str) -> int:
-    return ("reproduced", "direction only", "not reproduced", "too few seeds", "not run").index(verdict)
+def test_the_effect_stands_before_the_means(page: Page) -> None:
+    assert "larger Wine Quality Δ -1.00 ± 0.00, the paper's -0.28 ± 0.28 ours paper learn2mix" in page.text
+    assert set(get_args(Effect)) | set(get_args(Finding)) == SYMBOLS.keys()
 
 
 def test_a_single_seed_is_too_few(tmp_path: Path) -> None:
@@ -121,7 +124,7 @@ def test_a_single_seed_is_too_few(tmp_path: Path) -> None:
         made_up(tmp_path, configuration("wine_quality", strategy), 2.0)
     page = Page(render(runs.read(tmp_path), tmp_path))
     assert "1 too few seeds, 11 not run" in page.text
-    assert "Wine Quality … too few seeds one seed has no interval" in page.text
+    assert "Wine Quality … too few seeds Δ +0.00, the paper's -0.28 ± 0.28; 1 in common" in page.text
 
 
 def test_numbers_stand_beside_the_papers(page: Page) -> None:

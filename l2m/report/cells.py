@@ -1,4 +1,4 @@
-"""What stands in a cell: a strategy's test metric at a checkpoint, beside classical's and the paper's."""
+"""What stands in a cell: a strategy's test metric at a checkpoint, beside classical's, learn2mix's and the paper's."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pandas as pd
 
 from l2m.report import published
 from l2m.report.published import Printed
-from l2m.report.rows import THIRD, Row
+from l2m.report.rows import CONTROLS, THIRD, Row, equal_strategies, with_equal
 from l2m.report.runs import CHECKPOINTS, Runs, checkpoint
 from l2m.report.statistics import interval, paired, significant
-from l2m.report.verdict import Judgement, judge
+from l2m.report.verdict import Judgement, Level, beside, judge, level
 
 
 class Cell(NamedTuple):
@@ -25,7 +25,9 @@ class Cell(NamedTuple):
         printed: the paper's number for these settings; None where there is none.
         difference: mean of this strategy − classical on the seeds both have, half of its 95 % t-interval, and how
             many they are; None for classical, and without classical's runs.
-        judged: of learn2mix alone: whether it does better than classical, as the paper says.
+        judged: whether learn2mix does better than this strategy; None for learn2mix, and where ``equal_to`` has it.
+        level: how near the paper's number the mean is; None without one of the two.
+        equal_to: the strategy whose runs these are, because the two are equal by construction.
     """
 
     epoch: int | None
@@ -33,6 +35,8 @@ class Cell(NamedTuple):
     printed: Printed | None
     difference: tuple[float, float, int] | None
     judged: Judgement | None
+    level: Level | None = None
+    equal_to: str | None = None
 
     @property
     def stands_apart(self) -> bool:
@@ -50,24 +54,33 @@ def measure(row: Row, found: Iterable[Runs], column: str = "test_metric") -> dic
 
     ``column`` is one of ``metrics.csv``; the paper has numbers for ``test_metric`` alone.
     """
-    runs = row.runs(found)
+    own = row.runs(found)
+    equal = equal_strategies(own)
+    runs = with_equal(own)
     printed = published.cells(row.name) if column == "test_metric" else {}
     made: dict[str, list[Cell]] = {}
     for strategy in (*row.strategies, *(s for s in THIRD if s in runs)):
         made[strategy] = []
         for i, share in enumerate(CHECKPOINTS):
-            ours, theirs = (
-                scaled(runs[s].at(share, column), row) if s in runs else None for s in (strategy, "classical")
+            ours, this, classical = (
+                scaled(runs[s].at(share, column), row) if s in runs else None
+                for s in ("learn2mix", strategy, "classical")
             )
-            there, base = (printed[s][i] if s in printed else None for s in (strategy, "classical"))
+            learn2mix, there = (printed[s][i] if s in printed else None for s in ("learn2mix", strategy))
             cell = Cell(
                 epoch=checkpoint(share, runs[strategy].settings["epochs"]) if strategy in runs else None,
-                values=pd.Series(dtype=float) if ours is None else ours,
+                values=pd.Series(dtype=float) if this is None else this,
                 printed=there,
-                difference=None if ours is None or theirs is None or strategy == "classical" else paired(ours, theirs),
-                judged=judge(ours, theirs, (there, base), is_percent(row), "classical")
-                if strategy == "learn2mix"
-                else None,
+                difference=None
+                if this is None or classical is None or strategy == "classical"
+                else paired(this, classical),
+                judged=None
+                if strategy == "learn2mix" or strategy in equal
+                else beside(ours, this, is_percent(row), strategy)
+                if strategy in CONTROLS
+                else judge(ours, this, (learn2mix, there), is_percent(row), strategy),
+                level=None if this is None else level(this, there),
+                equal_to=equal.get(strategy),
             )
             made[strategy].append(cell)
     return made

@@ -14,14 +14,14 @@ from l2m.report.rows import CONTROLS, PAPER, THIRD, V3
 from l2m.report.runs import Runs
 from l2m.report.statistics import paired, spread
 from l2m.report.thresholds import BY_NAME
-from l2m.report.verdict import judge
+from l2m.report.verdict import beside, judge
 
 CAPTION = (
     "Test accuracy in % after the seconds that classical training takes for the row's epochs on the machine of the "
     "records: mean ± sd (ddof 1) over n seeds. Epochs: how many there was time for, their mean over seeds. Δ: this "
     "strategy − classical on the same seeds ± half of its 95 % t-interval, bold where that leaves 0 out. The paper's "
-    "are for an RTX 3090 and the seconds beside them, so the verdict, whether learn2mix is better than classical, is "
-    "on the direction alone. Trained by"
+    "are for an RTX 3090 and the seconds beside them, without an sd, so only the side of learn2mix − this strategy is "
+    "judged. Trained by"
 )
 
 COMMAND = "python -m l2m.run -m +experiment=table1_v3 results_dir=results"
@@ -32,7 +32,7 @@ class Ended(NamedTuple):
 
     Attributes:
         epochs: by seed, how many there was time for.
-        cell: test accuracy in %, with learn2mix's verdict.
+        cell: test accuracy in %, and whether learn2mix does better.
     """
 
     claim: EqualSeconds
@@ -50,13 +50,18 @@ def ended(found: Iterable[Runs]) -> list[Ended]:
         values = {strategy: scaled(run.at(1.0), row) for strategy, run in runs.items()}
         for strategy in (*PAPER, *(s for s in CONTROLS if s in runs), *THIRD):
             ours, theirs = values.get(strategy), values.get("classical")
+            printed = claim.values.get("learn2mix"), claim.values.get(strategy)
             lengths = {s: len(table) for s, table in runs[strategy].metrics.items()} if strategy in runs else {}
             cell = Cell(
                 epoch=None,
                 values=pd.Series(dtype=float) if ours is None else ours,
                 printed=claim.values.get(strategy),
                 difference=None if ours is None or theirs is None or strategy == "classical" else paired(ours, theirs),
-                judged=judge(ours, theirs, (None, None), True, "classical") if strategy == "learn2mix" else None,
+                judged=None
+                if strategy == "learn2mix"
+                else beside(values.get("learn2mix"), ours, True, strategy)
+                if strategy in CONTROLS
+                else judge(values.get("learn2mix"), ours, printed, True, strategy),
             )
             lines.append(Ended(claim, strategy, pd.Series(lengths, dtype=float), cell))
     return lines
@@ -64,7 +69,7 @@ def ended(found: Iterable[Runs]) -> list[Ended]:
 
 def markdown(lines: Iterable[Ended]) -> str:
     """A line a claim and strategy, and the command that trains what is missing."""
-    head = ["data set", "strategy", "n", "epochs", "accuracy", "Δ", "paper", "verdict"]
+    head = ["data set", "strategy", "n", "epochs", "accuracy", "Δ", "paper", "learn2mix − this"]
     made = [f"| {' | '.join(head)} |", "|---|---|" + "--:|" * 5 + "---|"]
     for line in lines:
         cell, first = line.cell, line.strategy == PAPER[0]
@@ -89,6 +94,6 @@ def frame(lines: Iterable[Ended]) -> pd.DataFrame:
             | {"paper_accuracy_percent": cell.printed.mean if cell.printed else None}
             | {"paper_seconds": line.claim.seconds if cell.printed else None, "minus_classical_accuracy_percent": apart}
             | {"interval_half_width_accuracy_percent": half, "n_pairs": n}
-            | {"verdict": cell.judged.verdict if cell.judged else None}
+            | {"effect": cell.judged.verdict if cell.judged else None}
         )
     return pd.DataFrame(made).astype({"paper_seconds": "Int64", "n_pairs": "Int64"})

@@ -48,7 +48,7 @@ def settings(found: Iterable[Runs]) -> list[Settings]:
             lines.append(Settings(row, None, paper, None))
             continue
         run = runs.get("learn2mix") or runs["classical"]
-        shares = proportions(run)
+        shares = run.proportions
         printed = paper.get("proportions")
         ours = {
             **{key: run.settings[key] for key in ("epochs", "batch_size", "learning_rate")},
@@ -62,15 +62,9 @@ def settings(found: Iterable[Runs]) -> list[Settings]:
     return lines
 
 
-def proportions(run: Runs) -> Any:
-    """α̃ (k,): what learn2mix starts from, and what classical training has throughout."""
-    first = next(iter(run.groups.values()))
-    return first.loc[first["epoch"] == 1, "proportion"].to_numpy()
-
-
 def train_size(run: Runs) -> int | None:
     """The smallest N of P·M to (P + 1)·M − 1 of which every proportion, told to seven digits, is a whole number."""
-    shares = proportions(run)
+    shares = run.proportions
     steps, size = int(next(iter(run.metrics.values()))["steps"].iloc[0]), int(run.settings["batch_size"])
     for n in range(steps * size, (steps + 1) * size):
         counts = shares * n

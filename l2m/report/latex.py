@@ -13,7 +13,7 @@ CHARACTERS = {
 }  # fmt: skip
 """What text may not hold as it is."""
 
-FORMULAS = {r"2$\cdot$$\surd$(sd\_paper$^2$/5 + sd$^2$/n)": r"$2\sqrt{s_\mathrm{paper}^2/5 + s^2/n}$"}
+FORMULAS = {r"2$\cdot$$\surd$(sd\_paper$^2$/4 + sd$^2$/n)": r"$2\sqrt{s_\mathrm{paper}^2/4 + s^2/n}$"}
 """Formulas that read better set than spelled."""
 
 

@@ -18,12 +18,14 @@ from l2m.report import cells, drawing, experiments, figures, inline, published, 
 from l2m.report.cells import Cell
 from l2m.report.rows import ROWS, STRATEGIES, VARIANTS, Row, commands, missing
 from l2m.report.runs import EPOCHS, Reading, Runs
-from l2m.report.statistics import significant, spread
-from l2m.report.verdict import RULE, Verdict
+from l2m.report.statistics import interval, significant, spread
+from l2m.report.verdict import EFFECT_RULE, Judgement, Verdict, paper_effect
 from l2m.studies.records import Recorded
 
 SYMBOLS: dict[Verdict, str] = {
-    "reproduced": "✓", "direction only": "↗", "not reproduced": "✗", "too few seeds": "…", "not run": "–"
+    "confirmed": "✓", "smaller": "↓", "larger": "↑", "same sign": "↗", "inconclusive": "?", "opposite": "✗",
+    "contradicted": "✗", "reproduced": "✓", "direction only": "↗", "not reproduced": "✗", "too few seeds": "…",
+    "not run": "–",
 }  # fmt: skip
 """Beside the word and the colour, so that none of the three is needed."""
 
@@ -38,7 +40,7 @@ class Section:
     Attributes:
         cells: by strategy, test metric at the checkpoints; ``worst`` likewise for the worst group.
         printed: by strategy, the paper's numbers.
-        verdict, note: of learn2mix at E.
+        judged: learn2mix against classical at E; None where nothing is run.
         metric: the test metric with its unit.
         panels: (title, what is to be seen, SVG) of each drawing.
         records: by strategy and seed, the record's folder as seen from the page.
@@ -49,12 +51,25 @@ class Section:
     cells: Mapping[str, list[Cell]]
     worst: Mapping[str, list[Cell]]
     printed: Mapping[str, Sequence[published.Printed]]
-    verdict: Verdict
-    note: str
+    judged: Judgement | None
     metric: str
     panels: Sequence[tuple[str, str, Markup]]
     records: Mapping[str, Mapping[int, str]]
     commands: Sequence[str]
+
+    @property
+    def verdict(self) -> Verdict:
+        return self.judged.verdict if self.judged else "not run"
+
+    @property
+    def effect(self) -> str:
+        """Our Δ with its interval, and the paper's with 2 of its standard errors, for people to read."""
+        if not self.judged or self.verdict == "not run":
+            return ""
+        digits = significant(self.cells["learn2mix"][-1].values, cells.is_percent(self.row))
+        ours = interval(self.judged.difference, self.judged.half, self.judged.n, digits)
+        paper = paper_effect(self.judged.paper, digits)
+        return f"Δ {ours}" + (f", the paper's {paper}" if paper else "")
 
     @property
     def strategies(self) -> list[str]:
@@ -105,7 +120,7 @@ def render(found: Reading, folder: Path) -> str:
         sections=sections,
         tally=Counter(each.verdict for each in sections),
         symbols=SYMBOLS,
-        rule=RULE,
+        rule=EFFECT_RULE,
         epochs=EPOCHS,
         files=lambda place: [name if (folder / place / name).exists() else f"{name}.gz" for name in FILES],
         experiments=drawn,
@@ -127,15 +142,13 @@ def section(row: Row, found: Sequence[Runs]) -> Section:
         {strategy: made for strategy, made in cells.measure(row, found, column).items() if strategy in runs}
         for column in ("test_metric", "worst_group")
     )
-    judged = measured["learn2mix"][-1].judged if "learn2mix" in measured else None
     lacking = missing(row, found, row.strategies)
     return Section(
         row=row,
         cells=measured,
         worst=worst,
         printed=published.cells(row.name),
-        verdict=judged.verdict if judged else "not run",
-        note=judged.note if judged else "",
+        judged=cells.measure(row, found)["classical"][-1].judged,
         metric=drawing.metric(next(iter(runs.values()))) if runs else "",
         panels=panels(row, runs, measured) if runs else [],
         records=records(row, runs),

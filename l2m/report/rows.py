@@ -96,9 +96,32 @@ V3 = {
 """By the row they stand for: the third version changed the learning rate, and compares at equal seconds alone."""
 
 
+EQUAL = {"smote": "classical", "balanced": "stratified"}
+"""Where all groups are as large, SMOTE adds nothing, and equal shares are the training set's own."""
+
+
+def equal_strategies(runs: Mapping[str, Runs]) -> dict[str, str]:
+    """Strategies whose runs are another one's by construction in a row, by that other one, which has runs."""
+    shares = [runs[strategy].proportions for strategy in ("classical", "learn2mix") if strategy in runs]
+    if not shares or max(shares[0]) - min(shares[0]) > 1e-6:
+        return {}
+    pairs = [(one, other) if other in runs else (other, one) for one, other in EQUAL.items()]
+    return {strategy: other for strategy, other in pairs if other in runs}
+
+
+def with_equal(runs: Mapping[str, Runs]) -> dict[str, Runs]:
+    """The runs of a row, those of strategies included that are another one's by construction."""
+    return {strategy: runs[other] for strategy, other in equal_strategies(runs).items()} | dict(runs)
+
+
 def missing(row: Row, found: Iterable[Runs], strategies: Collection[str]) -> dict[str, tuple[int, ...]]:
-    """By strategy, those of the paper's five seeds that have no run; strategies that are whole have no key."""
+    """By strategy, those of the paper's five seeds that have no run; strategies that are whole have no key.
+
+    One that is another's by construction lacks what that one lacks, and is not named beside it.
+    """
     there = row.runs(found)
+    equal = equal_strategies(there)
+    strategies = [strategy for strategy in strategies if equal.get(strategy) not in strategies]
     lacks = {choice: tuple(s for s in SEEDS if choice not in there or s not in there[choice].metrics)
              for choice in strategies}  # fmt: skip
     return {choice: seeds for choice, seeds in lacks.items() if seeds}

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, get_type_hints
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from l2m.catalog import registries
 from l2m.config import GROUPS, RunConfig, read_config
@@ -24,6 +25,8 @@ from l2m.data.fingerprint import recorded
 from l2m.errors import UserError, cause, shown
 from l2m.files import read_bytes, read_text
 from l2m.records import SCHEMA, EpochRow, GroupRow, RunDirectory
+from l2m.report import bench
+from l2m.report.bench import Bench
 from l2m.report.naming import named, settings
 from l2m.studies.records import Recorded, read_all
 from l2m.tasks import TASKS, Task
@@ -77,6 +80,13 @@ class Runs:
     def task(self) -> Task:
         return TASKS[self.settings["dataset.task"]]
 
+    @property
+    def proportions(self) -> NDArray[np.float64]:
+        """α̃ (k,): what learn2mix starts from, and what classical training has throughout."""
+        first = next(iter(self.groups.values()))
+        shares: NDArray[np.float64] = first.loc[first["epoch"] == 1, "proportion"].to_numpy()
+        return shares
+
     def at(self, share: float, column: str = "test_metric") -> pd.Series[float]:
         """A column at epoch ⌊share · E⌋, the paper's checkpoint, indexed by seed; E is the run's last epoch."""
         columns = {seed: table[column] for seed, table in self.metrics.items()}
@@ -95,12 +105,14 @@ class Reading(NamedTuple):
         problems: a sentence for each record that was left out: the directory, what is wrong, the remedy.
         unfinished: how many runs have another status than ``done``, by data set, strategy and status.
         studies: the finished studies, those at their default options first.
+        benches: what ``make bench`` measured, a machine each.
     """
 
     runs: list[Runs]
     problems: list[str]
     unfinished: Counter[tuple[str, str, str]]
     studies: list[Recorded]
+    benches: list[Bench]
 
 
 def read(results_dir: Path, studies_do: bool = False) -> Reading:
@@ -173,7 +185,7 @@ def read(results_dir: Path, studies_do: bool = False) -> Reading:
         )
         for runs in sorted(found.values(), key=lambda runs: (runs.dataset, runs.strategy))
     ]
-    return Reading(together, problems + more, unfinished, studies)
+    return Reading(together, problems + more, unfinished, studies, bench.read(results_dir))
 
 
 def _info(folder: Path) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from l2m.report import equal_seconds, hyperparameters, latex, mixers, thresholds
 from l2m.report.cells import Cell, is_percent, measure, told
 from l2m.report.rows import ROWS, VARIANTS, Row, commands, missing
 from l2m.report.runs import EPOCHS, Reading
-from l2m.report.statistics import significant, spread
-from l2m.report.verdict import RULE
+from l2m.report.statistics import interval, significant, spread
+from l2m.report.verdict import BESIDE_RULE, EFFECT_RULE, LEVEL_RULE, Judgement, paper_effect
 
 METRICS = {1: "Test accuracy in %", 2: "Test error"}
 
@@ -101,26 +101,47 @@ def caption(table: Table) -> str:
     """What the cells hold, how many seeds there are, what ± is, and the rule of the verdict."""
     counts = {len(cells[0].values) for by_strategy in table.cells.values() for cells in by_strategy.values()} - {0}
     n = f"n is {' to '.join(map(str, sorted({min(counts), max(counts)})))}" if counts else "none is run"
-    return " ".join([
+    return " ".join(filter(None, [
         f"{table.title}: mean ± sd (ddof 1) over n seeds at epochs ⌊0.25E⌋, ⌊0.5E⌋ and E; {n}.",
         "" if is_percent(next(iter(table.cells))) else UNITS,
         "Δ: this strategy − classical on the same seeds ± half of its 95 % t-interval, bold where that leaves 0 out.",
-        f"Small: the paper's mean ± sd (ddof 0) of five runs, where it has a number for these settings. {RULE}"
-        if table.judged
-        else "",
-    ]).replace("  ", " ").strip()  # fmt: skip
+        EQUAL_MARK if any(c[0].equal_to for by_strategy in table.cells.values() for c in by_strategy.values()) else "",
+        *(_judged_caption(table) if table.judged else ()),
+    ]))  # fmt: skip
+
+
+EQUAL_MARK = "= another strategy: the two are equal by construction, as all groups are as large, and run once."
+
+
+def _judged_caption(table: Table) -> Iterator[str]:
+    """The rules of both verdicts, and how often chance alone puts a mean outside."""
+    yield "Small: the paper's mean ± sd (ddof 0) of five runs, where it has a number for these settings."
+    levels = [
+        cell.level
+        for by_strategy in table.cells.values()
+        for cells in by_strategy.values()
+        for cell in cells
+        if cell.level and not cell.equal_to
+    ]
+    if levels:
+        outside = sum(not level.is_within for level in levels)
+        chance = sum(level.chance for level in levels)
+        yield f"{LEVEL_RULE} Of {len(levels)} means {outside} are outside; chance alone would put {chance:.1f} there."
+    yield "Last column: learn2mix − this strategy, same seeds; in brackets, the paper's ± 2 of its standard errors."
+    yield f"{EFFECT_RULE} {BESIDE_RULE}"
 
 
 def markdown(table: Table) -> str:
     """One line a row and strategy; below it what is missing, and the commands that train it."""
-    head = ["data set", "strategy", "n", *EPOCHS] + ["verdict"] * table.judged
+    head = ["data set", "strategy", "n", *EPOCHS] + ["learn2mix − this"] * table.judged
     lines = [f"| {' | '.join(head)} |", "|---|---|--:|" + "--:|" * len(EPOCHS) + "---|" * table.judged]
     for row, by_strategy in table.cells.items():
         for i, (strategy, cells) in enumerate(by_strategy.items()):
-            words = ["" if i else f"**{row.title}**", strategy, str(len(cells[0].values))]
+            name = f"{strategy} = {cells[0].equal_to}" if cells[0].equal_to else strategy
+            words = ["" if i else f"**{row.title}**", name, str(len(cells[0].values))]
             words += [_markdown_cell(cell, is_percent(row)) for cell in cells]
             if table.judged:
-                words.append("<br>".join(_verdicts(cells)))
+                words.append("<br>".join(_effects(cells, is_percent(row))))
             lines.append(f"| {' | '.join(words)} |")
     return "\n".join([*lines, "", caption(table), "", *remedies(table)])
 
@@ -131,7 +152,8 @@ def tex(table: Table, label: str) -> str:
     head = " & ".join(["", "$n$", *(f"\\multicolumn{{2}}{{c}}{{${epoch}$}}" for epoch in EPOCHS)])
     lines = []
     for row, by_strategy in table.cells.items():
-        verdict = f" \\textit{{({', '.join(_verdicts(by_strategy['learn2mix']))})}}" if table.judged else ""
+        judged = [cell.judged.verdict for cell in by_strategy["classical"] if cell.judged]
+        verdict = f" \\textit{{({', '.join(dict.fromkeys(judged))})}}" if table.judged else ""
         title = f"\\textbf{{{latex.escape(row.title)}}}{verdict}"
         lines += ["\\addlinespace", f"\\multicolumn{{8}}{{l}}{{\\rlap{{{title}}}}} \\\\*"]
         for strategy, cells in by_strategy.items():
@@ -160,43 +182,63 @@ def frame(table: Table) -> pd.DataFrame:
                 apart, half, n = cell.difference or (None, None, None)
                 line |= {f"minus_classical_{unit}": apart, f"interval_half_width_{unit}": half, "n_pairs": n}
                 if table.judged:
-                    line |= {"verdict": cell.judged.verdict, "note": cell.judged.note} if cell.judged else {}
+                    line |= {"equal_to": cell.equal_to} | _judged_columns(cell, unit)
                 lines.append(line)
     return pd.DataFrame(lines).astype({"epoch": "Int64", "n_pairs": "Int64"})
+
+
+def _judged_columns(cell: Cell, unit: str) -> dict[str, Any]:
+    """Level and effect of a cell; ``first_rule`` is the verdict by the rule that stood here before."""
+    made: dict[str, Any] = {"level": None, f"level_tolerance_{unit}": None}
+    if cell.level:
+        made = {"level": _level(cell), f"level_tolerance_{unit}": cell.level.tolerance}
+    if judged := cell.judged:
+        paper = judged.paper or (None, None)
+        made |= {"effect": judged.verdict, f"learn2mix_minus_this_{unit}": judged.difference}
+        made |= {f"effect_half_width_{unit}": judged.half, "n_effect": judged.n}
+        made |= {f"paper_effect_{unit}": paper[0], f"paper_effect_error_{unit}": paper[1]}
+        made |= {"note": judged.note, "first_rule": judged.first}
+    return made
 
 
 def summary(tables: Iterable[Table]) -> str:
     """Learn2mix against classical at E for every row, 80 columns wide."""
     form = "{:28} {:>11} {:>11} {:>12} {}"
-    lines = [form.format("test metric at E", "learn2mix", "classical", "difference", "verdict")]
-    for row, cells, difference, verdict in _ends(tables):
-        lines.append(form.format(row.title, *(_spread(cell, is_percent(row)) for cell in cells), difference, verdict))
+    lines = [form.format("test metric at E", "learn2mix", "classical", "difference", "effect")]
+    for row, cells, judged in _ends(tables):
+        means = (_spread(cell, is_percent(row)) for cell in cells)
+        lines.append(form.format(row.title, *means, _difference(judged, cells[0], is_percent(row)), judged.verdict))
     return "\n".join(lines)
 
 
 def overview(tables: Iterable[Table]) -> str:
-    """The same beside the paper's numbers, in Markdown, with its caption."""
-    head = ("test metric at E", "n", "learn2mix", "paper", "classical", "paper", "Δ", "verdict")
-    lines = [f"| {' | '.join(head)} |", "|---|" + "--:|" * 6 + "---|"]
-    for row, cells, difference, verdict in _ends(tables):
-        words = [row.title + (", %" if is_percent(row) else ""), str(len(cells[0].values))]
+    """The same beside the paper's numbers, in Markdown, with its caption; the effect comes first."""
+    head = ("test metric at E", "n", "effect", "Δ", "paper's Δ", "learn2mix", "paper", "classical", "paper", "level")
+    lines = [f"| {' | '.join(head)} |", "|---|--:|---|" + "--:|" * 6 + "---|"]
+    for row, cells, judged in _ends(tables):
+        percent = is_percent(row)
+        words = [row.title + (", %" if percent else ""), str(len(cells[0].values)), _effect(judged)]
+        words += [_difference(judged, cells[0], percent), paper_effect(judged.paper, _digits(cells[0], percent))]
         for cell in cells:
-            words += [_spread(cell, is_percent(row)), cell.printed.text if cell.printed else ""]
-        lines.append(f"| {' | '.join([*words, difference, verdict])} |")
+            words += [_spread(cell, percent), cell.printed.text if cell.printed else ""]
+        levels = " / ".join(_level(cell) for cell in cells if cell.level)
+        lines.append(f"| {' | '.join([*words, levels])} |")
     told = (
         "At E, the row's last epoch: accuracy in %, else an error, where less is better (its unit: "
-        "`results/tables/table2.md`); mean ± sd (ours ddof 1, the paper's ddof 0); Δ: learn2mix − classical on the "
-        "same seeds ± half of its 95 % t-interval. What is not run lacked data or hours: `make reproduce` trains it."
+        "`results/tables/table2.md`); mean ± sd (ours ddof 1, the paper's ddof 0); Δ: learn2mix − classical, ours on "
+        "the same seeds ± half of its 95 % t-interval, the paper's ± 2 of its standard errors. What is not run lacked "
+        "data or hours: `make reproduce` trains it."
     )
-    return "\n".join([*lines, "", told, RULE, ""])
+    return "\n".join([*lines, "", told, EFFECT_RULE, LEVEL_RULE, ""])
 
 
-def _ends(tables: Iterable[Table]) -> Iterator[tuple[Row, tuple[Cell, Cell], str, str]]:
-    """Of each row learn2mix's and classical's cells at E, their difference in words, and the verdict."""
+def _ends(tables: Iterable[Table]) -> Iterator[tuple[Row, tuple[Cell, Cell], Judgement]]:
+    """Of each row learn2mix's and classical's cells at E, and the verdict on their difference."""
     for table in tables:
         for row, by_strategy in table.cells.items():
             ours, theirs = by_strategy["learn2mix"][-1], by_strategy["classical"][-1]
-            yield row, (ours, theirs), told(ours, is_percent(row)), _verdicts(by_strategy["learn2mix"])[0]
+            if theirs.judged:
+                yield row, (ours, theirs), theirs.judged
 
 
 def remedies(table: Table) -> list[str]:
@@ -213,12 +255,36 @@ def remedies(table: Table) -> list[str]:
     return lines
 
 
-def _verdicts(cells: list[Cell]) -> list[str]:
-    """That at E, which is the row's, then those before it, if they are learn2mix's; one, if nothing is run."""
-    found = [(cell.judged, name) for cell, name in zip(cells[::-1], EPOCHS[::-1], strict=False) if cell.judged]
-    if {judged.verdict for judged, _ in found} == {"not run"}:
-        return ["not run"]
-    return [judged.verdict if name == "E" else f"{name}: {judged.verdict}" for judged, name in found]
+def _effects(cells: list[Cell], percent: bool) -> list[str]:
+    """The effect at E, which is the row's, then those before it; one, if nothing is run."""
+    found = [(cell, cell.judged, name) for cell, name in zip(cells[::-1], EPOCHS[::-1], strict=True) if cell.judged]
+    if {judged.verdict for _, judged, _ in found} <= {"not run"}:
+        return ["not run"] if found else [""]
+    lines = []
+    for cell, judged, name in found:
+        paper = paper_effect(judged.paper, _digits(cell, percent))
+        words = [f"{name}:", _difference(judged, cell, percent), f"({paper})" if paper else "", _effect(judged)]
+        lines.append(" ".join(filter(None, words)))
+    return lines
+
+
+def _effect(judged: Judgement) -> str:
+    """The verdict, with what its word does not say."""
+    opposite = judged.verdict == "inconclusive" and "other side" in judged.note
+    unclear = judged.paper is not None and judged.paper.is_unclear
+    return judged.verdict + ", opposite" * opposite + ", unclear in the paper" * unclear
+
+
+def _difference(judged: Judgement, cell: Cell, percent: bool) -> str:
+    return interval(judged.difference, judged.half, judged.n, _digits(cell, percent))
+
+
+def _level(cell: Cell) -> str:
+    return "" if cell.level is None else "within" if cell.level.is_within else "outside"
+
+
+def _digits(cell: Cell, percent: bool) -> int:
+    return significant(cell.values, percent)
 
 
 def _spread(cell: Cell, percent: bool) -> str:
@@ -230,7 +296,8 @@ def _markdown_cell(cell: Cell, percent: bool) -> str:
     if difference := told(cell, percent):
         words.append(f"Δ **{difference}**" if cell.stands_apart else f"Δ {difference}")
     if cell.printed:
-        words.append(f"<sub>paper {cell.printed.text}</sub>")
+        near = f", {_level(cell)} {cell.level.tolerance:.{_digits(cell, percent)}f}" if cell.level else ""
+        words.append(f"<sub>paper {cell.printed.text}{near}</sub>")
     return "<br>".join(words)
 
 

@@ -13,10 +13,10 @@ import pandas as pd
 from l2m.report import published
 from l2m.report.cells import is_percent, scaled
 from l2m.report.published import AtEpoch, Printed, Threshold
-from l2m.report.rows import CONTROLS, ROWS, VARIANTS, Row
+from l2m.report.rows import CONTROLS, ROWS, VARIANTS, Row, with_equal
 from l2m.report.runs import Runs
 from l2m.report.statistics import interval, paired, significant, spread
-from l2m.report.verdict import Judgement, judge
+from l2m.report.verdict import FEWEST, Judgement, judge
 
 BY_NAME = {row.name: row for row in (*ROWS, *VARIANTS)}
 
@@ -65,7 +65,7 @@ def reached(found: Iterable[Runs]) -> list[Reached]:
     lines = []
     for claim in published.thresholds():
         row = BY_NAME[claim.row]
-        runs = row.runs(found)
+        runs = with_equal(row.runs(found))
         ours = runs.get("learn2mix")
         level = claim.level
         if level is None and ours is not None:
@@ -92,7 +92,7 @@ def at_epoch(found: Iterable[Runs]) -> list[At]:
     lines = []
     for claim in published.at_epoch():
         row = BY_NAME[claim.row]
-        runs = row.runs(found)
+        runs = with_equal(row.runs(found))
         strategies = (*claim.values, *CONTROLS)
         values = {s: _at(runs[s], row, claim.epoch) for s in strategies if s in runs}
         for strategy in strategies:
@@ -115,18 +115,17 @@ CAPTION = (
     "is subtracted from. Where the level is lost in the "
     "paper's text (~), learn2mix's mean at the paper's epoch stands for it. Seconds are of training until then; they "
     "were taken on a machine that did other work besides, and can only be compared where a results folder was "
-    "measured alone. The paper prints no sd here: ours stands in for it in the verdict."
+    "measured alone. The paper prints no sd here, so only the side is judged: same sign, inconclusive or opposite."
 )
 
 AT_CAPTION = (
     "Test metric at an epoch (accuracy in %, or squared error): mean ± sd (ddof 1) over n seeds. Δ: this strategy − "
     "classical on the same seeds ± half of its 95 % t-interval, as in the other tables; learn2mix − this likewise, "
-    "and by it the verdict, whether learn2mix is better. The paper prints no sd here: ours stands in for it in "
-    "the verdict; where its numbers are lost in the text, the direction is all there is to judge."
+    "and by it the verdict, whether learn2mix is better. The paper prints no sd here, so only the side is judged."
 )
 
 
-COMPARED = ("Δ", "learn2mix − this", "verdict")
+COMPARED = ("Δ", "learn2mix − this", "effect")
 
 
 def markdown(reached: Iterable[Reached], at_epoch: Iterable[At]) -> str:
@@ -192,7 +191,8 @@ def _first(run: Runs, row: Row, level: float) -> pd.Series[float]:
 
 def _crossing(curve: pd.Series[float], row: Row, level: float) -> int | None:
     values = scaled(curve, row)
-    there = values.index[(values >= level) if is_percent(row) else (values <= level)]
+    rounding = 1e-9 * abs(level)  # a mean that the level was taken from is at it
+    there = values.index[(values >= level - rounding) if is_percent(row) else (values <= level + rounding)]
     return int(there[0]) if len(there) else None
 
 
@@ -215,13 +215,14 @@ def _sooner(claim: Threshold, other: str, first: Values, censored: Values) -> Ju
     ours, theirs = first.get("learn2mix"), censored.get(other)
     printed = (claim.epochs["learn2mix"], claim.epochs.get(other)) if claim.level is not None else (None, None)
     judged = judge(ours, theirs, printed, higher_is_better=False, other=other)
-    if ours is None or theirs is None or len(ours.index.intersection(theirs.index)) < 2:
+    if ours is None or theirs is None or len(ours.index.intersection(theirs.index)) < FEWEST:
         return judged
     if ours.isna().any():
         note = f"{int(ours.notna().sum())} of {len(ours)} seeds of learn2mix reach the level"
-        return judged._replace(verdict="not reproduced", note=note)
-    if judged.half == 0 and judged.verdict != "not reproduced":  # whole epochs, not certainty
-        return judged._replace(verdict="not reproduced", note="all differences are equal, which has no interval")
+        return judged._replace(verdict="inconclusive", note=note, first="not reproduced")
+    if judged.half == 0 and judged.difference:  # whole epochs, not certainty
+        note = "all differences are equal, which has no interval"
+        return judged._replace(verdict="inconclusive", note=note, first="not reproduced")
     return judged
 
 
@@ -249,13 +250,17 @@ def _printed(numbers: Mapping[str, Printed | None], strategy: str) -> str:
 def _compared(line: Reached | At, digits: int) -> list[str]:
     """The cells under ``COMPARED``."""
     told = [interval(*line.difference, digits) if line.difference else ""]
-    return [*told, *([interval(*line.judged[2:], digits), line.judged.verdict] if line.judged else ["", ""])]
+    if not (judged := line.judged):
+        return [*told, "", ""]
+    return [*told, interval(judged.difference, judged.half, judged.n, digits), judged.verdict]
 
 
 def _frame_compared(line: Reached | At) -> dict[str, Any]:
     made: dict[str, Any] = dict(zip(MINUS_CLASSICAL, line.difference or (), strict=False))
     if line.judged:
-        made |= dict(zip(("verdict", "note", *MINUS_THIS), line.judged, strict=True))
+        made |= {"effect": line.judged.verdict, "note": line.judged.note}
+        made |= dict(zip(MINUS_THIS, (line.judged.difference, line.judged.half, line.judged.n), strict=True))
+        made["first_rule"] = line.judged.first
     return made
 
 
