@@ -2,7 +2,9 @@
 PYTHON ?= python3
 RESULTS ?= results
 BIN := .venv/bin
-QUESTIONS := cadence mixing_rate reconstruction_noise mnist_reconstruction_rate cifar10_rate mixers_regression mixers_mnist
+ROWS := regression table2 mnist fashion_mnist cifar10 cifar100 imdb imagenette table1_v1
+QUESTIONS := cadence mixing_rate reconstruction_noise mnist_reconstruction_rate cifar10_rate cifar10_augmented \
+  cifar100_reweighted mixers_regression mixers_mnist imbalance_and_rate
 READY := $(if $(filter .venv/bin,$(BIN)),.venv/ready)  # an environment of your own is left alone: make test BIN=...
 
 .PHONY: help run test test-all bench bench-gpu reproduce tables figures docs clean
@@ -31,13 +33,13 @@ bench-gpu: $(READY)  ## minutes of the whole suite on one GPU, row by row
 	$(BIN)/python scripts/bench.py --gpu
 
 reproduce: $(READY)  ## train what results/ lacks (days on two cores), then tables and figures
-	@failed=0; for each in table2 table1 table1_v1 $(QUESTIONS) table1_v3; do \
+	@failed=0; for each in $(ROWS) $(QUESTIONS) table1_v3; do \
 	  echo "+experiment=$$each"; $(BIN)/python -m l2m.run -m +experiment=$$each results_dir=results; status=$$?; \
 	  [ $$status -lt 128 ] || exit $$status; [ $$status = 0 ] || failed=1; done; \
 	$(BIN)/python scripts/pack.py results && $(MAKE) tables figures RESULTS=results && exit $$failed
 
 tables: $(READY)  ## the paper's tables and claims from results/ alone; RESULTS=outputs for your runs
-	@$(BIN)/python scripts/tables.py $(RESULTS) $(if $(filter results results/,$(RESULTS)),--ledger REPRODUCTION.md --readme README.md)
+	@$(BIN)/python scripts/tables.py $(RESULTS) $(if $(filter results results/,$(RESULTS)),--ledger REPRODUCTION.md --into README.md docs/when.md)
 
 figures: $(READY)  ## figures and page (index.html) of results/; RESULTS=outputs for your runs
 	@$(BIN)/python scripts/figures.py $(RESULTS)

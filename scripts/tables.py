@@ -1,19 +1,19 @@
 """Write the paper's tables, and the ledger, from a results folder: ``python scripts/tables.py results``."""
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
 from l2m.errors import UserError
-
-BEGIN, END = "<!-- results: written by make tables -->\n", "<!-- end of results -->"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("results_dir", type=Path, help="a folder that holds runs/; tables/ is written beside it")
     parser.add_argument("--ledger", type=Path, help="also write the ledger of claims to this Markdown file")
-    parser.add_argument("--readme", type=Path, help="also write the verdicts between the marks in this Markdown file")
+    parser.add_argument("--into", type=Path, nargs="*", default=[], metavar="PAGE",
+                        help="also write tables between the marks of these Markdown files")  # fmt: skip
     options = parser.parse_args()
 
     from l2m.report import runs, tables
@@ -36,12 +36,21 @@ def main() -> None:
 
         options.ledger.write_text(ledger.markdown(found), encoding="utf-8")
         print(f"ledger: {options.ledger}")
-    if options.readme:
-        before, begin, rest = options.readme.read_text(encoding="utf-8").partition(BEGIN)
-        _, end, after = rest.partition(END)
-        if not (begin and end):
-            sys.exit(f"error: {options.readme} has no block between {BEGIN.strip()} and {END}: put both marks back")
-        options.readme.write_text(f"{before}{BEGIN}{tables.overview(both)}{END}{after}", encoding="utf-8")
+    for page in options.into:
+        page.write_text(filled(page, tables.blocks(found, both)), encoding="utf-8")
+
+
+def filled(page: Path, blocks: dict[str, str]) -> str:
+    """The text of a page with each of its blocks, between two marks that name it, written anew."""
+    text, count = re.subn(
+        r"(<!-- (\w+): written by make tables -->\n).*?(<!-- end of \2 -->)",
+        lambda marks: f"{marks[1]}{blocks[marks[2]]}{marks[3]}",
+        page.read_text(encoding="utf-8"),
+        flags=re.DOTALL,
+    )
+    if not count:
+        sys.exit(f"error: {page} has no two marks as <!-- results: written by make tables -->: put them back")
+    return text
 
 
 if __name__ == "__main__":

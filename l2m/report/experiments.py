@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from l2m.report import drawing, published
+from l2m.report import drawing, imbalance, published
 from l2m.report.alternatives import PAIR, alternatives, suspects
 from l2m.report.cells import scaled
 from l2m.report.naming import settings
@@ -30,6 +30,7 @@ TITLES = {
     "mixing_rate": "The mixing rate",
     "cadence": "When proportions move",
     "settings": "Which settings come closest to the paper's numbers?",
+    "imbalance_and_rate": "How much imbalance, and at which learning rate?",
 }
 """By file name, what an experiment's figure shows."""
 
@@ -42,6 +43,7 @@ def figures(found: Sequence[Runs]) -> dict[str, Figure | None]:
         "mixing_rate": mixing_rate(found),
         "cadence": cadence(found),
         "settings": other_settings(found),
+        "imbalance_and_rate": imbalance.figure(found),
     }
 
 

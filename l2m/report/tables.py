@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from l2m.report import equal_seconds, hyperparameters, latex, mixers, thresholds
+from l2m.report import equal_seconds, hyperparameters, imbalance, latex, mixers, thresholds, when
 from l2m.report.cells import Cell, is_percent, measure, told
 from l2m.report.rows import ROWS, VARIANTS, Row, commands, missing
 from l2m.report.runs import EPOCHS, Reading
@@ -55,7 +55,15 @@ def files(found: Reading, main: tuple[Table, Table]) -> dict[str, str]:
     mixed = mixers.compared(found.runs)
     made["mixers.md"] = f"# Other mixers\n\n{mixers.markdown(mixed, found.runs)}"
     made["mixers.csv"] = csv(mixers.frame(mixed))
+    places = imbalance.grid(found.runs)
+    made["imbalance_and_rate.md"] = f"# Imbalance and learning rate\n\n{imbalance.markdown(places)}"
+    made["imbalance_and_rate.csv"] = csv(imbalance.frame(places))
     return made
+
+
+def blocks(found: Reading, main: tuple[Table, Table]) -> dict[str, str]:
+    """What stands between marks in README.md and docs/, by the marks' name."""
+    return {"results": overview(main), "when": when.overview(found), "opponents": when.opponents(found)}
 
 
 def csv(frame: pd.DataFrame) -> str:
@@ -217,19 +225,23 @@ def overview(tables: Iterable[Table]) -> str:
     lines = [f"| {' | '.join(head)} |", "|---|--:|---|" + "--:|" * 6 + "---|"]
     for row, cells, judged in _ends(tables):
         percent = is_percent(row)
-        words = [row.title + (", %" if percent else ""), str(len(cells[0].values)), _effect(judged)]
+        seeds = " / ".join(dict.fromkeys(str(len(cell.values)) for cell in cells))
+        words = [row.title + (", %" if percent else ""), seeds, _effect(judged)]
         words += [_difference(judged, cells[0], percent), paper_effect(judged.paper, _digits(cells[0], percent))]
         for cell in cells:
             words += [_spread(cell, percent), cell.printed.text if cell.printed else ""]
         levels = " / ".join(_level(cell) for cell in cells if cell.level)
         lines.append(f"| {' | '.join([*words, levels])} |")
-    told = (
+    caption = (
         "At E, the row's last epoch: accuracy in %, else an error, where less is better (its unit: "
         "`results/tables/table2.md`); mean ± sd (ours ddof 1, the paper's ddof 0); Δ: learn2mix − classical, ours on "
-        "the same seeds ± half of its 95 % t-interval, the paper's ± 2 of its standard errors. What is not run lacked "
-        "data or hours: `make reproduce` trains it."
+        "the same seeds ± half of its 95 % t-interval, the paper's ± 2 of its standard errors. Effect: whether our Δ "
+        "excludes 0 and agrees with the paper's (confirmed; else smaller or larger), leaves it open (inconclusive) or "
+        "contradicts it. Level: whether our means of learn2mix / classical are within a tolerance of the paper's. The "
+        "rules are in [the ledger](REPRODUCTION.md); they replaced a first rule after most runs were in, and it says "
+        "why. What is not run lacked data or hours: `make reproduce` trains it."
     )
-    return "\n".join([*lines, "", told, EFFECT_RULE, LEVEL_RULE, ""])
+    return "\n".join([*lines, "", caption, ""])
 
 
 def _ends(tables: Iterable[Table]) -> Iterator[tuple[Row, tuple[Cell, Cell], Judgement]]:

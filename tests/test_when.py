@@ -1,0 +1,74 @@
+"""When adaptive mixing helps: gains over opponents, and the grid of imbalance and learning rate, on made-up records."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from made_up import compose, write
+from scipy import stats
+
+from l2m.report import imbalance, when
+from l2m.report.rows import ROWS
+from l2m.report.runs import read
+
+WINE = next(row for row in ROWS if row.name == "wine_quality")
+ENDS = {"learn2mix": [1.7, 1.8, 1.9], "classical": [2.0, 2.05, 2.2], "balanced": [1.75]}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("results")
+    for strategy, finals in ENDS.items():
+        config = compose("dataset=wine_quality", f"strategy={strategy}")
+        for seed, final in enumerate(finals):
+            write(folder, config, lambda e, f=final: f + 0.01 * (300 - e), seed=seed, shares=(0.25, 0.75))
+    for (rate, ratio, strategy), end in {
+        (1e-4, 10, "classical"): 0.5, (1e-4, 10, "learn2mix"): 0.6, (1e-3, 100, "learn2mix"): 0.7,
+    }.items():  # fmt: skip
+        words = ("dataset=fashion_mnist", "epochs=20", "imbalance=step", "imbalance.groups=[5,6,7,8,9]")
+        config = compose(*words, f"imbalance.factor={1 / ratio}", f"learning_rate={rate}", f"strategy={strategy}")
+        for seed in range(3):
+            write(folder, config, lambda e, f=end + 0.01 * seed: f, seed=seed, shares=(0.1,) * 10)
+    return folder
+
+
+def test_a_gain_is_a_share_of_the_others_error(folder: Path) -> None:
+    runs = WINE.runs(read(folder).runs)
+    found = when.gain(WINE, runs, "classical", "test_metric", 1.0)
+    assert found is not None
+    ours, theirs = pd.Series(ENDS["learn2mix"]), pd.Series(ENDS["classical"])
+    interval = stats.ttest_rel(theirs, ours).confidence_interval(0.95)
+    scale = 100 / theirs.mean()
+    assert found.mean == pytest.approx(scale * (theirs - ours).mean())
+    assert (found.mean - found.half, found.mean + found.half) == pytest.approx(
+        (scale * interval.low, scale * interval.high)
+    )
+    assert when.gain(WINE, runs, "stratified", "test_metric", 1.0) is None
+
+
+def test_gains_by_opponent_and_their_own_n(folder: Path) -> None:
+    reading = read(folder)
+    assert "| Wine Quality | 3 | **" in when.overview(reading)
+    _, _, classical, balanced, *_ = when.opponents(reading).splitlines()
+    assert classical.startswith("| Wine Quality | 3 | classical | 3 | **")
+    assert balanced.startswith("|  |  | balanced | 1 | ")
+    assert "(n = 1)" in balanced
+
+
+def test_the_grid_finds_its_runs_and_no_others(folder: Path) -> None:
+    found = read(folder).runs
+    grid = imbalance.grid(found)
+    assert sorted(grid) == [(1e-4, 10, "classical"), (1e-4, 10, "learn2mix"), (1e-3, 100, "learn2mix")]
+    text = imbalance.markdown(grid)
+    assert text.count("\n| ") == 3 * 3 * 5
+    assert "|  |  | learn2mix | 3 | 61.0 ± 1.0 | **+10.0 ± 0.0** |" in text
+    frame = imbalance.frame(grid).set_index(["rate", "ratio", "strategy"])
+    assert frame.loc[(1e-4, 10, "learn2mix"), "test_metric_minus_classical_percent"] == pytest.approx(10)
+    assert imbalance.figure(found) is not None
+    assert imbalance.figure([run for run in found if run.dataset == "wine_quality"]) is None
+    assert imbalance.frame({}).empty
+    other = replace(next(iter(grid.values())), settings={})
+    assert imbalance.grid([other]) == {}
