@@ -23,7 +23,8 @@ from l2m.report.verdict import RULE, Verdict
 from l2m.studies.records import Recorded
 
 SYMBOLS: dict[Verdict, str] = {
-    "reproduced": "✓", "direction only": "↗", "not reproduced": "✗", "too few seeds": "…", "not run": "–"
+    "reproduced": "✓", "direction only": "↗", "not reproduced": "✗", "contradicted": "≠", "inconclusive": "?",
+    "too few seeds": "…", "not run": "–",
 }  # fmt: skip
 """Beside the word and the colour, so that none of the three is needed."""
 

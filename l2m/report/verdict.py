@@ -19,7 +19,9 @@ import pandas as pd
 from l2m.report.published import RUNS, Printed
 from l2m.report.statistics import paired, significant
 
-Verdict = Literal["reproduced", "direction only", "not reproduced", "too few seeds", "not run"]
+Verdict = Literal[
+    "reproduced", "direction only", "not reproduced", "contradicted", "inconclusive", "too few seeds", "not run"
+]
 
 RULE = (
     "Verdict, by a rule fixed before the runs. Reproduced: for learn2mix and classical our mean is within "

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import pandas as pd
 
 from l2m.registry import Registry
-from l2m.report.verdict import Verdict
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,6 +22,15 @@ STUDIES: Registry[Any] = Registry("study")
 
 Tables = Mapping[str, pd.DataFrame]
 """By name, as they are written to CSV."""
+
+Finding = Literal[
+    "reproduced", "direction only", "not reproduced", "contradicted", "inconclusive", "too few seeds", "not run"
+]
+"""What became of a claim, by its study's own rule.
+
+Contradicted: the numbers speak for another law than the claimed one. Inconclusive: they show neither an effect nor,
+by a margin, that there is none.
+"""
 
 
 class Claim(NamedTuple):
@@ -36,7 +44,7 @@ class Claim(NamedTuple):
     """The number or rule that the source gives; "none" where it gives none."""
     ours: str
     """What the tables say, with how often or how many."""
-    verdict: Verdict
+    verdict: Finding
     note: str = ""
 
 

@@ -17,10 +17,9 @@ from l2m.device import torch_state
 from l2m.engine import Trainer
 from l2m.models import MODELS
 from l2m.report.statistics import interval, paired, spread
-from l2m.report.verdict import Verdict
 from l2m.run import compose
 from l2m.schema import Range
-from l2m.studies import STUDIES, Claim, Setting, Study, Tables
+from l2m.studies import STUDIES, Claim, Finding, Setting, Study, Tables
 from l2m.tasks import cross_entropy
 from l2m.training import final_parameters, train
 
@@ -236,7 +235,7 @@ class GuidedFashion(Study):
         return {"ends": ends(tables["models"]), "curves": curves(tables["curves"])}
 
 
-def verdict(found: Sequence[tuple[str, Difference, int]]) -> Verdict:
+def verdict(found: Sequence[tuple[str, Difference, int]]) -> Finding:
     """The rule of :class:`GuidedFashion`, from what is compared, the differences and the sides that are claimed."""
     if any(difference.n < 2 for _, difference, _ in found):
         return "too few seeds"
