@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -14,16 +15,19 @@ NOT_RUN = Judgement("not run", "", math.nan, math.nan, 0)
 
 
 def lines(found: Sequence[Recorded]) -> dict[str, list[Line]]:
-    """By heading, the claims of every study at its default options; one line for a study that was not run."""
+    """By heading, the claims of every study's variants, one in the same words once; a line for what was not run."""
     told = {}
-    recorded = {type(one.study): one for one in found if not one.options}
     for name in studies().names():
-        kind = studies()[name]
-        if kind in recorded:
-            told[kind.title] = claims(name, recorded[kind])
-        else:
-            command = f"`python -m l2m.study study={name} results_dir=results` runs it"
-            told[kind.title] = [Line(name, kind.title, "none", "", NOT_RUN._replace(note=command))]
+        kind, made = studies()[name], dict[str, Line]()
+        for options in kind.variants:
+            ran = [one for one in found if (type(one.study), one.options) == (kind, options)]
+            new = [line for one in ran for line in claims(name, one)]
+            if not new:
+                words = "".join(f" study.{key}={value}" for key, value in options.items())
+                command = f"`python -m l2m.study study={name}{words} results_dir=results` runs it"
+                new = [Line(_key(name, options), f"{kind.title}{words}", "none", "", NOT_RUN._replace(note=command))]
+            made |= {line.claim: line for line in new if line.claim not in made}
+        told[kind.title] = list(made.values())
     return told
 
 
@@ -40,8 +44,12 @@ def figures(found: Sequence[Recorded]) -> Iterator[tuple[Recorded, str, Figure]]
 
 
 def claims(name: str, one: Recorded) -> list[Line]:
-    """What the tables of a study say, as lines whose keys begin with ``name``."""
+    """What the tables of a study say, as lines whose keys begin with ``name`` and the options."""
     return [
-        Line(f"{name}.{key}", claim, source, ours, NOT_RUN._replace(verdict=verdict, note=note))
+        Line(f"{_key(name, one.options)}.{key}", claim, source, ours, NOT_RUN._replace(verdict=verdict, note=note))
         for key, claim, source, ours, verdict, note in one.study.claims(one.tables)
     ]
+
+
+def _key(name: str, options: Mapping[str, Any]) -> str:
+    return ".".join([name, *(f"{option}={value}" for option, value in options.items())])

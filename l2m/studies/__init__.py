@@ -7,7 +7,7 @@ what lies in the results folder. :mod:`l2m.study` is the door.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
@@ -26,11 +26,7 @@ Tables = Mapping[str, pd.DataFrame]
 Finding = Literal[
     "reproduced", "direction only", "not reproduced", "contradicted", "inconclusive", "too few seeds", "not run"
 ]
-"""What became of a claim, by its study's own rule.
-
-Contradicted: the numbers speak for another law than the claimed one. Inconclusive: they show neither an effect nor,
-by a margin, that there is none.
-"""
+"""What became of a claim, by its study's own rule; ``docs/studies.md`` says what the words mean."""
 
 
 class Claim(NamedTuple):
@@ -74,6 +70,9 @@ class Study:
     """Two to five sentences for the results page: the claim, where it stands, and the experiment."""
     rules: ClassVar[str] = ""
     """The module that has the rules of the verdicts, if it is not the study's own."""
+
+    variants: ClassVar[Sequence[Mapping[str, Any]]] = ({},)
+    """Options that are not at their default, of each variant in the ledger; claims that depend on them name them."""
 
     @classmethod
     def introduction(cls) -> str:
