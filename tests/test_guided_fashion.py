@@ -17,7 +17,7 @@ from torch.nn import functional
 from l2m import UserError
 from l2m.data import load
 from l2m.models import MODELS
-from l2m.report import drawing
+from l2m.report import drawing, studies
 from l2m.run import conf_dir
 from l2m.studies import STUDIES, Setting
 from l2m.studies.guided_fashion import (
@@ -31,6 +31,7 @@ from l2m.studies.guided_fashion import (
     input_gradient,
 )
 from l2m.studies.guided_fashion_figures import ends, far
+from l2m.studies.records import read_all
 from l2m.training import final_parameters, train
 
 ROOT = Path(__file__).parents[1]
@@ -134,6 +135,7 @@ def test_figures_are_drawn(ran: Any) -> None:
 def test_a_student_far_off_leaves_the_axes_to_the_others() -> None:
     values = pd.Series({"baseline": 86.0, "low": 87.0, "high": 85.5, "oracle high": 57.0})
     assert far(values) == ["oracle high"]
+    assert far(values, [60.0]) == [], "an axis that reaches to the talk's number has room"
     with mpl.rc_context(drawing.PRINT):
         figure = ends(made_up(high=(57.0, 2.1), teacher=(87.5, 0.39), oracle_teacher=(95.0, 0.2))["models"], 0.0)
     accuracy, nll, *_ = figure.axes
@@ -211,6 +213,44 @@ def test_claims_that_depend_on_clean_samples_say_their_share() -> None:
         claims = GuidedFashion(clean=clean).claims(made_up())
         assert len(claims) == 11
         assert [claim.key for claim in claims if f"clean = {clean:g}" not in claim.claim] == ["mixup"]
+
+
+def test_verdicts_of_the_committed_tables() -> None:
+    half, none = (one for one in read_all(ROOT / "results")[0] if isinstance(one.study, GuidedFashion))
+    assert (half.options, none.options) == ({}, {"clean": 0.0})
+    assert verdicts(half.tables) == {
+        "mixup": "reproduced", "oracle_filter": "reproduced", "oracle_high": "not reproduced",
+        "high": "not reproduced", "low": "reproduced", "gradient": "reproduced", "oracle_gradient": "reproduced",
+        "weight_norm": "reproduced", "oracle_weight_norm": "not reproduced", "between": "reproduced",
+        "oracle_between": "reproduced",
+    }  # fmt: skip
+    assert verdicts(none.tables) == {
+        "mixup": "reproduced", "oracle_filter": "reproduced", "oracle_high": "reproduced", "high": "reproduced",
+        "low": "reproduced", "gradient": "direction only", "oracle_gradient": "reproduced",
+        "weight_norm": "not reproduced", "oracle_weight_norm": "not reproduced", "between": "direction only",
+        "oracle_between": "not reproduced",
+    }  # fmt: skip
+
+
+def test_no_model_but_the_students_depends_on_clean_samples() -> None:
+    """But for the rounding of the two processors they were trained on: one baseline ends at 86.16 and 86.03 %."""
+    half, none = (
+        one.tables["curves"].query("model in ['baseline', 'teacher', 'oracle teacher']").reset_index(drop=True)
+        for one in read_all(ROOT / "results")[0]
+        if isinstance(one.study, GuidedFashion)
+    )
+    pd.testing.assert_frame_equal(half, none, rtol=0, atol=0.02)
+
+
+def test_the_ledger_has_both_shares_of_clean_samples() -> None:
+    found = read_all(ROOT / "results")[0]
+    lines = studies.lines(found)[GuidedFashion.title]
+    assert len(lines) == len({line.key for line in lines}) == 11 + 10
+    assert sum("clean = 0.5" in line.claim for line in lines) == sum("clean = 0)" in line.claim for line in lines) == 10
+    (*half, none) = studies.lines([one for one in found if not one.options])[GuidedFashion.title]
+    assert half == lines[:11]
+    assert none.judged.verdict == "not run"
+    assert "python -m l2m.study study=guided_fashion study.clean=0.0 results_dir=results" in none.judged.note
 
 
 def test_a_filter_that_helps_is_effective() -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from matplotlib.figure import Figure
 
@@ -21,11 +20,12 @@ def lines(found: Sequence[Recorded]) -> dict[str, list[Line]]:
         kind, made = studies()[name], dict[str, Line]()
         for options in kind.variants:
             ran = [one for one in found if (type(one.study), one.options) == (kind, options)]
-            new = [line for one in ran for line in claims(name, one)]
+            key = ".".join([name, *(f"{option}={value}" for option, value in options.items())])
+            new = [line for one in ran for line in claims(key, one)]
             if not new:
-                words = "".join(f" study.{key}={value}" for key, value in options.items())
+                words = "".join(f" study.{option}={value}" for option, value in options.items())
                 command = f"`python -m l2m.study study={name}{words} results_dir=results` runs it"
-                new = [Line(_key(name, options), f"{kind.title}{words}", "none", "", NOT_RUN._replace(note=command))]
+                new = [Line(key, f"{kind.title}{words}", "none", "", NOT_RUN._replace(note=command))]
             made |= {line.claim: line for line in new if line.claim not in made}
         told[kind.title] = list(made.values())
     return told
@@ -44,12 +44,8 @@ def figures(found: Sequence[Recorded]) -> Iterator[tuple[Recorded, str, Figure]]
 
 
 def claims(name: str, one: Recorded) -> list[Line]:
-    """What the tables of a study say, as lines whose keys begin with ``name`` and the options."""
+    """What the tables of a study say, as lines whose keys begin with ``name``."""
     return [
-        Line(f"{_key(name, one.options)}.{key}", claim, source, ours, NOT_RUN._replace(verdict=verdict, note=note))
+        Line(f"{name}.{key}", claim, source, ours, NOT_RUN._replace(verdict=verdict, note=note))
         for key, claim, source, ours, verdict, note in one.study.claims(one.tables)
     ]
-
-
-def _key(name: str, options: Mapping[str, Any]) -> str:
-    return ".".join([name, *(f"{option}={value}" for option, value in options.items())])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -16,12 +18,11 @@ COLOURS = {"baseline": "#000000", "teacher": "#0072B2", "all": "#E69F00", "low":
 SHOWN = ("accuracy", "nll", "weight_norm", "train_gradient")
 
 
-def far(values: pd.Series[float]) -> list[str]:
-    """The high filter's students that lie further off the other models than these do from each other."""
+def far(values: pd.Series[float], talk: Iterable[float] = ()) -> list[str]:
+    """The high filter's students that lie further off the other models and the talk's than these from each other."""
     high = [name for name in values.index if name.split()[-1] == "high"]
-    rest = values.drop(high)
-    room = rest.max() - rest.min()
-    return [name for name in high if not rest.min() - room <= values[name] <= rest.max() + room]
+    rest = [*values.drop(high), *talk]
+    return [name for name in high if not abs(2 * values[name] - max(rest) - min(rest)) <= 3 * (max(rest) - min(rest))]
 
 
 def ends(models: pd.DataFrame, clean: float) -> Figure:
@@ -30,7 +31,7 @@ def ends(models: pd.DataFrame, clean: float) -> Figure:
     places = {name: -i - (name in LEAKING) * 0.5 for i, name in enumerate(MODELS_OF)}
     for place, quantity in zip(axes, SHOWN, strict=True):
         table = models[models["quantity"] == quantity].pivot(index="model", columns="seed", values="value")
-        off = far(table.mean(axis=1))
+        off = far(table.mean(axis=1), TALK[quantity].values())
         for name, y in places.items():
             values, colour = table.loc[name], COLOURS[name.split()[-1]]
             if name in off:
