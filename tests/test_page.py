@@ -20,7 +20,8 @@ from l2m.files import pack
 from l2m.report import runs
 from l2m.report.page import SYMBOLS, render, write
 from l2m.report.rows import ROWS
-from l2m.report.verdict import Effect, Finding
+from l2m.report.verdict import Effect
+from l2m.studies import Finding
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "figures.py"
 ALOUD = ("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded")

@@ -13,7 +13,8 @@ import yaml
 from l2m.report import alternatives, claims, studies
 from l2m.report.rows import ROWS
 from l2m.report.runs import Reading
-from l2m.report.verdict import EFFECT_RULE, LEVEL_RULE, Effect, Finding, Line, Verdict
+from l2m.report.verdict import EFFECT_RULE, LEVEL_RULE, Effect, Line, Verdict
+from l2m.studies import Finding
 
 REPLACED = (
     "This rule replaced the first one after most runs were in. The first asked whether both means and the sign of the "

@@ -24,7 +24,7 @@ from l2m.studies.records import Recorded
 
 SYMBOLS: dict[Verdict, str] = {
     "confirmed": "✓", "smaller": "↓", "larger": "↑", "same sign": "↗", "inconclusive": "?", "opposite": "✗",
-    "contradicted": "✗", "reproduced": "✓", "direction only": "↗", "not reproduced": "✗", "too few seeds": "…",
+    "contradicted": "≠", "reproduced": "✓", "direction only": "↗", "not reproduced": "✗", "too few seeds": "…",
     "not run": "–",
 }  # fmt: skip
 """Beside the word and the colour, so that none of the three is needed."""

@@ -14,16 +14,20 @@ NOT_RUN = Judgement("not run", "", math.nan, math.nan, 0)
 
 
 def lines(found: Sequence[Recorded]) -> dict[str, list[Line]]:
-    """By heading, the claims of every study at its default options; one line for a study that was not run."""
+    """By heading, the claims of every study's variants, one in the same words once; a line for what was not run."""
     told = {}
-    recorded = {type(one.study): one for one in found if not one.options}
     for name in studies().names():
-        kind = studies()[name]
-        if kind in recorded:
-            told[kind.title] = claims(name, recorded[kind])
-        else:
-            command = f"`python -m l2m.study study={name} results_dir=results` runs it"
-            told[kind.title] = [Line(name, kind.title, "none", "", NOT_RUN._replace(note=command))]
+        kind, made = studies()[name], dict[str, Line]()
+        for options in kind.variants:
+            ran = [one for one in found if (type(one.study), one.options) == (kind, options)]
+            key = ".".join([name, *(f"{option}={value}" for option, value in options.items())])
+            new = [line for one in ran for line in claims(key, one)]
+            if not new:
+                words = "".join(f" study.{option}={value}" for option, value in options.items())
+                command = f"`python -m l2m.study study={name}{words} results_dir=results` runs it"
+                new = [Line(key, f"{kind.title}{words}", "none", "", NOT_RUN._replace(note=command))]
+            made |= {line.claim: line for line in new if line.claim not in made}
+        told[kind.title] = list(made.values())
     return told
 
 

@@ -26,17 +26,13 @@ from scipy import stats
 
 from l2m.report.published import RUNS, Printed
 from l2m.report.statistics import interval, paired
+from l2m.studies import Finding
 
 Effect = Literal[
     "confirmed", "smaller", "larger", "same sign", "inconclusive", "opposite", "contradicted", "too few seeds",
     "not run",
 ]  # fmt: skip
 """Verdicts on a claim of the paper, in the order that they are counted in."""
-
-Finding = Literal[
-    "reproduced", "direction only", "inconclusive", "not reproduced", "contradicted", "too few seeds", "not run"
-]
-"""Verdicts of studies, by rules of their own, and those of the first rule."""
 
 Beside = Literal["better", "undecided", "worse", "too few seeds", "not run"]
 """What learn2mix is beside a strategy that the paper does not compare it with."""

@@ -7,14 +7,13 @@ what lies in the results folder. :mod:`l2m.study` is the door.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import pandas as pd
 
 from l2m.registry import Registry
-from l2m.report.verdict import Verdict
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,6 +22,11 @@ STUDIES: Registry[Any] = Registry("study")
 
 Tables = Mapping[str, pd.DataFrame]
 """By name, as they are written to CSV."""
+
+Finding = Literal[
+    "reproduced", "direction only", "not reproduced", "contradicted", "inconclusive", "too few seeds", "not run"
+]
+"""What became of a claim, by its study's own rule; ``docs/studies.md`` says what the words mean."""
 
 
 class Claim(NamedTuple):
@@ -36,7 +40,7 @@ class Claim(NamedTuple):
     """The number or rule that the source gives; "none" where it gives none."""
     ours: str
     """What the tables say, with how often or how many."""
-    verdict: Verdict
+    verdict: Finding
     note: str = ""
 
 
@@ -66,6 +70,9 @@ class Study:
     """Two to five sentences for the results page: the claim, where it stands, and the experiment."""
     rules: ClassVar[str] = ""
     """The module that has the rules of the verdicts, if it is not the study's own."""
+
+    variants: ClassVar[Sequence[Mapping[str, Any]]] = ({},)
+    """Options that are not at their default, of each variant in the ledger; claims that depend on them name them."""
 
     @classmethod
     def introduction(cls) -> str:

@@ -14,10 +14,9 @@ import torch
 
 from l2m.errors import UserError
 from l2m.report.statistics import half
-from l2m.report.verdict import Verdict
 from l2m.schema import Range
 from l2m.seeding import generator
-from l2m.studies import STUDIES, Claim, Setting, Study, Tables
+from l2m.studies import STUDIES, Claim, Finding, Setting, Study, Tables
 from l2m.studies.feature_figures import AXES, METHODS, growth_figure, sizes_figure
 from l2m.studies.feature_patches import Definition, accuracy, descend, measures, span
 
@@ -244,7 +243,7 @@ class FeatureLearning(Study):
         for (varied, value), rows in settings:
             if not _interval(end("mixup", "rare", rows) - end("standard", "rare", rows))[0] > 0:
                 rest.append(f"{varied} {value:g}")
-        verdict: Verdict = "not reproduced"
+        verdict: Finding = "not reproduced"
         if len(gain) < 2:
             verdict = "too few seeds"
         elif len(rest) < len(settings) / 2:
@@ -275,7 +274,7 @@ def _claim(
 ) -> Claim:
     """Reproduced where the intervals of ``whole`` lie above 0, direction only where those of ``direction`` do."""
     n = len(whole[0])
-    verdict: Verdict = "not reproduced"
+    verdict: Finding = "not reproduced"
     if n < 2:
         return Claim(key, text, "no numbers", f"{ours} (n = {n})", "too few seeds")
     if all(_interval(values)[0] > 0 for values in whole):

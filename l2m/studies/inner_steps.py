@@ -12,9 +12,8 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from l2m.report import drawing
 from l2m.report.statistics import half, half_width
-from l2m.report.verdict import Verdict
 from l2m.schema import Range
-from l2m.studies import STUDIES, Claim, Setting, Study, Tables
+from l2m.studies import STUDIES, Claim, Finding, Setting, Study, Tables
 from l2m.studies.growth import LAWS, fit, geometric_mean, logarithms
 from l2m.studies.quadratic_domains import Floats, fixed_point, simulate, spend
 
@@ -53,7 +52,11 @@ class InnerSteps(Study):
     Each seed has a best T for each N. A law g(N) is fitted as a + b·g(N), by least squares of relative errors.
     Reproduced: (1) the 95 % t-interval over seeds of b lies above 0; (2) that of the difference of root mean squared
     relative errors between the claimed law and the other one lies below 0; (3) the claimed law's error on the
-    geometric mean over seeds is at most 15 %. Direction only: (1) alone, or with one of the others.
+    geometric mean over seeds is at most 15 %. Contradicted: (1), but the interval of (2) lies above 0: T grows,
+    and the other law fits better. Direction only: (1) in all other cases. Not reproduced: not even (1).
+
+    «Contradicted» was added after the numbers were in. Until then such a T was «direction only», since it
+    grows under both laws; but the claim is which of the two it follows.
 
     Attributes:
         longest: the largest T whose fixed point is simulated.
@@ -189,10 +192,13 @@ def _law(best: pd.DataFrame, gradients: str, criterion: str) -> Claim:
     slope, apart = fits[claimed]["b"], fits[claimed]["error"] - fits[other]["error"]
     middle = geometric_mean(steps)
     near = fit(claimed, middle)[2]
-    grows = slope.mean() - half(slope) > 0
     closer = apart.mean() + half(apart) < 0
-    verdict: Verdict = "not reproduced" if not grows else "reproduced" if closer and near <= NEAR else "direction only"
-    further = f": {other} fits better" if grows and apart.mean() - half(apart) > 0 else ""
+    verdict: Finding = "reproduced" if closer and near <= NEAR else "direction only"
+    if not slope.mean() - half(slope) > 0:
+        verdict = "not reproduced"
+    elif apart.mean() - half(apart) > 0:
+        verdict = "contradicted"
+    further = f": {other} fits better" if verdict == "contradicted" else ""
     power = np.polyfit(np.log(middle.index), np.log(middle), 1)[0]
     return Claim(
         f"{gradients}_{criterion}",

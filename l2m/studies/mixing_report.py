@@ -23,8 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from l2m.report.verdict import Verdict
-from l2m.studies import Claim, Tables
+from l2m.studies import Claim, Finding, Tables
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -145,7 +144,7 @@ def _vanishing(tables: Tables) -> Claim:
     )
 
 
-def _verdict(whole: bool, part: bool) -> Verdict:
+def _verdict(whole: bool, part: bool) -> Finding:
     return "reproduced" if whole else "direction only" if part else "not reproduced"
 
 

@@ -22,8 +22,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from l2m.report.verdict import Verdict
-from l2m.studies import Claim, Tables
+from l2m.studies import Claim, Finding, Tables
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -131,7 +130,7 @@ def _unit(table: pd.DataFrame) -> Claim:
     )
 
 
-def _judged(whole: bool, happens: pd.Series[bool], given: pd.Series[bool]) -> Verdict:
+def _judged(whole: bool, happens: pd.Series[bool], given: pd.Series[bool]) -> Finding:
     if whole:
         return "reproduced"
     counts = pd.crosstab(given, happens).reindex(index=[True, False], columns=[True, False], fill_value=0)
@@ -148,7 +147,7 @@ def _all(proof: pd.DataFrame, *steps: str) -> bool:
     return bool((rows["holds"] == rows["checked"]).all())
 
 
-def _whole(proof: pd.DataFrame, *steps: str) -> Verdict:
+def _whole(proof: pd.DataFrame, *steps: str) -> Finding:
     return "reproduced" if _all(proof, *steps) else "not reproduced"
 
 

@@ -132,7 +132,7 @@ def read(path: Path) -> Recorded:
 
 
 def read_all(results_dir: Path) -> tuple[list[Recorded], list[str]]:
-    """The studies below a results folder, at their default options first, and a sentence for each one left out."""
+    """The studies below a results folder, each at its defaults first, and a sentence for each one left out."""
     found, problems = [], []
     for path in sorted(path for path in results_dir.glob("studies/*") if path.is_dir()):
         try:
@@ -140,7 +140,7 @@ def read_all(results_dir: Path) -> tuple[list[Recorded], list[str]]:
                 found.append(read(path))
         except Exception as error:  # whatever a damaged record makes its reader say
             problems.append(f"{path} is left out ({'; '.join(str(error).splitlines())}): remove it, and repeat it")
-    return sorted(found, key=lambda one: len(one.options)), problems
+    return sorted(found, key=lambda one: (one.path.name.rpartition("-")[0], len(one.options))), problems
 
 
 def _plain(choice: Mapping[str, Any]) -> dict[str, Any]:
