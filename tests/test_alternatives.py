@@ -45,8 +45,10 @@ def test_the_closest_setting_is_first(tmp_path: Path) -> None:
         ]
         assert one.distance == pytest.approx(math.sqrt(sum(value**2 for value in apart) / 6))
     lines = markdown(MNIST, told)
-    assert lines[0] == "| learning rate | optimizer | noise | strategy | n | 0.25E | 0.5E | E | distance |"
-    assert lines[2] == "|  |  |  | learn2mix, the paper | 5 | 19.6 ± 0.81 | 12.9 ± 0.39 | 9.31 ± 0.24 |  |"
+    assert (
+        lines[0] == "| learning rate | optimizer | noise | strategy | n | 0.25E | 0.5E | E | distance | epochs to 10 |"
+    )
+    assert lines[2] == "|  |  |  | learn2mix, the paper | 5 | 19.6 ± 0.81 | 12.9 ± 0.39 | 9.31 ± 0.24 |  | 35 |"
     assert lines[4].startswith("| 0.001 | adamw | 0 | learn2mix | 2 | ")
     assert lines[4].endswith(f"| 9.31 ± 0.01 | **{told[0].distance:.1f}** |")
     assert [line.endswith(" |  |") for line in lines[4:]] == [False, True] * 3

@@ -15,8 +15,10 @@ from l2m.report.naming import settings
 from l2m.report.rows import Row
 from l2m.report.runs import CHECKPOINTS, EPOCHS, Runs, checkpoint
 from l2m.report.statistics import significant, spread
+from l2m.report.thresholds import first_epochs
 
 SUSPECTS = {
+    "mnist": ("strategy.cadence",),
     "cifar10": ("learning_rate", "dataset.augmentation"),
     "mnist_reconstruction": ("learning_rate", "optimizer.name", "model.noise"),
     "cifar10_reconstruction": ("model.noise",),
@@ -27,7 +29,8 @@ PAIR = ("learn2mix", "classical")
 
 CAPTION = (
     "Mean ± sd (ddof 1) over n seeds. Distance: our mean − the paper's in the paper's standard deviations, root mean "
-    "square over both strategies at the checkpoints that all settings of a row have; the closest is bold."
+    "square over both strategies at the checkpoints that all settings of a row have; the closest is bold. Epochs to a "
+    "level: of the seeds that reach it. Classical training has no cadence, and is the same beside all."
 )
 
 
@@ -61,10 +64,14 @@ def alternatives(row: Row, found: Iterable[Runs]) -> list[Alternative]:
         for strategy, wanted in own.items():
             alike = _besides(run.settings, keys) == _besides(wanted, keys)
             if alike and run.settings["epochs"] <= wanted["epochs"]:
-                setting = tuple(run.settings[key] for key in keys)
+                setting = tuple(run.settings.get(key) for key in keys)
                 known = by_setting.setdefault(setting, {}).get(strategy)
                 if known is None or known.settings["epochs"] < run.settings["epochs"]:
                     by_setting[setting][strategy] = run
+    for setting, runs in by_setting.items():
+        for other, theirs in by_setting.items():
+            if all(value in (None, mine) for value, mine in zip(other, setting, strict=True)):
+                by_setting[setting] = theirs | runs  # what has no such key is the same beside all its values
     whole = {setting: runs for setting, runs in by_setting.items() if len(runs) == len(PAIR)}
     if len(whole) < 2:
         return []
@@ -95,8 +102,10 @@ def suspects(row: Row) -> list[str]:
 def markdown(row: Row, told: list[Alternative]) -> list[str]:
     """The lines of a table, a line a setting and strategy."""
     names = suspects(row)
-    head = [*names, "strategy", "n", *EPOCHS, "distance"]
-    lines = [f"| {' | '.join(head)} |", "|" + "---|" * (len(names) + 1) + "--:|" * (len(EPOCHS) + 2)]
+    claims = [claim for claim in published.thresholds() if claim.row == row.name and claim.level is not None]
+    levels = [f"epochs to {claim.level:g}" for claim in claims]
+    head = [*names, "strategy", "n", *EPOCHS, "distance", *levels]
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * (len(names) + 1) + "--:|" * (len(head) - len(names) - 1)]
     printed = published.cells(row.name)
     for strategy in PAIR:
         words = [
@@ -105,6 +114,7 @@ def markdown(row: Row, told: list[Alternative]) -> list[str]:
             str(published.RUNS),
             *(number.text for number in printed[strategy]),
             "",
+            *(claim.epochs[strategy].text for claim in claims),
         ]
         lines.append(f"| {' | '.join(words)} |")
     for i, one in enumerate(told):
@@ -116,6 +126,10 @@ def markdown(row: Row, told: list[Alternative]) -> list[str]:
                 words.append("" if cell is None else spread(cell, significant(cell, is_percent(row))))
             distance = f"{one.distance:.1f}" if strategy == PAIR[0] else ""
             words.append(f"**{distance}**" if distance and not i else distance)
+            for claim in claims:
+                run = one.runs[strategy]
+                epochs = first_epochs(run, row, claim.level or 0.0).dropna()
+                words.append(spread(epochs, 1) if len(epochs) else f"not in {run.settings['epochs']}")
             lines.append(f"| {' | '.join(words)} |")
     return lines
 

@@ -71,7 +71,7 @@ def reached(found: Iterable[Runs]) -> list[Reached]:
         if level is None and ours is not None:
             level = float(_at(ours, row, round(claim.epochs["learn2mix"].mean)).mean())
         strategies = (*claim.epochs, *CONTROLS)
-        first = {s: _first(runs[s], row, level) for s in strategies if s in runs} if level is not None else {}
+        first = {s: first_epochs(runs[s], row, level) for s in strategies if s in runs} if level is not None else {}
         censored = {s: epochs.fillna(float(runs[s].settings["epochs"])) for s, epochs in first.items()}
         for strategy in strategies:
             judged = None if strategy == "learn2mix" else _sooner(claim, strategy, first, censored)
@@ -183,7 +183,7 @@ def frame(reached: Iterable[Reached], at_epoch: Iterable[At]) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=columns).astype(whole)
 
 
-def _first(run: Runs, row: Row, level: float) -> pd.Series[float]:
+def first_epochs(run: Runs, row: Row, level: float) -> pd.Series[float]:
     """The first epoch at the level or better, by seed; NaN: never."""
     curves = run.curve()
     return pd.Series({s: _crossing(curves[s], row, level) for s in curves}, dtype=float)
