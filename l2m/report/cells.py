@@ -91,6 +91,14 @@ def scaled(values: pd.Series[float], row: Row) -> pd.Series[float]:
     return values * 100 if is_percent(row) else values
 
 
+def describe_level(cell: Cell, percent: bool) -> str:
+    """``within 5.7``, or outside: how the mean lies to the paper's, and the tolerance; empty without one of them."""
+    if cell.level is None:
+        return ""
+    word = "within" if cell.level.is_within else "outside"
+    return f"{word} {cell.level.tolerance:.{significant(cell.values, percent)}f}"
+
+
 def told(cell: Cell, percent: bool) -> str:
     """The cell's difference to classical; empty where there is none."""
     return interval(*cell.difference, significant(cell.values, percent)) if cell.difference else ""

@@ -13,15 +13,8 @@ import yaml
 from l2m.report import alternatives, claims, studies
 from l2m.report.rows import ROWS
 from l2m.report.runs import Reading
-from l2m.report.verdict import EFFECT_RULE, LEVEL_RULE, Effect, Line, Verdict
+from l2m.report.verdict import EFFECT_RULE, LEVEL_RULE, REPLACED, Effect, Line, Verdict
 from l2m.studies import Finding
-
-REPLACED = (
-    "This rule replaced the first one after most runs were in. The first asked whether both means and the sign of the "
-    "difference agree, and so it called MNIST at 0.25E reproduced, whose effect is half of the paper's, and CIFAR-10 "
-    "direction only, whose effects at all three checkpoints are the paper's within a standard error. Its words stand "
-    "in `results/tables/*.csv` as `first_rule`."
-)
 
 BESIDE = "Beside balanced and stratified batches (not in the paper, and no claims)"
 

@@ -19,7 +19,7 @@ from l2m.report.cells import Cell
 from l2m.report.rows import ROWS, STRATEGIES, VARIANTS, Row, commands, missing
 from l2m.report.runs import EPOCHS, Reading, Runs
 from l2m.report.statistics import interval, significant, spread
-from l2m.report.verdict import EFFECT_RULE, Judgement, Verdict, paper_effect
+from l2m.report.verdict import EFFECT_RULE, LEVEL_RULE, REPLACED, Judgement, Verdict, paper_effect
 from l2m.studies.records import Recorded
 
 SYMBOLS: dict[Verdict, str] = {
@@ -120,7 +120,7 @@ def render(found: Reading, folder: Path) -> str:
         sections=sections,
         tally=Counter(each.verdict for each in sections),
         symbols=SYMBOLS,
-        rule=EFFECT_RULE,
+        rules=[EFFECT_RULE, LEVEL_RULE, REPLACED],
         epochs=EPOCHS,
         files=lambda place: [name if (folder / place / name).exists() else f"{name}.gz" for name in FILES],
         experiments=drawn,
@@ -131,6 +131,7 @@ def render(found: Reading, folder: Path) -> str:
         unfinished=found.unfinished,
         spread=lambda values, percent: spread(values, significant(values, percent)),
         difference=cells.told,
+        level=cells.describe_level,
         sample=inline.sample,
     )
 

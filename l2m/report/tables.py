@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from l2m.report import equal_seconds, hyperparameters, imbalance, latex, mixers, thresholds, when
-from l2m.report.cells import Cell, is_percent, measure, told
+from l2m.report.cells import Cell, describe_level, is_percent, measure, told
 from l2m.report.rows import ROWS, VARIANTS, Row, commands, missing
 from l2m.report.runs import EPOCHS, Reading
 from l2m.report.statistics import interval, significant, spread
@@ -308,8 +308,9 @@ def _markdown_cell(cell: Cell, percent: bool) -> str:
     if difference := told(cell, percent):
         words.append(f"Δ **{difference}**" if cell.stands_apart else f"Δ {difference}")
     if cell.printed:
-        near = f", {_level(cell)} {cell.level.tolerance:.{_digits(cell, percent)}f}" if cell.level else ""
-        words.append(f"<sub>paper {cell.printed.text}{near}</sub>")
+        words.append(
+            f"<sub>{', '.join(filter(None, [f'paper {cell.printed.text}', describe_level(cell, percent)]))}</sub>"
+        )
     return "<br>".join(words)
 
 
