@@ -17,7 +17,8 @@ from PIL import Image
 
 from l2m import RunConfig, UserError, compose, train
 from l2m.data import Data, load
-from l2m.data.text import SPECIAL, TOKEN
+from l2m.data.text import SPECIAL
+from l2m.data.words import plain
 
 WORDS = ("the", "film", "was", "good", "bad", "long", "8/10", "it's", "café")
 
@@ -89,8 +90,8 @@ def test_texts_in_every_form(tmp_path: Path, form: str) -> None:
     assert (len(data.train), len(data.test)) == ((40, 8) if has_test else (32, 8))
     if has_test:
         row = [vocabulary[token] for token in data.train.inputs[7] if token]
-        counts = Counter(word for text in frame["text"] for word in TOKEN.findall(text))
-        expected = [word if counts[word] > 1 else SPECIAL[1] for word in TOKEN.findall(frame["text"][7])]
+        counts = Counter(word for text in frame["text"] for word in plain(text))
+        expected = [word if counts[word] > 1 else SPECIAL[1] for word in plain(frame["text"][7])]
         assert row == expected
         first = names.index("poor") if "poor" in names else 0
         assert (data.train.targets == first).tolist() == (frame["label"] == 0).tolist()
@@ -111,9 +112,7 @@ def test_vocabulary_is_that_of_the_texts_that_are_trained_on(tmp_path: Path) -> 
 def test_texts_are_cut_joined_and_padded_to_the_longest(tmp_path: Path) -> None:
     place = written(tmp_path, "parquet", table())
     assert loaded(place, "dataset.inputs=[text]", "dataset.length=3").train.inputs.shape[1] == 3
-    longest = max(
-        len(TOKEN.findall(f"{text} {genre}")) for text, genre in zip(table()["text"], table()["genre"], strict=True)
-    )
+    longest = max(len(plain(f"{text} {genre}")) for text, genre in zip(table()["text"], table()["genre"], strict=True))
     both = loaded(place, "dataset.inputs=[text,genre]")
     assert max(both.train.inputs.shape[1], both.test.inputs.shape[1]) == longest
 

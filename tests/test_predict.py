@@ -19,7 +19,7 @@ from sklearn.metrics import accuracy_score, log_loss, mean_squared_error
 
 import l2m
 from l2m import RunConfig, UserError, predict
-from l2m.data import DATASETS, text
+from l2m.data import DATASETS, text, words
 from l2m.data import load as load_data
 from l2m.records import Records
 
@@ -435,12 +435,17 @@ def test_texts_in_files_and_in_a_table(runs: Callable[..., Run], door: Door, tin
         assert (both - chance).abs().min() < 1e-6
 
 
-def test_tokens_of_further_texts_are_those_of_the_training_part() -> None:
-    train = ["The film was good. The film<br />was long, 8/10", "the film wasn't good"]
-    encoded = text.encode(train, ["unseen words, the film", ""])
+@pytest.mark.parametrize(("told", "tokenizer"), [({}, words.plain), ({"words": "nltk"}, words.as_nltk)])
+def test_tokens_of_further_texts_are_those_of_the_training_part(
+    told: dict[str, str], tokenizer: words.Tokenizer
+) -> None:
+    train = ['The "film" was good. The film<br />was long, 8/10', "the film<br />wasn't good"]
+    encoded = text.encode(train, ["unseen words, the film", ""], tokenizer=tokenizer)
+    assert ("br" in encoded.vocabulary) == bool(told)
+    fitted = {"vocabulary": encoded.vocabulary, **told}
     for rows, texts in ((encoded.train, train), (encoded.test, ["unseen words, the film", ""])):
-        np.testing.assert_array_equal(text.apply(encoded.vocabulary, texts, text.LENGTH), rows)
-    np.testing.assert_array_equal(text.apply(encoded.vocabulary, train, 3), encoded.train[:, :3])
+        np.testing.assert_array_equal(text.apply(fitted, texts, text.LENGTH), rows)
+    np.testing.assert_array_equal(text.apply(fitted, train, 3), encoded.train[:, :3])
 
 
 def test_texts_that_datasets_reads(runs: Callable[..., Run], door: Door, tiny_data: Path, tmp_path: Path) -> None:

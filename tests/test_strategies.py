@@ -7,7 +7,7 @@ import importlib.util
 import math
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
@@ -311,6 +311,15 @@ def test_smote_fills_every_group(dtype: torch.dtype, chunk: int, monkeypatch: py
     assert batches(strategy, 1).max() >= len(given)
     alone = filled.inputs[filled.groups == 2]
     assert (alone == alone[0]).all()
+
+
+@pytest.mark.parametrize(("dtype", "whole"), [(torch.uint8, torch.round), (torch.int32, torch.trunc)])
+def test_smote_rounds_pixels_and_truncates_tokens(
+    dtype: torch.dtype, whole: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    between, made = (built("smote").prepare(context(images((40, 9), kind))).inputs for kind in (torch.float32, dtype))
+    assert torch.equal(made, whole(between).to(dtype))
+    assert not torch.equal(torch.round(between), torch.trunc(between))
 
 
 def test_smote_lies_on_the_line_between_two() -> None:

@@ -51,8 +51,8 @@ def hugging_face(
 ) -> Data:
     """A classification set of text, images or columns of numbers and categories; rows are counted from 0 in errors.
 
-    Text is tokenised as IMDB's is, with a vocabulary of the rows that are trained on; images are treated as those of
-    ``image_folder``, a table as that of ``csv``.
+    Text is split by :func:`l2m.data.words.plain`, with a vocabulary of the rows that are trained on; images are treated
+    as those of ``image_folder``, a table as that of ``csv``.
 
     Args:
         path: a name on the hub; or a folder or file from here that ``datasets`` can read.

@@ -6,12 +6,11 @@ import contextlib
 import hashlib
 import io
 import json
-import re
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,6 +20,7 @@ from torch import Tensor
 
 from l2m.data import DATASETS, Data, Source, Split
 from l2m.data.files import read, read_table, replacing, write_table
+from l2m.data.words import NLTK, OPENING, Tokenizer, as_nltk, plain
 from l2m.errors import UserError, cause, shown
 
 NAMES = ("negative", "positive")
@@ -35,18 +35,6 @@ MINIMUM = 2
 SPECIAL = ("<pad>", "<unknown>")
 """The vocabulary's first entries; no word looks like them."""
 PAD, UNKNOWN = range(2)
-
-TOKEN = re.compile(
-    r"""
-    n't\b | '(?:s|m|d|ll|re|ve)\b  # do|n't, it|'s
-    | \w+?(?=n't\b)                # what stands before n't
-    | \w+(?:[-/]\w+|[.,]\d+)*      # word, well-known, 8/10, 3.5, 1,000
-    | \.{2,} | -{2,}
-    | [^\w\s]                      # any other sign, alone
-    """,
-    re.VERBOSE,
-)
-"""A token of a text in lower case; it stands in for nltk's word_tokenize, which needs a download."""
 
 
 class Encoded(NamedTuple):
@@ -64,9 +52,9 @@ def imdb(source: Source, *, task: Literal["classification"] = "classification") 
     The 50 000 reviews are pooled and split 40 000 to 10 000, stratified by label. They come from the archive's
     folder ``aclImdb``, else from the widespread table of reviews and sentiments, else from Hugging Face, and are
     sorted by label and text, so that the same texts give the same split wherever they come from: the order of the
-    authors' file is lost. White space around a review is dropped, ``<br />`` is a space, upper case becomes lower,
-    and tokens are what ``TOKEN`` finds. The vocabulary holds the words that the training part has at least twice,
-    counted before the recipe, the most frequent first; 0 pads and 1 is any other word.
+    authors' file is lost. White space around a review is dropped, upper case becomes lower, and tokens are those of
+    :func:`l2m.data.words.as_nltk`. The vocabulary holds the words that the training part has at least twice, counted
+    before the recipe, the most frequent first; 0 pads and 1 is any other word.
     """
     from sklearn.model_selection import train_test_split
 
@@ -80,6 +68,7 @@ def imdb(source: Source, *, task: Literal["classification"] = "classification") 
             )
     train, test = train_test_split(reviews, test_size=0.2, random_state=source.data_seed, stratify=labels)
     encoded = _cached(source.folder / "imdb", [text for _, text in train], [text for _, text in test])
+    described = {"words": "nltk", "columns": ["review"], "target_column": "sentiment"}
 
     def split(tokens: NDArray[np.int32], part: Sequence[tuple[int, str]]) -> Split:
         targets = torch.tensor([label for label, _ in part])
@@ -90,7 +79,7 @@ def imdb(source: Source, *, task: Literal["classification"] = "classification") 
         split(encoded.test, test),
         NAMES,
         classes=len(NAMES),
-        preprocessing={"vocabulary": encoded.vocabulary, "columns": ["review"], "target_column": "sentiment"},
+        preprocessing=described | {"vocabulary": encoded.vocabulary},
         class_names=NAMES,
     )
 
@@ -165,7 +154,7 @@ def _download(table: Path, archive: Path) -> None:
 
 def _cached(folder: Path, train: list[str], test: list[str]) -> Encoded:
     """:func:`encode`, kept in ``folder`` if that can be written, under a checksum of all it depends on."""
-    made_of = json.dumps([TOKEN.pattern, LENGTH, MINIMUM, SPECIAL, train, test])
+    made_of = json.dumps([NLTK.pattern, OPENING.pattern, LENGTH, MINIMUM, SPECIAL, train, test])
     file = folder / f"tokens-{hashlib.sha256(made_of.encode()).hexdigest()[:16]}.npz"
     try:
         with np.load(io.BytesIO(read(file)), allow_pickle=False) as kept:
@@ -174,7 +163,7 @@ def _cached(folder: Path, train: list[str], test: list[str]) -> Encoded:
             return encoded
     except Exception:  # not there, or whatever a damaged file makes its reader say
         pass
-    encoded = encode(train, test)
+    encoded = encode(train, test, tokenizer=as_nltk)
     words = np.frombuffer("\n".join(encoded.vocabulary).encode(), np.uint8)
     with contextlib.suppress(UserError), replacing(file) as part, part.open("wb") as target:
         np.savez_compressed(target, train=encoded.train, test=encoded.test, vocabulary=words)
@@ -192,11 +181,15 @@ def _fits(tokens: NDArray[np.int32], texts: list[str], encoded: Encoded) -> bool
 
 
 def encode(
-    train: Sequence[str], test: Sequence[str], length: int = LENGTH, fitted: Sequence[int] | None = None
+    train: Sequence[str],
+    test: Sequence[str],
+    length: int = LENGTH,
+    fitted: Sequence[int] | None = None,
+    tokenizer: Tokenizer = plain,
 ) -> Encoded:
     """Tokens of both parts, ``length`` of a text, by the vocabulary of the first, or of those ``fitted`` in it."""
     numbers: dict[str, int] = {}  # words in the order they are met
-    parts = [[_numbered(text, numbers) for text in texts] for texts in (train, test)]
+    parts = [[_numbered(tokenizer(text), numbers) for text in texts] for texts in (train, test)]
     words = list(numbers)
     counted = parts[0] if fitted is None else [parts[0][i] for i in fitted]
     counts = np.bincount(np.concatenate(counted), minlength=len(words))
@@ -213,17 +206,18 @@ def encode(
     return Encoded(rows(parts[0]), rows(parts[1]), [*SPECIAL, *(words[number] for number in kept)])
 
 
-def _numbered(text: str, numbers: dict[str, int]) -> NDArray[np.int32]:
+def _numbered(words: Sequence[str], numbers: dict[str, int]) -> NDArray[np.int32]:
     """The words of a text as numbers; those that are new get the next ones."""
-    words = TOKEN.findall(text.lower().replace("<br />", " "))
     return np.array([numbers.setdefault(word, len(numbers)) for word in words], np.int32)
 
 
-def apply(vocabulary: Sequence[str], texts: Sequence[str], length: int) -> Tensor:
-    """Tokens (N, ``length``) int32 of further texts, by a vocabulary that was fitted."""
+def apply(preprocessing: Mapping[str, Any], texts: Sequence[str], length: int) -> Tensor:
+    """Tokens (N, ``length``) int32 of further texts, by what was fitted: the ``preprocessing`` of a run's data."""
+    vocabulary = preprocessing["vocabulary"]
+    tokenizer = as_nltk if preprocessing.get("words") == "nltk" else plain
     known = {word: number for number, word in enumerate(vocabulary)}
     rows = np.full((len(texts), length), PAD, np.int32)
     for row, text in zip(rows, texts, strict=True):
-        tokens = _numbered(text, known)[:length]  # new words get numbers beyond the vocabulary
+        tokens = _numbered(tokenizer(text), known)[:length]  # new words get numbers beyond the vocabulary
         row[: len(tokens)] = np.where(tokens < len(vocabulary), tokens, UNKNOWN)
     return torch.from_numpy(rows)

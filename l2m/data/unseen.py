@@ -119,7 +119,7 @@ def _texts(place: Path, data: Data, choice: Mapping[str, Any]) -> tuple[Tensor, 
     for where, each in zip(told.index, texts, strict=True):
         if not each:
             raise UserError(f"{place} has no text in {told.index.name} {where}: mend or drop it")
-    return text.apply(fitted["vocabulary"], texts, data.train.inputs.shape[1]), told
+    return text.apply(fitted, texts, data.train.inputs.shape[1]), told
 
 
 def _decoded(file: Path) -> str:

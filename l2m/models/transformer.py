@@ -6,20 +6,29 @@ from typing import Annotated
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from l2m.data import Data
 from l2m.data.text import PAD
 from l2m.models import MODELS, sequence_size
+from l2m.models.dropout import dropout
 from l2m.schema import Range
 
 WIDTH = 64
 """Numbers that stand for a token."""
+HEADS = 4
+TOGETHER = 25_000
+"""Tokens that a CPU encodes at a time, at most: results of up to 20 MB each lie in memory that is used again.
+
+Those of 500 reviews are ten times as large, and the system hands out fresh memory for each: a third of a step.
+"""
 
 
 @MODELS.register("transformer")
 def transformer(
     data: Data,
     *,
+    train_padding: bool = False,
     mask_padding: bool = False,
     attention_dropout: Annotated[float, Range(0, 1, below=True)] = 0.0,
 ) -> nn.Module:
@@ -27,10 +36,11 @@ def transformer(
 
     Dropout is 0.1 on the mean, as the paper says, and in the encoder layer, as torch's is, but for the weights of
     attention: with ``attention_dropout`` above 0 torch has no lean kernel on a CPU, and holds all (M, 4, L, L).
-    Without ``mask_padding``, as in the authors' code, padding is attended to and counts in the mean.
+    As in the authors' code the vector of padding is 0 and stays so, unless ``train_padding``, and without
+    ``mask_padding`` padding is attended to and counts in the mean.
     """
     vocabulary, length = sequence_size(data, "transformer")
-    return Transformer(vocabulary, length, data.outputs, mask_padding, attention_dropout)
+    return Transformer(vocabulary, length, data.outputs, train_padding, mask_padding, attention_dropout)
 
 
 class Transformer(nn.Module):
@@ -39,25 +49,55 @@ class Transformer(nn.Module):
     positions: Tensor
 
     def __init__(
-        self, vocabulary: int, length: int, outputs: int, mask_padding: bool, attention_dropout: float
+        self,
+        vocabulary: int,
+        length: int,
+        outputs: int,
+        train_padding: bool,
+        mask_padding: bool,
+        attention_dropout: float,
     ) -> None:
         super().__init__()
         self.mask_padding = mask_padding
-        self.embedding = nn.Embedding(vocabulary, WIDTH)
-        self.register_buffer("positions", sinusoids(length)[:, None], persistent=False)
-        # the sequence comes first: torch evaluates batch_first=True by a kernel that holds all (M, 4, L, L) weights
-        self.encoder = nn.TransformerEncoderLayer(WIDTH, nhead=4, dim_feedforward=128, dropout=0.1)
+        self.embedding = nn.Embedding(vocabulary, WIDTH, padding_idx=None if train_padding else PAD)
+        self.register_buffer("positions", sinusoids(length), persistent=False)
+        self.encoder = nn.TransformerEncoderLayer(WIDTH, HEADS, dim_feedforward=128, dropout=0.1, batch_first=True)
         self.encoder.self_attn.dropout = attention_dropout
         self.head = nn.Sequential(nn.Dropout(0.1), nn.Linear(WIDTH, 32), nn.ReLU(inplace=True), nn.Linear(32, outputs))
 
     def forward(self, tokens: Tensor) -> Tensor:
-        embedded = self.embedding(tokens.T) + self.positions  # (L, M, 64)
+        embedded = self.embedding(tokens)  # (M, L, 64)
+        if embedded.device.type != "cpu" or torch.compiler.is_compiling():
+            return self.head(self._means(tokens, embedded))  # type: ignore[no-any-return]
+        few = max(1, TOGETHER // tokens.shape[1])
+        means = [self._means(*part) for part in zip(tokens.split(few), embedded.split(few), strict=True)]
+        return self.head(torch.cat(means))  # type: ignore[no-any-return]
+
+    def _means(self, tokens: Tensor, embedded: Tensor) -> Tensor:
+        """The mean (m, 64) over each sequence of what the encoder layer makes of it."""
+        embedded = embedded + self.positions
         if not self.mask_padding:
-            return self.head(self.encoder(embedded).mean(0))  # type: ignore[no-any-return]
-        padding = tokens == PAD
-        padding[:, 0] = False  # of nothing but padding the first token stands
-        encoded = self.encoder(embedded, src_key_padding_mask=padding).masked_fill(padding.T[:, :, None], 0)
-        return self.head(encoded.sum(0) / (~padding).sum(1, keepdim=True))  # type: ignore[no-any-return]
+            return encoded(self.encoder, embedded).mean(1)
+        stands = tokens != PAD
+        stands[:, 0] = True  # of nothing but padding the first token stands
+        sums = encoded(self.encoder, embedded, stands[:, None, None]).masked_fill(~stands[:, :, None], 0).sum(1)
+        return sums / stands.sum(1, keepdim=True)
+
+
+def encoded(layer: nn.TransformerEncoderLayer, x: Tensor, attended: Tensor | None = None) -> Tensor:
+    """``layer(x)`` for x (m, L, 64), normalised after each residual sum: torch's own copies queries, keys and values.
+
+    Args:
+        attended: (m, 1, 1, L), whether a token is attended to. None: all are.
+    """
+    attention, training = layer.self_attn, layer.training
+    projected = functional.linear(x, attention.in_proj_weight, attention.in_proj_bias)
+    query, key, value = (part.transpose(1, 2) for part in projected.unflatten(2, (3, HEADS, -1)).unbind(2))
+    chance = attention.dropout if training else 0.0
+    heads = functional.scaled_dot_product_attention(query, key, value, attended, chance)  # (m, 4, L, 16), as each
+    x = layer.norm1(x + dropout(attention.out_proj(heads.transpose(1, 2).flatten(2)), layer.dropout1.p, training))
+    hidden = dropout(layer.linear1(x).relu_(), layer.dropout.p, training)
+    return layer.norm2(x + dropout(layer.linear2(hidden), layer.dropout2.p, training))  # type: ignore[no-any-return]
 
 
 def sinusoids(length: int) -> Tensor:

@@ -24,8 +24,8 @@ class Smote(Strategy):
     """Every group is oversampled to the largest one, once; then shuffled batches, P = ⌊N/M⌋ an epoch as for all.
 
     A new sample lies at a random place between a sample and one of its min(5, n − 1) nearest neighbours of the
-    group, in float32, rounded back to integers where inputs rest as such. A group of one sample is repeated.
-    On tokens this is what the authors did, and worth little: a number between two words' is that of another word.
+    group, in float32; pixels are rounded, and tokens truncated as by imbalanced-learn, which the authors used. A
+    group of one sample is repeated. On tokens it is worth little: a number between two words' is that of another word.
     """
 
     tasks = frozenset({"classification"})
@@ -62,7 +62,7 @@ def _interpolate(samples: Tensor, place: Tensor, rng: np.random.Generator) -> No
             for at in range(0, len(rows), few):
                 part = slice(at, at + few)
                 new = super()._generate_samples(X, nn_data, nn_num, rows[part], cols[part], steps[part])
-                made = torch.from_numpy(new if place.is_floating_point() else new.round())
+                made = torch.from_numpy(new.round() if place.dtype == torch.uint8 else new)
                 place[part] = made.view(-1, *place.shape[1:])
             return X[:0]
 
