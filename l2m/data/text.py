@@ -45,7 +45,7 @@ class Encoded(NamedTuple):
     vocabulary: list[str]
 
 
-@DATASETS.register("imdb")
+@DATASETS.register("imdb", revision=2)  # the first had other words
 def imdb(source: Source, *, task: Literal["classification"] = "classification") -> Data:
     """IMDB (Maas et al., 2011; section B.6): whether a review is negative or positive, from its first 500 tokens.
 

@@ -24,7 +24,7 @@ Those of 500 reviews are ten times as large, and the system hands out fresh memo
 """
 
 
-@MODELS.register("transformer")
+@MODELS.register("transformer", revision=2)  # the first trained the vector of padding
 def transformer(
     data: Data,
     *,
