@@ -17,16 +17,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from types import FrameType
 
+import torch
 from loky import ProcessPoolExecutor, cpu_count
 from loky.process_executor import BrokenProcessPool
 
 from l2m.config import RunConfig
-from l2m.device import choose_device, keep_memory
+from l2m.device import keep_memory
 from l2m.errors import UserError, cause
 from l2m.plan import Planned, told
 from l2m.progress import watch
 from l2m.records import RunDirectory
 from l2m.stopping import Stopped, handled_by, obey
+
+SMALL_RUNS = 4
+"""Small runs that share a GPU, at most."""
 
 
 @dataclass(frozen=True)
@@ -82,19 +86,39 @@ def sweep(runs: Sequence[Planned]) -> list[tuple[Planned, str]]:
 
 
 def _workers(configs: Sequence[RunConfig]) -> int:
-    """How many runs side by side: as asked; else one where seconds are compared or a GPU is shared, or one a core."""
+    """How many runs side by side: as asked; else one where seconds are compared, one a GPU, or one a core.
+
+    One GPU takes several runs if all are small, as those are that ask for a single CPU thread: they leave it idle
+    between two launches, which a core each can fill, up to ``SMALL_RUNS``.
+    """
     asked = next((config.workers for config in configs if config.workers), None)
+    if asked is None and any(config.equal_seconds for config in configs):
+        asked = 1
+    if asked is None and any(map(_on_gpu, configs)):
+        small = all(config.threads == 1 for config in configs)
+        asked = len(_cards(configs)) or (min(SMALL_RUNS, max(2, cpu_count())) if small else 1)
     if asked is None:
-        alone = any(config.equal_seconds or choose_device(config.device).type == "cuda" for config in configs)
-        threads = max((config.threads or 1 for config in configs), default=1)
-        asked = 1 if alone else max(1, cpu_count() // threads)
+        asked = max(1, cpu_count() // max((config.threads or 1 for config in configs), default=1))
     return max(1, min(asked, len(configs)))
+
+
+def _on_gpu(config: RunConfig) -> bool:
+    return config.device.startswith(("auto", "cuda")) and torch.cuda.is_available()
+
+
+def _cards(configs: Sequence[RunConfig]) -> list[str]:
+    """The GPUs that slots take in turns, as ``CUDA_VISIBLE_DEVICES`` names them; none if there is no choice of them."""
+    count = torch.cuda.device_count() if any(map(_on_gpu, configs)) else 0
+    if count < 2 or any(":" in config.device for config in configs):
+        return []
+    return os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(count)))).split(",")[:count]
 
 
 class _Sweep:
     def __init__(self, to_do: Sequence[Planned], workers: int) -> None:
         self._queue, self._tally, self._workers = deque(to_do), Tally(len(to_do)), workers
         self._threads = max(1, cpu_count() // workers)
+        self._cards = _cards([run.config for run in to_do])
         self._pids: dict[int, int] = {}  # of the workers, by slot
         self._asked: list[int] = []  # signals
         self._lock = threading.Lock()
@@ -115,7 +139,8 @@ class _Sweep:
                 run = self._queue.popleft()
             try:
                 if executor is None:
-                    executor = ProcessPoolExecutor(1, initializer=_begin, initargs=(os.getpid(),))
+                    card = {"CUDA_VISIBLE_DEVICES": self._cards[number % len(self._cards)]} if self._cards else None
+                    executor = ProcessPoolExecutor(1, initializer=_begin, initargs=(os.getpid(),), env=card)
                     self._pids[number] = executor.submit(os.getpid).result()
                     if self._asked:  # before its number was known
                         break

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -13,22 +15,26 @@ import torch
 from doors import Door, script
 
 import l2m
-from l2m.benchmark import growth, memory, parts, rows, startup, suite, table
+from l2m import UserError, provenance
+from l2m.benchmark import growth, memory, parts, rows, startup, suite, table, timing
+from l2m.benchmark import stand_in as stand_in_module
 from l2m.benchmark.plain import Plain
 from l2m.benchmark.rows import ROWS
-from l2m.benchmark.stand_in import stand_in
+from l2m.benchmark.stand_in import available, stand_in
 from l2m.benchmark.timing import in_turns, ratio
 from l2m.catalog import registries
 from l2m.data import load
 from l2m.engine import Trainer
+from l2m.report import published
 
 BENCH = Path(__file__).parents[1] / "scripts" / "bench.py"
+CPU, META = torch.device("cpu"), torch.device("meta")
 
 
 def test_things_run_in_turns() -> None:
     called: list[str] = []
     contenders = {name: lambda name=name: called.append(name) for name in "abc"}
-    seconds = in_turns(contenders, 3)
+    seconds = in_turns(contenders, 3, CPU)
     assert ["".join(called[at : at + 3]) for at in range(0, 12, 3)] == ["cab", "abc", "bca", "cab"], "warm-up, rounds"
     assert {name: len(times) for name, times in seconds.items()} == {"a": 3, "b": 3, "c": 3}
 
@@ -43,13 +49,48 @@ def test_seconds_are_those_of_the_clock() -> None:
         own[name].append(time.perf_counter() - began)
 
     began = time.perf_counter()
-    seconds = in_turns({"short": lambda: wait("short", 0.01), "long": lambda: wait("long", 0.03) or {"part": 7.0}}, 2)
+    contenders = {"short": lambda: wait("short", 0.01), "long": lambda: wait("long", 0.03) or {"part": 7.0}}
+    seconds = in_turns(contenders, 2, CPU)
     whole = time.perf_counter() - began
     warm_up = own["short"].pop(0) + own["long"].pop(0)
     for name, told in own.items():
         assert all(inner <= outer for inner, outer in zip(told, seconds[name], strict=True))
     assert sum(seconds["short"]) + sum(seconds["long"]) <= whole - warm_up
     assert seconds["part"] == [7.0, 7.0]
+
+
+def test_the_clock_waits_for_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a contender has only launched is part of its seconds, and no part of the next one's."""
+    launched: list[float] = []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: [time.sleep(launched.pop()) for _ in launched[:]])
+    contenders = {"slow": lambda: launched.append(0.05), "quick": lambda: launched.append(0.0)}
+    seconds = in_turns(contenders, 2, torch.device("cuda"))
+    assert min(seconds["slow"]) >= 0.05
+    assert not launched
+
+
+def test_every_clock_is_that_of_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[torch.device] = []
+    for module in (timing, growth, parts):
+        monkeypatch.setattr(module, "wait_for", waits.append)
+    monkeypatch.setattr(growth, "GROUPS", (2,))
+    monkeypatch.setattr(parts, "EPOCHS", {"mean_estimation": 1})
+    monkeypatch.setattr(rows, "EPOCHS", 1)
+    counts = []
+    for measure in (
+        lambda: growth.by_groups(2, samples=1000, device="cpu"),
+        lambda: growth._of(2000, "cpu"),
+        lambda: parts.measured("mean_estimation", "cpu", random=True),
+        lambda: rows.measured("mean_estimation", 2, device="cpu", random=True),
+    ):
+        before = len(waits)
+        measure()
+        counts.append(len(waits) - before)
+    groups, samples, part, row = counts
+    assert (groups, samples) == (2 * 2 * 3, 3), "before and after each of two, in three rounds; after three epochs"
+    assert part >= 6, "each part"
+    assert row == 2 * 8 * 3, "evaluation and limit among them"
+    assert set(waits) == {CPU}
 
 
 def test_a_ratio_is_taken_within_a_round() -> None:
@@ -62,7 +103,7 @@ def test_the_plain_way_learns_as_the_engine_does(strategy: str, tmp_path: Path) 
     config = l2m.compose("dataset=digits", f"strategy={strategy}", "model=lenet5_large", f"results_dir={tmp_path}")
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        plain, ours = Plain(config, load(config)), Trainer(config)
+        plain, ours = Plain(config, load(config), CPU), Trainer(config)
         plain.model.load_state_dict(  # ReLU and pooling have changed places, and have no parameters
             dict(zip(plain.model.state_dict(), ours.model.state_dict().values(), strict=True))
         )
@@ -75,12 +116,32 @@ def test_the_plain_way_learns_as_the_engine_does(strategy: str, tmp_path: Path) 
     assert abs(accuracies[0] - accuracies[1]) < 0.1
 
 
+@pytest.mark.parametrize("strategy", ["classical", "learn2mix"])
+def test_the_plain_way_computes_where_the_engine_does(strategy: str) -> None:
+    plain = Plain(l2m.compose("dataset=mnist", f"strategy={strategy}"), stand_in("mnist", 3000), META)
+    assert {each.device for each in plain.model.parameters()} == {META}
+    batches = plain._mixed() if strategy == "learn2mix" else plain._loader(plain.train, shuffle=True)
+    inputs, targets, _ = next(iter(plain._moved(batches)))
+    assert plain.criterion(plain.model(inputs), targets).device == META, "two devices would not go together"
+
+
+def test_random_data_take_the_place_of_real_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(config: object) -> NoReturn:
+        raise AssertionError("the data set was looked for")
+
+    monkeypatch.setattr(stand_in_module.data, "load", refuse)
+    for row, (train, test) in {"mean_estimation": (3000, 4000), "wine_quality": (1043, 3249)}.items():
+        config = l2m.compose(f"dataset={row}")
+        made, kind = available(config, published.settings(row)["train_size"], random=True)
+        assert (len(made.train), len(made.test), kind) == (train, test, "random, of the true shape")
+
+
 @pytest.mark.parametrize("name", ROWS)
 def test_stand_ins_have_the_rows_shape(name: str) -> None:
     config = l2m.compose(f"dataset={name}")
     made = stand_in(name, 20)
     assert len(made.train) == 20
-    assert len(made.test) == 2
+    assert 2 <= len(made.test) <= 63, "the row's share"
     assert registries()["model"].build(config.model, made)(made.train.batch(slice(0, 2)).inputs).shape[0] == 2
 
 
@@ -118,6 +179,49 @@ def test_the_script_measures_a_row_and_keeps_what_was_there(bench: Door, tmp_pat
     assert "; groups 2026-01-02 at 01234567." in page, "and is not said to be of today"
     stamp = row["measured"]
     assert f"| {stamp['when'][:10]} at {stamp['commit'][:8]} |" in page
+
+
+def test_rows_without_data_and_without_the_plain_way(
+    bench: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there is neither git nor a data set nor the time for more."""
+    monkeypatch.setattr(provenance, "_commit", lambda: None)
+    words = ("--host", "here", "--folder", tmp_path, "--rounds", 2, "--device", "cpu", "--rows", "mean_estimation")
+    told = bench("--only", "suite", "rows", "--random-data", "--no-plain", *words)
+    assert (told.status, told.err) == (0, "")
+    figures = json.loads((tmp_path / "here.json").read_text())
+    row = figures["rows"]["mean_estimation"]
+    assert not [what for what in row["seconds"] if "plain" in what]
+    assert row["measured"]["commit"] is None
+    page = (tmp_path / "here.md").read_text()
+    assert "| mean_estimation (random, of the true shape) | 6 | " in page
+    assert f"| – | {row['measured']['when'][:10]} at an unknown commit |" in page
+    assert [one["strategy"] for one in figures["suite"]] == ["classical", "learn2mix"]
+    assert all(one["measured"]["commit"] is None for one in figures["suite"]), "each says when it was measured"
+    figures["rows"]["wine_quality"] = row | {
+        "ratios": [*row["ratios"], {"of": "plain", "to": "it", **ratio([2, 2], [1, 1])}]
+    }
+    assert "| plain / it |" in table.page(figures), "of a row that was measured whole"
+    told = bench("--only", "start", "groups", "--random-data", *words)
+    assert told.status == 2
+    assert "--random-data cannot measure start, which" in told.err
+
+
+def test_what_was_measured_of_the_suite_is_kept_row_by_row(
+    bench: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure = suite.measured
+
+    def measured(row: str, *rest: Any) -> Iterator[dict[str, Any]]:
+        if row == "wine_quality":
+            raise UserError("the machine is needed by another")
+        yield from measure(row, *rest)
+
+    monkeypatch.setattr(suite, "measured", measured)
+    words = ("--random-data", "--rounds", 2, "--device", "cpu", "--host", "here", "--folder", tmp_path)
+    assert bench("--only", "suite", "--rows", "mean_estimation", "wine_quality", *words).status == 1
+    figures = json.loads((tmp_path / "here.json").read_text())
+    assert [one["row"] for one in figures["suite"]] == ["mean_estimation"] * 2
 
 
 def test_figures_of_two_machines_are_not_mixed(bench: Door, tmp_path: Path) -> None:
@@ -179,11 +283,18 @@ def test_memory_is_told_part_by_part() -> None:
     assert told["of"] == pytest.approx(told["peak"] / sum(told["parts"].values()))
 
 
+def test_memory_is_counted_where_the_run_is() -> None:
+    told = memory.measured("wine_quality", "learn2mix", times=1, device="cpu", random=True)
+    assert told["data"] == "random, of the true shape"
+    assert told["parts"]["data at rest"] > 0
+    assert told["parts"]["activations of a batch"] > 0
+
+
 def test_growth_is_measured_for_each_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(growth, "SAMPLES", (2000, 4000))
     assert [one["samples"] for one in growth.by_samples()] == [2000, 4000]
     monkeypatch.setattr(growth, "GROUPS", (2, 1000))
-    told = growth.by_groups(2, samples=2000)
+    told = growth.by_groups(2, samples=2000, device="cpu")
     assert [one["groups"] for one in told] == [2, 1000]
     assert all(np.isfinite(one["median"]) for one in told)
 

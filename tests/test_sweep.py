@@ -11,13 +11,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from alike import same
+from loky import ProcessPoolExecutor
 
 from l2m import compose, train
+from l2m import sweep as sweep_module
 from l2m.config import RunConfig
+from l2m.plan import plan
 from l2m.records import RunDirectory
 
 SMALL = ("dataset=digits", "device=cpu", "threads=1", "checkpoint_seconds=0")
@@ -73,6 +79,69 @@ def statuses(folder: Path) -> list[str]:
 
 def checkpoints(folder: Path) -> list[Path]:
     return list(folder.rglob("checkpoint.pt"))
+
+
+def pretend_gpus(monkeypatch: pytest.MonkeyPatch, count: int, cores: int = 8, visible: str | None = None) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    monkeypatch.setattr(sweep_module, "cpu_count", lambda: cores)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "cores", "words", "expected"),
+    [
+        (0, 8, ("threads=1",), 8),
+        (0, 8, ("threads=2",), 4),
+        (1, 8, ("threads=1",), 4),
+        (1, 3, ("threads=1",), 3),
+        (1, 1, ("threads=1",), 2),
+        (1, 8, ("threads=null",), 1),
+        (1, 8, ("threads=1", "device=cpu"), 8),
+        (1, 8, ("threads=1", "equal_seconds=true"), 1),
+        (3, 8, ("threads=1",), 3),
+        (3, 8, ("threads=null",), 3),
+        (3, 8, ("threads=null", "workers=5"), 5),
+        (3, 8, ("threads=null", "equal_seconds=true"), 1),
+    ],
+)
+def test_runs_share_a_gpu_if_they_are_small_and_have_one_each_of_several(
+    monkeypatch: pytest.MonkeyPatch, gpus: int, cores: int, words: tuple[str, ...], expected: int
+) -> None:
+    configs = [compose("dataset=digits", *words, f"seed={seed}") for seed in range(20)]
+    pretend_gpus(monkeypatch, gpus, cores)
+    assert sweep_module._workers(configs) == expected
+    assert sweep_module._workers(configs[:1]) == 1
+
+
+def test_gpus_keep_the_names_that_they_were_made_visible_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = compose("dataset=digits")
+    pretend_gpus(monkeypatch, 2, visible="3,GPU-5af0")
+    assert sweep_module._cards([config]) == ["3", "GPU-5af0"]
+    pretend_gpus(monkeypatch, 2)
+    assert sweep_module._cards([config]) == ["0", "1"]
+    assert sweep_module._cards([replace(config, device="cpu")]) == []
+    assert sweep_module._cards([replace(config, device="cuda:1")]) == [], "all runs were sent to that one"
+    pretend_gpus(monkeypatch, 1)
+    assert sweep_module._cards([config]) == []
+
+
+def test_a_slot_shows_its_worker_its_gpu_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Workers here see no GPU, and train on the CPU; what they are shown is in their environment."""
+    pretend_gpus(monkeypatch, 2)
+    begun: list[str] = []
+
+    def executor(*rest: object, env: dict[str, str] | None, **more: Any) -> ProcessPoolExecutor:
+        begun.append((env or {})["CUDA_VISIBLE_DEVICES"])
+        return ProcessPoolExecutor(*rest, env=env, **more)
+
+    monkeypatch.setattr(sweep_module, "ProcessPoolExecutor", executor)
+    configs = [compose("dataset=digits", "epochs=1", f"seed={seed}", f"results_dir={tmp_path}") for seed in range(3)]
+    assert sweep_module.sweep(plan((config, "") for config in configs)) == []
+    assert sorted(begun) == ["0", "1"]
+    assert statuses(tmp_path) == ["done"] * 3
 
 
 def test_a_sweep_that_is_killed_and_repeated_ends_as_if_it_never_was(tmp_path: Path) -> None:

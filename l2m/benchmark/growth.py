@@ -13,7 +13,7 @@ import torch
 from l2m import compose
 from l2m.benchmark.memory import in_a_process, resident
 from l2m.benchmark.stand_in import stand_in
-from l2m.benchmark.timing import in_turns, ratio
+from l2m.benchmark.timing import in_turns, ratio, wait_for
 from l2m.data import Data, Split
 from l2m.device import keep_memory, torch_state
 from l2m.engine import Trainer
@@ -22,21 +22,23 @@ SAMPLES = (10**4, 10**5, 10**6, 10**7)
 GROUPS = (2, 10, 100, 1000, 10_000)
 
 
-def by_samples() -> list[dict[str, Any]]:
+def by_samples(device: str = "auto") -> list[dict[str, Any]]:
     """Seconds a million samples and peak bytes of an epoch of learn2mix, for each of ``SAMPLES``; ten numbers each."""
-    return [in_a_process("l2m.benchmark.growth", str(samples)) for samples in SAMPLES]
+    return [in_a_process("l2m.benchmark.growth", str(samples), device) for samples in SAMPLES]
 
 
-def by_groups(rounds: int, samples: int = 20_000) -> list[dict[str, Any]]:
+def by_groups(rounds: int, samples: int = 20_000, device: str = "auto") -> list[dict[str, Any]]:
     """learn2mix against classical training, for each of ``GROUPS``, on ``samples`` images as MNIST's, 1000 a batch."""
     told = []
     images = stand_in("mnist", samples)
     for groups in GROUPS:
         loaded = Data(_grouped(images.train, groups), _grouped(images.test, groups), _names(groups), 10, {})
-        configs = {name: compose("dataset=mnist", f"strategy={name}") for name in ("classical", "learn2mix")}
+        words = ("dataset=mnist", f"device={device}")
+        configs = {name: compose(*words, f"strategy={name}") for name in ("classical", "learn2mix")}
         with torch_state(configs["classical"]):
             trainers = {name: Trainer(config, loaded=loaded) for name, config in configs.items()}
-            seconds = in_turns({name: _training(trainer) for name, trainer in trainers.items()}, rounds)
+            epochs = {name: _training(trainer) for name, trainer in trainers.items()}
+            seconds = in_turns(epochs, rounds, trainers["classical"].device)
         told.append({"groups": groups, "asked": 1.03} | ratio(seconds["learn2mix"], seconds["classical"]))
     return told
 
@@ -57,10 +59,10 @@ def _names(groups: int) -> tuple[str, ...]:
     return tuple(str(group) for group in range(groups))
 
 
-def _of(samples: int) -> dict[str, Any]:
+def _of(samples: int, device: str) -> dict[str, Any]:
     """An epoch on ``samples`` in this process."""
     keep_memory()
-    config = compose("dataset=mean_estimation", "strategy=learn2mix", "batch_size=1000")
+    config = compose("dataset=mean_estimation", "strategy=learn2mix", "batch_size=1000", f"device={device}")
     before = resident("VmRSS")
     made = stand_in("mean_estimation", samples)
     with torch_state(config):
@@ -69,6 +71,7 @@ def _of(samples: int) -> dict[str, Any]:
         for _ in range(3):
             began = time.perf_counter()
             trainer.train_epoch()
+            wait_for(trainer.device)
             seconds.append(time.perf_counter() - began)
     peak = resident("VmHWM") - before
     each = statistics.median(seconds) / samples * 1e6
@@ -76,4 +79,4 @@ def _of(samples: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(_of(int(sys.argv[1]))))
+    print(json.dumps(_of(int(sys.argv[1]), sys.argv[2])))

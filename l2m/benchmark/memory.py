@@ -1,4 +1,4 @@
-"""Peak memory of a run, in a process of its own, against what it has to hold."""
+"""Peak memory of a run, in a process of its own, against what it has to hold; on a GPU, of the GPU's."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from l2m.benchmark.stand_in import available
 from l2m.catalog import registries
 from l2m.data import Batch
 from l2m.data.torchvision_import import torchvision
-from l2m.device import keep_memory, torch_state
+from l2m.device import choose_device, keep_memory, torch_state
 from l2m.engine import Trainer
 
 STEPS = 3
@@ -30,9 +30,9 @@ WHOLE = {"imagenette": 5207, "cifar100": 13290, "imdb": 26_000}
 """Samples to train on, of rows whose data may not be at hand."""
 
 
-def measured(name: str, strategy: str, times: int = 3) -> dict[str, Any]:
+def measured(name: str, strategy: str, times: int = 3, device: str = "auto", random: bool = False) -> dict[str, Any]:
     """Bytes of a row under a strategy, trained in another process; of so many, that whose peak is the median."""
-    told = (in_a_process("l2m.benchmark.memory", name, strategy) for _ in range(times))
+    told = (in_a_process("l2m.benchmark.memory", name, strategy, device, *["random"] * random) for _ in range(times))
     return sorted(told, key=itemgetter("peak"))[times // 2]
 
 
@@ -49,33 +49,42 @@ def resident(which: str) -> int:
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(f"{which}:"))
 
 
-def _held(name: str, strategy: str) -> dict[str, Any]:
+def _held(name: str, strategy: str, device: str, random: bool) -> dict[str, Any]:
     """The same, in this process."""
     keep_memory()
     registries()
     assert torchvision
     if strategy == "smote":
         importlib.import_module("imblearn.over_sampling")
-    config = compose(f"dataset={name}", f"strategy={strategy}")
+    config = compose(f"dataset={name}", f"strategy={strategy}", f"device={device}")
+    on_gpu = choose_device(device).type == "cuda"
+
+    def most() -> int:
+        return torch.cuda.max_memory_allocated() if on_gpu else resident("VmHWM") - before
+
     torch.nn.functional.conv2d(torch.rand(8, 3, 32, 32), torch.rand(4, 3, 3, 3))  # what torch itself takes at first
     before = resident("VmRSS")
-    loaded, kind = available(config, WHOLE.get(name, 10_000))
-    stages = {"loaded": resident("VmHWM") - before}
+    loaded, kind = available(config, WHOLE.get(name, 10_000), random)
+    stages = {"loaded": most()}
     with torch_state(config):
         trainer = Trainer(config, loaded=loaded)
-        stages["prepared"] = resident("VmHWM") - before
+        stages["prepared"] = most()
         trainer.steps = min(STEPS, trainer.steps)
         plan = trainer.strategy.plan
         trainer.strategy.plan = lambda epoch: plan(epoch)[: trainer.steps]  # type: ignore[index, method-assign]
         trainer.train_epoch()
         if name not in WHOLE:
             trainer.evaluate()
-        peak = resident("VmHWM") - before
-        batch = trainer.train_set.batch(torch.arange(config.batch_size))
+        peak = most()
+        batch = trainer.train_set.batch(torch.arange(config.batch_size, device=trainer.device))
         activations = _activations(trainer, batch)
     parameters = _bytes(trainer.model.parameters())
-    splits = (loaded.train, loaded.test, trainer.train_set)  # of which SMOTE's is another one
-    rest = {split.inputs.data_ptr(): _split_bytes(split) for split in splits}
+    splits = (loaded.train, loaded.test, trainer.train_set, trainer.test_set)  # SMOTE's train_set is another one
+    rest = {
+        split.inputs.data_ptr(): _split_bytes(split)
+        for split in splits
+        if split.inputs.device.type == trainer.device.type
+    }
     parts = {
         "data at rest": sum(rest.values()),
         "activations of a batch": activations,
@@ -118,5 +127,6 @@ def _bytes(tensors: Iterable[Tensor]) -> int:
 
 
 if __name__ == "__main__":
-    assert sys.argv[1] in ROWS
-    print(json.dumps(_held(*sys.argv[1:])))
+    row, under, where, *random_data = sys.argv[1:]
+    assert row in ROWS
+    print(json.dumps(_held(row, under, where, bool(random_data))))

@@ -21,13 +21,14 @@ Step = tuple[Tensor, Tensor, Tensor]
 
 
 class Plain:
-    """A row's training, written plainly; ``epoch`` is training and evaluation."""
+    """A row's training, written plainly; ``epoch`` is training and evaluation. Data rest on the CPU, batches move."""
 
-    def __init__(self, config: RunConfig, data: Data) -> None:
+    def __init__(self, config: RunConfig, data: Data, device: torch.device) -> None:
+        self.device = device
         self.config, self.learn2mix = config, config.strategy["name"] == "learn2mix"
         self.classifies = config.task == "classification"
         self.train, self.test = (_tensors(split) for split in (data.train, data.test))
-        self.model = _pooling_last(models.MODELS.build(config.model, data))
+        self.model = _pooling_last(models.MODELS.build(config.model, data)).to(device)
         self.optimizer = torch.optim.Adam(self.model.parameters(), config.learning_rate)
         self.criterion: Callable[[Tensor, Tensor], Tensor] = (
             nn.CrossEntropyLoss() if self.classifies else lambda outputs, targets: nn.functional.mse_loss(
@@ -46,7 +47,9 @@ class Plain:
         self.model.train()
         losses, seen = torch.zeros(self.groups), torch.zeros(self.groups)
         running = 0.0
-        for inputs, targets, groups in self._mixed() if self.learn2mix else self._loader(self.train, shuffle=True):
+        for inputs, targets, groups in self._moved(
+            self._mixed() if self.learn2mix else self._loader(self.train, shuffle=True)
+        ):
             self.optimizer.zero_grad()
             outputs = self.model(inputs)
             loss = self.criterion(outputs, targets)
@@ -70,7 +73,7 @@ class Plain:
         """Mean loss or accuracy over a set."""
         self.model.eval()
         total = 0.0
-        for inputs, targets, _ in self._loader(tensors, shuffle=False):
+        for inputs, targets, _ in self._moved(self._loader(tensors, shuffle=False)):
             outputs = self.model(inputs)
             if self.classifies:
                 total += (outputs.argmax(1) == targets).sum().item()
@@ -80,6 +83,10 @@ class Plain:
 
     def _loader(self, tensors: Step, shuffle: bool) -> Iterable[Step]:
         return DataLoader(TensorDataset(*tensors), batch_size=self.config.batch_size, shuffle=shuffle)
+
+    def _moved(self, batches: Iterable[Step]) -> Iterable[Step]:
+        for inputs, targets, groups in batches:
+            yield inputs.to(self.device), targets.to(self.device), groups.to(self.device)
 
     def _mixed(self) -> Iterable[Step]:
         orders = [torch.randperm(len(own[0])) for own in self.by_group]

@@ -15,9 +15,10 @@ from l2m.benchmark.stand_in import available
 from l2m.benchmark.timing import in_turns, ratio
 from l2m.config import RunConfig
 from l2m.data import Data
-from l2m.device import torch_state
+from l2m.device import choose_device, torch_state
 from l2m.engine import Trainer
 from l2m.optimizers import backward
+from l2m.report import published
 
 ROWS = (
     "mnist", "fashion_mnist", "cifar10", "imagenette", "cifar100", "imdb", "mean_estimation", "wine_quality",
@@ -30,41 +31,49 @@ EPOCHS = 20
 """That the small rows take at a time: one is over before it is warm."""
 
 FEW = {"imagenette": 1, "cifar100": 2, "imdb": 1}
-"""Rows of long steps, and how many are timed."""
+"""Rows of long steps, and how many are timed on a CPU; on a GPU their epochs are whole."""
 
 
-def cut(config: RunConfig) -> tuple[Data, str]:
+def cut(config: RunConfig, random: bool = False) -> tuple[Data, str]:
     """What :func:`available` gives, and no more of it than is timed where steps are long."""
     name, size = config.dataset["name"], config.batch_size
-    samples = FEW[name] * size if name in FEW else None
-    found, kind = available(config, samples or 10_000)
+    few = FEW.get(name) if choose_device(config.device).type == "cpu" else None
+    samples = few * size if few else None
+    found, kind = available(config, samples or published.settings(name)["train_size"], random)
     if samples is None or kind != "real":
         return found, kind
     first = torch.randperm(len(found.train), generator=torch.Generator().manual_seed(0))[:samples]
     return replace(found, train=found.train.subset(first), test=found.test.subset(torch.arange(1000))), kind
 
 
-def measured(name: str, rounds: int, *overrides: str) -> dict[str, Any]:
-    """Seconds and ratios of a row, in fp32 and bf16."""
+def measured(
+    name: str, rounds: int, *overrides: str, device: str = "auto", random: bool = False, plain: bool = True
+) -> dict[str, Any]:
+    """Seconds and ratios of a row, in fp32 and bf16, on a GPU in TF32 too; the ``plain`` way beside them."""
+    overrides = (f"device={device}", *overrides)
     configs = {
         "classical": compose(f"dataset={name}", "strategy=classical", *overrides),
         "learn2mix": compose(f"dataset={name}", "strategy=learn2mix", *overrides),
         "learn2mix bf16": compose(f"dataset={name}", "strategy=learn2mix", "precision=bf16", *overrides),
     }
+    if choose_device(device).type == "cuda":
+        configs["learn2mix tf32"] = replace(configs["learn2mix"], precision="tf32")
     classical, times = configs["classical"], EPOCHS if name in SMALL else 1
     with torch_state(classical):
-        loaded, kind = cut(classical)
+        loaded, kind = cut(classical, random)
         trainers = {which: Trainer(config, loaded=loaded) for which, config in configs.items()}
         contenders: dict[str, Callable[[], object]] = {
             which: _epochs(which, trainer, times) for which, trainer in trainers.items()
         }
+        if "learn2mix tf32" in contenders:
+            contenders["learn2mix tf32"] = torch_state(configs["learn2mix tf32"])(contenders["learn2mix tf32"])
         evaluating = trainers["classical"]
         contenders["evaluation"] = _repeated(evaluating.evaluate, times)
         contenders["limit"] = limit(Trainer(classical, loaded=loaded), times)
         contenders["limit bf16"] = limit(Trainer(configs["learn2mix bf16"], loaded=loaded), times)
-        for which in ("classical", "learn2mix"):
-            contenders[f"plain {which}"] = _repeated(Plain(configs[which], loaded).epoch, times)
-        seconds = in_turns(contenders, rounds)
+        for which in ("classical", "learn2mix") if plain else ():
+            contenders[f"plain {which}"] = _repeated(Plain(configs[which], loaded, evaluating.device).epoch, times)
+        seconds = in_turns(contenders, rounds, evaluating.device)
         steps = evaluating.steps
         threads = torch.get_num_threads()
     on_limit = 1.15 if name in SMALL else 1.05
@@ -77,6 +86,7 @@ def measured(name: str, rounds: int, *overrides: str) -> dict[str, Any]:
         ("plain classical", "classical", 2.0 if image else None),
         ("plain learn2mix", "learn2mix", 2.0 if image else None),
         ("plain learn2mix", "learn2mix bf16", 2.6 if image else None),
+        ("learn2mix", "learn2mix tf32", None),
     ]
     return {
         "data": kind,
@@ -90,6 +100,7 @@ def measured(name: str, rounds: int, *overrides: str) -> dict[str, Any]:
             {"of": above, "to": below, "asked": bound, "at least": above.startswith("plain")}
             | ratio(seconds[above], seconds[below])
             for above, below, bound in asked
+            if above in seconds and below in seconds
         ],
     }
 

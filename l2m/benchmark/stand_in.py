@@ -9,6 +9,7 @@ from l2m.config import RunConfig
 from l2m.data import Data, Split
 from l2m.data.text import LENGTH
 from l2m.errors import UserError
+from l2m.report import published
 
 IMAGES = {
     "mnist": (1, 28, 10), "fashion_mnist": (1, 28, 10), "cifar10": (3, 32, 10), "cifar100": (3, 32, 100),
@@ -19,22 +20,29 @@ IMAGES = {
 VALUES = {"mean_estimation": (10, 4), "wine_quality": (11, 2), "california_housing": (8, 4)}
 """Numbers of an input, and groups."""
 
+TESTED = dict.fromkeys((*IMAGES, "imdb"), 10_000) | {
+    "imagenette": 3925, "mean_estimation": 4000, "wine_quality": 3249, "california_housing": 10_214,
+}  # fmt: skip
+"""Samples of the test sets."""
+
 WORDS = 50_000
 
 
-def available(config: RunConfig, samples: int) -> tuple[Data, str]:
-    """A run's data, or ``samples`` that stand in for them; and which, in words."""
+def available(config: RunConfig, samples: int, random: bool = False) -> tuple[Data, str]:
+    """A run's data, or ``samples`` that stand in for them; and which, in words. ``random``: nothing is looked for."""
     try:
-        return data.load(config), "real"
+        if not random:
+            return data.load(config), "real"
     except UserError:
-        return stand_in(config.dataset["name"], samples), "random, of the true shape"
+        pass
+    return stand_in(config.dataset["name"], samples), "random, of the true shape"
 
 
 def stand_in(name: str, samples: int) -> Data:
-    """Data of the shape of a row, with ``samples`` to train on and a tenth of them to test on."""
+    """Data of the shape of a row, with ``samples`` to train on, and the row's share of samples to test on."""
     generator = torch.Generator().manual_seed(0)
-    tested = max(1, samples // 10)
     shape = name.removesuffix("_reconstruction")
+    tested = max(1, samples * TESTED[shape] // published.settings(name)["train_size"])
 
     def integers(below: int, *size: int, dtype: torch.dtype = torch.int64) -> torch.Tensor:
         return torch.randint(below, size, generator=generator, dtype=dtype)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 from loky import cpu_count
 
 from l2m.benchmark.timing import in_turns, ratio
@@ -34,15 +35,15 @@ REGRESSION = (
 """The regression rows of Table 2 whole: 96 000 steps."""
 
 
-def measured(times: int) -> list[dict[str, Any]]:
+def measured(times: int, device: str = "auto") -> list[dict[str, Any]]:
     """Seconds of ``--help``, of MNIST until its first step, and of a sweep of 300 finished runs."""
     with tempfile.TemporaryDirectory() as folder:
         finished = ("-m", "epochs=1", "dataset.train_sizes=[10,10,10,10]", "batch_size=40", "dataset.test_size=10")
-        sweep = (*finished, "seed=range(300)", f"results_dir={folder}")
+        sweep = (*finished, "seed=range(300)", f"results_dir={folder}", f"device={device}")
         _seconds("-m", "l2m.run", *sweep)
         told = {
             ("--help", 1.0): lambda: _seconds("-m", "l2m.run", "--help"),
-            ("the first step on MNIST", 4.0): lambda: first_step("mnist", folder),
+            ("the first step on MNIST", 4.0): lambda: first_step("mnist", folder, device),
             ("300 finished runs", 60.0): lambda: _seconds("-m", "l2m.run", *sweep),
         }
         return [
@@ -51,17 +52,17 @@ def measured(times: int) -> list[dict[str, Any]]:
         ]
 
 
-def first_step(dataset: str, folder: str) -> float:
+def first_step(dataset: str, folder: str, device: str = "auto") -> float:
     """Seconds until a command has taken the first step of a run."""
-    return _seconds("-c", FIRST_STEP, f"dataset={dataset}", f"results_dir={folder}")
+    return _seconds("-c", FIRST_STEP, f"dataset={dataset}", f"results_dir={folder}", f"device={device}")
 
 
-def regression(times: int) -> list[dict[str, Any]]:
+def regression(times: int, device: str = "auto") -> list[dict[str, Any]]:
     """Seconds of Table 2's regression rows, by one command; of these, inside runs, and in their training."""
     told: dict[str, list[float]] = {"Table 2, regression": [], "of these, inside runs": [], "and in training": []}
     for _ in range(times):
         with tempfile.TemporaryDirectory() as folder:
-            whole = _seconds("-m", "l2m.run", "-m", *REGRESSION, f"results_dir={folder}")
+            whole = _seconds("-m", "l2m.run", "-m", *REGRESSION, f"results_dir={folder}", f"device={device}")
             done = [file.parent for file in Path(folder).rglob("run.json")]
             inside = [json.loads((run / "run.json").read_text())["seconds"] for run in done]
             training = [pd.read_csv(run / "metrics.csv")["seconds"].iloc[-1] for run in done]
@@ -73,16 +74,19 @@ def regression(times: int) -> list[dict[str, Any]]:
     return [first | {"asked": 40.0, "goal": 20.0}, *parts]
 
 
-def side_by_side(rounds: int) -> dict[str, Any]:
+def side_by_side(rounds: int, device: str = "auto") -> dict[str, Any]:
     """A sweep of four runs of MNIST, one a core with one thread, against one after another with a thread a core."""
+
+    words = ("dataset=mnist", "epochs=5", "seed=range(4)", f"device={device}")
 
     def sweep(*how: str) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            _seconds("-m", "l2m.run", "-m", "dataset=mnist", "epochs=5", "seed=range(4)", f"results_dir={folder}", *how)
+            _seconds("-m", "l2m.run", "-m", *words, f"results_dir={folder}", *how)
 
     seconds = in_turns(
-        {"default": lambda: sweep(), "one after another": lambda: sweep("workers=1", "threads=null")}, rounds
-    )
+        {"default": lambda: sweep(), "one after another": lambda: sweep("workers=1", "threads=null")}, rounds,
+        torch.device("cpu"),  # each command waits for its own
+    )  # fmt: skip
     return {"of": "one after another", "to": "default", "asked": 1.0, "at least": True} | ratio(
         seconds["one after another"], seconds["default"]
     )

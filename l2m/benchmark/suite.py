@@ -7,12 +7,10 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import torch
-
 from l2m import compose
 from l2m.benchmark.stand_in import available
 from l2m.catalog import registries
-from l2m.device import torch_state
+from l2m.device import choose_device, torch_state
 from l2m.engine import Trainer
 from l2m.report import published
 
@@ -22,20 +20,21 @@ MINUTES = 30.0
 """That are asked for on one GPU."""
 
 
-def measured(row: str, epochs: int = 3) -> Iterator[dict[str, Any]]:
+def measured(row: str, epochs: int = 3, device: str = "auto", random: bool = False) -> Iterator[dict[str, Any]]:
     """A row under each strategy that is defined for it: the median seconds of an epoch, and of all epochs and seeds.
 
     The first epoch is not counted. On a GPU steps are launched as CUDA graphs and kernel by kernel, and the faster
     way counts.
     """
-    config = compose(f"dataset={row}")
-    loaded, kind = available(config, published.settings(row)["train_size"])
+    config = compose(f"dataset={row}", f"device={device}")
+    loaded, kind = available(config, published.settings(row)["train_size"], random)
     for strategy in STRATEGIES:
         if config.task not in registries()["strategy"][strategy].tasks:
             continue
         seconds = {}
-        for graphs in (False, True) if torch.cuda.is_available() else (False,):
-            config = compose(f"dataset={row}", f"strategy={strategy}", f"cuda_graphs={str(graphs).lower()}")
+        for graphs in (False, True) if choose_device(device).type == "cuda" else (False,):
+            how = f"strategy={strategy}", f"cuda_graphs={str(graphs).lower()}", f"device={device}"
+            config = compose(f"dataset={row}", *how)
             with torch_state(config):
                 trainer = Trainer(config, loaded=loaded)
                 seconds["graphs" if graphs else "kernels"] = statistics.median(_epochs(trainer, epochs))

@@ -8,6 +8,7 @@ from typing import Any
 from l2m.benchmark import suite
 
 MIB = 2**20
+MISSING = "–"
 
 
 def page(figures: Mapping[str, Any]) -> str:
@@ -27,7 +28,7 @@ def page(figures: Mapping[str, Any]) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _measured(stamps: Mapping[str, Mapping[str, str]]) -> str:
+def _measured(stamps: Mapping[str, Mapping[str, Any]]) -> str:
     """Which section was last measured at which commit, and on which day; those that are row by row tell it there."""
     at: dict[str, list[str]] = {}
     for what in SECTIONS:
@@ -36,36 +37,39 @@ def _measured(stamps: Mapping[str, Mapping[str, str]]) -> str:
     return "".join(f"; {', '.join(whats)} {place}" for place, whats in at.items())
 
 
-def _stamp(stamp: Mapping[str, str]) -> str:
-    return f"{stamp['when'][:10]} at {stamp['commit'][:8]}"
+def _stamp(stamp: Mapping[str, Any]) -> str:
+    commit = stamp["commit"]
+    return f"{stamp['when'][:10]} at {commit[:8] if commit else 'an unknown commit'}"
 
 
 def _rows(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
     lines = ["## An epoch, row by row", ""]
     lines += [
         "The limit is as many bare steps on one batch that is there; the plain way is a shuffled DataLoader, and the",
-        "training set evaluated too. Seconds are medians; data are real unless said otherwise.",
+        "training set evaluated too. Seconds are medians; data are real unless said otherwise. – was not measured.",
         "",
     ]
     lines += _table(
         ["row", "steps", "threads", "epoch", "training", "evaluation", "limit", "plain", "steps/s", "epoch bf16",
-         "measured"],
+         "epoch tf32", "measured"],
         (
             [
                 name + ("" if row["data"] == "real" else f" ({row['data']})"),
                 str(row["steps"]), str(row["threads"]),
-                *(_number(row["seconds"][of]) for of in ("learn2mix", "learn2mix training", "evaluation", "limit",
-                                                        "plain learn2mix")),
-                _number(row["steps a second"]), _number(row["seconds"]["learn2mix bf16"]), _stamp(row["measured"]),
+                *(_number(row["seconds"].get(of)) for of in ("learn2mix", "learn2mix training", "evaluation", "limit",
+                                                            "plain learn2mix")),
+                _number(row["steps a second"]),
+                *(_number(row["seconds"].get(f"learn2mix {precision}")) for precision in ("bf16", "tf32")),
+                _stamp(row["measured"]),
             ]
             for name, row in rows.items()
         ),
     )  # fmt: skip
     lines.append("")
-    first = next(iter(rows.values()))["ratios"]
+    ratios = {name: {f"{one['of']} / {one['to']}": _ratio(one) for one in row["ratios"]} for name, row in rows.items()}
+    head = list(dict.fromkeys(title for own in ratios.values() for title in own))
     return lines + _table(
-        ["row", *(f"{ratio['of']} / {ratio['to']}" for ratio in first)],
-        ([name, *map(_ratio, row["ratios"])] for name, row in rows.items()),
+        ["row", *head], ([name, *(own.get(title, MISSING) for title in head)] for name, own in ratios.items())
     )
 
 
@@ -111,7 +115,8 @@ def _memory(told: Sequence[Mapping[str, Any]]) -> list[str]:
     return [
         "## Peak memory", "",
         "MiB of a process beyond what it has once everything is imported, against what it has to hold: the most once",
-        "the data are loaded, once the strategy has prepared itself, and at all; of three processes, the median.", "",
+        "the data are loaded, once the strategy has prepared itself, and at all; of three processes, the median. On a",
+        "GPU, of its memory.", "",
         *_table(
             ["row", "strategy", *told[0]["stages"], "peak", *parts, "peak / their sum", "measured"],
             (
@@ -182,18 +187,19 @@ def _checkpoints(told: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _suite(told: Sequence[Mapping[str, Any]]) -> list[str]:
     minutes = sum(one["whole"] for one in told) / 60
-    ways = list(told[0]["epoch"])
+    ways = list(dict.fromkeys(way for one in told for way in one["epoch"]))
     return [
         "## The whole suite", "",
         f"Every epoch of the rows below, five seeds, from one epoch's seconds: {_number(minutes)} minutes"
         + (f", asked ≤ {suite.MINUTES:g} on one GPU for twelve rows." if len(ways) > 1 else "."), "",
         *_table(
-            ["row", "strategy", "steps", *(f"epoch, {way}" for way in ways), "epochs", "five seeds, minutes"],
+            ["row", "strategy", "steps", *(f"epoch, {way}" for way in ways), "epochs", "five seeds, minutes",
+             "measured"],
             (
                 [
                     one["row"] + ("" if one["data"] == "real" else f" ({one['data']})"), one["strategy"],
-                    str(one["steps"]), *(_number(one["epoch"][way]) for way in ways), str(one["epochs"]),
-                    _number(one["whole"] / 60),
+                    str(one["steps"]), *(_number(one["epoch"].get(way)) for way in ways), str(one["epochs"]),
+                    _number(one["whole"] / 60), _stamp(one["measured"]) if "measured" in one else MISSING,
                 ]
                 for one in told
             ),
@@ -223,7 +229,9 @@ def _bound(value: float, asked: float | None) -> str:
     return f"{text if value <= asked else f'**{text}**'}, asked ≤ {asked:g}"
 
 
-def _number(value: float) -> str:
+def _number(value: float | None) -> str:
+    if value is None:
+        return MISSING
     return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
 
 

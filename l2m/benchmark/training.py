@@ -14,10 +14,10 @@ from l2m.engine import Trainer
 from l2m.records import RunDirectory
 
 
-def checkpoint(name: str, times: int = 9) -> dict[str, Any]:
+def checkpoint(name: str, times: int = 9, device: str = "auto") -> dict[str, Any]:
     """Of a checkpoint at the end of a run, with all rows: seconds, bytes, and its share of the time to the next."""
     with tempfile.TemporaryDirectory() as folder:
-        config = compose(f"dataset={name}", f"results_dir={folder}")
+        config = compose(f"dataset={name}", f"results_dir={folder}", f"device={device}")
         with torch_state(config):
             trainer = Trainer(config)
             run = RunDirectory(config)
@@ -38,11 +38,11 @@ def checkpoint(name: str, times: int = 9) -> dict[str, Any]:
     return {"row": name, "seconds": each, "bytes": size, "share": each / between, "asked": 0.01}
 
 
-def bf16(name: str, epochs: int, seeds: list[int]) -> dict[str, Any]:
+def bf16(name: str, epochs: int, seeds: list[int], device: str = "auto") -> dict[str, Any]:
     """The test metric of learn2mix at the end of ``epochs``, by seed, in fp32 and in bf16."""
     pairs = []
     with tempfile.TemporaryDirectory() as folder:
-        config = compose(f"dataset={name}", f"epochs={epochs}", f"results_dir={folder}")
+        config = compose(f"dataset={name}", f"epochs={epochs}", f"results_dir={folder}", f"device={device}")
         for seed in seeds:
             runs = [train(replace(config, seed=seed, precision=precision)) for precision in ("fp32", "bf16")]
             pairs.append([float(run.metrics["test_metric"].iloc[-1]) for run in runs])
