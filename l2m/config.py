@@ -14,7 +14,7 @@ import yaml
 from l2m.errors import UserError
 from l2m.files import read_text
 from l2m.registry import Registry, unknown
-from l2m.schema import Range, coerce
+from l2m.schema import Pattern, Range, coerce
 
 Choice = dict[str, Any]
 """A group's choice: its ``name`` and the options of what it names."""
@@ -27,6 +27,7 @@ UNMIXED = {"name": "none"}
 Seed = Annotated[int, Range(0, 2**31 - 1)]
 Count = Annotated[int, Range(1)]
 Threads = Annotated[int, Range(1, 1024)]
+Device = Annotated[str, Pattern(r"auto|cpu|cuda(:\d+)?|mps", "one of auto, cpu, cuda, cuda:N")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +71,7 @@ class RunConfig:
         "on a GPU launch each step whole, as a CUDA graph, not kernel by kernel: for small networks; with mixing, or a "
         "rate that falls, steps differ, and it does nothing",
     ] = False
-    device: Annotated[Literal["auto", "cpu", "cuda"], "where to train; auto takes a GPU if there is one"] = "auto"
+    device: Annotated[Device, "where to train; auto takes a GPU if there is one, cuda:1 is the second one"] = "auto"
     logger: Annotated[
         dict[str, Any], "trackers that follow the run, beside its records, by name; several as logger=[mlflow,wandb]"
     ] = field(default_factory=dict)
@@ -181,8 +182,6 @@ def check(raw: Mapping[str, Any]) -> RunConfig:
     Raises:
         UserError: everything that is wrong, a line each. No data has been read, nothing has been written.
     """
-    import torch
-
     from l2m import loggers
     from l2m.catalog import registries
 
@@ -191,8 +190,6 @@ def check(raw: Mapping[str, Any]) -> RunConfig:
     values = checked(RunConfig, known, {key: value for key, value in raw.items() if key != "row"}, problems)
     if "logger" in values:
         values["logger"] = loggers.check(values["logger"], problems)
-    if values.get("device") == "cuda" and not torch.cuda.is_available():
-        problems.append("device=cuda asks for a GPU that torch cannot see here: use device=cpu or device=auto")
     dataset, strategy = values.get("dataset", {}), values.get("strategy", {}).get("name")
     if "task" not in dataset and not problems:
         problems.append(

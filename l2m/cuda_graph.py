@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
 from l2m.data import Batch
+from l2m.errors import cause
+
+LOG = logging.getLogger(__name__)
 
 Step = Callable[[Batch], tuple[Tensor, ...]]
 
@@ -16,8 +20,10 @@ REHEARSALS = 3
 """Steps before a capture, in which libraries choose their kernels and set up what they need."""
 
 
-def captured(step: Step, first: Batch, state: Iterable[Tensor]) -> Step:
+def captured(step: Step, first: Batch, state: Iterable[Tensor]) -> Step | None:
     """``step`` as a graph, for batches of the shape of ``first``; nothing has been trained when it is made.
+
+    None, with a warning, if it cannot be captured.
 
     Args:
         step: takes a batch and gives tensors; all that it does is on the GPU, and never waits for it.
@@ -25,15 +31,20 @@ def captured(step: Step, first: Batch, state: Iterable[Tensor]) -> Step:
         state: what a step changes, in place: parameters, buffers, moments.
     """
     place = Batch(*(part.clone() for part in first))
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side), untouched(state):
-        for _ in range(REHEARSALS):
-            step(place)
-    torch.cuda.current_stream().wait_stream(side)
+    side, main = torch.cuda.Stream(), torch.cuda.current_stream()
+    side.wait_stream(main)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        results = step(place)
+    try:
+        with torch.cuda.stream(side), untouched(state):
+            for _ in range(REHEARSALS):
+                step(place)
+        main.wait_stream(side)
+        with torch.cuda.graph(graph):
+            results = step(place)
+    except RuntimeError as error:
+        torch.cuda.set_stream(main)  # a capture that fails may leave another
+        LOG.warning("cuda_graphs=true does nothing: a step cannot be captured as a CUDA graph (%s)", cause(error))
+        return None
 
     def replay(batch: Batch) -> tuple[Tensor, ...]:
         for own, given in zip(place, batch, strict=True):
@@ -49,8 +60,19 @@ def untouched(state: Iterable[Tensor]) -> Iterator[None]:
     """Put tensors and torch's generators back as they were."""
     kept = [(tensor, tensor.clone()) for tensor in state]
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-    with torch.random.fork_rng(devices):
-        yield
-    with torch.no_grad():
-        for tensor, before in kept:
-            tensor.copy_(before)
+    try:
+        with torch.random.fork_rng(devices):
+            yield
+    finally:
+        with torch.no_grad():
+            for tensor, before in kept:
+                tensor.copy_(before)
+
+
+def tensors(state: object) -> Iterator[Tensor]:
+    """All tensors of a ``state_dict``, however deep in dictionaries and lists."""
+    if isinstance(state, Tensor):
+        yield state
+    elif isinstance(state, (Mapping, list, tuple)):
+        for each in state.values() if isinstance(state, Mapping) else state:
+            yield from tensors(each)

@@ -1,4 +1,4 @@
-"""The device of a run: its choice, its clock, and torch's state while a run has it."""
+"""The device of a run: its choice, its clock, its arithmetic, and torch's state while a run has it."""
 
 from __future__ import annotations
 
@@ -9,18 +9,42 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
-from l2m.config import RunConfig
+from l2m.errors import UserError
+
+if TYPE_CHECKING:
+    from l2m.config import RunConfig
 
 LOG = logging.getLogger(__name__)
 
 
 def choose_device(name: str) -> torch.device:
-    """``cuda`` if asked for, or if there is one and the choice is ``auto``; else ``cpu``."""
-    return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
+    """The device ``cpu``, ``cuda`` or ``cuda:N``; ``auto`` is a GPU if torch sees one, else the CPU.
+
+    Raises:
+        UserError: this machine does not have it, or a run cannot use it.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "mps":
+        raise UserError("device=mps has no float64, in which a run sums its losses: use device=cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"device={name} needs a GPU, and torch sees none here: use device=cpu or device=auto")
+    if device.type == "cuda" and (device.index or 0) >= (count := torch.cuda.device_count()):
+        raise UserError(f"device={name} does not exist: torch sees {count} GPUs here, numbered from cuda:0")
+    return device
+
+
+def to_device(tensor: Tensor, device: torch.device | str) -> Tensor:
+    """``tensor`` on ``device``; a copy from the CPU to a GPU goes through pinned memory, and nothing waits for it."""
+    if tensor.device.type == "cpu" and torch.device(device).type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def stopwatch(device: torch.device) -> Callable[[], Callable[[], float]]:
@@ -45,26 +69,56 @@ def stopwatch(device: torch.device) -> Callable[[], Callable[[], float]]:
 
 @contextmanager
 def torch_state(config: RunConfig) -> Iterator[None]:
-    """Torch's default generators, number of threads and TF32, put back as they were at the end."""
-    threads = torch.get_num_threads()
-    products: tuple[Any, ...] = (torch.backends.cudnn, torch.backends.cuda.matmul)
-    before = [kind.allow_tf32 for kind in products]
-    devices = [torch.cuda.current_device()] if choose_device(config.device).type == "cuda" else []
-    with torch.random.fork_rng(devices):
+    """Torch's default generators, number of threads, current GPU and TF32, put back as they were at the end.
+
+    Raises:
+        UserError: the run's device is not on this machine.
+    """
+    threads, device = torch.get_num_threads(), choose_device(config.device)
+    on_gpu = device.type == "cuda"
+    with (
+        torch.cuda.device(device) if on_gpu else nullcontext(),
+        torch.random.fork_rng([device] if on_gpu else []),
+        products(config),
+    ):
         if config.threads:
             torch.set_num_threads(config.threads)
-        for kind in products:
-            kind.allow_tf32 = config.precision == "tf32"  # cuDNN's default would round convolutions' inputs in fp32
         try:
             yield
         finally:
             torch.set_num_threads(threads)
-            for kind, allowed in zip(products, before, strict=True):
-                kind.allow_tf32 = allowed
+
+
+@contextmanager
+def products(config: RunConfig) -> Iterator[None]:
+    """Inside, matrix products and convolutions are in TF32 if the run is, else in float32; on a CPU always in float32.
+
+    Torch's defaults differ: cuDNN would round the inputs of convolutions to TF32.
+    """
+    backends = torch.backends
+    on_gpu: list[Any] = [backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn]  # type: ignore[attr-defined]
+    on_cpu: list[Any] = [backends.mkldnn.matmul, backends.mkldnn.conv, backends.mkldnn.rnn]  # type: ignore[attr-defined]
+    before = [(kind, kind.fp32_precision) for kind in on_gpu + on_cpu]
+    for kind, _ in before:
+        kind.fp32_precision = "tf32" if kind in on_gpu and config.precision == "tf32" else "ieee"
+    try:
+        yield
+    finally:
+        for kind, value in before:
+            kind.fp32_precision = "none"  # follows torch.backends.fp32_precision, as it may have done before
+            if kind.fp32_precision != value:
+                kind.fp32_precision = value
+
+
+@contextmanager
+def computing(config: RunConfig, device: torch.device) -> Iterator[None]:
+    """Inside, a model of the run computes its outputs as in the run's records: the context of every use after it."""
+    with products(config), precision(config, device):
+        yield
 
 
 def precision(config: RunConfig, device: torch.device) -> AbstractContextManager[None]:
-    """Inside, a forward pass has the run's precision."""
+    """Inside, a forward pass is in bf16 if the run is; within :func:`torch_state`, which has set the rest."""
     if config.precision != "bf16":
         return nullcontext()  # autocast takes time even where it does nothing
     return torch.autocast(device.type, torch.bfloat16)
@@ -92,4 +146,4 @@ def keep_memory() -> None:
 
 def device_name(device: torch.device) -> str:
     """``cpu``, or what the GPU calls itself."""
-    return torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

@@ -1,10 +1,16 @@
-"""The one training loop. Nothing in it waits for the device between the first step of an epoch and its end."""
+"""The one training loop.
+
+Nothing in it waits for the device between the first step of an epoch and its end, except where the next batch depends
+on the losses of the last one: exp3, and learn2mix with ``cadence=batch``, read them once a step; pike reads what it
+moves its proportions by once every T steps.
+"""
 
 from __future__ import annotations
 
+import logging
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -16,13 +22,15 @@ from torch import Tensor
 
 from l2m import contract, data, mixing, models, optimizers, records, strategies
 from l2m.config import RunConfig
-from l2m.cuda_graph import Step, captured
+from l2m.cuda_graph import Step, captured, tensors
 from l2m.data import Batch, Split
-from l2m.device import choose_device, precision, stopwatch
+from l2m.device import choose_device, precision, stopwatch, to_device
 from l2m.errors import UserError
 from l2m.inner import Inner
 from l2m.seeding import derive, generator
-from l2m.tasks import TASKS
+from l2m.tasks import TASKS, Task
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -46,7 +54,8 @@ class Trainer:
         loaded: what to train on in place of the data set that the configuration names.
 
     Raises:
-        UserError: the batch is larger than the training set, the data or the model can't be had, or can't be mixed.
+        UserError: the batch is larger than the training set, the data or the model can't be had, or can't be mixed,
+            or this machine lacks the device.
     """
 
     def __init__(
@@ -58,6 +67,7 @@ class Trainer:
         self.config = config
         self.task = TASKS[config.task]
         self.device = choose_device(config.device)
+        self._precision = partial(precision, config, self.device)
         loaded = loaded or data.load(config)
         size, samples = config.batch_size, len(loaded.train)
         if size > samples:
@@ -76,7 +86,7 @@ class Trainer:
         self.mixing: mixing.Mixing | None = mixing.MIXINGS.build(config.mixing)
         trained = {name: self._trained(parameters, loaded) for name, parameters in (needed or {}).items()}
         asked = trained.keys() & self.strategy.needs(config)
-        losses = {name: self._losses(trained[name], loaded.train) for name in asked}
+        losses = {name: self._losses_of(trained[name], loaded.train) for name in asked}
 
         torch.manual_seed(derive(config.seed, "parameters"))
         self.model = models.MODELS.build(config.model, loaded).to(self.device, memory_format=torch.channels_last)
@@ -90,10 +100,12 @@ class Trainer:
         self.train_set: Split = contract.prepared(self.strategy, context).to(self.device)
         self.test_set = loaded.test.to(self.device)
         if self.mixing:
-            under = {name: torch.no_grad()(partial(self._losses_of, model.eval())) for name, model in trained.items()}
+            under = {
+                name: torch.no_grad()(partial(_losses, self.task, self._precision, model.eval()))
+                for name, model in trained.items()
+            }
             self.mixing.prepare(context, config.epochs, loaded, under)
-        stays = self.mixing is None and config.schedule == "constant"  # a graph repeats one step
-        self._replays = config.cuda_graphs and self.device.type == "cuda" and self.strategy.replayable and stays
+        self._replays = config.cuda_graphs and self.device.type == "cuda" and self._is_replayable()
         self._replay: Step | None = None
         self._mixes: mixing.Mixing | None = None
         self._test_counts = torch.bincount(self.test_set.groups, minlength=k)
@@ -114,6 +126,7 @@ class Trainer:
         for batch in self._inner_loops() if self.strategy.every else self._batches():
             if self._replays and not self._replay:
                 self._replay = captured(self._step, batch, self._changing())
+                self._replays = self._replay is not None
             per_sample, loss = (self._replay or self._step)(batch)
             losses.append(per_sample)
             groups.append(batch.groups)
@@ -147,22 +160,33 @@ class Trainer:
         """What the strategy's loss is given, for samples (m,)."""
         return self.task.loss(self.strategy.adjust(self._outputs(self.model, inputs)), targets)
 
-    def _losses_of(self, model: torch.nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
-        """The task's loss of each sample (m,) under a model."""
-        return self.task.loss(self._outputs(model, inputs), targets)
-
     def _outputs(self, model: torch.nn.Module, inputs: Tensor) -> Tensor:
         """A forward pass in the run's precision."""
         with self._precision():
             outputs: Tensor = model(inputs)
         return outputs
 
+    @property
+    def launched(self) -> dict[str, bool]:
+        """For the records of a run on a GPU, whether its steps are replayed as CUDA graphs."""
+        return {"cuda_graphs": self._replays} if self.device.type == "cuda" else {}
+
+    def _is_replayable(self) -> bool:
+        """Whether all steps are alike and may be replayed as a CUDA graph; a warning says what is in the way."""
+        config = self.config
+        reasons = {
+            f"strategy={config.strategy['name']}": not self.strategy.replayable,
+            f"optimizer={config.optimizer['name']}": not getattr(self.optimizer, "replayable", False),
+            f"mixing={config.mixing['name']}": self.mixing is not None,
+            f"schedule={config.schedule}": config.schedule != "constant",
+        }
+        if barred := [name for name, bars in reasons.items() if bars]:
+            LOG.warning("cuda_graphs=true does nothing with %s: its steps cannot be replayed", " and ".join(barred))
+        return not barred
+
     def _changing(self) -> Iterator[Tensor]:
         """All tensors that a step changes."""
-        yield from self.model.state_dict().values()
-        for tensors in self.optimizer.state_dict().values():
-            yield from tensors
-        yield from self.strategy.changing()
+        yield from tensors([self.model.state_dict(), self.optimizer.state_dict(), list(self.strategy.changing())])
 
     def _batches(self) -> Iterator[Batch]:
         """Those of the epoch, as the strategy draws them."""
@@ -173,11 +197,11 @@ class Trainer:
         plan = strategy.plan(self.epoch)
         if plan is not None:
             plan = contract.indices(strategy, "plan", plan, (self.steps, size), samples)
-            yield from self.train_set.batches(plan.to(self.device), augment)
+            yield from self.train_set.batches(to_device(plan, self.device), augment)
         else:
             for _ in range(self.steps):
                 index = contract.indices(strategy, "next_batch", strategy.next_batch(), (size,), samples)
-                yield self.train_set.batch(index.to(self.device), augment)
+                yield self.train_set.batch(to_device(index, self.device), augment)
 
     def _inner_loops(self) -> Iterator[Batch]:
         """Batches of the epoch; after each ``every`` of them, and after the last, the strategy looks back."""
@@ -191,7 +215,7 @@ class Trainer:
             self.strategy.outer(inner)
 
     def _draw(self, index: Tensor) -> Batch:
-        return self.train_set.batch(index.to(self.device))
+        return self.train_set.batch(to_device(index, self.device))
 
     @torch.inference_mode()
     def evaluate(self) -> Evaluation:
@@ -221,9 +245,10 @@ class Trainer:
         read = torch.cat([
             torch.stack([objective, tested.loss, tested.metric]),
             told.loss, told.last_loss, told.count.double(), told.last_count.double(), tested.group_metric,
+            to_device(proportions, self.device),
         ]).cpu()  # fmt: skip
         train_loss, test_loss, test_metric = read[:3].tolist()
-        loss, last_loss, count, last_count, group_metric = read[3:].view(5, k)
+        loss, last_loss, count, last_count, group_metric, proportions = read[3:].view(6, k)
         statistics = strategies.Statistics(loss, last_loss, count.long(), last_count.long())
         losses, counts = loss.tolist(), statistics.count.tolist()
         means = zip(self.group_names, losses, counts, strict=True)
@@ -294,9 +319,19 @@ class Trainer:
         return model.to(self.device, memory_format=torch.channels_last)
 
     @torch.inference_mode()
-    def _losses(self, model: torch.nn.Module, split: Split) -> Tensor:
+    def _losses_of(self, model: torch.nn.Module, split: Split) -> Tensor:
         """The task's loss of each sample of a split (N,) under a model, on the CPU."""
         return torch.cat([loss for _, _, loss in self._pass(model, split.to(self.device))]).cpu()
 
-    def _precision(self) -> AbstractContextManager[None]:
-        return precision(self.config, self.device)
+
+def _losses(
+    task: Task,
+    precision: Callable[[], AbstractContextManager[None]],
+    model: torch.nn.Module,
+    inputs: Tensor,
+    targets: Tensor,
+) -> Tensor:
+    """The task's loss of each sample (m,) under a model; no method, which would keep the trainer that keeps it."""
+    with precision():
+        outputs = model(inputs)
+    return task.loss(outputs, targets)

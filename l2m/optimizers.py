@@ -40,8 +40,11 @@ class _Fused:
     ``torch.optim.Adam(fused=True)`` takes 0.1 ms of Python for each such call, a quarter of a step of the regression
     rows, and imports torch's compiler as it is made, a second of every process. To use another optimizer of
     ``torch.optim`` register a function that makes it: the engine asks for no more than it has, and only strategies
-    that differentiate through steps ask for :meth:`stepped`.
+    that differentiate through steps ask for :meth:`stepped`, only CUDA graphs for :attr:`replayable`.
     """
+
+    replayable = True
+    """Whether :meth:`step` stays on the device and changes, in place, only parameters and tensors of ``state_dict``."""
 
     def __init__(self, kernel: Callable[..., None], parameters: Iterable[torch.nn.Parameter], **options: float) -> None:
         self._kernel, self.param_groups = kernel, [options]

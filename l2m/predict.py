@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from textwrap import wrap
-from typing import Annotated, Literal, get_type_hints
+from typing import Annotated, get_type_hints
 
-from l2m.config import checked
+from l2m.config import Device, checked
 from l2m.errors import UserError
 
 ABOUT = """Score new samples with the model that a run has trained, or export it.
@@ -32,7 +32,7 @@ class Request:
     ] = None
     output: Annotated[str, "the CSV file to write predictions to"] = "predictions.csv"
     onnx: Annotated[str | None, "an ONNX file to write the model to"] = None
-    device: Annotated[Literal["auto", "cpu", "cuda"], "where to compute"] = "cpu"
+    device: Annotated[Device, "where to compute: auto, cpu, cuda or cuda:N"] = "cpu"
     force: Annotated[bool, "overwrite files that are there"] = False
     debug: Annotated[bool, "show the traceback of an error"] = False
 

@@ -21,6 +21,7 @@ def provenance(device: torch.device) -> dict[str, Any]:
         "commit": _commit(),
         "torch": str(torch.__version__),
         "device": device_name(device),
+        **(_cuda() if device.type == "cuda" else {}),
         "threads": torch.get_num_threads(),
         "start": now(),
     }
@@ -29,6 +30,21 @@ def provenance(device: torch.device) -> dict[str, Any]:
 def now() -> str:
     """The time in UTC, to the second (ISO 8601)."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+@cache
+def _cuda() -> dict[str, Any]:
+    """Versions of what a GPU's numbers depend on beside torch: CUDA, cuDNN, and the driver, None where no tool says."""
+    question = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        told = subprocess.run(question, capture_output=True, text=True, timeout=10).stdout.split()
+    except (OSError, subprocess.TimeoutExpired):
+        told = []
+    return {
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),
+        "driver": told[0] if told else None,
+    }
 
 
 @cache  # as the code was when it was loaded, though a sweep goes on for hours

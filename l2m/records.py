@@ -5,7 +5,8 @@
         metrics.csv   a row an epoch: the fields of EpochRow
         groups.csv    a row an epoch and group: the fields of GroupRow; or groups.csv.gz, packed by scripts/pack.py
         run.json      schema, version, commit, torch, device, threads, start, end, seconds, status; its model; why it
-                      failed, and where it was resumed; of own data and CIFAR, a fingerprint of the files
+                      failed, and where it was resumed; of own data and CIFAR, a fingerprint of the files; of a GPU,
+                      versions of CUDA, cuDNN and the driver, and whether steps were replayed as CUDA graphs
         model.pt      parameters, shapes, names and fitted preprocessing: :mod:`l2m.trained` reads it; loads with
                       ``weights_only=True``
         log.txt       of a run that failed: when, and the traceback
@@ -213,12 +214,15 @@ class RunDirectory:
         }
         self._write("checkpoint.pt", _saved(content))
 
-    def finish(self, model: torch.nn.Module, described: Mapping[str, Any]) -> None:
-        """Write the records of a run that is done, its model with what ``Data.described`` says; ``run.json`` last."""
+    def finish(self, model: torch.nn.Module, described: Mapping[str, Any], **info: Any) -> None:
+        """Write the records of a run that is done, its model with what ``Data.described`` says; ``run.json`` last.
+
+        ``info`` is added to that.
+        """
         state = {name: value.cpu() for name, value in model.state_dict().items()}
         self._write_tables()
         self._write(MODEL, _saved({"parameters": state, **described}))
-        self._info |= {"end": now(), "seconds": self._seconds(), "model": MODEL, "status": "done"}
+        self._info |= {**info, "end": now(), "seconds": self._seconds(), "model": MODEL, "status": "done"}
         self._write_info()
         self._clear()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 import types
 from dataclasses import dataclass
@@ -31,11 +32,25 @@ class Range:
         return f"in {'(' if self.above else '['}{self.low}, {self.high}{')' if self.below else ']'}"
 
 
+@dataclass(frozen=True)
+class Pattern:
+    """Text that matches a regular expression as a whole; ``rule`` says so in words, after "must be "."""
+
+    expression: str
+    rule: str
+
+    def __contains__(self, value: str) -> bool:
+        return re.fullmatch(self.expression, value) is not None
+
+    def __str__(self) -> str:
+        return self.rule
+
+
 def coerce(value: Any, annotation: Any) -> Any:
     """``value`` as the annotation asks for it.
 
     Understands bool, int, float, str, ``Literal``, ``X | None``, ``tuple[X, ...]``, ``dict`` and ``Annotated`` with
-    a :class:`Range`. Whole floats pass as int, int as float, lists as tuples.
+    a :class:`Range` or a :class:`Pattern`. Whole floats pass as int, int as float, lists as tuples.
 
     Raises:
         ValueError: the rule that the value breaks, as the end of a sentence ("must be ...").
@@ -44,7 +59,7 @@ def coerce(value: Any, annotation: Any) -> Any:
     if origin is Annotated:
         value = coerce(value, arguments[0])
         for note in arguments[1:]:
-            if isinstance(note, Range) and value is not None and value not in note:
+            if isinstance(note, (Range, Pattern)) and value is not None and value not in note:
                 raise ValueError(f"must be {note}")
         return value
     if origin is Literal:
@@ -100,7 +115,7 @@ def type_name(annotation: Any) -> str:
     """An annotation in words, for ``--help``: ``int, at least 1``."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return ", ".join([type_name(arguments[0]), *(str(n) for n in arguments[1:] if isinstance(n, Range))])
+        return ", ".join([type_name(arguments[0]), *(str(n) for n in arguments[1:] if isinstance(n, (Range, Pattern)))])
     if origin is Literal:
         return " or ".join(map(str, arguments))
     if origin in (Union, types.UnionType):

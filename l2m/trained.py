@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from l2m import models
 from l2m.config import RunConfig, read_config
 from l2m.data import Data, Split
-from l2m.device import choose_device, precision
+from l2m.device import choose_device, computing
 from l2m.errors import UserError, cause
 from l2m.files import read_text
 from l2m.records import MODEL
@@ -31,7 +31,8 @@ class Trained:
     Attributes:
         folder: the run's directory.
         config: the run's.
-        model: in evaluation mode, on ``device``; takes inputs as :meth:`l2m.data.Split.batch` gives them.
+        model: in evaluation mode, on ``device``; takes inputs as :meth:`l2m.data.Split.batch` gives them, inside
+            :func:`l2m.device.computing` if its outputs are to be those of the run's records.
         data: of one blank sample, with the names of groups and classes and the fitted preprocessing.
         device: where it computes.
     """
@@ -59,8 +60,8 @@ class Trained:
     def outputs(self, split: Split) -> Tensor:
         """Outputs (N, outputs) in float32 on the CPU, in the run's precision: logits, values or pixels."""
         found = []
-        for batch in split.to(self.device).passes():
-            with precision(self.config, self.device):
+        with computing(self.config, self.device):
+            for batch in split.to(self.device).passes():
                 found.append(self.model(batch.inputs).float().cpu())
         return torch.cat(found)
 
@@ -84,10 +85,11 @@ def load(folder: str | Path, device: str = "cpu") -> Trained:
     Args:
         folder: the run's directory, ``<results_dir>/runs/<dataset>/<strategy>/seed<k>-<digest>``, or a folder above it
             that holds no other.
-        device: ``cpu``, ``cuda`` or ``auto``.
+        device: ``cpu``, ``cuda``, ``cuda:N`` or ``auto``.
 
     Raises:
-        UserError: the folder holds no run, the run is not finished, or its model is not there or can't be used.
+        UserError: the folder holds no run, the run is not finished, its model is not there or can't be used, or this
+            machine has no such device.
     """
     folder, target = find(Path(folder).expanduser()), choose_device(device)
     config = _config(folder)

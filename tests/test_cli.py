@@ -127,7 +127,7 @@ def test_a_key_with_dashes_is_told_how_keys_are_written(door: Door, tmp_path: Pa
         (["strategy.mixing_rate=1.5"], "strategy.mixing_rate=1.5 must be in [0, 1]"),
         (["strategy.cadence=sometimes"], "must be one of epoch_mean, epoch_last, batch"),
         (["precision=fp8"], "precision=fp8 must be one of fp32, tf32, bf16"),
-        (["device=tpu"], "device=tpu must be one of auto, cpu, cuda"),
+        (["device=tpu"], "device=tpu must be one of auto, cpu, cuda, cuda:N"),
         (["threads=0"], "threads=0 must be in [1, 1024]"),
         (["force=maybe"], "force=maybe must be true or false"),
         (["data_dir="], "data_dir= must be text"),

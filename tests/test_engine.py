@@ -255,22 +255,6 @@ def test_a_processor_without_bf16_is_told_once(
     assert caplog.text.count("precision=fp32 is quicker here") == (not has)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
-@pytest.mark.parametrize("before", [True, False])
-def test_tf32_is_allowed_where_it_is_asked_for(precision: str, before: bool, tmp_path: Path) -> None:
-    kinds = (torch.backends.cudnn, torch.backends.cuda.matmul)
-    found = [kind.allow_tf32 for kind in kinds]
-    try:
-        for kind in kinds:
-            kind.allow_tf32 = before
-        with torch_state(tiny(tmp_path, f"precision={precision}")):
-            assert [kind.allow_tf32 for kind in kinds] == [precision == "tf32"] * 2
-        assert [kind.allow_tf32 for kind in kinds] == [before] * 2
-    finally:
-        for kind, allowed in zip(kinds, found, strict=True):
-            kind.allow_tf32 = allowed
-
-
 def test_on_a_cpu_tf32_is_fp32(tmp_path: Path) -> None:
     ours, theirs = (train(tiny(tmp_path, "dataset=digits", f"precision={name}")) for name in ("tf32", "fp32"))
     assert same(ours, theirs)

@@ -479,7 +479,7 @@ def test_all_that_is_wrong_with_a_command_is_told_at_once(door: Door) -> None:
         "error: data is given twice: give it one value",
         "error: key runs is not known (did you mean run?): choose one of data, debug, device, force, onnx, output, run",
         "error: run is missing: give it a value",
-        "error: device=tpu must be one of auto, cpu, cuda",
+        "error: device=tpu must be one of auto, cpu, cuda, cuda:N",
         "error: force=maybe must be true or false",
     ]
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from l2m.data.fingerprint import fingerprint
 from l2m.data.validation import validation
-from l2m.errors import UserError
+from l2m.errors import UserError, cause
 from l2m.registry import Registry
 from l2m.seeding import derive
 
@@ -128,9 +128,20 @@ class Split:
         return replace(self, inputs=self.inputs[index], targets=targets, groups=self.groups[index])
 
     def to(self, device: torch.device) -> Split:
-        """The same on ``device``."""
-        moved = {name: value.to(device) for name, value in vars(self).items() if value is not None}
-        return replace(self, **moved)
+        """The same on ``device``.
+
+        Raises:
+            UserError: the device has not the memory for it.
+        """
+        held = {name: value for name, value in vars(self).items() if value is not None}
+        try:
+            return replace(self, **{name: value.to(device) for name, value in held.items()})
+        except torch.OutOfMemoryError as error:
+            size = sum(value.nbytes for value in held.values()) / 2**30
+            raise UserError(
+                f"{len(self)} samples of the data set take {size:.2g} GiB, which are not free on device={device} "
+                f"({cause(error)}): use fewer samples or smaller ones, fewer workers on one GPU, or device=cpu"
+            ) from error
 
 
 @dataclass(frozen=True)

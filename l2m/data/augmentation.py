@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from l2m.device import to_device
+
 GREY = (0.299, 0.587, 0.114)
 """Luma of red, green and blue (ITU-R BT.601)."""
 
@@ -37,7 +39,7 @@ class Standard:
     def __call__(self, draws: torch.Generator, images: Tensor) -> Tensor:
         """New images of the same shape, in channels-last memory; 12 uniform numbers are drawn for each."""
         height, width = images.shape[2:]
-        uniform = torch.rand(len(images), 12, generator=draws).to(images.device).unbind(1)
+        uniform = to_device(torch.rand(len(images), 12, generator=draws), images.device).unbind(1)
         images = jitter(images, *(0.9 + 0.2 * u for u in uniform[:3]))
         flip = torch.where(uniform[3] < 0.5, -1.0, 1.0)
         angle = math.radians(15) * (2 * uniform[4] - 1)
@@ -50,7 +52,7 @@ class Standard:
         top = (uniform[10] * (height - rows + 1)).floor()
         left = (uniform[11] * (width - columns + 1)).floor()
         one = 255 * (torch.tensor(self.mean) + torch.tensor(self.sd))
-        images = erase(images, top, left, rows, columns, one.to(images.device))
+        images = erase(images, top, left, rows, columns, to_device(one, images.device))
         return images.contiguous(memory_format=torch.channels_last)
 
 

@@ -12,7 +12,7 @@ import signal
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
 from types import FrameType
@@ -81,6 +81,15 @@ def chosen(settings: Mapping[str, Any]) -> Launcher | None:
         raise UserError("\n".join(problems))
     launcher: Launcher = LAUNCHERS.build(choice)
     return launcher
+
+
+def placed(config: RunConfig, threads: int, gpus: float | None) -> RunConfig:
+    """A run as it is sent: with so many threads, unless it has its own; given GPUs it fails where there is none.
+
+    With ``device=auto`` it would train on the CPU of a machine whose GPU is missing, and nothing would say so.
+    """
+    device = "cuda" if gpus and config.device == "auto" else config.device
+    return replace(config, threads=config.threads or threads, device=device)
 
 
 def launch(runs: Sequence[Planned], launcher: Launcher | None) -> list[tuple[Planned, str]]:

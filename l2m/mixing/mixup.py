@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from l2m.data import Batch, Data, share
+from l2m.device import to_device
 from l2m.errors import UserError
 from l2m.mixing import MIXINGS, Losses, Mixing, Objective
 from l2m.schema import Range
@@ -75,9 +76,9 @@ class Mixup(Mixing):
         steps, size = self.context.steps, self.context.batch_size
         rng = np.random.default_rng(self.context.generator(f"{self.purpose}/{epoch}").initial_seed())
         alpha = self.concentration_at(epoch)
-        shares = torch.from_numpy(rng.beta(alpha, alpha, steps)).to(self.context.device, torch.float32)
-        others = torch.from_numpy(rng.permuted(np.tile(np.arange(size), (steps, 1)), axis=1)).to(self.context.device)
-        self._draws = zip(shares.unbind(), others.unbind(), strict=True)
+        shares = torch.from_numpy(rng.beta(alpha, alpha, steps)).float()
+        others = torch.from_numpy(rng.permuted(np.tile(np.arange(size), (steps, 1)), axis=1))
+        self._draws = zip(*(to_device(each, self.context.device).unbind() for each in (shares, others)), strict=True)
         return True
 
     def losses(self, batch: Batch, model: Losses, objective: Objective) -> tuple[Tensor, Tensor]:

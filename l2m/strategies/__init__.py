@@ -109,8 +109,12 @@ class Strategy:
     """Classical training with shuffled batches. Its subclasses say where they differ."""
 
     tasks: ClassVar[frozenset[str]] = frozenset(TASKS)
-    replayable: ClassVar[bool] = True
-    """Whether ``loss`` stays on the device, so that a step may be replayed as a CUDA graph."""
+    replayable: ClassVar[bool] = False
+    """Whether a step may be replayed as a CUDA graph: ``loss`` and ``adjust`` never wait for the device, hold no number
+    that changes, replace no tensor, and change in place only those of ``changing``. A subclass has to say it anew."""
+
+    def __init_subclass__(cls) -> None:
+        cls.replayable = vars(cls).get("replayable", False)  # what it changes may not be
 
     @property
     def every(self) -> int:
@@ -184,6 +188,12 @@ class Strategy:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a ``state_dict``, after ``prepare``."""
         self._order.set_state(state["order"])
+
+
+def read(batch: Batch, per_sample: Tensor) -> tuple[Tensor, Tensor]:
+    """The groups (M,) and the losses (M,), in float64, of a step on the CPU; waits for the device, once."""
+    groups, losses = torch.stack([batch.groups.double(), per_sample.double()]).cpu()
+    return groups.long(), losses
 
 
 def as_classical(config: RunConfig, **changes: Any) -> RunConfig:

@@ -31,6 +31,7 @@ class ClassWeighted(Strategy):
     beta: Annotated[float, Range(0, 1, below=True)] = 0.999
 
     tasks = frozenset({"classification"})
+    replayable = True
 
     def prepare(self, context: Context) -> Split:
         sizes = class_sizes(context)

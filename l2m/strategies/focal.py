@@ -30,14 +30,14 @@ class Focal(Strategy):
     weight_inside: bool = False
 
     tasks = frozenset({"classification"})
+    replayable = True
 
     def prepare(self, context: Context) -> Split:
         inverse = 1 / torch.bincount(context.train.groups, minlength=context.groups).double()
-        self._weights = (context.groups * inverse / inverse.sum()).float()
+        self._weights = (context.groups * inverse / inverse.sum()).float().to(context.device)
         return super().prepare(context)
 
     def loss(self, batch: Batch, per_sample: Tensor) -> Tensor:
-        self._weights = self._weights.to(per_sample.device)
         weighted = self._weights[batch.groups] * per_sample
         # 1 − p without cancellation; the floor keeps the power's gradient finite where p is 1
         missing = -torch.expm1(-(weighted if self.weight_inside else per_sample))

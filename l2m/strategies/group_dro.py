@@ -33,6 +33,8 @@ class GroupDRO(SampledStrategy):
     adjustment: Annotated[float, Range(0)] = 0.0
     batches: Literal["balanced", "stratified"] = "balanced"
 
+    replayable = True
+
     def prepare(self, context: Context) -> Split:
         k = context.groups
         self.sampler = context.sampler(proportions=[1 / k] * k if self.batches == "balanced" else None)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from l2m.data import Batch, Split
+from l2m.device import to_device
 from l2m.strategies import STRATEGIES, Context, Strategy
 
 
@@ -30,8 +31,12 @@ class ImportanceSampling(Strategy):
 
     def loss(self, batch: Batch, per_sample: Tensor) -> Tensor:
         # arrivals at rates L_j: the first to arrive are such a draw
-        waits = torch.empty(len(per_sample)).exponential_(generator=self._draws).to(per_sample.device)
-        first = (waits / per_sample.detach()).topk(max(len(per_sample) // 2, 1), largest=False).indices
+        waits = torch.empty(len(per_sample)).exponential_(generator=self._draws)
+        first = (
+            (to_device(waits, per_sample.device) / per_sample.detach())
+            .topk(max(len(per_sample) // 2, 1), largest=False)
+            .indices
+        )
         return per_sample[first].mean()
 
     def state_dict(self) -> dict[str, Any]:

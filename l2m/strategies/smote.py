@@ -29,6 +29,7 @@ class Smote(Strategy):
     """
 
     tasks = frozenset({"classification"})
+    replayable = True
 
     def prepare(self, context: Context) -> Split:
         super().prepare(context)

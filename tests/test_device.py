@@ -1,0 +1,429 @@
+"""The path of a GPU, on a fake one: no operation mixes devices, and nothing waits but what is documented."""
+
+from __future__ import annotations
+
+import gc
+import io
+import json
+import weakref
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import astuple, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from fake_device import FakeGPU, MixedDevices, fake_gpu, on_gpu
+from made_up import compose
+from torch import Tensor
+
+from l2m import UserError, comparing, data, load
+from l2m.catalog import registries
+from l2m.config import RunConfig, check
+from l2m.data import Batch
+from l2m.device import choose_device, computing, to_device, torch_state
+from l2m.engine import Trainer
+from l2m.launchers import placed
+from l2m.optimizers import OPTIMIZERS
+from l2m.strategies import STRATEGIES, Strategy
+from l2m.training import prepared, train
+
+KNOWN = registries()
+
+VARIANTS = [
+    *((f"strategy={name}",) for name in KNOWN["strategy"].names()),
+    ("strategy=classical", "strategy.batches=stratified"),
+    ("strategy=learn2mix", "strategy.cadence=batch"),
+    ("strategy=bilevel", "strategy.hypergradient=first_order"),
+    ("strategy=exp3", "strategy.batches=arm"),
+]
+"""Every strategy that is registered, and what else waits or moves in its own way."""
+
+ROWS = (
+    ("dataset=digits", "batch_size=150"), ("dataset=cifar10", "batch_size=8"), ("dataset=imdb", "batch_size=5"),
+    ("dataset=mnist_reconstruction", "batch_size=28"),
+)  # fmt: skip
+"""Data that one model or another takes."""
+
+
+@pytest.fixture
+def gpu() -> Iterator[FakeGPU]:
+    with fake_gpu() as gpu:
+        yield gpu
+
+
+def small(folder: Path, *overrides: str, device: str = "cuda") -> RunConfig:
+    """Five steps an epoch, on digits unless told."""
+    dataset = () if any(each.startswith("dataset=") for each in overrides) else ("dataset=digits", "batch_size=90")
+    needed = ["strategy.warm_up=1"] if "strategy=curriculum" in overrides else []
+    config = compose(*dataset, "threads=1", "epochs=3", f"results_dir={folder}", *needed, *overrides)
+    return replace(config, device=device)
+
+
+Epoch = tuple[object, ...]
+
+
+def epochs(config: RunConfig, number: int, state: Mapping[str, Any] | None = None) -> tuple[list[Epoch], Any]:
+    """Rows of ``metrics.csv`` and ``groups.csv`` without seconds, and a checkpoint as it is read on another machine."""
+    with torch_state(config):
+        trainer = prepared(config)
+        if state:
+            trainer.load_state_dict(state)
+        rows = [trainer.run_epoch() for _ in range(number)]
+        file = io.BytesIO()
+        torch.save(trainer.state_dict(), file)
+        file.seek(0)
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    return [(astuple(row)[:-1], *map(repr, groups)) for row, groups in rows], state
+
+
+def waits(gpu: FakeGPU, config: RunConfig) -> tuple[Trainer, int]:
+    """A trainer after two epochs, and the waits of the second; its steps wait for no copy."""
+    with torch_state(config):
+        trainer, step, copies = prepared(config), Trainer._step, []
+
+        def counted(self: Trainer, batch: Batch) -> tuple[Tensor, ...]:
+            assert all(map(on_gpu, batch))
+            copies.append(gpu.copies)
+            return step(self, batch)
+
+        trainer.run_epoch()
+        before = gpu.waits
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Trainer, "_step", counted)
+            objective, told = trainer.train_epoch()
+            assert gpu.copies == copies[0], "a step waited for a copy to the GPU"
+        trainer.epoch -= 1
+        assert on_gpu(objective)
+        assert on_gpu(told.loss)
+        within = gpu.waits - before
+        trainer.run_epoch()
+        return trainer, gpu.waits - before - within
+
+
+def test_the_fake_refuses_what_a_gpu_would_and_counts(gpu: FakeGPU) -> None:
+    here, there = torch.ones(4), torch.ones(4, device="cuda")
+    assert (here.device.type, there.device.type, (there * 2).device.type) == ("cpu", "cuda", "cuda")
+    for mixed in (lambda: here + there, lambda: torch.cat([here, there]), lambda: there.index_select(0, here.long())):
+        with pytest.raises(MixedDevices):
+            mixed()
+    with pytest.raises(TypeError, match="can't convert cuda"):
+        np.asarray(there)
+    with pytest.raises(MixedDevices):
+        there.uniform_(generator=torch.Generator())
+    assert (there * torch.tensor(2.0)).device.type == "cuda", "a number of the CPU goes with anything"
+    for number, read in enumerate([
+        there.sum().item, there.cpu, there.tolist, there.nonzero, lambda: bool(there.any()), lambda: there[there > 0],
+        lambda: torch.equal(there, there), lambda: torch.bincount(there.long()), lambda: there.to("cpu"),
+        lambda: here.copy_(there),
+    ], start=1):  # fmt: skip
+        read()
+        assert gpu.waits == number
+    to_device(here, "cuda")
+    assert gpu.copies == 0
+    here.to("cuda")
+    there[torch.tensor([1])]
+    assert gpu.copies == 2
+    assert gpu.waits == 10
+
+
+@pytest.mark.parametrize("overrides", VARIANTS, ids=" ".join)
+def test_a_strategy_waits_as_documented(overrides: tuple[str, ...], tmp_path: Path, gpu: FakeGPU) -> None:
+    """Once an epoch where batches are planned, else at most once a step besides."""
+    trainer, number = waits(gpu, small(tmp_path, *overrides))
+    planned = trainer.strategy.plan(4) is not None
+    assert number == 1 if planned else 1 < number <= 1 + trainer.steps
+
+
+@pytest.mark.parametrize("overrides", VARIANTS, ids=" ".join)
+def test_a_run_moves_from_device_to_device(overrides: tuple[str, ...], tmp_path: Path) -> None:
+    config = small(tmp_path, *overrides)
+    whole, end = epochs(replace(config, device="cpu"), 3)
+    rows, state = epochs(replace(config, device="cpu"), 1)
+    with fake_gpu():
+        more, state = epochs(config, 1, state)
+    last, state = epochs(replace(config, device="cpu"), 1, state)
+    assert rows + more + last == whole
+    assert all(torch.equal(end["model"][name], value) for name, value in state["model"].items())
+
+
+@pytest.mark.parametrize("mixing", KNOWN["mixing"].names())
+def test_mixing_waits_for_nothing(mixing: str, tmp_path: Path, gpu: FakeGPU) -> None:
+    for clean in ((), ("mixing.clean=0.3",)) if mixing == "guided" else ((),):
+        assert waits(gpu, small(tmp_path, f"mixing={mixing}", "strategy=group_dro", *clean))[1] == 1
+
+
+@pytest.mark.parametrize("model", KNOWN["model"].names())
+def test_a_model_trains(model: str, tmp_path: Path, tiny_data: Path, gpu: FakeGPU) -> None:
+    refused = []
+    for row in ROWS:
+        config = small(tmp_path, *row, f"data_dir={tiny_data}", f"model={model}")
+        with torch_state(config):
+            try:
+                trainer = prepared(config)
+            except UserError as error:
+                refused.append(str(error))
+                continue
+            before = gpu.waits
+            trainer.run_epoch()
+        assert gpu.waits == before + 1
+        assert all(map(on_gpu, trainer.model.state_dict().values()))
+        assert gpu.scattered == 0, "a convolution took images that were not channels-last"
+        return
+    raise AssertionError(f"ROWS lacks data that model={model} takes: {refused}")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+@pytest.mark.parametrize("strategy", ["learn2mix", "bilevel"])
+def test_a_precision_is_that_of_the_cpu(precision: str, strategy: str, tmp_path: Path) -> None:
+    config = small(tmp_path, f"precision={precision}", f"strategy={strategy}")
+    with fake_gpu():
+        rows, _ = epochs(config, 1)
+    assert rows == epochs(replace(config, device="cpu"), 1)[0]
+
+
+def test_augmentation_waits_for_nothing(tmp_path: Path, tiny_data: Path, gpu: FakeGPU) -> None:
+    images = ("dataset=image_folder", f"dataset.path={tiny_data}/own/images", "dataset.augmentation=standard")
+    assert waits(gpu, small(tmp_path, *images, "batch_size=3"))[1] == 1
+
+
+# CUDA graphs
+
+
+def replayed(config: RunConfig) -> tuple[bool, list[Epoch], list[Epoch]]:
+    """Whether steps are replayed with ``cuda_graphs=true``; rows with it and without."""
+    with fake_gpu(), torch_state(graphs := replace(config, cuda_graphs=True)):
+        trainer = prepared(graphs)
+        ours = [trainer.run_epoch() for _ in range(2)]
+    with fake_gpu():
+        theirs = epochs(config, 2)[0]
+    return trainer.launched["cuda_graphs"], [(astuple(row)[:-1], *map(repr, groups)) for row, groups in ours], theirs
+
+
+@pytest.mark.parametrize("strategy", KNOWN["strategy"].names())
+def test_replays_train_as_steps_do(strategy: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    model = ("model=lenet5_large",) if strategy == "learn2mix" else ()  # dropout, which each replay draws anew
+    config = small(tmp_path, f"strategy={strategy}", *model)
+    replayable = STRATEGIES[strategy].replayable
+    if replayable:
+        replays, ours, theirs = replayed(config)
+        assert replays
+        assert ours == theirs
+    else:
+        with fake_gpu(), torch_state(config):
+            assert prepared(replace(config, cuda_graphs=True)).launched == {"cuda_graphs": False}
+    assert (f"cuda_graphs=true does nothing with strategy={strategy}" in caplog.text) == (not replayable)
+
+
+class Counting(Strategy):
+    """Holds a number that a graph would freeze."""
+
+    seen = 0
+
+    def loss(self, batch: Batch, per_sample: Tensor) -> Tensor:
+        self.seen += 1
+        return per_sample.mean() * (1 + self.seen % 2)
+
+
+class Reading(Counting):
+    """Says that it may be replayed, and waits for the device."""
+
+    replayable = True
+
+    def loss(self, batch: Batch, per_sample: Tensor) -> Tensor:
+        return per_sample.mean() * (2 if per_sample.mean() > 2.2 else 1)
+
+
+class Inheriting(STRATEGIES["learn2mix"]):  # type: ignore[misc]
+    """One of ours, with a loss that says nothing of replays."""
+
+    loss = Counting.loss
+    seen = 0
+
+
+@pytest.mark.parametrize("kind", [Counting, Reading, Inheriting])
+def test_a_strategy_that_is_not_known_to_be_replayable_is_not_replayed(
+    kind: type[Strategy], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    STRATEGIES.register("toy")(kind)
+    try:
+        config = check(small(tmp_path).to_dict() | {"strategy": {"name": "toy"}, "device": "cuda"})
+        replays, ours, theirs = replayed(config)
+    finally:
+        del STRATEGIES._entries["toy"]
+    assert not replays
+    assert ours == theirs
+    reason = "cannot be captured as a CUDA graph" if kind is Reading else "nothing with strategy=toy"
+    assert caplog.text.count(reason) == 1
+
+
+@pytest.mark.parametrize("options", [{}, {"momentum": 0.9}])
+def test_an_optimizer_of_torch_trains_with_graphs_asked_for(
+    options: dict[str, float], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    OPTIMIZERS.register("toy")(lambda parameters, learning_rate: torch.optim.SGD(parameters, learning_rate, **options))
+    try:
+        config = check(small(tmp_path).to_dict() | {"optimizer": {"name": "toy"}, "device": "cuda"})
+        replays, ours, theirs = replayed(config)
+    finally:
+        del OPTIMIZERS._entries["toy"]
+    assert not replays
+    assert ours == theirs
+    assert "nothing with optimizer=toy: its steps cannot be replayed" in caplog.text
+
+
+# The choice of a device
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("cuda", "device=cuda needs a GPU, and torch sees none here: use device=cpu or device=auto"),
+        ("cuda:1", "device=cuda:1 needs a GPU, and torch sees none here: use device=cpu or device=auto"),
+        ("mps", "device=mps has no float64, in which a run sums its losses: use device=cpu"),
+    ],
+)
+def test_a_device_that_is_not_here_is_a_sentence_wherever_a_run_starts(
+    name: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    config = small(tmp_path, device="cpu")
+    path = train(config).path
+    for start in (
+        lambda: train(replace(config, seed=1, device=name)),
+        lambda: load(path, name),
+        lambda: Trainer(replace(config, device=name)),
+    ):
+        with pytest.raises(UserError) as error:
+            start()
+        assert str(error.value) == told
+    assert check(config.to_dict() | {"device": name}).device == name, "it is no matter where a run is sent from"
+    assert len(list(tmp_path.rglob("run.json"))) == 1
+
+
+def test_a_gpu_has_its_number(gpu: FakeGPU) -> None:
+    assert [str(choose_device(name)) for name in ("auto", "cpu", "cuda", "cuda:0")] == ["cuda", "cpu", "cuda", "cuda:0"]
+    with pytest.raises(UserError, match="device=cuda:1 does not exist: torch sees 1 GPUs here, numbered from cuda:0"):
+        choose_device("cuda:1")
+
+
+def test_a_run_that_is_sent_to_a_gpu_does_not_train_without(tmp_path: Path) -> None:
+    config = small(tmp_path, device="auto")
+    assert [placed(config, 2, gpus).device for gpus in (None, 0, 1, 0.5)] == ["auto", "auto", "cuda", "cuda"]
+    assert placed(replace(config, device="cpu"), 2, 1).device == "cpu"
+    assert (placed(config, 2, 0).threads, placed(replace(config, threads=None), 2, 0).threads) == (1, 2)
+
+
+# Precision
+
+SETTINGS = (
+    torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn,  # type: ignore[attr-defined]
+    torch.backends.mkldnn.matmul, torch.backends.mkldnn.conv, torch.backends.mkldnn.rnn,  # type: ignore[attr-defined]
+)  # fmt: skip
+
+
+def settings() -> list[str]:
+    return [each.fp32_precision for each in SETTINGS]
+
+
+@pytest.fixture(params=["defaults", "new settings", "one new setting for all", "old flags"])
+def program(request: pytest.FixtureRequest) -> Iterator[str]:
+    """What the program has done to torch that calls us."""
+    before = settings()
+    match request.param:
+        case "new settings":
+            torch.backends.cuda.matmul.fp32_precision = "tf32"
+            torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
+        case "one new setting for all":
+            torch.backends.fp32_precision = "tf32"  # type: ignore[attr-defined]
+        case "old flags":
+            torch.backends.cuda.matmul.allow_tf32 = True
+    yield request.param
+    torch.backends.fp32_precision = "none"  # type: ignore[attr-defined]
+    for each, value in zip(SETTINGS, before, strict=True):
+        each.fp32_precision = value
+    assert settings() == before
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+def test_a_run_has_its_products_and_leaves_those_of_the_program(precision: str, program: str, tmp_path: Path) -> None:
+    config = small(tmp_path, f"precision={precision}", "strategy=classical", device="cpu")
+    products = ["tf32" if precision == "tf32" else "ieee"] * 3 + ["ieee"] * 3
+    before, seen = settings(), []
+    for context in (torch_state(config), computing(config, torch.device("cpu"))):
+        with context:
+            assert settings() == products
+        assert settings() == before
+    path = train(config, lambda row: seen.append(settings())).path
+    assert seen == [products] * 3
+    trained = load(path)
+    trained.model.register_forward_hook(
+        lambda *_: seen.append((settings(), torch.is_autocast_enabled("cpu")))  # type: ignore[arg-type]
+    )
+    trained.outputs(trained.split(torch.zeros(2, *trained.data.train.inputs.shape[1:])))
+    assert seen[3:] == [(products, precision == "bf16")]
+    assert settings() == before
+    if program == "old flags":
+        assert torch.backends.cuda.matmul.allow_tf32
+    if program == "one new setting for all":
+        torch.backends.fp32_precision = "ieee"  # type: ignore[attr-defined]
+        assert torch.backends.mkldnn.matmul.fp32_precision == "ieee", "it still follows"  # type: ignore[attr-defined]
+
+
+# Memory and records
+
+
+def test_data_too_large_for_the_gpu_have_their_own_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpu: FakeGPU
+) -> None:
+    split = data.load(small(tmp_path)).train
+
+    def full(pinned: bool) -> None:
+        raise torch.OutOfMemoryError("full")
+
+    monkeypatch.setattr(gpu, "copy", full)
+    with pytest.raises(
+        UserError, match=r"^494 samples of the data set take 3.7e-05 GiB.* \(.*full\): use fewer"
+    ):
+        split.to(torch.device("cuda"))
+
+
+@pytest.mark.parametrize("overrides", [
+    *((f"mixing={name}",) for name in KNOWN["mixing"].names()), ("strategy=bilevel",), ("cuda_graphs=true",),
+], ids=" ".join)  # fmt: skip
+def test_nothing_keeps_a_model_or_its_data(overrides: tuple[str, ...], tmp_path: Path) -> None:
+    """A cycle of references would, until the collector comes by: here it never does."""
+    with fake_gpu() if "cuda_graphs=true" in overrides else nullcontext():
+        config = small(tmp_path, *overrides, device="cuda" if "cuda_graphs=true" in overrides else "cpu")
+        gc.collect()
+        gc.disable()
+        try:
+            with torch_state(config):
+                trainer = prepared(config)
+                trainer.run_epoch()
+            kept = [weakref.ref(trainer.model), weakref.ref(trainer.train_set), weakref.ref(trainer)]
+            del trainer
+            assert [each() for each in kept] == [None] * 3
+        finally:
+            gc.enable()
+
+
+def test_a_comparison_checks_on_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpu: FakeGPU) -> None:
+    """The process that trains nothing takes none of the GPU's memory."""
+    seen: list[str] = []
+    monkeypatch.setattr(comparing, "Trainer", lambda config: seen.append(config.device))
+    comparison = comparing.Comparing.__new__(comparing.Comparing)
+    comparison._choices = {"classical": [small(tmp_path)]}
+    comparison._leave_out()
+    assert seen == ["cpu"]
+
+
+def test_records_say_what_the_gpu_was(tmp_path: Path, gpu: FakeGPU) -> None:
+    record = json.loads((train(small(tmp_path, "cuda_graphs=true")).path / "run.json").read_text())
+    assert record["device"] == "Fake GPU"
+    assert record["cuda_graphs"] is True
+    assert {"cuda", "cudnn", "driver"} <= record.keys()
+    record = json.loads((train(small(tmp_path, "seed=1", device="cpu")).path / "run.json").read_text())
+    assert not {"cuda", "cudnn", "driver", "cuda_graphs"} & record.keys()
