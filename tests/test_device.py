@@ -384,9 +384,7 @@ def test_data_too_large_for_the_gpu_have_their_own_sentence(
         raise torch.OutOfMemoryError("full")
 
     monkeypatch.setattr(gpu, "copy", full)
-    with pytest.raises(
-        UserError, match=r"^494 samples of the data set take 3.7e-05 GiB.* \(.*full\): use fewer"
-    ):
+    with pytest.raises(UserError, match=r"^494 samples of the data set take 3.7e-05 GiB.* \(.*full\): use fewer"):
         split.to(torch.device("cuda"))
 
 
