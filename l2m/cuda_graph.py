@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -67,12 +67,3 @@ def untouched(state: Iterable[Tensor]) -> Iterator[None]:
         with torch.no_grad():
             for tensor, before in kept:
                 tensor.copy_(before)
-
-
-def tensors(state: object) -> Iterator[Tensor]:
-    """All tensors of a ``state_dict``, however deep in dictionaries and lists."""
-    if isinstance(state, Tensor):
-        yield state
-    elif isinstance(state, (Mapping, list, tuple)):
-        for each in state.values() if isinstance(state, Mapping) else state:
-            yield from tensors(each)

@@ -49,22 +49,20 @@ def to_device(tensor: Tensor, device: torch.device | str) -> Tensor:
 
 def stopwatch(device: torch.device) -> Callable[[], Callable[[], float]]:
     """Start it; call it to stop it; call what that gives for the seconds, once the device has been waited for."""
-    if device.type != "cuda":
-        began = time.perf_counter()
 
-        def stop() -> Callable[[], float]:
-            elapsed = time.perf_counter() - began
-            return lambda: elapsed
+    def mark() -> Any:
+        if device.type != "cuda":
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
 
-        return stop
-    first, last = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-    first.record()
+    def stop() -> Callable[[], float]:
+        last = mark()
+        return lambda: last - first if isinstance(last, float) else first.elapsed_time(last) / 1000
 
-    def record() -> Callable[[], float]:
-        last.record()
-        return lambda: first.elapsed_time(last) / 1000
-
-    return record
+    first = mark()
+    return stop
 
 
 @contextmanager
@@ -79,7 +77,7 @@ def torch_state(config: RunConfig) -> Iterator[None]:
     with (
         torch.cuda.device(device) if on_gpu else nullcontext(),
         torch.random.fork_rng([device] if on_gpu else []),
-        products(config),
+        set_tf32(config),
     ):
         if config.threads:
             torch.set_num_threads(config.threads)
@@ -90,30 +88,32 @@ def torch_state(config: RunConfig) -> Iterator[None]:
 
 
 @contextmanager
-def products(config: RunConfig) -> Iterator[None]:
+def set_tf32(config: RunConfig) -> Iterator[None]:
     """Inside, matrix products and convolutions are in TF32 if the run is, else in float32; on a CPU always in float32.
 
     Torch's defaults differ: cuDNN would round the inputs of convolutions to TF32.
     """
-    backends = torch.backends
-    on_gpu: list[Any] = [backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn]  # type: ignore[attr-defined]
-    on_cpu: list[Any] = [backends.mkldnn.matmul, backends.mkldnn.conv, backends.mkldnn.rnn]  # type: ignore[attr-defined]
-    before = [(kind, kind.fp32_precision) for kind in on_gpu + on_cpu]
-    for kind, _ in before:
-        kind.fp32_precision = "tf32" if kind in on_gpu and config.precision == "tf32" else "ieee"
+    torch_backends: Any = torch.backends  # whose stubs lack some
+    cuda, cudnn, mkldnn = torch_backends.cuda, torch_backends.cudnn, torch_backends.mkldnn
+    on_gpu = "tf32" if config.precision == "tf32" else "ieee"
+    chosen = dict.fromkeys([cuda.matmul, cudnn.conv, cudnn.rnn], on_gpu)
+    chosen |= dict.fromkeys([mkldnn.matmul, mkldnn.conv, mkldnn.rnn], "ieee")
+    before = {kind: kind.fp32_precision for kind in chosen}
+    for kind, value in chosen.items():
+        kind.fp32_precision = value
     try:
         yield
     finally:
-        for kind, value in before:
+        for kind, value in before.items():
             kind.fp32_precision = "none"  # follows torch.backends.fp32_precision, as it may have done before
             if kind.fp32_precision != value:
                 kind.fp32_precision = value
 
 
 @contextmanager
-def computing(config: RunConfig, device: torch.device) -> Iterator[None]:
+def compute_like(config: RunConfig, device: torch.device) -> Iterator[None]:
     """Inside, a model of the run computes its outputs as in the run's records: the context of every use after it."""
-    with products(config), precision(config, device):
+    with set_tf32(config), precision(config, device):
         yield
 
 

@@ -34,17 +34,13 @@ def now() -> str:
 
 @cache
 def _cuda() -> dict[str, Any]:
-    """Versions of what a GPU's numbers depend on beside torch: CUDA, cuDNN, and the driver, None where no tool says."""
-    question = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    """Versions of CUDA, cuDNN and the driver; None of one that this machine does not say."""
+    question = "nvidia-smi --query-gpu=driver_version --format=csv,noheader"
     try:
-        told = subprocess.run(question, capture_output=True, text=True, timeout=10).stdout.split()
-    except (OSError, subprocess.TimeoutExpired):
-        told = []
-    return {
-        "cuda": torch.version.cuda,
-        "cudnn": torch.backends.cudnn.version(),
-        "driver": told[0] if told else None,
-    }
+        driver = subprocess.run(question.split(), capture_output=True, text=True).stdout.partition("\n")[0] or None
+    except OSError:
+        driver = None
+    return {"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version(), "driver": driver}
 
 
 @cache  # as the code was when it was loaded, though a sweep goes on for hours

@@ -14,9 +14,11 @@ weighed as they are descended.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from l2m.data import Batch, Data
 from l2m.registry import Registry
@@ -66,6 +68,19 @@ class Mixing:
         ``model`` gives losses under the model that is trained, ``objective`` is the strategy's.
         """
         raise NotImplementedError
+
+
+def losses_under(model: nn.Module, loss: Losses, precision: Callable[[], AbstractContextManager[None]]) -> Losses:
+    """The losses under a model that is not trained, and nothing else that a trainer holds, which would hold it."""
+
+    @torch.no_grad()
+    def losses(inputs: Tensor, targets: Tensor) -> Tensor:
+        with precision():
+            outputs = model(inputs)
+        return loss(outputs, targets)
+
+    model.eval()
+    return losses
 
 
 @MIXINGS.register("none")

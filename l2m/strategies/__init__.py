@@ -190,7 +190,7 @@ class Strategy:
         self._order.set_state(state["order"])
 
 
-def read(batch: Batch, per_sample: Tensor) -> tuple[Tensor, Tensor]:
+def read_step(batch: Batch, per_sample: Tensor) -> tuple[Tensor, Tensor]:
     """The groups (M,) and the losses (M,), in float64, of a step on the CPU; waits for the device, once."""
     groups, losses = torch.stack([batch.groups.double(), per_sample.double()]).cpu()
     return groups.long(), losses

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from l2m.data import Batch, Split
 from l2m.schema import Range
-from l2m.strategies import STRATEGIES, Context, SampledStrategy, read
+from l2m.strategies import STRATEGIES, Context, SampledStrategy, read_step
 
 
 @STRATEGIES.register("exp3")
@@ -59,7 +59,7 @@ class Exp3(SampledStrategy):
         return self.sampler.next_batch()
 
     def after_step(self, batch: Batch, per_sample: Tensor) -> None:
-        groups, losses = read(batch, per_sample)
+        groups, losses = read_step(batch, per_sample)
         if not losses.isfinite().all():
             return  # the engine ends the run at the end of this epoch, and says why
         k = self.context.groups
