@@ -21,9 +21,9 @@ REHEARSALS = 3
 
 
 def captured(step: Step, first: Batch, state: Iterable[Tensor]) -> Step | None:
-    """``step`` as a graph, for batches of the shape of ``first``; nothing has been trained when it is made.
+    """``step`` as a graph, for batches of the shape of ``first``; None, with a warning, if it cannot be captured.
 
-    None, with a warning, if it cannot be captured.
+    Nothing has been trained when it is made.
 
     Args:
         step: takes a batch and gives tensors; all that it does is on the GPU, and never waits for it.

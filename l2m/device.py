@@ -23,20 +23,14 @@ LOG = logging.getLogger(__name__)
 
 
 def choose_device(name: str) -> torch.device:
-    """The device ``cpu``, ``cuda`` or ``cuda:N``; ``auto`` is a GPU if torch sees one, else the CPU.
-
-    Raises:
-        UserError: this machine does not have it, or a run cannot use it.
-    """
+    """``cpu``, ``cuda`` or ``cuda:N``, or a UserError; ``auto`` is a GPU if torch sees one, else the CPU."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "mps":
         raise UserError("device=mps has no float64, in which a run sums its losses: use device=cpu")
     device = torch.device(name)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UserError(f"device={name} needs a GPU, and torch sees none here: use device=cpu or device=auto")
     if device.type == "cuda" and (device.index or 0) >= (count := torch.cuda.device_count()):
-        raise UserError(f"device={name} does not exist: torch sees {count} GPUs here, numbered from cuda:0")
+        raise UserError(f"device={name} is not here, where torch sees {count} GPUs: use device=cpu or device=auto")
     return device
 
 
@@ -69,8 +63,7 @@ def stopwatch(device: torch.device) -> Callable[[], Callable[[], float]]:
 def torch_state(config: RunConfig) -> Iterator[None]:
     """Torch's default generators, number of threads, current GPU and TF32, put back as they were at the end.
 
-    Raises:
-        UserError: the run's device is not on this machine.
+    A UserError if the run's device is not here.
     """
     threads, device = torch.get_num_threads(), choose_device(config.device)
     on_gpu = device.type == "cuda"
@@ -93,14 +86,12 @@ def set_tf32(config: RunConfig) -> Iterator[None]:
 
     Torch's defaults differ: cuDNN would round the inputs of convolutions to TF32.
     """
-    torch_backends: Any = torch.backends  # whose stubs lack some
-    cuda, cudnn, mkldnn = torch_backends.cuda, torch_backends.cudnn, torch_backends.mkldnn
-    on_gpu = "tf32" if config.precision == "tf32" else "ieee"
-    chosen = dict.fromkeys([cuda.matmul, cudnn.conv, cudnn.rnn], on_gpu)
-    chosen |= dict.fromkeys([mkldnn.matmul, mkldnn.conv, mkldnn.rnn], "ieee")
-    before = {kind: kind.fp32_precision for kind in chosen}
-    for kind, value in chosen.items():
-        kind.fp32_precision = value
+    backends: Any = torch.backends  # of which its stubs lack some
+    on_gpu = backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn
+    on_cpu = backends.mkldnn.matmul, backends.mkldnn.conv, backends.mkldnn.rnn
+    before = {kind: kind.fp32_precision for kind in (*on_gpu, *on_cpu)}
+    for kind in before:
+        kind.fp32_precision = "tf32" if kind in on_gpu and config.precision == "tf32" else "ieee"
     try:
         yield
     finally:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import logging
 import math
 import time
+import weakref
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
@@ -66,7 +68,6 @@ class Trainer:
         self.config = config
         self.task = TASKS[config.task]
         self.device = choose_device(config.device)
-        self._precision = partial(precision, config, self.device)
         loaded = loaded or data.load(config)
         size, samples = config.batch_size, len(loaded.train)
         if size > samples:
@@ -99,11 +100,14 @@ class Trainer:
         self.train_set: Split = contract.prepared(self.strategy, context).to(self.device)
         self.test_set = loaded.test.to(self.device)
         if self.mixing:
-            under = {
-                name: mixing.losses_under(model, self.task.loss, self._precision) for name, model in trained.items()
-            }
+            losses_of = torch.no_grad()(partial(Trainer._losses_of, weakref.proxy(self)))  # mixing is not to keep it
+            under = {name: partial(losses_of, model.eval()) for name, model in trained.items()}
             self.mixing.prepare(context, config.epochs, loaded, under)
-        self.replays = config.cuda_graphs and self.device.type == "cuda" and self._is_replayable()
+        alike = self.mixing is None and config.schedule == "constant"  # a graph repeats one step
+        alike = alike and self.strategy.replayable and getattr(self.optimizer, "replayable", False)
+        self.replays = config.cuda_graphs and self.device.type == "cuda" and alike
+        if config.cuda_graphs and self.device.type == "cuda" and not alike:
+            LOG.warning("cuda_graphs=true does nothing: the strategy, optimizer, mixing or schedule is not replayable")
         self._replay: Step | None = None
         self._mixes: mixing.Mixing | None = None
         self._test_counts = torch.bincount(self.test_set.groups, minlength=k)
@@ -158,24 +162,15 @@ class Trainer:
         """What the strategy's loss is given, for samples (m,)."""
         return self.task.loss(self.strategy.adjust(self._outputs(self.model, inputs)), targets)
 
+    def _losses_of(self, model: torch.nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+        """The task's loss of each sample (m,) under a model."""
+        return self.task.loss(self._outputs(model, inputs), targets)
+
     def _outputs(self, model: torch.nn.Module, inputs: Tensor) -> Tensor:
         """A forward pass in the run's precision."""
         with self._precision():
             outputs: Tensor = model(inputs)
         return outputs
-
-    def _is_replayable(self) -> bool:
-        """Whether all steps are alike and may be replayed as a CUDA graph; else a warning says what is in the way."""
-        allowed = {
-            "strategy": self.strategy.replayable,
-            "optimizer": getattr(self.optimizer, "replayable", False),
-            "mixing": self.mixing is None,
-            "schedule": self.config.schedule == "constant",
-        }
-        barred = " and ".join(name for name, allows in allowed.items() if not allows)
-        if barred:
-            LOG.warning("cuda_graphs=true does nothing: steps with this %s cannot be replayed", barred)
-        return not barred
 
     def _changing(self) -> Iterator[Tensor]:
         """All tensors that a step changes."""
@@ -316,3 +311,6 @@ class Trainer:
     def _losses(self, model: torch.nn.Module, split: Split) -> Tensor:
         """The task's loss of each sample of a split (N,) under a model, on the CPU."""
         return torch.cat([loss for _, _, loss in self._pass(model, split.to(self.device))]).cpu()
+
+    def _precision(self) -> AbstractContextManager[None]:
+        return precision(self.config, self.device)

@@ -214,7 +214,7 @@ def test_replays_train_as_steps_do(strategy: str, tmp_path: Path, caplog: pytest
     else:
         with fake_gpu(), torch_state(config):
             assert not prepared(replace(config, cuda_graphs=True)).replays
-    assert ("cuda_graphs=true does nothing: steps with this strategy" in caplog.text) == (not replayable)
+    assert ("cuda_graphs=true does nothing: the strategy, optimizer," in caplog.text) == (not replayable)
 
 
 class Counting(Strategy):
@@ -225,6 +225,11 @@ class Counting(Strategy):
     def loss(self, batch: Batch, per_sample: Tensor) -> Tensor:
         self.seen += 1
         return per_sample.mean() * (1 + self.seen % 2)
+
+
+class Mixin:
+    loss = Counting.loss
+    seen = 0
 
 
 class Reading(Counting):
@@ -243,7 +248,11 @@ class Inheriting(STRATEGIES["learn2mix"]):  # type: ignore[misc]
     seen = 0
 
 
-@pytest.mark.parametrize("kind", [Counting, Reading, Inheriting])
+class Mixed(Mixin, Strategy):
+    """A loss that comes from elsewhere."""
+
+
+@pytest.mark.parametrize("kind", [Counting, Reading, Inheriting, Mixed])
 def test_a_strategy_that_is_not_known_to_be_replayable_is_not_replayed(
     kind: type[Strategy], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -255,7 +264,7 @@ def test_a_strategy_that_is_not_known_to_be_replayable_is_not_replayed(
         del STRATEGIES._entries["toy"]
     assert not replays
     assert ours == theirs
-    reason = "cannot be captured as a CUDA graph" if kind is Reading else "steps with this strategy cannot be replayed"
+    reason = "cannot be captured as a CUDA graph" if kind is Reading else "mixing or schedule is not replayable"
     assert caplog.text.count(reason) == 1
 
 
@@ -271,7 +280,7 @@ def test_an_optimizer_of_torch_trains_with_graphs_asked_for(
         del OPTIMIZERS._entries["toy"]
     assert not replays
     assert ours == theirs
-    assert "steps with this optimizer cannot be replayed" in caplog.text
+    assert "mixing or schedule is not replayable" in caplog.text
 
 
 # The choice of a device
@@ -280,15 +289,15 @@ def test_an_optimizer_of_torch_trains_with_graphs_asked_for(
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("cuda", "device=cuda needs a GPU, and torch sees none here: use device=cpu or device=auto"),
-        ("cuda:1", "device=cuda:1 needs a GPU, and torch sees none here: use device=cpu or device=auto"),
+        ("cuda", "device=cuda is not here, where torch sees 0 GPUs: use device=cpu or device=auto"),
+        ("cuda:1", "device=cuda:1 is not here, where torch sees 0 GPUs: use device=cpu or device=auto"),
         ("mps", "device=mps has no float64, in which a run sums its losses: use device=cpu"),
     ],
 )
 def test_a_device_that_is_not_here_is_a_sentence_wherever_a_run_starts(
     name: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     config = small(tmp_path, device="cpu")
     path = train(config).path
     for start in (
@@ -305,7 +314,7 @@ def test_a_device_that_is_not_here_is_a_sentence_wherever_a_run_starts(
 
 def test_a_gpu_has_its_number(gpu: FakeGPU) -> None:
     assert [str(choose_device(name)) for name in ("auto", "cpu", "cuda", "cuda:0")] == ["cuda", "cpu", "cuda", "cuda:0"]
-    with pytest.raises(UserError, match="device=cuda:1 does not exist: torch sees 1 GPUs here, numbered from cuda:0"):
+    with pytest.raises(UserError, match="device=cuda:1 is not here, where torch sees 1 GPUs: use device=cpu"):
         choose_device("cuda:1")
 
 

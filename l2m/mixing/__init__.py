@@ -14,11 +14,9 @@ weighed as they are descended.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from l2m.data import Batch, Data
 from l2m.registry import Registry
@@ -68,19 +66,6 @@ class Mixing:
         ``model`` gives losses under the model that is trained, ``objective`` is the strategy's.
         """
         raise NotImplementedError
-
-
-def losses_under(model: nn.Module, loss: Losses, precision: Callable[[], AbstractContextManager[None]]) -> Losses:
-    """The losses under a model that is not trained, and nothing else that a trainer holds, which would hold it."""
-
-    @torch.no_grad()
-    def losses(inputs: Tensor, targets: Tensor) -> Tensor:
-        with precision():
-            outputs = model(inputs)
-        return loss(outputs, targets)
-
-    model.eval()
-    return losses
 
 
 @MIXINGS.register("none")

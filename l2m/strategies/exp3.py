@@ -36,8 +36,6 @@ class Exp3(SampledStrategy):
     exploration: Annotated[float, Range(0, 1, above=True)] = 0.1
     batches: Literal["mixture", "arm"] = "mixture"
 
-    replayable = True
-
     def prepare(self, context: Context) -> Split:
         self.sampler = context.sampler(mixing_rate=1.0)  # goes where it is told, at once
         self._draws = context.generator("exp3")

@@ -29,8 +29,6 @@ class Learn2Mix(SampledStrategy):
     mixing_rate: Annotated[float, Range(0, 1)] = 0.1
     cadence: Literal["epoch_mean", "epoch_last", "batch"] = "epoch_mean"
 
-    replayable = True
-
     def prepare(self, context: Context) -> Split:
         self.sampler = context.sampler(self.mixing_rate)
         return super().prepare(context)
