@@ -1,8 +1,8 @@
 """The one training loop.
 
-Nothing in it waits for the device between the first step of an epoch and its end, except where the next batch depends
-on the losses of the last one: exp3, and learn2mix with ``cadence=batch``, read them once a step; pike reads what it
-moves its proportions by once every T steps.
+Nothing in it waits for the device between the first step of an epoch and its end, where it is read once, except where
+the next batch depends on the losses of the last one: exp3, and learn2mix with ``cadence=batch``, read them once a step;
+pike reads what it moves its proportions by once every T steps.
 """
 
 from __future__ import annotations
