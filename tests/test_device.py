@@ -42,7 +42,7 @@ VARIANTS = [
 """Every strategy that is registered, and what else waits or moves in its own way."""
 
 ROWS = (
-    ("dataset=digits", "batch_size=150"), ("dataset=cifar10", "batch_size=8"), ("dataset=imdb", "batch_size=5"),
+    ("dataset=digits", "batch_size=150"), ("dataset=cifar10", "batch_size=40"), ("dataset=imdb", "batch_size=5"),
     ("dataset=mnist_reconstruction", "batch_size=28"),
 )  # fmt: skip
 """Data that one model or another takes."""
