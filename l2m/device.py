@@ -61,10 +61,7 @@ def stopwatch(device: torch.device) -> Callable[[], Callable[[], float]]:
 
 @contextmanager
 def torch_state(config: RunConfig) -> Iterator[None]:
-    """Torch's default generators, number of threads, current GPU and TF32, put back as they were at the end.
-
-    A UserError if the run's device is not here.
-    """
+    """Torch's default generators, number of threads, current GPU and TF32, put back as they were at the end."""
     threads, device = torch.get_num_threads(), choose_device(config.device)
     on_gpu = device.type == "cuda"
     with (

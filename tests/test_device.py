@@ -433,5 +433,4 @@ def test_records_say_what_the_gpu_was(tmp_path: Path, gpu: FakeGPU) -> None:
     assert record["cuda_graphs"] is True
     assert {"cuda", "cudnn", "driver"} <= record.keys()
     record = json.loads((train(small(tmp_path, "seed=1", device="cpu")).path / "run.json").read_text())
-    assert record["cuda_graphs"] is False
-    assert not {"cuda", "cudnn", "driver"} & record.keys()
+    assert not {"cuda", "cudnn", "driver", "cuda_graphs"} & record.keys()
