@@ -115,15 +115,13 @@ class Comparing:
     def _leave_out(self) -> None:
         """Find what can't be trained before anything is: one sentence, where a sweep would say it of each run.
 
-        On the CPU: this process, which trains nothing, is not to hold a GPU's memory while its workers do.
-
         Raises:
             UserError: the data can't be read, or classical can't be trained on them.
         """
         for name, (first, *_) in list(self._choices.items()):
             try:
                 if RunDirectory(first).status() != "done" and not needs(first):
-                    tried = replace(first, device="cpu")
+                    tried = replace(first, device="cpu")  # a GPU's memory is for those that train
                     with torch_state(tried):
                         Trainer(tried)
             except UserError as error:

@@ -68,8 +68,8 @@ class RunConfig:
     ] = "fp32"
     cuda_graphs: Annotated[
         bool,
-        "on a GPU launch each step whole, as a CUDA graph, not kernel by kernel: for small networks; with mixing, or a "
-        "rate that falls, steps differ, and it does nothing",
+        "on a GPU launch each step whole, as a CUDA graph, not kernel by kernel: for small networks; it does nothing "
+        "with mixing, a rate that falls, or a strategy or optimizer that is not replayable",
     ] = False
     device: Annotated[Device, "where to train; auto takes a GPU if there is one, cuda:1 is the second one"] = "auto"
     logger: Annotated[

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -21,9 +21,9 @@ REHEARSALS = 3
 
 
 def captured(step: Step, first: Batch, state: Iterable[Tensor]) -> Step | None:
-    """``step`` as a graph, for batches of the shape of ``first``; nothing has been trained when it is made.
+    """``step`` as a graph, for batches of the shape of ``first``; None, with a warning, if it cannot be captured.
 
-    None, with a warning, if it cannot be captured.
+    Nothing has been trained when it is made.
 
     Args:
         step: takes a batch and gives tensors; all that it does is on the GPU, and never waits for it.
@@ -67,12 +67,3 @@ def untouched(state: Iterable[Tensor]) -> Iterator[None]:
         with torch.no_grad():
             for tensor, before in kept:
                 tensor.copy_(before)
-
-
-def tensors(state: object) -> Iterator[Tensor]:
-    """All tensors of a ``state_dict``, however deep in dictionaries and lists."""
-    if isinstance(state, Tensor):
-        yield state
-    elif isinstance(state, (Mapping, list, tuple)):
-        for each in state.values() if isinstance(state, Mapping) else state:
-            yield from tensors(each)

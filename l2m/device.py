@@ -23,20 +23,14 @@ LOG = logging.getLogger(__name__)
 
 
 def choose_device(name: str) -> torch.device:
-    """The device ``cpu``, ``cuda`` or ``cuda:N``; ``auto`` is a GPU if torch sees one, else the CPU.
-
-    Raises:
-        UserError: this machine does not have it, or a run cannot use it.
-    """
+    """``cpu``, ``cuda`` or ``cuda:N``, or a UserError; ``auto`` is a GPU if torch sees one, else the CPU."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "mps":
         raise UserError("device=mps has no float64, in which a run sums its losses: use device=cpu")
     device = torch.device(name)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UserError(f"device={name} needs a GPU, and torch sees none here: use device=cpu or device=auto")
     if device.type == "cuda" and (device.index or 0) >= (count := torch.cuda.device_count()):
-        raise UserError(f"device={name} does not exist: torch sees {count} GPUs here, numbered from cuda:0")
+        raise UserError(f"device={name} is not here, where torch sees {count} GPUs: use device=cpu or device=auto")
     return device
 
 
@@ -49,37 +43,31 @@ def to_device(tensor: Tensor, device: torch.device | str) -> Tensor:
 
 def stopwatch(device: torch.device) -> Callable[[], Callable[[], float]]:
     """Start it; call it to stop it; call what that gives for the seconds, once the device has been waited for."""
-    if device.type != "cuda":
-        began = time.perf_counter()
 
-        def stop() -> Callable[[], float]:
-            elapsed = time.perf_counter() - began
-            return lambda: elapsed
+    def mark() -> Any:
+        if device.type != "cuda":
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
 
-        return stop
-    first, last = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-    first.record()
+    def stop() -> Callable[[], float]:
+        last = mark()
+        return lambda: last - first if isinstance(last, float) else first.elapsed_time(last) / 1000
 
-    def record() -> Callable[[], float]:
-        last.record()
-        return lambda: first.elapsed_time(last) / 1000
-
-    return record
+    first = mark()
+    return stop
 
 
 @contextmanager
 def torch_state(config: RunConfig) -> Iterator[None]:
-    """Torch's default generators, number of threads, current GPU and TF32, put back as they were at the end.
-
-    Raises:
-        UserError: the run's device is not on this machine.
-    """
+    """Torch's default generators, number of threads, current GPU and TF32, put back as they were at the end."""
     threads, device = torch.get_num_threads(), choose_device(config.device)
     on_gpu = device.type == "cuda"
     with (
         torch.cuda.device(device) if on_gpu else nullcontext(),
         torch.random.fork_rng([device] if on_gpu else []),
-        products(config),
+        set_tf32(config),
     ):
         if config.threads:
             torch.set_num_threads(config.threads)
@@ -90,30 +78,30 @@ def torch_state(config: RunConfig) -> Iterator[None]:
 
 
 @contextmanager
-def products(config: RunConfig) -> Iterator[None]:
+def set_tf32(config: RunConfig) -> Iterator[None]:
     """Inside, matrix products and convolutions are in TF32 if the run is, else in float32; on a CPU always in float32.
 
     Torch's defaults differ: cuDNN would round the inputs of convolutions to TF32.
     """
-    backends = torch.backends
-    on_gpu: list[Any] = [backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn]  # type: ignore[attr-defined]
-    on_cpu: list[Any] = [backends.mkldnn.matmul, backends.mkldnn.conv, backends.mkldnn.rnn]  # type: ignore[attr-defined]
-    before = [(kind, kind.fp32_precision) for kind in on_gpu + on_cpu]
-    for kind, _ in before:
+    backends: Any = torch.backends  # of which its stubs lack some
+    on_gpu = backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn
+    on_cpu = backends.mkldnn.matmul, backends.mkldnn.conv, backends.mkldnn.rnn
+    before = {kind: kind.fp32_precision for kind in (*on_gpu, *on_cpu)}
+    for kind in before:
         kind.fp32_precision = "tf32" if kind in on_gpu and config.precision == "tf32" else "ieee"
     try:
         yield
     finally:
-        for kind, value in before:
+        for kind, value in before.items():
             kind.fp32_precision = "none"  # follows torch.backends.fp32_precision, as it may have done before
             if kind.fp32_precision != value:
                 kind.fp32_precision = value
 
 
 @contextmanager
-def computing(config: RunConfig, device: torch.device) -> Iterator[None]:
+def compute_like(config: RunConfig, device: torch.device) -> Iterator[None]:
     """Inside, a model of the run computes its outputs as in the run's records: the context of every use after it."""
-    with products(config), precision(config, device):
+    with set_tf32(config), precision(config, device):
         yield
 
 

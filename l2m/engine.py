@@ -1,8 +1,8 @@
 """The one training loop.
 
-Nothing in it waits for the device between the first step of an epoch and its end, except where the next batch depends
-on the losses of the last one: exp3, and learn2mix with ``cadence=batch``, read them once a step; pike reads what it
-moves its proportions by once every T steps.
+Nothing in it waits for the device between the first step of an epoch and its end, where it is read once, except where
+the next batch depends on the losses of the last one: exp3, and learn2mix with ``cadence=batch``, read them once a step;
+pike reads what it moves its proportions by once every T steps.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+import weakref
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -19,16 +20,17 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from l2m import contract, data, mixing, models, optimizers, records, strategies
 from l2m.config import RunConfig
-from l2m.cuda_graph import Step, captured, tensors
+from l2m.cuda_graph import Step, captured
 from l2m.data import Batch, Split
 from l2m.device import choose_device, precision, stopwatch, to_device
 from l2m.errors import UserError
 from l2m.inner import Inner
 from l2m.seeding import derive, generator
-from l2m.tasks import TASKS, Task
+from l2m.tasks import TASKS
 
 LOG = logging.getLogger(__name__)
 
@@ -54,8 +56,7 @@ class Trainer:
         loaded: what to train on in place of the data set that the configuration names.
 
     Raises:
-        UserError: the batch is larger than the training set, the data or the model can't be had, or can't be mixed,
-            or this machine lacks the device.
+        UserError: the batch is larger than the training set; the data, the model or the device can't be had, or mixed.
     """
 
     def __init__(
@@ -67,7 +68,6 @@ class Trainer:
         self.config = config
         self.task = TASKS[config.task]
         self.device = choose_device(config.device)
-        self._precision = partial(precision, config, self.device)
         loaded = loaded or data.load(config)
         size, samples = config.batch_size, len(loaded.train)
         if size > samples:
@@ -86,7 +86,7 @@ class Trainer:
         self.mixing: mixing.Mixing | None = mixing.MIXINGS.build(config.mixing)
         trained = {name: self._trained(parameters, loaded) for name, parameters in (needed or {}).items()}
         asked = trained.keys() & self.strategy.needs(config)
-        losses = {name: self._losses_of(trained[name], loaded.train) for name in asked}
+        losses = {name: self._losses(trained[name], loaded.train) for name in asked}
 
         torch.manual_seed(derive(config.seed, "parameters"))
         self.model = models.MODELS.build(config.model, loaded).to(self.device, memory_format=torch.channels_last)
@@ -100,12 +100,14 @@ class Trainer:
         self.train_set: Split = contract.prepared(self.strategy, context).to(self.device)
         self.test_set = loaded.test.to(self.device)
         if self.mixing:
-            under = {
-                name: torch.no_grad()(partial(_losses, self.task, self._precision, model.eval()))
-                for name, model in trained.items()
-            }
+            losses_of = torch.no_grad()(partial(Trainer._losses_of, weakref.proxy(self)))  # mixing is not to keep it
+            under = {name: partial(losses_of, model.eval()) for name, model in trained.items()}
             self.mixing.prepare(context, config.epochs, loaded, under)
-        self._replays = config.cuda_graphs and self.device.type == "cuda" and self._is_replayable()
+        alike = self.mixing is None and config.schedule == "constant"  # a graph repeats one step
+        alike = alike and self.strategy.replayable and getattr(self.optimizer, "replayable", False)
+        self.replays = config.cuda_graphs and self.device.type == "cuda" and alike
+        if config.cuda_graphs and self.device.type == "cuda" and not alike:
+            LOG.warning("cuda_graphs=true does nothing: the strategy, optimizer, mixing or schedule is not replayable")
         self._replay: Step | None = None
         self._mixes: mixing.Mixing | None = None
         self._test_counts = torch.bincount(self.test_set.groups, minlength=k)
@@ -124,9 +126,9 @@ class Trainer:
         self._mixes = self.mixing if self.mixing and self.mixing.begin_epoch(self.epoch) else None
         losses, groups, objective = [], [], []
         for batch in self._inner_loops() if self.strategy.every else self._batches():
-            if self._replays and not self._replay:
+            if self.replays and not self._replay:
                 self._replay = captured(self._step, batch, self._changing())
-                self._replays = self._replay is not None
+                self.replays = self._replay is not None
             per_sample, loss = (self._replay or self._step)(batch)
             losses.append(per_sample)
             groups.append(batch.groups)
@@ -160,33 +162,20 @@ class Trainer:
         """What the strategy's loss is given, for samples (m,)."""
         return self.task.loss(self.strategy.adjust(self._outputs(self.model, inputs)), targets)
 
+    def _losses_of(self, model: torch.nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+        """The task's loss of each sample (m,) under a model."""
+        return self.task.loss(self._outputs(model, inputs), targets)
+
     def _outputs(self, model: torch.nn.Module, inputs: Tensor) -> Tensor:
         """A forward pass in the run's precision."""
         with self._precision():
             outputs: Tensor = model(inputs)
         return outputs
 
-    @property
-    def launched(self) -> dict[str, bool]:
-        """For the records of a run on a GPU, whether its steps are replayed as CUDA graphs."""
-        return {"cuda_graphs": self._replays} if self.device.type == "cuda" else {}
-
-    def _is_replayable(self) -> bool:
-        """Whether all steps are alike and may be replayed as a CUDA graph; a warning says what is in the way."""
-        config = self.config
-        reasons = {
-            f"strategy={config.strategy['name']}": not self.strategy.replayable,
-            f"optimizer={config.optimizer['name']}": not getattr(self.optimizer, "replayable", False),
-            f"mixing={config.mixing['name']}": self.mixing is not None,
-            f"schedule={config.schedule}": config.schedule != "constant",
-        }
-        if barred := [name for name, bars in reasons.items() if bars]:
-            LOG.warning("cuda_graphs=true does nothing with %s: its steps cannot be replayed", " and ".join(barred))
-        return not barred
-
     def _changing(self) -> Iterator[Tensor]:
         """All tensors that a step changes."""
-        yield from tensors([self.model.state_dict(), self.optimizer.state_dict(), list(self.strategy.changing())])
+        states = self.model.state_dict(), self.optimizer.state_dict(), list(self.strategy.changing())
+        yield from (leaf for leaf in tree_leaves(states) if isinstance(leaf, Tensor))
 
     def _batches(self) -> Iterator[Batch]:
         """Those of the epoch, as the strategy draws them."""
@@ -319,19 +308,9 @@ class Trainer:
         return model.to(self.device, memory_format=torch.channels_last)
 
     @torch.inference_mode()
-    def _losses_of(self, model: torch.nn.Module, split: Split) -> Tensor:
+    def _losses(self, model: torch.nn.Module, split: Split) -> Tensor:
         """The task's loss of each sample of a split (N,) under a model, on the CPU."""
         return torch.cat([loss for _, _, loss in self._pass(model, split.to(self.device))]).cpu()
 
-
-def _losses(
-    task: Task,
-    precision: Callable[[], AbstractContextManager[None]],
-    model: torch.nn.Module,
-    inputs: Tensor,
-    targets: Tensor,
-) -> Tensor:
-    """The task's loss of each sample (m,) under a model; no method, which would keep the trainer that keeps it."""
-    with precision():
-        outputs = model(inputs)
-    return task.loss(outputs, targets)
+    def _precision(self) -> AbstractContextManager[None]:
+        return precision(self.config, self.device)

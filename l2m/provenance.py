@@ -13,6 +13,8 @@ import torch
 import l2m
 from l2m.device import device_name
 
+HOME = Path(__file__).resolve().parents[1]
+
 
 def provenance(device: torch.device) -> dict[str, Any]:
     """What trains, where and since when."""
@@ -34,30 +36,23 @@ def now() -> str:
 
 @cache
 def _cuda() -> dict[str, Any]:
-    """Versions of what a GPU's numbers depend on beside torch: CUDA, cuDNN, and the driver, None where no tool says."""
-    question = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-    try:
-        told = subprocess.run(question, capture_output=True, text=True, timeout=10).stdout.split()
-    except (OSError, subprocess.TimeoutExpired):
-        told = []
-    return {
-        "cuda": torch.version.cuda,
-        "cudnn": torch.backends.cudnn.version(),
-        "driver": told[0] if told else None,
-    }
+    """Versions of CUDA, cuDNN and the driver; None of one that this machine does not say."""
+    driver = _ask("nvidia-smi --query-gpu=driver_version --format=csv,noheader").partition("\n")[0]
+    return {"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version(), "driver": driver or None}
 
 
 @cache  # as the code was when it was loaded, though a sweep goes on for hours
 def _commit() -> str | None:
     """The commit of the checkout the package runs from, ``-dirty`` if its code was changed; None outside one."""
-    home = Path(__file__).resolve().parents[1]
-    if not (home / ".git").exists():
+    if not (HOME / ".git").exists():
         return None
-    try:
-        commit, changes = (
-            subprocess.run(["git", *question.split()], cwd=home, capture_output=True, text=True).stdout.strip()
-            for question in ("rev-parse HEAD", "status --porcelain -- l2m conf")
-        )
-    except OSError:  # no git
-        return None
+    commit, changes = _ask("git rev-parse HEAD"), _ask("git status --porcelain -- l2m conf")
     return f"{commit}-dirty" if commit and changes else commit or None
+
+
+def _ask(command: str) -> str:
+    """What a program prints; nothing where there is no such program."""
+    try:
+        return subprocess.run(command.split(), cwd=HOME, capture_output=True, text=True).stdout.strip()
+    except OSError:
+        return ""

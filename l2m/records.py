@@ -215,10 +215,7 @@ class RunDirectory:
         self._write("checkpoint.pt", _saved(content))
 
     def finish(self, model: torch.nn.Module, described: Mapping[str, Any], **info: Any) -> None:
-        """Write the records of a run that is done, its model with what ``Data.described`` says; ``run.json`` last.
-
-        ``info`` is added to that.
-        """
+        """Write the records of a run that is done: its model, with what ``Data.described`` says, ``info``, its end."""
         state = {name: value.cpu() for name, value in model.state_dict().items()}
         self._write_tables()
         self._write(MODEL, _saved({"parameters": state, **described}))

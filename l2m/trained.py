@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from l2m import models
 from l2m.config import RunConfig, read_config
 from l2m.data import Data, Split
-from l2m.device import choose_device, computing
+from l2m.device import choose_device, compute_like
 from l2m.errors import UserError, cause
 from l2m.files import read_text
 from l2m.records import MODEL
@@ -32,7 +32,7 @@ class Trained:
         folder: the run's directory.
         config: the run's.
         model: in evaluation mode, on ``device``; takes inputs as :meth:`l2m.data.Split.batch` gives them, inside
-            :func:`l2m.device.computing` if its outputs are to be those of the run's records.
+            :func:`l2m.device.compute_like` if its outputs are to be those of the run's records.
         data: of one blank sample, with the names of groups and classes and the fitted preprocessing.
         device: where it computes.
     """
@@ -60,7 +60,7 @@ class Trained:
     def outputs(self, split: Split) -> Tensor:
         """Outputs (N, outputs) in float32 on the CPU, in the run's precision: logits, values or pixels."""
         found = []
-        with computing(self.config, self.device):
+        with compute_like(self.config, self.device):
             for batch in split.to(self.device).passes():
                 found.append(self.model(batch.inputs).float().cpu())
         return torch.cat(found)

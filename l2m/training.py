@@ -57,7 +57,8 @@ def train(config: RunConfig, on_epoch: Callable[[records.EpochRow], None] | None
                     _go_on(trainer, state, run)
                 with followed(config, run.path) as follow:
                     _train(trainer, run, budget, asked, follow, on_epoch)
-                    run.finish(trainer.model, trainer.described, **trainer.launched)
+                    launched = {"cuda_graphs": trainer.replays} if trainer.device.type == "cuda" else {}
+                    run.finish(trainer.model, trainer.described, **launched)
             except Exception as error:
                 run.fail(str(error) if isinstance(error, UserError) else cause(error), traceback.format_exc())
                 raise

@@ -41,7 +41,7 @@ class MixedDevices(RuntimeError):
     """An operation was given tensors of the CPU and of the GPU."""
 
 
-def on_gpu(tensor: Tensor) -> bool:
+def is_on_gpu(tensor: Tensor) -> bool:
     return getattr(tensor.untyped_storage(), "on_gpu", False)
 
 
@@ -119,26 +119,28 @@ class _Operations(TorchDispatchMode):
     def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         gpu, kwargs, kind = self.gpu, kwargs or {}, op.overloadpacket
         given = _tensors(args, kwargs)
-        there = [each for each in given if on_gpu(each)]
-        here = [each for each in given if not on_gpu(each) and each.ndim]
-        if there:
+        on_the_gpu = [each for each in given if is_on_gpu(each)]
+        on_the_cpu = [each for each in given if not is_on_gpu(each) and each.ndim]
+        if on_the_gpu:
             if kind in INDEXES:
                 indices = _tensors(args[1])
                 if any(each.dtype in (torch.bool, torch.uint8) for each in indices):
                     gpu.wait()
                 for each in indices:
-                    if not on_gpu(each):
+                    if not is_on_gpu(each):
                         gpu.copy(pinned=False)
-                here = [each for each in here if not any(each is index for index in indices)]
-            if kind is aten.copy_ and here:
+                on_the_cpu = [each for each in on_the_cpu if not any(each is index for index in indices)]
+            if kind is aten.copy_ and on_the_cpu:
                 source = args[1]
                 asynchronous = (len(args) > 2 and args[2]) or kwargs.get("non_blocking", False)
-                if on_gpu(source):
+                if is_on_gpu(source):
                     gpu.wait()
                 else:
                     gpu.copy(asynchronous and getattr(source.untyped_storage(), "pinned", False))
-            elif here and kind not in MIXES:
-                raise MixedDevices(f"{op} of tensors {[tuple(each.shape) for each in here]} on the CPU, others on cuda")
+            elif on_the_cpu and kind not in MIXES:
+                raise MixedDevices(
+                    f"{op} of tensors {[tuple(each.shape) for each in on_the_cpu]} on the CPU, others on cuda"
+                )
             if any(isinstance(each, torch.Generator) for each in tree_leaves((args, kwargs))):
                 raise MixedDevices(f"{op} draws on cuda from a generator of the CPU")
             if kind in READS or (op is aten.repeat_interleave.Tensor and kwargs.get("output_size") is None):
@@ -150,7 +152,7 @@ class _Operations(TorchDispatchMode):
         results = op(*args, **kwargs)
         if gpu.recording:
             gpu.recording.steps.append((op, args, kwargs, results))
-        if there if given else gpu.making:
+        if on_the_gpu if given else gpu.making:
             memory = {id(each.untyped_storage()) for each in given}
             for each in _tensors(results):
                 if id(each.untyped_storage()) not in memory:
@@ -165,8 +167,8 @@ class _Functions(TorchFunctionMode):
         super().__init__()
         self.gpu = gpu
         self.own: dict[Any, Callable[..., Any]] = {
-            torch.Tensor.device.__get__: lambda each: GPU if on_gpu(each) else torch.device("cpu"),
-            torch.Tensor.is_cuda.__get__: on_gpu,
+            torch.Tensor.device.__get__: lambda each: GPU if is_on_gpu(each) else torch.device("cpu"),
+            torch.Tensor.is_cuda.__get__: is_on_gpu,
             torch.Tensor.to: self.to,
             torch.Tensor.cpu: lambda each: self.to(each, "cpu"),
             torch.Tensor.cuda: lambda each: self.to(each, GPU),
@@ -182,7 +184,7 @@ class _Functions(TorchFunctionMode):
         return own(*args, **kwargs) if own else self.call(function, *args, **kwargs)
 
     def call(self, function: Any, *args: Any, **kwargs: Any) -> Any:
-        making = any(map(on_gpu, _tensors(args, kwargs)))
+        making = any(map(is_on_gpu, _tensors(args, kwargs)))
         if kwargs.get("device") is not None:
             making = torch.device(kwargs.pop("device")).type == "cuda"
             if making and kwargs.get("generator") is not None:
@@ -191,7 +193,7 @@ class _Functions(TorchFunctionMode):
         self.gpu.inside, self.gpu.making = function, making
         try:
             result = function(*args, **kwargs)
-            if making and not any(map(on_gpu, _tensors(args, kwargs))):  # as torch.tensor, which makes it unseen
+            if making and not any(map(is_on_gpu, _tensors(args, kwargs))):  # as torch.tensor, which makes it unseen
                 for each in _tensors(result):
                     each.untyped_storage().on_gpu = True
             return result
@@ -206,34 +208,34 @@ class _Functions(TorchFunctionMode):
         asynchronous = kwargs.pop("non_blocking", False) or (len(args) > 2 and args[2] is True)
         if isinstance(other := kwargs.pop("other", None), Tensor):
             others.append(other.dtype)
-        there = on_gpu(tensor)
+        to_gpu = is_on_gpu(tensor)
         if asked is not None:
-            there = on_gpu(asked) if isinstance(asked, Tensor) else torch.device(asked).type == "cuda"
-        if there == on_gpu(tensor):
+            to_gpu = is_on_gpu(asked) if isinstance(asked, Tensor) else torch.device(asked).type == "cuda"
+        if to_gpu == is_on_gpu(tensor):
             return self.call(torch.Tensor.to, tensor, *others, **kwargs) if others or kwargs else tensor
-        if there:
+        if to_gpu:
             self.gpu.copy(asynchronous and getattr(tensor.untyped_storage(), "pinned", False))
         else:
             self.gpu.wait()
         kwargs["copy"] = True
         moved: Tensor = self.call(torch.Tensor.to, tensor, *(others or [tensor.dtype]), **kwargs)
-        moved.untyped_storage().on_gpu = there  # type: ignore[attr-defined]
+        moved.untyped_storage().on_gpu = to_gpu  # type: ignore[attr-defined]
         return moved
 
     def pin(self, tensor: Tensor) -> Tensor:
-        if on_gpu(tensor):
+        if is_on_gpu(tensor):
             raise MixedDevices("memory of cuda cannot be pinned")
         pinned = tensor.clone()
         pinned.untyped_storage().pinned = True  # type: ignore[attr-defined]
         return pinned
 
     def read(self, tensor: Tensor) -> Any:
-        if on_gpu(tensor):
+        if is_on_gpu(tensor):
             self.gpu.wait()
         return torch.Tensor.tolist(tensor)
 
     def array(self, function: Any, tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
-        if on_gpu(tensor):
+        if is_on_gpu(tensor):
             raise TypeError("can't convert cuda:0 device type tensor to numpy")
         return function(tensor, *args, **kwargs)
 
@@ -256,7 +258,7 @@ def fake_gpu() -> Iterator[FakeGPU]:
     """Inside, torch sees one GPU."""
     gpu, autocast, backward = FakeGPU(), torch.autocast, optimizers.backward
 
-    def on_the_gpu(loss: Tensor) -> None:
+    def descend(loss: Tensor) -> None:
         gpu.making = True
         try:
             backward(loss)
@@ -295,6 +297,6 @@ def fake_gpu() -> Iterator[FakeGPU]:
         for name, value in cuda.items():
             patch.setattr(torch.cuda, name, value)
         patch.setattr(torch, "autocast", lambda kind, *args, **kwargs: autocast("cpu", *args, **kwargs))
-        patch.setattr(optimizers, "backward", on_the_gpu)
+        patch.setattr(optimizers, "backward", descend)
         with _Functions(gpu), _Operations(gpu):
             yield gpu

@@ -128,11 +128,7 @@ class Split:
         return replace(self, inputs=self.inputs[index], targets=targets, groups=self.groups[index])
 
     def to(self, device: torch.device) -> Split:
-        """The same on ``device``.
-
-        Raises:
-            UserError: the device has not the memory for it.
-        """
+        """The same on ``device``; a UserError where it does not fit."""
         held = {name: value for name, value in vars(self).items() if value is not None}
         try:
             return replace(self, **{name: value.to(device) for name, value in held.items()})

@@ -83,11 +83,8 @@ def chosen(settings: Mapping[str, Any]) -> Launcher | None:
     return launcher
 
 
-def placed(config: RunConfig, threads: int, gpus: float | None) -> RunConfig:
-    """A run as it is sent: with so many threads, unless it has its own; given GPUs it fails where there is none.
-
-    With ``device=auto`` it would train on the CPU of a machine whose GPU is missing, and nothing would say so.
-    """
+def place(config: RunConfig, threads: int, gpus: float | None) -> RunConfig:
+    """A run as it is sent: one that was given GPUs fails where there is none, and does not train on the CPU unsaid."""
     device = "cuda" if gpus and config.device == "auto" else config.device
     return replace(config, threads=config.threads or threads, device=device)
 

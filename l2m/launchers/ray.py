@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar
 
 from l2m.config import RunConfig
 from l2m.errors import UserError, cause
-from l2m.launchers import LAUNCHERS, Launcher, Remote, placed
+from l2m.launchers import LAUNCHERS, Launcher, Remote, place
 from l2m.schema import Range
 from l2m.sweep import Outcome
 
@@ -60,7 +60,7 @@ class Ray(Launcher):
         ray, here = self._connect(), os.getcwd()
         for config in configs:
             cpus = self.cpus or config.threads or 1
-            there = Remote(placed(config, cpus, self.gpus), here)
+            there = Remote(place(config, cpus, self.gpus), here)
             task = ray.remote(num_cpus=cpus, num_gpus=self.gpus, max_retries=self.max_retries)(_call)
             self._tasks.append(task.remote(there))
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar
 
 from l2m.config import RunConfig
 from l2m.errors import UserError, cause
-from l2m.launchers import LAUNCHERS, Launcher, Remote, placed
+from l2m.launchers import LAUNCHERS, Launcher, Remote, place
 from l2m.schema import Range
 from l2m.sweep import Outcome
 
@@ -73,7 +73,7 @@ class Submitit(Launcher):
 
         folder = self.folder or str(Path(configs[0].results_dir) / "submitit")
         cpus = self.cpus_per_task or max(config.threads or 1 for config in configs)
-        jobs = [Job(placed(config, cpus, self.gpus_per_node), os.getcwd()) for config in configs]
+        jobs = [Job(place(config, cpus, self.gpus_per_node), os.getcwd()) for config in configs]
         try:
             retries = {f"{self.cluster}_max_num_timeout": self.max_num_timeout}
             executor = submitit.AutoExecutor(folder, cluster=self.cluster, **retries)

@@ -109,12 +109,15 @@ class Strategy:
     """Classical training with shuffled batches. Its subclasses say where they differ."""
 
     tasks: ClassVar[frozenset[str]] = frozenset(TASKS)
-    replayable: ClassVar[bool] = False
+    replayable: ClassVar[bool] = True
     """Whether a step may be replayed as a CUDA graph: ``loss`` and ``adjust`` never wait for the device, hold no number
-    that changes, replace no tensor, and change in place only those of ``changing``. A subclass has to say it anew."""
+    that changes, replace no tensor, and change in place only those of ``changing``. A subclass that has another
+    ``loss`` or ``adjust`` has to say it anew, or it is False."""
 
     def __init_subclass__(cls) -> None:
-        cls.replayable = vars(cls).get("replayable", False)  # what it changes may not be
+        says: Any = next(each for each in cls.__mro__ if "replayable" in vars(each))
+        if (cls.loss, cls.adjust) != (says.loss, says.adjust):
+            cls.replayable = False
 
     @property
     def every(self) -> int:
@@ -190,7 +193,7 @@ class Strategy:
         self._order.set_state(state["order"])
 
 
-def read(batch: Batch, per_sample: Tensor) -> tuple[Tensor, Tensor]:
+def read_step(batch: Batch, per_sample: Tensor) -> tuple[Tensor, Tensor]:
     """The groups (M,) and the losses (M,), in float64, of a step on the CPU; waits for the device, once."""
     groups, losses = torch.stack([batch.groups.double(), per_sample.double()]).cpu()
     return groups.long(), losses

@@ -13,8 +13,6 @@ from l2m.strategies import STRATEGIES, Context, SampledStrategy
 class Balanced(SampledStrategy):
     """A control that the paper lacks: what learn2mix owes to balancing, and what to adapting."""
 
-    replayable = True
-
     def prepare(self, context: Context) -> Split:
         self.sampler = context.sampler(proportions=[1 / context.groups] * context.groups)
         return super().prepare(context)

@@ -57,8 +57,6 @@ class Bilevel(Strategy):
     held_out: Annotated[float, Range(0, 1, above=True, below=True)] = 0.1
     balanced: bool = True
 
-    replayable = False  # α changes between steps
-
     @property
     def every(self) -> int:
         return self.inner_steps

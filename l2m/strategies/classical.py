@@ -24,8 +24,6 @@ class Classical(Strategy):
 
     batches: Literal["shuffled", "stratified"] = "shuffled"
 
-    replayable = True
-
     def prepare(self, context: Context) -> Split:
         self._sampler = context.sampler() if self.batches == "stratified" else None
         return super().prepare(context)

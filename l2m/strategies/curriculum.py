@@ -38,7 +38,6 @@ class Curriculum(Strategy):
     order: Literal["easiest", "random"] = "easiest"
 
     tasks = frozenset({"classification"})
-    replayable = True
 
     def needs(self, config: RunConfig) -> dict[str, RunConfig]:
         return {"warm_up": as_classical(config, epochs=self.warm_up, equal_seconds=False)}

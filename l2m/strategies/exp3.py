@@ -11,7 +11,7 @@ from torch import Tensor
 
 from l2m.data import Batch, Split
 from l2m.schema import Range
-from l2m.strategies import STRATEGIES, Context, SampledStrategy, read
+from l2m.strategies import STRATEGIES, Context, SampledStrategy, read_step
 
 
 @STRATEGIES.register("exp3")
@@ -36,8 +36,6 @@ class Exp3(SampledStrategy):
     exploration: Annotated[float, Range(0, 1, above=True)] = 0.1
     batches: Literal["mixture", "arm"] = "mixture"
 
-    replayable = True
-
     def prepare(self, context: Context) -> Split:
         self.sampler = context.sampler(mixing_rate=1.0)  # goes where it is told, at once
         self._draws = context.generator("exp3")
@@ -59,7 +57,7 @@ class Exp3(SampledStrategy):
         return self.sampler.next_batch()
 
     def after_step(self, batch: Batch, per_sample: Tensor) -> None:
-        groups, losses = read(batch, per_sample)
+        groups, losses = read_step(batch, per_sample)
         if not losses.isfinite().all():
             return  # the engine ends the run at the end of this epoch, and says why
         k = self.context.groups

@@ -23,20 +23,14 @@ class ImportanceSampling(Strategy):
     that are left. Their losses are not divided by p, so the gradient's mean is not that of classical training.
     """
 
-    replayable = False  # the CPU draws
-
     def prepare(self, context: Context) -> Split:
         self._draws = context.generator("importance")
         return super().prepare(context)
 
     def loss(self, batch: Batch, per_sample: Tensor) -> Tensor:
         # arrivals at rates L_j: the first to arrive are such a draw
-        waits = torch.empty(len(per_sample)).exponential_(generator=self._draws)
-        first = (
-            (to_device(waits, per_sample.device) / per_sample.detach())
-            .topk(max(len(per_sample) // 2, 1), largest=False)
-            .indices
-        )
+        waits = to_device(torch.empty(len(per_sample)).exponential_(generator=self._draws), per_sample.device)
+        first = (waits / per_sample.detach()).topk(max(len(per_sample) // 2, 1), largest=False).indices
         return per_sample[first].mean()
 
     def state_dict(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from l2m.data import Batch, Split
 from l2m.schema import Range
-from l2m.strategies import STRATEGIES, Context, SampledStrategy, Statistics, read
+from l2m.strategies import STRATEGIES, Context, SampledStrategy, Statistics, read_step
 
 
 @STRATEGIES.register("learn2mix")
@@ -29,8 +29,6 @@ class Learn2Mix(SampledStrategy):
     mixing_rate: Annotated[float, Range(0, 1)] = 0.1
     cadence: Literal["epoch_mean", "epoch_last", "batch"] = "epoch_mean"
 
-    replayable = True
-
     def prepare(self, context: Context) -> Split:
         self.sampler = context.sampler(self.mixing_rate)
         return super().prepare(context)
@@ -41,7 +39,7 @@ class Learn2Mix(SampledStrategy):
     def after_step(self, batch: Batch, per_sample: Tensor) -> None:
         if self.cadence != "batch":
             return
-        groups, losses = read(batch, per_sample)
+        groups, losses = read_step(batch, per_sample)
         if not losses.isfinite().all():
             return  # the engine ends the run at the end of this epoch, and says why
         count = torch.bincount(groups, minlength=self.context.groups)

@@ -29,7 +29,6 @@ class Smote(Strategy):
     """
 
     tasks = frozenset({"classification"})
-    replayable = True
 
     def prepare(self, context: Context) -> Split:
         super().prepare(context)
