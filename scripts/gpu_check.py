@@ -99,8 +99,8 @@ def check(place: Place, sections: dict[str, list[Item]], end: float, results: Re
         results.set(name, item.name, "not reached", "the script ended before")
     for section, items in sections.items():
         items = [item for item in items if (section, item) in waiting]
-        cost, left = sum(item.seconds for item in items), end - time.monotonic()
-        print(f"{section}: {len(items)} items, about {cost:.0f} s on an H100; {max(0, left):.0f} s are left", flush=True)
+        cost, left = sum(item.seconds for item in items), max(0, end - time.monotonic())
+        print(f"{section}: {len(items)} items, about {cost:.0f} s on an H100; {left:.0f} s are left", flush=True)
         last = 0.0
         for item in items:
             expected = last or item.seconds
@@ -114,7 +114,8 @@ def check(place: Place, sections: dict[str, list[Item]], end: float, results: Re
             except SkipError as reason:
                 status, detail = "skipped", str(reason)
             except (Exception, SystemExit) as error:
-                status, detail = "failed", f"{type(error).__name__}: {error}"
+                detail = f"{type(error).__name__}: {error} {getattr(error, 'stderr', '') or ''}"  # of another process
+                status, detail = "failed", detail.strip()
                 traceback.print_exc()
             seconds = time.monotonic() - began
             print(results.set(section, item.name, status, detail, seconds), flush=True)

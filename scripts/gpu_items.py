@@ -203,7 +203,7 @@ def check_sweep(place: Place) -> str:
     runs = plan((place.config(*words, f"seed={seed}", results="sweep"), "") for seed in (0, 1))
     began = time.perf_counter()
     failed = [problem for _, problem in sweep(runs)]
-    return expect(not failed, f"two runs by two workers: {time.perf_counter() - began:.3g} s" + "".join(failed))
+    return expect(not failed, "; ".join([f"two runs by two workers: {time.perf_counter() - began:.3g} s", *failed]))
 
 
 def check_layouts(place: Place, row: str, precision: str) -> str:
