@@ -78,9 +78,9 @@ class RunConfig:
     threads: Annotated[
         Threads | None, "CPU threads of one run; the default comes with the data set, null is torch's"
     ] = None
-    workers: Annotated[Threads | None, "runs of a sweep side by side; the default is one a core, or one on a GPU"] = (
-        None
-    )
+    workers: Annotated[
+        Threads | None, "runs of a sweep side by side; default: one a core; on GPUs one each, or 2 to 4 small ones"
+    ] = None
     data_dir: Annotated[str, "where data sets lie; the default is L2M_DATA_DIR, or data"] = "data"
     results_dir: Annotated[str, "where records are written, under runs/"] = "outputs"
     dry_run: Annotated[bool, "print the plan, how many runs are done and to do, and train nothing"] = False

@@ -29,9 +29,6 @@ from l2m.progress import watch
 from l2m.records import RunDirectory
 from l2m.stopping import Stopped, handled_by, obey
 
-SMALL_RUNS = 4
-"""Small runs that share a GPU, at most."""
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -88,29 +85,24 @@ def sweep(runs: Sequence[Planned]) -> list[tuple[Planned, str]]:
 def _workers(configs: Sequence[RunConfig]) -> int:
     """How many runs side by side: as asked; else one where seconds are compared, one a GPU, or one a core.
 
-    One GPU takes several runs if all are small, as those are that ask for a single CPU thread: they leave it idle
-    between two launches, which a core each can fill, up to ``SMALL_RUNS``.
+    Two to four share a single GPU if they are small: if each asks for one CPU thread. They leave it idle between steps.
     """
     asked = next((config.workers for config in configs if config.workers), None)
     if asked is None and any(config.equal_seconds for config in configs):
         asked = 1
-    if asked is None and any(map(_on_gpu, configs)):
-        small = all(config.threads == 1 for config in configs)
-        asked = len(_cards(configs)) or (min(SMALL_RUNS, max(2, cpu_count())) if small else 1)
-    if asked is None:
-        asked = max(1, cpu_count() // max((config.threads or 1 for config in configs), default=1))
+    if asked is None and (cards := _cards(configs)):
+        shared = min(4, max(2, cpu_count())) if all(config.threads == 1 for config in configs) else 1
+        asked = len(cards) if len(cards) > 1 else shared
+    asked = asked or cpu_count() // max((config.threads or 1 for config in configs), default=1)
     return max(1, min(asked, len(configs)))
 
 
-def _on_gpu(config: RunConfig) -> bool:
-    return config.device.startswith(("auto", "cuda")) and torch.cuda.is_available()
-
-
 def _cards(configs: Sequence[RunConfig]) -> list[str]:
-    """The GPUs that slots take in turns, as ``CUDA_VISIBLE_DEVICES`` names them; none if there is no choice of them."""
-    count = torch.cuda.device_count() if any(map(_on_gpu, configs)) else 0
-    if count < 2 or any(":" in config.device for config in configs):
-        return []
+    """The GPUs that slots take in turns, as ``CUDA_VISIBLE_DEVICES`` names them; where runs name one, that alone."""
+    devices: set[str] = {config.device for config in configs}
+    if named := [device for device in devices if device.startswith("cuda:")]:
+        return named[:1]
+    count = torch.cuda.device_count() if devices & {"auto", "cuda"} else 0
     return os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(count)))).split(",")[:count]
 
 
@@ -139,7 +131,7 @@ class _Sweep:
                 run = self._queue.popleft()
             try:
                 if executor is None:
-                    card = {"CUDA_VISIBLE_DEVICES": self._cards[number % len(self._cards)]} if self._cards else None
+                    card = {"CUDA_VISIBLE_DEVICES": self._cards[number % len(self._cards)]} if self._cards[1:] else None
                     executor = ProcessPoolExecutor(1, initializer=_begin, initargs=(os.getpid(),), env=card)
                     self._pids[number] = executor.submit(os.getpid).result()
                     if self._asked:  # before its number was known

@@ -25,7 +25,6 @@ from l2m.benchmark.timing import in_turns, ratio
 from l2m.catalog import registries
 from l2m.data import load
 from l2m.engine import Trainer
-from l2m.report import published
 
 BENCH = Path(__file__).parents[1] / "scripts" / "bench.py"
 CPU, META = torch.device("cpu"), torch.device("meta")
@@ -121,7 +120,7 @@ def test_the_plain_way_computes_where_the_engine_does(strategy: str) -> None:
     plain = Plain(l2m.compose("dataset=mnist", f"strategy={strategy}"), stand_in("mnist", 3000), META)
     assert {each.device for each in plain.model.parameters()} == {META}
     batches = plain._mixed() if strategy == "learn2mix" else plain._loader(plain.train, shuffle=True)
-    inputs, targets, _ = next(iter(plain._moved(batches)))
+    inputs, targets, _ = next(iter(batches))
     assert plain.criterion(plain.model(inputs), targets).device == META, "two devices would not go together"
 
 
@@ -132,7 +131,7 @@ def test_random_data_take_the_place_of_real_ones(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(stand_in_module.data, "load", refuse)
     for row, (train, test) in {"mean_estimation": (3000, 4000), "wine_quality": (1043, 3249)}.items():
         config = l2m.compose(f"dataset={row}")
-        made, kind = available(config, published.settings(row)["train_size"], random=True)
+        made, kind = available(config, random=True)
         assert (len(made.train), len(made.test), kind) == (train, test, "random, of the true shape")
 
 

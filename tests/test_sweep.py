@@ -82,7 +82,6 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 def pretend_gpus(monkeypatch: pytest.MonkeyPatch, count: int, cores: int = 8, visible: str | None = None) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
     monkeypatch.setattr(sweep_module, "cpu_count", lambda: cores)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
@@ -123,8 +122,10 @@ def test_gpus_keep_the_names_that_they_were_made_visible_by(monkeypatch: pytest.
     pretend_gpus(monkeypatch, 2)
     assert sweep_module._cards([config]) == ["0", "1"]
     assert sweep_module._cards([replace(config, device="cpu")]) == []
-    assert sweep_module._cards([replace(config, device="cuda:1")]) == [], "all runs were sent to that one"
-    pretend_gpus(monkeypatch, 1)
+    named = [replace(config, device="cuda:1", seed=seed, threads=None) for seed in range(3)]
+    assert sweep_module._cards(named) == ["cuda:1"], "all runs were sent to that one"
+    assert sweep_module._workers(named) == 1
+    pretend_gpus(monkeypatch, 0)
     assert sweep_module._cards([config]) == []
 
 

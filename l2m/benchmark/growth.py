@@ -32,7 +32,8 @@ def by_groups(rounds: int, samples: int = 20_000, device: str = "auto") -> list[
     told = []
     images = stand_in("mnist", samples)
     for groups in GROUPS:
-        loaded = Data(_grouped(images.train, groups), _grouped(images.test, groups), _names(groups), 10, {})
+        names = tuple(map(str, range(groups)))
+        loaded = Data(_grouped(images.train, groups), _grouped(images.test, groups), names, 10, {})
         words = ("dataset=mnist", f"device={device}")
         configs = {name: compose(*words, f"strategy={name}") for name in ("classical", "learn2mix")}
         with torch_state(configs["classical"]):
@@ -53,10 +54,6 @@ def _training(trainer: Trainer) -> Any:
 
 def _grouped(split: Split, groups: int) -> Split:
     return Split(split.inputs, split.targets, torch.arange(len(split)) % groups, split.scale, split.shift)
-
-
-def _names(groups: int) -> tuple[str, ...]:
-    return tuple(str(group) for group in range(groups))
 
 
 def _of(samples: int, device: str) -> dict[str, Any]:

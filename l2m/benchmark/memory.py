@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from l2m import compose, data
-from l2m.benchmark.rows import ROWS
+from l2m.benchmark.rows import FEW, ROWS
 from l2m.benchmark.stand_in import available
 from l2m.catalog import registries
 from l2m.data import Batch
@@ -25,9 +25,6 @@ from l2m.engine import Trainer
 
 STEPS = 3
 """That are taken; the next need no more."""
-
-WHOLE = {"imagenette": 5207, "cifar100": 13290, "imdb": 26_000}
-"""Samples to train on, of rows whose data may not be at hand."""
 
 
 def measured(name: str, strategy: str, times: int = 3, device: str = "auto", random: bool = False) -> dict[str, Any]:
@@ -57,14 +54,11 @@ def _held(name: str, strategy: str, device: str, random: bool) -> dict[str, Any]
     if strategy == "smote":
         importlib.import_module("imblearn.over_sampling")
     config = compose(f"dataset={name}", f"strategy={strategy}", f"device={device}")
-    on_gpu = choose_device(device).type == "cuda"
-
-    def most() -> int:
-        return torch.cuda.max_memory_allocated() if on_gpu else resident("VmHWM") - before
-
     torch.nn.functional.conv2d(torch.rand(8, 3, 32, 32), torch.rand(4, 3, 3, 3))  # what torch itself takes at first
     before = resident("VmRSS")
-    loaded, kind = available(config, WHOLE.get(name, 10_000), random)
+    on_gpu = choose_device(device).type == "cuda"
+    most = torch.cuda.max_memory_allocated if on_gpu else lambda: resident("VmHWM") - before
+    loaded, kind = available(config, random=random)
     stages = {"loaded": most()}
     with torch_state(config):
         trainer = Trainer(config, loaded=loaded)
@@ -73,18 +67,15 @@ def _held(name: str, strategy: str, device: str, random: bool) -> dict[str, Any]
         plan = trainer.strategy.plan
         trainer.strategy.plan = lambda epoch: plan(epoch)[: trainer.steps]  # type: ignore[index, method-assign]
         trainer.train_epoch()
-        if name not in WHOLE:
+        if name not in FEW:
             trainer.evaluate()
         peak = most()
         batch = trainer.train_set.batch(torch.arange(config.batch_size, device=trainer.device))
         activations = _activations(trainer, batch)
     parameters = _bytes(trainer.model.parameters())
     splits = (loaded.train, loaded.test, trainer.train_set, trainer.test_set)  # SMOTE's train_set is another one
-    rest = {
-        split.inputs.data_ptr(): _split_bytes(split)
-        for split in splits
-        if split.inputs.device.type == trainer.device.type
-    }
+    here = [split for split in splits if split.inputs.device.type == trainer.device.type]
+    rest = {split.inputs.data_ptr(): _split_bytes(split) for split in here}
     parts = {
         "data at rest": sum(rest.values()),
         "activations of a batch": activations,

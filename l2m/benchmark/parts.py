@@ -1,4 +1,4 @@
-"""Where the seconds of a row's epoch go: what an engine does about its steps, and what that takes."""
+"""Where the seconds of a row's epoch go: what an engine does about its steps; a GPU is waited for after each part."""
 
 from __future__ import annotations
 
@@ -21,10 +21,7 @@ EPOCHS = dict.fromkeys(SMALL, 300) | {"mnist": 3, "mnist_reconstruction": 10, "c
 
 
 def measured(name: str, device: str = "auto", random: bool = False) -> dict[str, Any]:
-    """Seconds of each part of an epoch of learn2mix, medians over epochs; the rest is what none of them is.
-
-    On a GPU each part is waited for, which an epoch itself does not do: there they add up to more than it takes.
-    """
+    """Seconds of each part of an epoch of learn2mix, medians over epochs; the rest is what none of them is."""
     config = compose(f"dataset={name}", "strategy=learn2mix", f"device={device}")
     with torch_state(config):
         loaded, _ = cut(config, random)

@@ -17,7 +17,7 @@ from l2m import models
 from l2m.config import RunConfig
 from l2m.data import Data, Split
 
-Step = tuple[Tensor, Tensor, Tensor]
+Step = tuple[Tensor, ...]
 
 
 class Plain:
@@ -47,9 +47,7 @@ class Plain:
         self.model.train()
         losses, seen = torch.zeros(self.groups), torch.zeros(self.groups)
         running = 0.0
-        for inputs, targets, groups in self._moved(
-            self._mixed() if self.learn2mix else self._loader(self.train, shuffle=True)
-        ):
+        for inputs, targets, groups in self._mixed() if self.learn2mix else self._loader(self.train, shuffle=True):
             self.optimizer.zero_grad()
             outputs = self.model(inputs)
             loss = self.criterion(outputs, targets)
@@ -73,7 +71,7 @@ class Plain:
         """Mean loss or accuracy over a set."""
         self.model.eval()
         total = 0.0
-        for inputs, targets, _ in self._moved(self._loader(tensors, shuffle=False)):
+        for inputs, targets, _ in self._loader(tensors, shuffle=False):
             outputs = self.model(inputs)
             if self.classifies:
                 total += (outputs.argmax(1) == targets).sum().item()
@@ -82,11 +80,8 @@ class Plain:
         return total / len(tensors[0])
 
     def _loader(self, tensors: Step, shuffle: bool) -> Iterable[Step]:
-        return DataLoader(TensorDataset(*tensors), batch_size=self.config.batch_size, shuffle=shuffle)
-
-    def _moved(self, batches: Iterable[Step]) -> Iterable[Step]:
-        for inputs, targets, groups in batches:
-            yield inputs.to(self.device), targets.to(self.device), groups.to(self.device)
+        for step in DataLoader(TensorDataset(*tensors), batch_size=self.config.batch_size, shuffle=shuffle):
+            yield tuple(part.to(self.device) for part in step)
 
     def _mixed(self) -> Iterable[Step]:
         orders = [torch.randperm(len(own[0])) for own in self.by_group]
@@ -98,7 +93,7 @@ class Plain:
                 index = orders[group][torch.arange(taken[group], taken[group] + count) % len(orders[group])]
                 taken[group] += count
                 parts.append([part[index] for part in own])
-            inputs, targets, groups = (torch.cat(part) for part in zip(*parts, strict=True))
+            inputs, targets, groups = (torch.cat(part).to(self.device) for part in zip(*parts, strict=True))
             yield inputs, targets, groups
 
 

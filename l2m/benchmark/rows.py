@@ -18,7 +18,6 @@ from l2m.data import Data
 from l2m.device import choose_device, torch_state
 from l2m.engine import Trainer
 from l2m.optimizers import backward
-from l2m.report import published
 
 ROWS = (
     "mnist", "fashion_mnist", "cifar10", "imagenette", "cifar100", "imdb", "mean_estimation", "wine_quality",
@@ -37,9 +36,8 @@ FEW = {"imagenette": 1, "cifar100": 2, "imdb": 1}
 def cut(config: RunConfig, random: bool = False) -> tuple[Data, str]:
     """What :func:`available` gives, and no more of it than is timed where steps are long."""
     name, size = config.dataset["name"], config.batch_size
-    few = FEW.get(name) if choose_device(config.device).type == "cpu" else None
-    samples = few * size if few else None
-    found, kind = available(config, samples or published.settings(name)["train_size"], random)
+    samples = FEW[name] * size if name in FEW and choose_device(config.device).type == "cpu" else None
+    found, kind = available(config, samples, random)
     if samples is None or kind != "real":
         return found, kind
     first = torch.randperm(len(found.train), generator=torch.Generator().manual_seed(0))[:samples]
@@ -63,10 +61,8 @@ def measured(
         loaded, kind = cut(classical, random)
         trainers = {which: Trainer(config, loaded=loaded) for which, config in configs.items()}
         contenders: dict[str, Callable[[], object]] = {
-            which: _epochs(which, trainer, times) for which, trainer in trainers.items()
+            which: torch_state(configs[which])(_epochs(which, trainer, times)) for which, trainer in trainers.items()
         }
-        if "learn2mix tf32" in contenders:
-            contenders["learn2mix tf32"] = torch_state(configs["learn2mix tf32"])(contenders["learn2mix tf32"])
         evaluating = trainers["classical"]
         contenders["evaluation"] = _repeated(evaluating.evaluate, times)
         contenders["limit"] = limit(Trainer(classical, loaded=loaded), times)

@@ -28,14 +28,15 @@ TESTED = dict.fromkeys((*IMAGES, "imdb"), 10_000) | {
 WORDS = 50_000
 
 
-def available(config: RunConfig, samples: int, random: bool = False) -> tuple[Data, str]:
-    """A run's data, or ``samples`` that stand in for them; and which, in words. ``random``: nothing is looked for."""
+def available(config: RunConfig, samples: int | None = None, random: bool = False) -> tuple[Data, str]:
+    """A run's data, or as many ``samples`` in their place; and which, in words. ``random``: nothing is looked for."""
     try:
         if not random:
             return data.load(config), "real"
     except UserError:
         pass
-    return stand_in(config.dataset["name"], samples), "random, of the true shape"
+    name = config.dataset["name"]
+    return stand_in(name, samples or published.settings(name)["train_size"]), "random, of the true shape"
 
 
 def stand_in(name: str, samples: int) -> Data:

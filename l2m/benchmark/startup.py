@@ -83,10 +83,8 @@ def side_by_side(rounds: int, device: str = "auto") -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder:
             _seconds("-m", "l2m.run", "-m", *words, f"results_dir={folder}", *how)
 
-    seconds = in_turns(
-        {"default": lambda: sweep(), "one after another": lambda: sweep("workers=1", "threads=null")}, rounds,
-        torch.device("cpu"),  # each command waits for its own
-    )  # fmt: skip
+    contenders = {"default": lambda: sweep(), "one after another": lambda: sweep("workers=1", "threads=null")}
+    seconds = in_turns(contenders, rounds, torch.device("cpu"))  # each command waits for its own device
     return {"of": "one after another", "to": "default", "asked": 1.0, "at least": True} | ratio(
         seconds["one after another"], seconds["default"]
     )

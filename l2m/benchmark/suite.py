@@ -12,7 +12,6 @@ from l2m.benchmark.stand_in import available
 from l2m.catalog import registries
 from l2m.device import choose_device, torch_state
 from l2m.engine import Trainer
-from l2m.report import published
 
 STRATEGIES = ("classical", "learn2mix", "focal", "smote")
 SEEDS = 5
@@ -27,7 +26,7 @@ def measured(row: str, epochs: int = 3, device: str = "auto", random: bool = Fal
     way counts.
     """
     config = compose(f"dataset={row}", f"device={device}")
-    loaded, kind = available(config, published.settings(row)["train_size"], random)
+    loaded, kind = available(config, random=random)
     for strategy in STRATEGIES:
         if config.task not in registries()["strategy"][strategy].tasks:
             continue

@@ -8,7 +8,6 @@ from typing import Any
 from l2m.benchmark import suite
 
 MIB = 2**20
-MISSING = "–"
 
 
 def page(figures: Mapping[str, Any]) -> str:
@@ -69,7 +68,7 @@ def _rows(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
     ratios = {name: {f"{one['of']} / {one['to']}": _ratio(one) for one in row["ratios"]} for name, row in rows.items()}
     head = list(dict.fromkeys(title for own in ratios.values() for title in own))
     return lines + _table(
-        ["row", *head], ([name, *(own.get(title, MISSING) for title in head)] for name, own in ratios.items())
+        ["row", *head], ([name, *(own.get(title, "–") for title in head)] for name, own in ratios.items())
     )
 
 
@@ -199,7 +198,7 @@ def _suite(told: Sequence[Mapping[str, Any]]) -> list[str]:
                 [
                     one["row"] + ("" if one["data"] == "real" else f" ({one['data']})"), one["strategy"],
                     str(one["steps"]), *(_number(one["epoch"].get(way)) for way in ways), str(one["epochs"]),
-                    _number(one["whole"] / 60), _stamp(one["measured"]) if "measured" in one else MISSING,
+                    _number(one["whole"] / 60), _stamp(one["measured"]) if "measured" in one else "–",
                 ]
                 for one in told
             ),
@@ -230,9 +229,7 @@ def _bound(value: float, asked: float | None) -> str:
 
 
 def _number(value: float | None) -> str:
-    if value is None:
-        return MISSING
-    return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
+    return "–" if value is None else f"{value:.3g}" if value < 1000 else f"{value:.0f}"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

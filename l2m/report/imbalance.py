@@ -147,7 +147,7 @@ def _wanted() -> dict[Place, dict[str, Any]]:
     content = yaml.safe_load((conf_dir() / "experiment" / f"{EXPERIMENT}.yaml").read_text(encoding="utf-8"))
     swept = content["hydra"]["sweeper"]["params"]
     row: Row = next(row for row in ROWS if row.name == swept["dataset"])
-    groups = tuple(yaml.safe_load(swept["imbalance.groups"]))
+    groups = tuple(content["imbalance"]["groups"])
     wanted = {}
     for rate in map(float, swept["learning_rate"].split(",")):
         for factor in map(float, swept["imbalance.factor"].split(",")):
@@ -156,7 +156,7 @@ def _wanted() -> dict[Place, dict[str, Any]]:
                     row.configurations()[strategy],
                     epochs=content["epochs"],
                     learning_rate=rate,
-                    imbalance={"name": swept["imbalance"], "keep": "random", "groups": groups, "factor": factor},
+                    imbalance={"name": "step", "keep": "random", "groups": groups, "factor": factor},
                 )
                 wanted[Place(rate, round(1 / factor), strategy)] = settings(config)
     return wanted

@@ -1,0 +1,154 @@
+"""The check of a GPU, rehearsed on a CPU: every item is listed with how it ended, and none stops another."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NoReturn
+
+import pytest
+
+from l2m.strategies.focal import Focal
+
+ROOT = Path(__file__).parents[1]
+QUICK = ("--device", "cpu", "--quick", "--random-data")
+
+
+@pytest.fixture
+def gpu_check(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """The script as a module; it changes the path of this process, which is put back."""
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    monkeypatch.setenv("PYTHONPATH", os.environ.get("PYTHONPATH", ""))
+    import gpu_check
+
+    yield gpu_check
+    for name in ("gpu_check", "gpu_items"):
+        sys.modules.pop(name, None)
+
+
+def run(script: ModuleType, folder: Path, *words: object) -> tuple[int, dict[tuple[str, str], dict[str, Any]]]:
+    """Its exit status, and its items by section and name; the text says the same as the JSON."""
+    with pytest.raises(SystemExit) as end:
+        script.main([*map(str, words), "--folder", str(folder)])
+    items = json.loads((folder / "results.json").read_text())["items"]
+    lines = (folder / "results.txt").read_text().splitlines()
+    assert lines[1:] == [script.line(item) for item in items]
+    for item, text in zip(items, lines[1:], strict=True):
+        assert text.startswith(item["status"])
+        assert f"{item['section']}: {item['name']} (" in text
+        assert item["detail"], "what was seen, or the reason"
+    assert isinstance(end.value.code, int)
+    return end.value.code, {(item["section"], item["name"]): item for item in items}
+
+
+def test_an_item_that_fails_stops_no_other(
+    gpu_check: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def loss(*given: object) -> NoReturn:
+        raise RuntimeError("injected")
+
+    monkeypatch.setattr(Focal, "loss", loss)
+    status, items = run(gpu_check, tmp_path, *QUICK)
+    failed = {name for (_, name), item in items.items() if item["status"] == "failed"}
+    assert (status, failed) == (1, {"focal, kernels", "no waits, focal"})
+    assert items["checks", "focal, kernels"]["detail"] == "RuntimeError: injected"
+    assert {item["status"] for item in items.values()} == {"passed", "skipped", "failed"}
+    skipped = {name: item["detail"] for (_, name), item in items.items() if item["status"] == "skipped"}
+    assert skipped.pop("layouts, mnist, tf32") == skipped.pop("layouts, imagenette, tf32") == "a CPU has no TF32"
+    del skipped["layouts, imagenette, bf16"]
+    strategies = {file.stem for file in (ROOT / "conf" / "strategy").glob("*.yaml")}
+    for strategy in strategies:
+        assert skipped.pop(f"{strategy}, CUDA graphs") == "CUDA graphs need a GPU"
+        assert strategy == "focal" or "steps" in skipped.pop(f"no waits, {strategy}")
+    assert set(skipped.values()) == {"a whole run is not quick"}
+    passed = {name for (_, name), item in items.items() if item["status"] == "passed"}
+    assert passed == {f"{strategy}, kernels" for strategy in strategies - {"focal"}} | {
+        "learn2mix, fp32", "learn2mix, tf32", "learn2mix, bf16", "bilevel, first order", "mixup", "guided mixing",
+        "augmentation", "two steps, imdb", "two steps, imagenette", "resumed on CPU, GPU, CPU", "prediction",
+        "sweep of two workers", "peak memory, mean_estimation", "layouts, mnist, fp32", "layouts, mnist, bf16",
+        "layouts, imagenette, fp32", "mean_estimation",
+    }  # fmt: skip
+    sections = list(dict.fromkeys(section for section, _ in items))
+    assert sections == ["checks", "bench", "imagenette", "imdb"]
+    assert (tmp_path / "bench" / "small.md").is_file()
+
+
+def test_what_the_minutes_do_not_reach_is_skipped(
+    gpu_check: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, items = run(gpu_check, tmp_path, *QUICK, "--minutes", 0)
+    assert status == 0
+    assert {item["status"] for item in items.values()} == {"skipped"}
+    assert items["imagenette", "imagenette, learn2mix, seed 0"]["detail"] == "takes about 150 s, and 0 s are left"
+    seen = capsys.readouterr().out
+    assert all(f"\n{section}: " in f"\n{seen}" for section in ("checks", "bench", "imagenette", "imdb"))
+    assert "s on an H100; 0 s are left" in seen
+
+
+def test_checks_and_benchmark_fit_into_eight_minutes(gpu_check: ModuleType, tmp_path: Path) -> None:
+    import gpu_items
+
+    place = gpu_items.Place("cuda", False, tmp_path, tmp_path, tmp_path, tmp_path)
+    costs = {name: sum(item.seconds for item in gpu_items.SECTIONS[name](place)) for name in ("checks", "bench")}
+    assert sum(costs.values()) <= 480
+
+
+def test_what_has_ended_is_kept(gpu_check: ModuleType, tmp_path: Path) -> None:
+    before = {"section": "checks", "name": "prediction", "status": "passed", "detail": "0 apart", "seconds": 3.0}
+    lost = before | {"name": "mixup", "status": "not reached", "detail": "the script ended before"}
+    (tmp_path / "results.json").write_text(json.dumps({"head": {}, "items": [before, lost]}))
+    status, items = run(gpu_check, tmp_path, *QUICK, "--only", "checks", "--minutes", 0, "--continue")
+    assert (status, items["checks", "prediction"]) == (0, before)
+    assert items["checks", "mixup"]["status"] == "skipped"
+    _, items = run(gpu_check, tmp_path, *QUICK, "--only", "checks", "--minutes", 0)
+    assert items["checks", "prediction"]["status"] == "skipped"
+
+
+def test_a_gpu_that_is_lost_is_taken_up_by_another_process(
+    gpu_check: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import gpu_items
+
+    class ReplacedError(Exception):
+        pass
+
+    def replaced(program: str, words: list[str]) -> NoReturn:
+        raise ReplacedError(*words)
+
+    def fail() -> NoReturn:
+        raise RuntimeError("an illegal memory access was encountered")
+
+    monkeypatch.setattr(gpu_check, "is_lost", lambda: True)
+    monkeypatch.setattr(gpu_check.os, "execv", replaced)
+    items = [gpu_items.Item(name, 1.0, fail) for name in ("first", "second")]
+    place = gpu_items.Place("cuda", True, tmp_path, tmp_path, tmp_path, tmp_path / "scratch")
+    place.scratch.mkdir()
+    results = gpu_check.Results(tmp_path, {}, False)
+    with pytest.raises(ReplacedError, match=r"--continue.*--minutes="):
+        gpu_check.check(place, {"checks": items}, gpu_check.time.monotonic() + 60, results)
+    assert [item["status"] for item in results.items.values()] == ["failed", "not reached"]
+    assert not place.scratch.exists()
+
+
+def test_what_it_needs_is_what_is_tested(gpu_check: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    gpu_check.main(["--needs"])
+    needs = capsys.readouterr().out.split()
+    pins = {line.split(" ;")[0] for line in (ROOT / "constraints.txt").read_text().splitlines()}
+    assert needs
+    assert set(needs) <= pins
+
+
+def test_a_gpu_that_is_missing_is_an_error(
+    gpu_check: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(SystemExit) as end:
+        gpu_check.main(["--folder", str(tmp_path / "new")])
+    assert end.value.code == 2
+    assert "needs a GPU that torch can see: try the script with --device cpu" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
