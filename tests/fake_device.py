@@ -63,22 +63,26 @@ class FakeGPU:
         self.recording: Graph | None = None
         self.inside: object = None
         """The torch function that is being called."""
+        self.sync_debug_mode = "default"
+        """As :func:`torch.cuda.set_sync_debug_mode` sets it: with ``error`` what waits is refused."""
         self.making = False
         """Whether tensors that are made of no other are on the GPU: those that an operation needs for itself."""
 
     def wait(self) -> None:
         if self.inside not in CHECKED_ON_A_CPU_ALONE:
-            self._refuse_while_capturing()
+            self._refuse()
             self.waits += 1
 
     def copy(self, pinned: bool) -> None:
         if not pinned:
-            self._refuse_while_capturing()
+            self._refuse()
         self.copies += not pinned
 
-    def _refuse_while_capturing(self) -> None:
+    def _refuse(self) -> None:
         if self.recording:
             raise RuntimeError("CUDA error: operation not permitted when stream is capturing")
+        if self.sync_debug_mode == "error":
+            raise RuntimeError("called a synchronizing CUDA operation")
 
 
 class Graph:
@@ -259,7 +263,7 @@ def fake_gpu() -> Iterator[FakeGPU]:
     gpu, autocast, backward = FakeGPU(), torch.autocast, optimizers.backward
 
     def descend(loss: Tensor) -> None:
-        gpu.making = True
+        gpu.making = is_on_gpu(loss)
         try:
             backward(loss)
         finally:
@@ -292,6 +296,10 @@ def fake_gpu() -> Iterator[FakeGPU]:
         "stream": nullcontext,
         "CUDAGraph": Graph,
         "graph": capture,
+        "synchronize": lambda device=None: None,
+        "set_sync_debug_mode": lambda mode: setattr(gpu, "sync_debug_mode", mode),
+        "reset_peak_memory_stats": lambda device=None: None,
+        "max_memory_allocated": lambda device=None: 0,
     }
     with pytest.MonkeyPatch.context() as patch:
         for name, value in cuda.items():

@@ -17,7 +17,7 @@ import warm
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-NOT_RUN = {"index.md", "reference.md", "speed.md", "data.md"}
+NOT_RUN = {"index.md", "reference.md", "speed.md", "data.md", "when.md"}
 """Pages that have nothing to run."""
 
 FENCE = re.compile(r'^```(sh|python|yaml|toml|csv|text)( no-run)?(?: title="([\w./-]+)")?$')

@@ -19,7 +19,7 @@ from l2m.report import drawing, experiments, figures, runs
 from l2m.report.rows import ROWS, STRATEGIES, Row
 from l2m.report.runs import Runs
 
-DRAWN = ("cadence", "figure2", "figure3", "mixing_rate", "proportions", "worst_group")
+DRAWN = ("cadence", "figure2", "figure3", "mixing_rate", "proportions", "settings", "worst_group")
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +183,7 @@ def test_experiments_hold_runs_that_differ_in_one_setting(found: list[Runs]) -> 
     assert next(iter(cadences)) == "epoch\nmean"
     assert set(cadences) == {"epoch\nmean", "epoch\nlast", "batch"}
     made = experiments.figures(found)
-    assert {name for name, figure in made.items() if figure} == {"mixing_rate", "cadence"}
+    assert {name for name, figure in made.items() if figure} == {"mixing_rate", "cadence", "settings"}
     assert made.keys() == experiments.TITLES.keys()
 
 

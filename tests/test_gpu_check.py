@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 import pytest
+from fake_device import fake_gpu
 
 from l2m.strategies.focal import Focal
 
@@ -152,3 +153,12 @@ def test_a_gpu_that_is_missing_is_an_error(
     assert end.value.code == 2
     assert "needs a GPU that torch can see: try the script with --device cpu" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_the_checks_pass_on_a_fake_gpu(gpu_check: ModuleType, tmp_path: Path) -> None:
+    """But for those whose own processes see no GPU, and the memory of one that there is not."""
+    with fake_gpu():
+        _, items = run(gpu_check, tmp_path, "--device", "cuda", "--quick", "--random-data", "--only", "checks")
+    failed = {name for (_, name), item in items.items() if item["status"] == "failed"}
+    assert not {name for name in failed if not name.startswith(("sweep", "peak memory"))}, failed
+    assert sum(item["status"] == "passed" for item in items.values()) > 30

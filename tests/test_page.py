@@ -168,7 +168,7 @@ def test_chromium_shows_all_of_it(browser: Browser, results: Path, width: int, s
     assert browser.evaluate("innerWidth") == width
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
     assert browser.evaluate(CUT_OFF) == []
-    assert browser.evaluate("document.querySelectorAll('figure svg').length") == 3 * 6 + 2
+    assert browser.evaluate("document.querySelectorAll('figure svg').length") == 3 * 6 + 3
     assert [event for event in browser.events if event["method"] in ALOUD] == []
     sent = [event["params"]["request"]["url"] for event in browser.events if "requestWillBeSent" in event["method"]]
     assert [url for url in sent if not url.startswith("data:")] == [(results / "index.html").resolve().as_uri()]
