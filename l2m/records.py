@@ -121,12 +121,12 @@ class RunDirectory:
             return None
         try:
             info = json.loads(read_text(file))
-            status, changed = str(info["status"]), self._changed(info)
+            status = str(info["status"])
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(
                 f"{file} can't be read as a record (it must be JSON with a status): remove it, and the run is repeated"
             ) from error
-        if status == "done" and not self.config.force and changed:
+        if status == "done" and not self.config.force and self._changed(info):
             raise UserError(
                 f"{self.path} was trained on other files than {self._data} has now: use force=true to train again, or "
                 "another results_dir to keep both"

@@ -7,7 +7,7 @@ import io
 import json
 import weakref
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from l2m.device import choose_device, compute_like, to_device, torch_state
 from l2m.engine import Trainer
 from l2m.launchers import place
 from l2m.optimizers import OPTIMIZERS
+from l2m.registry import Registry
 from l2m.strategies import STRATEGIES, Strategy
 from l2m.training import prepared, train
 
@@ -252,16 +253,23 @@ class Mixed(Mixin, Strategy):
     """A loss that comes from elsewhere."""
 
 
+@contextmanager
+def registered(registry: Registry[Any], toy: Any) -> Iterator[None]:
+    """Inside, the registry has ``toy``."""
+    registry.register("toy")(toy)
+    try:
+        yield
+    finally:
+        del registry._entries["toy"]
+
+
 @pytest.mark.parametrize("kind", [Counting, Reading, Inheriting, Mixed])
 def test_a_strategy_that_is_not_known_to_be_replayable_is_not_replayed(
     kind: type[Strategy], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    STRATEGIES.register("toy")(kind)
-    try:
+    with registered(STRATEGIES, kind):
         config = check(small(tmp_path).to_dict() | {"strategy": {"name": "toy"}, "device": "cuda"})
         replays, ours, theirs = replayed(config)
-    finally:
-        del STRATEGIES._entries["toy"]
     assert not replays
     assert ours == theirs
     reason = "cannot be captured as a CUDA graph" if kind is Reading else "mixing or schedule is not replayable"
@@ -272,12 +280,11 @@ def test_a_strategy_that_is_not_known_to_be_replayable_is_not_replayed(
 def test_an_optimizer_of_torch_trains_with_graphs_asked_for(
     options: dict[str, float], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    OPTIMIZERS.register("toy")(lambda parameters, learning_rate: torch.optim.SGD(parameters, learning_rate, **options))
-    try:
+    with registered(
+        OPTIMIZERS, lambda parameters, learning_rate: torch.optim.SGD(parameters, learning_rate, **options)
+    ):
         config = check(small(tmp_path).to_dict() | {"optimizer": {"name": "toy"}, "device": "cuda"})
         replays, ours, theirs = replayed(config)
-    finally:
-        del OPTIMIZERS._entries["toy"]
     assert not replays
     assert ours == theirs
     assert "mixing or schedule is not replayable" in caplog.text

@@ -21,7 +21,7 @@ APART = pd.Series([0.1, -0.1, 0.05, -0.05, 0.0])
 
 
 def judge(*pair: object, higher_is_better: bool = True) -> Judgement:
-    return judge_against(*pair, higher_is_better=higher_is_better, other="classical")  # type: ignore[arg-type]
+    return judge_against(*pair, higher_is_better=higher_is_better)  # type: ignore[arg-type]
 
 
 def around(mean: float, spread: list[float] | None = None) -> pd.Series:
@@ -118,10 +118,10 @@ def test_equal_runs_hold_0() -> None:
 
 def test_what_the_paper_does_not_compare_with_is_no_claim() -> None:
     better, worse = around(81.0) + APART, around(80.0)
-    assert beside(better, worse, True, "balanced").verdict == "better"
-    assert beside(better, worse, False, "balanced").verdict == "worse"
-    assert beside(worse + 20 * APART, worse, True, "balanced").verdict == "undecided"
-    assert beside(better, None, True, "balanced").verdict == "not run"
+    assert beside(better, worse, True).verdict == "better"
+    assert beside(better, worse, False).verdict == "worse"
+    assert beside(worse + 20 * APART, worse, True).verdict == "undecided"
+    assert beside(better, None, True).verdict == "not run"
 
 
 def test_the_two_cases_that_replaced_the_first_rule() -> None:

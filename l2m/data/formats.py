@@ -176,6 +176,7 @@ class CifarImages:
 
     Attributes:
         labels: (N,), read as it is made.
+        others: the files that are not the published ones.
     """
 
     def __init__(
@@ -184,12 +185,13 @@ class CifarImages:
         self._read = [partial(cifar, file, md5, key, classes) for file, md5 in files]
         self._channels_last = channels_last
         self.labels: Labels = np.concatenate([first()[1] for first in self._read])
-        if others := [file for file, md5 in files if md5_of(file) != md5]:
+        self.others = [file for file, md5 in files if md5_of(file) != md5]
+        if self.others:
             counts = np.bincount(self.labels, minlength=classes)
             if wrong := [group for group, count in enumerate(counts) if count != each]:
                 raise UserError(
-                    f"{others[0]} has another MD5 sum than the published file, and there are {counts[wrong[0]]} images "
-                    f"of class {wrong[0]}, not {each}: {REMEDY}"
+                    f"{self.others[0]} has another MD5 sum than the published file, and there are {counts[wrong[0]]} "
+                    f"images of class {wrong[0]}, not {each}: {REMEDY}"
                 )
 
     def __len__(self) -> int:

@@ -21,7 +21,6 @@ from PIL import Image
 from l2m.data import DATASETS, Data, Source, Split, formats
 from l2m.data.augmentation import Standard
 from l2m.data.files import copy
-from l2m.data.fingerprint import md5_of
 from l2m.data.formats import Images, Labels, Rows, Stored
 from l2m.errors import UserError, cause
 
@@ -182,7 +181,7 @@ def _cifar(source: Source, name: str, mean: Sequence[float] | None = None, sd: S
         )
         for files, size in zip((kind.train_list, kind.test_list), CIFAR_SIZES, strict=True)
     )
-    if others := [file for file, md5 in [*kind.train_list, *kind.test_list] if md5_of(place / file) != md5]:
+    if others := [file.name for file in (*train.others, *test.others)]:
         LOG.warning(
             "%s: %s are not the published files, but every class has as many images: they are used, and run.json keeps "
             "their fingerprint",

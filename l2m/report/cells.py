@@ -76,9 +76,9 @@ def measure(row: Row, found: Iterable[Runs], column: str = "test_metric") -> dic
                 else paired(this, classical),
                 judged=None
                 if strategy == "learn2mix" or strategy in equal
-                else beside(ours, this, is_percent(row), strategy)
+                else beside(ours, this, is_percent(row))
                 if strategy in CONTROLS
-                else judge(ours, this, (learn2mix, there), is_percent(row), strategy),
+                else judge(ours, this, (learn2mix, there), is_percent(row)),
                 level=None if this is None else level(this, there),
                 equal_to=equal.get(strategy),
             )
@@ -95,8 +95,7 @@ def describe_level(cell: Cell, percent: bool) -> str:
     """``within 5.7``, or outside: how the mean lies to the paper's, and the tolerance; empty without one of them."""
     if cell.level is None:
         return ""
-    word = "within" if cell.level.is_within else "outside"
-    return f"{word} {cell.level.tolerance:.{significant(cell.values, percent)}f}"
+    return f"{cell.level.word} {cell.level.tolerance:.{significant(cell.values, percent)}f}"
 
 
 def told(cell: Cell, percent: bool) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -16,13 +15,12 @@ from l2m.report.experiments import varied
 from l2m.report.rows import CONTROLS, PAPER, ROWS, V3, VARIANTS, Row, equal_strategies
 from l2m.report.runs import EPOCHS, Reading, Runs
 from l2m.report.statistics import interval, significant, spread
-from l2m.report.verdict import Judgement, Line, Verdict, beside, judge, paper_effect
+from l2m.report.verdict import NOT_RUN, Judgement, Line, Verdict, beside, judge, paper_effect
 
 BALANCED = ("mnist", "fashion_mnist", "cifar10")
 """Rows whose training set is not thinned, where the paper makes no claim of a tighter alignment."""
 
 NO_NUMBERS = (None, None)
-NOT_RUN = Judgement("not run", "", math.nan, math.nan, 0)
 
 NEGLIGIBLE = 1.05
 """Seconds of learn2mix's training, divided by classical's, up to which its overhead counts as negligible."""
@@ -75,8 +73,8 @@ def faster(found: Sequence[Runs]) -> list[Line]:
     for row in ROWS:
         runs = row.runs(found)
         means = {s: scaled(run.curve().mean(), row) for s, run in runs.items()}
+        equal = equal_strategies(runs)
         for other in PAPER[1:] if row.table == 1 else PAPER[1:2]:
-            equal = equal_strategies(runs)
             if other not in equal:
                 claim = f"{row.title}: faster than {_with_equals(other, equal)}"
                 lines.append(_line(f"faster.{row.name}.{other}", claim, means, other, row))
@@ -165,8 +163,7 @@ def mixing_rates(found: Sequence[Runs]) -> list[Line]:
             continue
         base = scaled(classical.at(1.0), row)
         judged = {
-            rate: judge(scaled(run.at(1.0), row), base, NO_NUMBERS, is_percent(row), "classical")
-            for rate, run in advised.items()
+            rate: judge(scaled(run.at(1.0), row), base, NO_NUMBERS, is_percent(row)) for rate, run in advised.items()
         }
         verdicts = {one.verdict for one in judged.values()}
         verdict: Verdict = next(
@@ -244,8 +241,8 @@ def controls(found: Sequence[Runs]) -> list[Line]:
             if other not in equal:
                 name = _with_equals(other, equal)
                 ours, theirs = ends.get("learn2mix"), ends.get(other)
-                judged = beside(ours, theirs, is_percent(row), other)
-                text = "" if ours is None or theirs is None else _against(ours, theirs, judged, is_percent(row))
+                judged = beside(ours, theirs, is_percent(row))
+                text = _against(ours, theirs, judged, is_percent(row))
                 lines.append(Line(f"controls.{row.name}.{other}", f"{row.title}: {name}", "none", text, judged))
     return lines
 
@@ -290,17 +287,16 @@ def _line(
     """Learn2mix against ``other`` where the paper has no numbers; higher is better for accuracies alone."""
     ours, theirs = values.get("learn2mix"), values.get(other)
     percent = is_percent(row) if percent is None else percent
-    judged = judge(ours, theirs, NO_NUMBERS, percent, other)
-    text = "" if ours is None or theirs is None else _against(ours, theirs, judged, percent)
-    return Line(key, claim, "none", text, judged)
+    judged = judge(ours, theirs, NO_NUMBERS, percent)
+    return Line(key, claim, "none", _against(ours, theirs, judged, percent), judged)
 
 
-def _against(ours: pd.Series[float], theirs: pd.Series[float], judged: Judgement, percent: bool) -> str:
+def _against(ours: pd.Series[float] | None, theirs: pd.Series[float] | None, judged: Judgement, percent: bool) -> str:
     """``90.9 ± 0.8 against 89.8 ± 1.1, Δ +1.1 ± 0.6, n = 5``; empty where one is not run.
 
     A mean of more seeds than both have comes with its own n.
     """
-    if judged.verdict == "not run":
+    if ours is None or theirs is None or judged.verdict == "not run":
         return ""
     digits = significant(ours, percent)
     means = [

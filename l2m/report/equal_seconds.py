@@ -59,9 +59,9 @@ def ended(found: Iterable[Runs]) -> list[Ended]:
                 difference=None if ours is None or theirs is None or strategy == "classical" else paired(ours, theirs),
                 judged=None
                 if strategy == "learn2mix"
-                else beside(values.get("learn2mix"), ours, True, strategy)
+                else beside(values.get("learn2mix"), ours, True)
                 if strategy in CONTROLS
-                else judge(values.get("learn2mix"), ours, printed, True, strategy),
+                else judge(values.get("learn2mix"), ours, printed, True),
             )
             lines.append(Ended(claim, strategy, pd.Series(lengths, dtype=float), cell))
     return lines

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from l2m.report import drawing
 from l2m.report.naming import settings
 from l2m.report.rows import ROWS, Row
 from l2m.report.runs import Runs
-from l2m.report.statistics import half, interval, paired, spread
+from l2m.report.statistics import bold_apart, half, interval, paired, spread
 
 EXPERIMENT = "imbalance_and_rate"
 
@@ -45,11 +45,9 @@ Grid = dict[Place, Runs]
 """The runs there are, in the order of the experiment."""
 
 
-def grid(found: Iterable[Runs]) -> Grid:
+def grid(found: Sequence[Runs]) -> Grid:
     """The experiment's runs."""
-    by_settings = {str(sorted(run.settings.items())): run for run in found}
-    wanted = {place: by_settings.get(str(sorted(flat.items()))) for place, flat in _wanted().items()}
-    return {place: run for place, run in wanted.items() if run}
+    return {place: run for place, wanted in _wanted().items() for run in found if run.settings == wanted}
 
 
 def markdown(runs: Grid) -> str:
@@ -130,8 +128,7 @@ def _difference(runs: Grid, place: Place, column: str) -> str:
     difference = _minus_classical(runs, place, column)
     if difference is None:
         return ""
-    text = interval(*difference, 1)
-    return f"**{text}**" if abs(difference[0]) > difference[1] else text
+    return bold_apart(interval(*difference, 1), *difference[:2])
 
 
 def _minus_classical(runs: Grid, place: Place, column: str) -> tuple[float, float, int] | None:

@@ -10,7 +10,7 @@ import pandas as pd
 from l2m.report.cells import is_percent, scaled
 from l2m.report.rows import MIXERS, ROWS, Row, commands, missing
 from l2m.report.runs import Runs
-from l2m.report.statistics import interval, paired, significant, spread
+from l2m.report.statistics import bold_apart, interval, paired, significant, spread
 
 TABLE = ("mean_estimation", "wine_quality", "california_housing", "mnist")
 """The rows of the paper that are compared."""
@@ -114,5 +114,4 @@ def frame(lines: Iterable[Compared]) -> pd.DataFrame:
 def _told(apart: tuple[float, float, int] | None, digits: int) -> str:
     if apart is None:
         return ""
-    text = interval(*apart, digits)
-    return f"**{text}**" if abs(apart[0]) > apart[1] else text
+    return bold_apart(interval(*apart, digits), *apart[:2])

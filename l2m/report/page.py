@@ -139,9 +139,10 @@ def render(found: Reading, folder: Path) -> str:
 def section(row: Row, found: Sequence[Runs]) -> Section:
     """What the page shows of a row."""
     runs = row.runs(found)
+    whole = cells.measure(row, found)
     measured, worst = (
-        {strategy: made for strategy, made in cells.measure(row, found, column).items() if strategy in runs}
-        for column in ("test_metric", "worst_group")
+        {strategy: made for strategy, made in each.items() if strategy in runs}
+        for each in (whole, cells.measure(row, found, "worst_group"))
     )
     lacking = missing(row, found, row.strategies)
     return Section(
@@ -149,7 +150,7 @@ def section(row: Row, found: Sequence[Runs]) -> Section:
         cells=measured,
         worst=worst,
         printed=published.cells(row.name),
-        judged=cells.measure(row, found)["classical"][-1].judged,
+        judged=whole["classical"][-1].judged,
         metric=drawing.metric(next(iter(runs.values()))) if runs else "",
         panels=panels(row, runs, measured) if runs else [],
         records=records(row, runs),

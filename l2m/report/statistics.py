@@ -75,6 +75,11 @@ def significant(values: pd.Series[float], percent: bool) -> int:
     return 3 - math.floor(math.log10(mean)) - 1 if 0 < mean < 0.1 else decimals(mean, percent)
 
 
+def bold_apart(text: str, mean: float, half: float) -> str:
+    """``text`` in Markdown's bold if the interval ``mean`` ± ``half`` leaves 0 out."""
+    return f"**{text}**" if abs(mean) > half else text
+
+
 def interval(mean: float, half: float, n: int, digits: int) -> str:
     """``+6.2 ± 3.1``: a difference and half of its interval; one seed has no interval, none no difference.
 

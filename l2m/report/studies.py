@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 
 from matplotlib.figure import Figure
 
-from l2m.report.verdict import Judgement, Line
+from l2m.report.verdict import NOT_RUN, Line
 from l2m.studies.records import Recorded, studies
-
-NOT_RUN = Judgement("not run", "", math.nan, math.nan, 0)
 
 
 def lines(found: Sequence[Recorded]) -> dict[str, list[Line]]:

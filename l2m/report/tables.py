@@ -199,7 +199,7 @@ def _judged_columns(cell: Cell, unit: str) -> dict[str, Any]:
     """Level and effect of a cell; ``first_rule`` is the verdict by the rule that stood here before."""
     made: dict[str, Any] = {"level": None, f"level_tolerance_{unit}": None}
     if cell.level:
-        made = {"level": _level(cell), f"level_tolerance_{unit}": cell.level.tolerance}
+        made = {"level": cell.level.word, f"level_tolerance_{unit}": cell.level.tolerance}
     if judged := cell.judged:
         paper = judged.paper or (None, None)
         made |= {"effect": judged.verdict, f"learn2mix_minus_this_{unit}": judged.difference}
@@ -230,7 +230,7 @@ def overview(tables: Iterable[Table]) -> str:
         words += [_difference(judged, cells[0], percent), paper_effect(judged.paper, _digits(cells[0], percent))]
         for cell in cells:
             words += [_spread(cell, percent), cell.printed.text if cell.printed else ""]
-        levels = " / ".join(_level(cell) for cell in cells if cell.level)
+        levels = " / ".join(cell.level.word for cell in cells if cell.level)
         lines.append(f"| {' | '.join([*words, levels])} |")
     caption = (
         "At E, the row's last epoch: accuracy in %, else an error, where less is better (its unit: "
@@ -282,17 +282,12 @@ def _effects(cells: list[Cell], percent: bool) -> list[str]:
 
 def _effect(judged: Judgement) -> str:
     """The verdict, with what its word does not say."""
-    opposite = judged.verdict == "inconclusive" and "other side" in judged.note
     unclear = judged.paper is not None and judged.paper.is_unclear
-    return judged.verdict + ", opposite" * opposite + ", unclear in the paper" * unclear
+    return judged.verdict + ", opposite" * judged.is_opposite + ", unclear in the paper" * unclear
 
 
 def _difference(judged: Judgement, cell: Cell, percent: bool) -> str:
     return interval(judged.difference, judged.half, judged.n, _digits(cell, percent))
-
-
-def _level(cell: Cell) -> str:
-    return "" if cell.level is None else "within" if cell.level.is_within else "outside"
 
 
 def _digits(cell: Cell, percent: bool) -> int:
@@ -300,7 +295,7 @@ def _digits(cell: Cell, percent: bool) -> int:
 
 
 def _spread(cell: Cell, percent: bool) -> str:
-    return spread(cell.values, significant(cell.values, percent))
+    return spread(cell.values, _digits(cell, percent))
 
 
 def _markdown_cell(cell: Cell, percent: bool) -> str:

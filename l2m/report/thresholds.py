@@ -100,7 +100,7 @@ def at_epoch(found: Iterable[Runs]) -> list[At]:
             if strategy != "learn2mix":
                 pair = values.get("learn2mix"), values.get(strategy)
                 printed = claim.values["learn2mix"], claim.values.get(strategy)
-                judged = judge(*pair, printed, is_percent(row), strategy)
+                judged = judge(*pair, printed, is_percent(row))
             there = values.get(strategy, pd.Series(dtype=float))
             lines.append(At(claim, strategy, there, _minus_classical(strategy, values, values), judged))
     return lines
@@ -214,7 +214,7 @@ def _sooner(claim: Threshold, other: str, first: Values, censored: Values) -> Ju
     """Whether learn2mix needs fewer epochs than ``other``, whose seeds are at the level by E if not sooner."""
     ours, theirs = first.get("learn2mix"), censored.get(other)
     printed = (claim.epochs["learn2mix"], claim.epochs.get(other)) if claim.level is not None else (None, None)
-    judged = judge(ours, theirs, printed, higher_is_better=False, other=other)
+    judged = judge(ours, theirs, printed, higher_is_better=False)
     if ours is None or theirs is None or len(ours.index.intersection(theirs.index)) < FEWEST:
         return judged
     if ours.isna().any():

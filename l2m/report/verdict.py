@@ -98,6 +98,14 @@ class Judgement(NamedTuple):
     paper: Difference | None = None
     first: Finding = "not run"
 
+    @property
+    def is_opposite(self) -> bool:
+        """Whether it is inconclusive though the interval excludes 0: on the other side than the paper's."""
+        return self.verdict == "inconclusive" and abs(self.difference) > self.half
+
+
+NOT_RUN = Judgement("not run", "", math.nan, math.nan, 0)
+
 
 class Level(NamedTuple):
     """How far our mean of n seeds is off the paper's, and the tolerance, both in the unit of the cell.
@@ -113,6 +121,10 @@ class Level(NamedTuple):
     @property
     def is_within(self) -> bool:
         return abs(self.off) <= self.tolerance
+
+    @property
+    def word(self) -> str:
+        return "within" if self.is_within else "outside"
 
 
 class Line(NamedTuple):
@@ -130,16 +142,15 @@ def judge(
     theirs: pd.Series[float] | None,
     printed: tuple[Printed | None, Printed | None],
     higher_is_better: bool,
-    other: str,
 ) -> Judgement:
     """The verdict on ``ours`` (learn2mix) being better than ``theirs``, both by seed, in the unit of ``printed``.
 
-    ``other`` is what a note calls the strategy of ``theirs``. The side that is claimed is the paper's where it prints
-    both numbers; else above 0 for accuracies and below it for errors and epochs.
+    The side that is claimed is the paper's where it prints both numbers; else above 0 for accuracies and below it for
+    errors and epochs.
     """
     paper = _difference(printed)
     if ours is None or theirs is None:
-        return Judgement("not run", "", math.nan, math.nan, 0, paper)
+        return NOT_RUN._replace(paper=paper)
     difference, half, n = paired(ours, theirs)
     first = first_verdict(ours, theirs, printed, higher_is_better)
     if n < FEWEST:
@@ -166,11 +177,9 @@ def judge(
     return Judgement(verdict, "; ".join(notes), difference, half, n, paper, first)
 
 
-def beside(
-    ours: pd.Series[float] | None, theirs: pd.Series[float] | None, higher_is_better: bool, other: str
-) -> Judgement:
+def beside(ours: pd.Series[float] | None, theirs: pd.Series[float] | None, higher_is_better: bool) -> Judgement:
     """Learn2mix beside a strategy that the paper does not compare it with: better, worse or undecided."""
-    judged = judge(ours, theirs, (None, None), higher_is_better, other)
+    judged = judge(ours, theirs, (None, None), higher_is_better)
     words: dict[Verdict, Verdict] = {"same sign": "better", "opposite": "worse", "inconclusive": "undecided"}
     return judged._replace(verdict=words.get(judged.verdict, judged.verdict))
 

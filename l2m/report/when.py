@@ -12,7 +12,7 @@ from l2m.report.bench import Bench
 from l2m.report.cells import is_percent
 from l2m.report.rows import ROWS, VARIANTS, Row, with_equal
 from l2m.report.runs import Reading, Runs
-from l2m.report.statistics import interval, paired
+from l2m.report.statistics import bold_apart, interval, paired
 from l2m.report.verdict import FEWEST
 
 OPPONENTS = ("classical", "stratified", "balanced", "focal", "class_weighted", "logit_adjusted")
@@ -35,7 +35,7 @@ class Gain(NamedTuple):
 
     def __str__(self) -> str:
         text = interval(*self, 1) + (f" (n = {self.n})" if self.n < FEWEST else "")
-        return f"**{text}**" if abs(self.mean) > self.half else text
+        return bold_apart(text, self.mean, self.half)
 
 
 def gain(row: Row, runs: Mapping[str, Runs], other: str, column: str, share: float) -> Gain | None:
