@@ -246,10 +246,10 @@ def measure(place: Place, *words: str) -> str:
 
 def train_row(place: Place, row: str, strategy: str, seed: int, folders: Sequence[str]) -> str:
     """A whole run on real data; its records stay."""
-    if not any((place.data / name).is_dir() for name in folders):
-        raise SkipError(f"{place.data / folders[0]} does not exist")
     if place.quick:
         raise SkipError("a whole run is not quick")
+    if not any((place.data / name).is_dir() for name in folders):
+        raise SkipError(f"{place.data / folders[0]} does not exist")
     config = l2m.compose(f"dataset={row}", f"strategy={strategy}", f"seed={seed}", f"device={place.device}")
     run = l2m.train(replace(config, data_dir=str(place.data), results_dir=str(place.folder / "results")))
     last = run.metrics.iloc[-1]
