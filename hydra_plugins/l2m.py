@@ -15,14 +15,14 @@ from omegaconf import DictConfig
 
 
 class Collector(BasicLauncher):
-    """Composes the runs of a sweep here; :mod:`l2m.launchers` then sends the unfinished ones by the settings."""
+    """Composes the runs of a sweep here; :mod:`l2m.sweeps.launchers` then sends the unfinished ones by the settings."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__()
 
 
 class Optuna(Sweeper):
-    """Values that Optuna proposes: composes them, and lets :mod:`l2m.tuning` train and judge them."""
+    """Values that Optuna proposes: composes them, and lets :mod:`l2m.sweeps.tuning` train and judge them."""
 
     def __init__(self, params: Mapping[str, str] | None = None, **settings: Any) -> None:
         self._params, self._settings = params or {}, settings
@@ -37,7 +37,7 @@ class Optuna(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Ask, compose, train and tell, until all trials are done."""
-        from l2m.tuning import tune
+        from l2m.sweeps.tuning import tune
 
         context, config, launcher = self.hydra_context, self.config, self._launcher
         if not (context and config and launcher):

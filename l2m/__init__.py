@@ -23,30 +23,32 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from l2m.config import RunConfig
+    from l2m.config.composing import compose
+    from l2m.config.run import RunConfig
     from l2m.errors import UserError
-    from l2m.group_losses import GroupLosses
-    from l2m.run import compose
-    from l2m.sampler import Learn2MixBatchSampler
-    from l2m.shards import ShardedBatchSampler
+    from l2m.sampling.group_losses import GroupLosses
+    from l2m.sampling.sampler import Learn2MixBatchSampler
+    from l2m.sampling.shards import ShardedBatchSampler
     from l2m.trained import load
-    from l2m.training import train
+    from l2m.training.run import train
 
 _HOMES = {
-    "GroupLosses": "l2m.group_losses",
-    "Learn2MixBatchSampler": "l2m.sampler",
-    "RunConfig": "l2m.config",
-    "ShardedBatchSampler": "l2m.shards",
+    "GroupLosses": "l2m.sampling.group_losses",
+    "Learn2MixBatchSampler": "l2m.sampling.sampler",
+    "RunConfig": "l2m.config.run",
+    "ShardedBatchSampler": "l2m.sampling.shards",
     "UserError": "l2m.errors",
-    "compose": "l2m.run",
+    "compose": "l2m.config.composing",
     "load": "l2m.trained",
-    "train": "l2m.training",
+    "train": "l2m.training.run",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module l2m has no attribute {name}")
+    if name in ("RunConfig", "compose"):
+        import_module("l2m.catalog")  # the choices that configurations are checked with
     return getattr(import_module(_HOMES[name]), name)
 
 

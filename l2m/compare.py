@@ -1,157 +1,57 @@
-"""The door to comparisons: ``python -m l2m.compare dataset=digits``, all strategies on one data set.
+"""``python -m l2m.compare dataset=digits``: compare strategies on one data set.
 
 Rates are chosen on a validation part of the training set, the strategies are trained on the whole of it over several
-seeds, and told by the test part, on which nothing was chosen. All runs are ordinary runs: what is done is skipped.
+seeds, and judged by the test part, on which nothing was chosen. All runs are ordinary runs: finished ones are skipped.
 """
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from l2m.config import GROUPS, Count, RunConfig, checked, short_hash
-from l2m.config import check as check_run
-from l2m.errors import UserError
-from l2m.help import store_help
-from l2m.registry import unknown
-from l2m.run import again, door, offered
-from l2m.schema import Range
+from l2m.cli.command import Checked, Refused, Sweep, run_command
+from l2m.cli.help import Help
+from l2m.comparison.config import CHANGED, CompareConfig, Comparison
+from l2m.config.choices import GROUPS
 
-DEAR = ("bilevel", "pike")
-"""Strategies that are compared only if they are named: looking back over several steps costs several times as much."""
-
-Rate = Annotated[float, Range(0, above=True)]
-Share = Annotated[float, Range(0, 1)]
-
-
-@dataclass(frozen=True, kw_only=True)
-class CompareConfig(RunConfig):
-    """A run's keys and a comparison's own. The text beside a field is what ``--help`` prints."""
-
-    strategies: Annotated[
-        tuple[str, ...] | None,
-        "which to compare, as [learn2mix,balanced]; classical is always among them; null is all that suit the task "
-        f"but {' and '.join(DEAR)}, whose steps cost several times as much. Few are told apart more easily than many",
-    ] = None
-    metric: Annotated[
-        Literal[
-            "balanced_accuracy", "accuracy", "macro_f1", "worst_group", "calibration_error", "log_loss",
-            "mean_squared_error", "mean_absolute_error",
-        ] | None,
-        "what rates are chosen by and strategies are judged by; null is balanced_accuracy or mean_squared_error",
-    ] = None  # fmt: skip
-    seeds: Annotated[int, Range(2), "runs of each strategy, from seed on"] = 5
-    choose: Annotated[bool, "choose rates on a validation part first; false takes the data set's"] = True
-    choice_seeds: Annotated[Count, "runs of each choice of rates, from seed on"] = 2
-    learning_rates: Annotated[
-        tuple[Rate, ...] | None, "to choose among; null is a third, once and three times learning_rate"
-    ] = None
-    mixing_rates: Annotated[
-        tuple[Share, ...] | None,
-        "to choose among, for strategies that have one, with each learning rate; the others have as many learning "
-        "rates more. null is a third, once and three times the data set's",
-    ] = None
-    validation_fraction: Annotated[
-        float,
-        Range(0, 1, above=True, below=True),
-        "the share of each group of the training set that rates are chosen on",
-    ] = 0.2
-
-
-OWN = {field.name for field in fields(CompareConfig)} - {field.name for field in fields(RunConfig)}
-
-CHANGED = {*OWN, "seed", "learning_rate", "validation_fraction"}
-"""Keys that the runs have values of their own for."""
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """What is compared.
-
-    Attributes:
-        bases: by strategy, classical first, the run of the first seed at the data set's rates, tested on the validation
-            part.
-    """
-
-    options: CompareConfig
-    bases: Mapping[str, RunConfig]
-
-    @property
-    def path(self) -> Path:
-        """The directory of what is told: the data set's name, and eight digits for all that may change it."""
-        own = {key: getattr(self.options, key) for key in sorted(OWN)}
-        identity = {"runs": {name: base.identity() for name, base in self.bases.items()}, **own}
-        name = f"{self.options.dataset['name']}-{short_hash(identity)}"
-        return Path(self.options.results_dir) / "comparisons" / name
-
-
-def check(raw: Mapping[str, Any]) -> Comparison:
-    """A comparison from plain values.
-
-    Raises:
-        UserError: everything that is wrong, a line each.
-    """
-    from l2m.catalog import registries
-    from l2m.scores import SCORES
-
-    problems: list[str] = []
-    known, raw = registries(), {key: value for key, value in raw.items() if key != "row"}
-    values = checked(CompareConfig, known, raw, problems)
-    task, given = values.get("dataset", {}).get("task"), raw.get("strategy", {})
-    if given != {"name": "classical", "batches": "shuffled"}:
-        strategy = given.get("name")
-        problems.append(f"strategy={strategy} names one: a comparison takes several, strategies=[classical,{strategy}]")
-    if task in SCORES and values.get("metric") is None:
-        values["metric"] = next(iter(SCORES[task]))
-    elif task in SCORES and values["metric"] not in SCORES[task]:
-        problems.append(f"metric={values['metric']} is not for {task}: choose one of {', '.join(SCORES[task])}")
-    names = offered("strategy")
-    asked = values.get("strategies") or ()
-    problems += [unknown("strategies", name, names) for name in asked if name not in names]
-    problems += [
-        f"{key}=[] needs one rate at least" for key in ("learning_rates", "mixing_rates") if values.get(key) == ()
-    ]
-    if problems:
-        raise UserError("\n".join(problems))
-    bases = {}
-    for name in dict.fromkeys(("classical", *(asked or (name for name in names if name not in DEAR)))):
-        mine = {key: value for key, value in again(f"strategy={name}").items() if key not in OWN}
-        if name in asked or task in known["strategy"][mine["strategy"]["name"]].tasks:
-            bases[name] = check_run(mine)
-    if len(bases) < 2:
-        raise UserError("strategies=[classical] leaves nothing to compare: name another, as strategies=[learn2mix]")
-    return Comparison(CompareConfig(**values), bases)
+HELP = Help(
+    [
+        "Compare strategies on one data set: choose rates on a validation part, train",
+        "each over several seeds, and recommend by the test part.",
+        "",
+        "  python -m l2m.compare dataset=digits",
+        "  python -m l2m.compare dataset=digits strategies=[learn2mix,balanced] seeds=10",
+        "  python -m l2m.compare dataset=digits dry_run=true",
+    ],
+    CompareConfig,
+    (*GROUPS, "logger"),
+    ("imbalance", "model", "optimizer", "mixing"),
+    "model.hidden=32",
+)
 
 
 def main() -> None:
-    """Do what the command line asks for; a user's error is told in a sentence, with exit status 1."""
-    door("compare", check, _do, keys=CompareConfig)
+    """Carry out the command line; a user's error is one sentence, with exit status 1."""
+    run_command("compare", _check, _carry_out, HELP)
 
 
-def _do(asked: Sequence[tuple[Comparison, str]], refused: Sequence[tuple[str, str]], swept: bool) -> bool:
+def _check(raw: dict[str, Any]) -> Comparison:
+    import l2m.catalog  # noqa: F401
+    from l2m.comparison.config import check
+
+    return check(raw)
+
+
+def _carry_out(comparisons: Checked, refused: Refused, sweep: Sweep | None) -> bool:
     """Make the comparisons, one after the other; whether a run failed."""
-    from l2m.comparing import Comparing
+    from l2m.comparison.comparing import Comparing
 
     failed = bool(refused)
-    for comparison, command in asked:
+    for comparison, command in comparisons:
         shared = [word for word in shlex.split(command) if word.lstrip("+~").partition("=")[0] not in CHANGED]
         failed |= Comparing(comparison, shared).run()
     return failed
 
-
-ABOUT = [
-    "Compare strategies on one data set: choose rates on a validation part, train",
-    "each over several seeds, and recommend by the test part.", "",
-    "  python -m l2m.compare dataset=digits",
-    "  python -m l2m.compare dataset=digits strategies=[learn2mix,balanced] seeds=10",
-    "  python -m l2m.compare dataset=digits dry_run=true",
-]  # fmt: skip
-store_help(
-    "l2m_compare", ABOUT, CompareConfig, GROUPS, ("imbalance", "model", "optimizer", "mixing"), "model.hidden=32"
-)
 
 if __name__ == "__main__":
     main()

@@ -11,7 +11,8 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Annotated, get_type_hints
 
-from l2m.config import Device, checked
+from l2m.config.checking import check_fields
+from l2m.config.run import Device
 from l2m.errors import UserError
 
 ABOUT = """Score new samples with the model that a run has trained, or export it.
@@ -71,7 +72,7 @@ def _request(words: Sequence[str]) -> Request:
             problems.append(f"{key} is given twice: give it one value")
         else:
             given[key] = {"true": True, "false": False}.get(value, value)
-    values = checked(Request, {}, given, problems)
+    values = check_fields(Request, {}, given, problems)
     if problems:
         raise UserError("\n".join(problems))
     asked = Request(**values)
@@ -98,15 +99,15 @@ def _do(asked: Request) -> None:
 
     trained = load(asked.run, asked.device)
     if asked.onnx:
-        from l2m.export import export
+        from l2m.evaluation.onnx_export import export
 
         file = Path(asked.onnx).expanduser()
         export(trained, file)
         print(file)
     if asked.data:
-        from l2m.data.unseen import read_unseen
+        from l2m.data.own.new_samples import read_unseen
+        from l2m.evaluation.predictions import predictions, summary
         from l2m.files import write_whole
-        from l2m.predictions import predictions, summary
 
         inputs, told = read_unseen(Path(asked.data).expanduser(), trained.data, trained.config.dataset)
         table = predictions(trained, inputs, told)

@@ -12,7 +12,6 @@ import inspect
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
-from types import ModuleType
 from typing import Any, Generic, TypeVar, get_type_hints
 
 from l2m.errors import UserError
@@ -23,10 +22,6 @@ T = TypeVar("T", bound=Callable[..., Any])
 
 def unknown(kind: str, name: object, choices: Iterable[str]) -> str:
     """The sentence that answers an unknown name."""
-    from l2m.folders import half  # which imports this module
-
-    if lacking := half(kind, name):
-        return f"{kind}={name} is not known: {lacking}"
     known = sorted(choices)
     near = difflib.get_close_matches(str(name), known, n=1)
     guess = f" (did you mean {near[0]}?)" if near else ""
@@ -35,10 +30,16 @@ def unknown(kind: str, name: object, choices: Iterable[str]) -> str:
 
 
 class Registry(Generic[T]):
-    """Entries of one kind, by name."""
+    """Entries of one kind, by name.
 
-    def __init__(self, kind: str) -> None:
+    Args:
+        kind: what an entry is, as it is called in configurations and messages.
+        package: whose modules register the entries; they are imported when the registry is first looked into.
+    """
+
+    def __init__(self, kind: str, package: str | None = None) -> None:
         self.kind = kind
+        self._package = package
         self._entries: dict[str, T] = {}
         self._revisions: dict[str, int] = {}
 
@@ -59,15 +60,25 @@ class Registry(Generic[T]):
 
     def names(self) -> list[str]:
         """The registered names, sorted."""
+        self._fill()
         return sorted(self._entries)
 
     def __getitem__(self, name: str) -> T:
-        if name not in self._entries:
+        if name not in self.names():
             raise UserError(unknown(self.kind, name, self._entries))
         return self._entries[name]
 
+    def _fill(self) -> None:
+        """Import the modules of the package, once, so that their entries register themselves."""
+        if self._package:
+            path = importlib.import_module(self._package).__path__
+            for module in pkgutil.walk_packages(path, f"{self._package}."):
+                importlib.import_module(module.name)
+            self._package = None
+
     def revision(self, name: str) -> int:
         """How often the meaning of an entry has changed, counted from 1."""
+        self._fill()
         return self._revisions[name]
 
     def defaults(self, name: str) -> dict[str, Any]:
@@ -81,7 +92,7 @@ class Registry(Generic[T]):
         What is wrong is appended to ``problems``, a sentence each.
         """
         name = choice.get("name")
-        if not isinstance(name, str) or name not in self._entries:
+        if name not in self.names():
             problems.append(unknown(self.kind, name, self._entries))
             return dict(choice)
         hints = _hints(self._entries[name])
@@ -108,7 +119,7 @@ class Registry(Generic[T]):
         return self[choice["name"]](*arguments, **options)
 
     def _options(self, name: str) -> dict[str, inspect.Parameter]:
-        parameters = inspect.signature(self._entries[name]).parameters
+        parameters = inspect.signature(self[name]).parameters
         return {key: p for key, p in parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
 
 
@@ -121,9 +132,3 @@ def _place(entry: Callable[..., Any]) -> tuple[str, str]:
 def _hints(entry: Callable[..., Any]) -> dict[str, Any]:
     """Types of the options, evaluated once for the hundreds of records that a report checks."""
     return get_type_hints(entry, include_extras=True)
-
-
-def discover(package: ModuleType) -> None:
-    """Import every module of a package, so that its entries register themselves."""
-    for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
-        importlib.import_module(module.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 
 import torch
+from torch import Tensor
 
 
 def derive(seed: int, purpose: str) -> int:
@@ -16,3 +17,10 @@ def derive(seed: int, purpose: str) -> int:
 def generator(seed: int, purpose: str) -> torch.Generator:
     """A CPU generator for one purpose of a run's ``seed``."""
     return torch.Generator().manual_seed(derive(seed, purpose))
+
+
+def to_device(tensor: Tensor, device: torch.device | str) -> Tensor:
+    """``tensor`` on ``device``; a copy from the CPU to a GPU goes through pinned memory, and nothing waits for it."""
+    if tensor.device.type == "cpu" and torch.device(device).type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)

@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy, mse_loss
 from l2m.errors import UserError
 from l2m.models.mlp import network
 from l2m.optimizers import adam
-from l2m.sampler import Learn2MixBatchSampler
+from l2m.sampling.sampler import Learn2MixBatchSampler
 from l2m.schema import Range, checked
 from l2m.seeding import derive, generator
 from l2m.strategies import Statistics

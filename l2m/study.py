@@ -1,30 +1,35 @@
-"""The door to the studies: ``python -m l2m.study study=one_step study.problems=1000``."""
+"""``python -m l2m.study study=one_step study.problems=1000``: run studies of the paper's claims."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from textwrap import fill
 
-from l2m.help import store_help
-from l2m.run import door
-from l2m.studies.records import StudyConfig, check, done, read, write
+from l2m.cli.command import Checked, Refused, Sweep, run_command
+from l2m.cli.help import Help
+from l2m.paper.studies.records import StudyConfig, check, done, read, write
 
-ABOUT = [
-    "Run a study, or with -m several, write its tables, and tell what its claims came to.",
-    "",
-    "  python -m l2m.study study=one_step",
-    "  python -m l2m.study -m study=mixing_convergence,one_step",
-]
+HELP = Help(
+    [
+        "Run a study, or with -m several, write its tables, and print its verdicts.",
+        "",
+        "  python -m l2m.study study=one_step",
+        "  python -m l2m.study -m study=mixing_convergence,one_step",
+    ],
+    StudyConfig,
+    ("study",),
+    ("study",),
+    "study.seed=1",
+)
 
 
 def main() -> None:
-    """Do what the command line asks for; a user's error is told in a sentence, with exit status 1."""
-    door("study", check, _do, keys=StudyConfig, groups=("study",), again="begins anew what was not done")
+    """Carry out the command line; a user's error is one sentence, with exit status 1."""
+    run_command("study", check, _carry_out, HELP, resumes="run the same command to begin again what was not done")
 
 
-def _do(studies: Sequence[tuple[StudyConfig, str]], refused: Sequence[tuple[str, str]], swept: object) -> bool:
-    """Run the studies that are not done, and tell what their claims came to; whether a command was refused."""
+def _carry_out(studies: Checked, refused: Refused, sweep: Sweep | None) -> bool:
+    """Run the studies that are not done, and print their verdicts; whether a command was refused."""
     for config, _ in studies:
         run(config)
     return bool(refused)
@@ -34,13 +39,12 @@ def run(config: StudyConfig) -> None:
     """Run a study that is not done, write its records, and print its verdicts.
 
     Raises:
-        UserError: its data are not there, or its records can't be written.
+        UserError: its data are not there, or its records cannot be written.
     """
     import torch
 
-    from l2m.provenance import now, provenance
-    from l2m.studies import Setting
-    from l2m.studies.records import studies
+    from l2m.paper.studies import STUDIES, Setting
+    from l2m.records.provenance import now, provenance
 
     name = config.study["name"]
     before = torch.get_num_threads()
@@ -55,7 +59,7 @@ def run(config: StudyConfig) -> None:
         )
         try:
             with torch.random.fork_rng([]):
-                tables = studies().build(config.study).run(setting)
+                tables = STUDIES.build(config.study).run(setting)
         finally:
             torch.set_num_threads(before)
         write(config, tables, info | {"end": now(), "seconds": round(time.monotonic() - began, 1)})
@@ -66,8 +70,6 @@ def run(config: StudyConfig) -> None:
         print(fill(claim.ours, 79, initial_indent="  ", subsequent_indent="  "))
     print(config.path)
 
-
-store_help("l2m_study", ABOUT, StudyConfig, ("study",), ("study",), "study.seed=1")
 
 if __name__ == "__main__":
     main()

@@ -12,13 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from l2m import models
-from l2m.config import RunConfig, read_config
+from l2m.config.checking import read_config
+from l2m.config.run import RunConfig
 from l2m.data import Data, Split
-from l2m.device import choose_device, compute_like
 from l2m.errors import UserError, cause
 from l2m.files import read_text
-from l2m.records import MODEL
+from l2m.records.directory import MODEL
 from l2m.tasks import TASKS, Task
+from l2m.training.device import choose_device, compute_like
 
 MOST = 10
 """Runs that are listed for a person to choose from."""
@@ -32,7 +33,7 @@ class Trained:
         folder: the run's directory.
         config: the run's.
         model: in evaluation mode, on ``device``; takes inputs as :meth:`l2m.data.Split.batch` gives them, inside
-            :func:`l2m.device.compute_like` if its outputs are to be those of the run's records.
+            :func:`l2m.training.device.compute_like` if its outputs are to be those of the run's records.
         data: of one blank sample, with the names of groups and classes and the fitted preprocessing.
         device: where it computes.
     """
@@ -127,7 +128,7 @@ def find(folder: Path) -> Path:
 
 def _told_apart(folders: list[Path]) -> str:
     """A line a run, with what its configuration has that the others' have not."""
-    from l2m.report.naming import label, settings
+    from l2m.config.description import label, settings
 
     known = {}
     for folder in folders:

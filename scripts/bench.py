@@ -18,10 +18,10 @@ from pathlib import Path
 
 import torch
 
+from benchmark import growth, memory, parts, rows, startup, suite, table, training
 from l2m import UserError
-from l2m.benchmark import growth, memory, parts, rows, startup, suite, table, training
-from l2m.device import choose_device, device_name, keep_memory
-from l2m.provenance import now, provenance
+from l2m.records.provenance import device_name, now, provenance
+from l2m.training.device import choose_device, keep_memory
 
 NEED_DATA = ("bf16", "start", "sweeps", "checkpoints")
 """Sections that train runs from their files."""

@@ -14,10 +14,11 @@ def main() -> None:
     )
     folder = parser.parse_args().results_dir
 
-    from l2m.report import figures, page, runs
+    from l2m.paper import figures, page
+    from l2m.paper.results import read_results
 
     try:
-        found = runs.read(folder, studies_do=True)
+        found = read_results(folder, studies_suffice=True)
     except UserError as error:
         sys.exit(f"error: {error}")
     for problem in found.problems:

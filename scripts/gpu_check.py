@@ -159,10 +159,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
     import torch
-    from gpu_items import SECTIONS, Place, write_random_mnist
 
-    from l2m.device import choose_device, device_name
-    from l2m.provenance import now, provenance
+    from gpu_items import SECTIONS, Place, write_random_mnist
+    from l2m.records.provenance import device_name, now, provenance
+    from l2m.training.device import choose_device
 
     if unknown := set(options.only or ()) - set(SECTIONS):
         parser.error(f"--only {' '.join(sorted(unknown))} must be of {', '.join(SECTIONS)}")

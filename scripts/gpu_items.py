@@ -16,19 +16,19 @@ import numpy as np
 import torch
 
 import l2m
+from benchmark import memory
+from benchmark.rows import ROWS
+from benchmark.stand_in import stand_in
+from benchmark.timing import in_turns
 from l2m import data
-from l2m.benchmark import memory
-from l2m.benchmark.rows import ROWS
-from l2m.benchmark.stand_in import stand_in
-from l2m.benchmark.timing import in_turns
 from l2m.data.augmentation import Standard
-from l2m.device import precision as precision_of
-from l2m.device import torch_state
-from l2m.engine import Trainer
 from l2m.models import MODELS
-from l2m.plan import plan
-from l2m.sweep import sweep
-from l2m.training import prepared
+from l2m.sweeps.launching import choose_launcher, launch
+from l2m.sweeps.plan import plan
+from l2m.training.device import precision as precision_of
+from l2m.training.device import torch_state
+from l2m.training.engine import Trainer
+from l2m.training.run import prepared
 
 ROOT = Path(__file__).resolve().parents[1]
 TOLERANCES = {"fp32": 1e-4, "tf32": 1e-3, "bf16": 2e-2}
@@ -202,7 +202,7 @@ def check_sweep(place: Place) -> str:
     words = ("strategy=learn2mix", "workers=2")
     runs = plan((place.config(*words, f"seed={seed}", results="sweep"), "") for seed in (0, 1))
     began = time.perf_counter()
-    failed = [problem for _, problem in sweep(runs)]
+    failed = [problem for _, problem in launch(runs, choose_launcher({}))]
     return expect(not failed, "; ".join([f"two runs by two workers: {time.perf_counter() - began:.3g} s", *failed]))
 
 

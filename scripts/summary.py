@@ -14,10 +14,11 @@ def main() -> None:
     parser.add_argument("results_dir", type=Path, help="a folder that holds runs/")
     folder = parser.parse_args().results_dir
 
-    from l2m.report import runs, summary
+    from l2m.report import summary
+    from l2m.report.runs import read_runs
 
     try:
-        found, problems, *_ = runs.read(folder)
+        found, problems, _ = read_runs(folder)
     except UserError as error:
         sys.exit(f"error: {error}")
     for problem in problems:

@@ -16,10 +16,11 @@ def main() -> None:
                         help="also write tables between the marks of these Markdown files")  # fmt: skip
     options = parser.parse_args()
 
-    from l2m.report import runs, tables
+    from l2m.paper import tables
+    from l2m.paper.results import read_results
 
     try:
-        found = runs.read(options.results_dir)
+        found = read_results(options.results_dir)
     except UserError as error:
         sys.exit(f"error: {error}")
     for problem in found.problems:
@@ -32,7 +33,7 @@ def main() -> None:
         (folder / name).write_text(text, encoding="utf-8")
     print(f"tables: {folder}/")
     if options.ledger:
-        from l2m.report import ledger
+        from l2m.paper import ledger
 
         options.ledger.write_text(ledger.markdown(found), encoding="utf-8")
         print(f"ledger: {options.ledger}")

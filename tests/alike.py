@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from l2m.config import RunConfig
-from l2m.records import Records, RunDirectory
+from l2m.config.run import RunConfig
+from l2m.records import Records
+from l2m.records.directory import RunDirectory
 
 
 def left(run: RunConfig | Records) -> tuple[list[str], bytes, dict[str, Tensor]]:

@@ -94,7 +94,7 @@ def _tiny_sets_are_the_published_ones(request: pytest.FixtureRequest, monkeypatc
     """Where ``tiny_data`` is used, its files are expected: CIFAR's by MD5 sums, Imagenette's by their number."""
     if "tiny_data" not in request.fixturenames:
         return
-    from l2m.data import vision
+    from l2m.data.paper import vision
 
     monkeypatch.setattr(vision, "IMAGENETTE_SIZES", {"train": sum(IMAGENETTE_SIZES), "val": 10})
     for kind, attribute, value in request.getfixturevalue("_published"):
@@ -187,7 +187,7 @@ def write_imagenette(folder: Path, rng: np.random.Generator) -> None:
 
 def write_wine(folder: Path, rng: np.random.Generator) -> None:
     """UCI's two files, separated by semicolons: 120 red wines and 280 white."""
-    from l2m.data.tabular import WINE_FEATURES
+    from l2m.data.paper.tabular import WINE_FEATURES
 
     folder.mkdir(parents=True)
     for kind, rows in (("red", 120), ("white", 280)):
@@ -200,7 +200,7 @@ def write_wine(folder: Path, rng: np.random.Generator) -> None:
 
 def write_housing(folder: Path, rng: np.random.Generator) -> None:
     """Géron's file: 100 rows of four proximities, 5 of ISLAND, and three rows without ``total_bedrooms``."""
-    from l2m.data.tabular import HOUSING_FEATURES
+    from l2m.data.paper.tabular import HOUSING_FEATURES
 
     folder.mkdir(parents=True)
     places = ["<1H OCEAN", "INLAND", "NEAR BAY", "NEAR OCEAN"] * 100 + ["ISLAND"] * 5

@@ -13,8 +13,8 @@ from typing import Any
 
 from l2m import UserError
 from l2m.catalog import registries
-from l2m.config import RunConfig
-from l2m.training import train
+from l2m.config.run import RunConfig
+from l2m.training.run import train
 
 registries()
 CONTEXT = multiprocessing.get_context("forkserver")  # whose server has imported all that a run needs

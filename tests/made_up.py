@@ -15,7 +15,8 @@ import torch
 
 import l2m
 from l2m import RunConfig
-from l2m.records import EpochRow, GroupRow, RunDirectory
+from l2m.records import EpochRow, GroupRow
+from l2m.records.directory import RunDirectory
 
 OWN = {"results_dir": str, "data_dir": str, "seed": int}
 

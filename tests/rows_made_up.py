@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from made_up import record
 
-from l2m.config import RunConfig
+from l2m.config.run import RunConfig
+from l2m.paper.rows import ROWS
 from l2m.records import EpochRow, GroupRow
-from l2m.report.rows import ROWS
 
 SEEDS = (0, 1, 2)
 FINAL = {

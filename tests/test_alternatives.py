@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from rows_made_up import configuration, write
 
-from l2m.config import RunConfig
-from l2m.report import experiments, ledger, published
-from l2m.report.alternatives import alternatives, markdown
-from l2m.report.rows import ROWS
-from l2m.report.runs import read
+from l2m.config.run import RunConfig
+from l2m.paper import experiments, ledger, published
+from l2m.paper.alternatives import alternatives, markdown
+from l2m.paper.results import read_results
+from l2m.paper.rows import ROWS
 
 MNIST, CIFAR10 = (next(row for row in ROWS if row.name == name) for name in ("mnist_reconstruction", "cifar10"))
 ADAMW = {"name": "adamw", "weight_decay": 0.01, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
@@ -33,7 +33,7 @@ def test_the_closest_setting_is_first(tmp_path: Path) -> None:
     both(tmp_path, "mnist_reconstruction", (12.0, 13.0))
     both(tmp_path, "mnist_reconstruction", (9.31, 10.1), learning_rate=1e-3, optimizer=ADAMW)
     both(tmp_path, "mnist_reconstruction", (30.0, 40.0), learning_rate=1e-3)
-    found = read(tmp_path).runs
+    found = read_results(tmp_path).runs
     told = alternatives(MNIST, found)
     assert [one.setting for one in told] == [(1e-3, "adamw", 0.0), (5e-4, "adam", 0.0), (1e-3, "adam", 0.0)]
     printed = published.cells("mnist_reconstruction")
@@ -52,7 +52,7 @@ def test_the_closest_setting_is_first(tmp_path: Path) -> None:
     assert lines[4].startswith("| 0.001 | adamw | 0 | learn2mix | 2 | ")
     assert lines[4].endswith(f"| 9.31 ± 0.01 | **{told[0].distance:.1f}** | 33.0 ± 0.0 |")
     assert [line.split("|")[-3].strip() == "" for line in lines[4:]] == [False, True] * 3
-    text = ledger.markdown(read(tmp_path))
+    text = ledger.markdown(read_results(tmp_path))
     assert "### MNIST reconstruction\n\n" + "\n".join(lines) in text
 
 
@@ -61,13 +61,13 @@ def test_settings_are_compared_where_all_have_runs(tmp_path: Path) -> None:
     both(tmp_path, "cifar10", (62.01 / 100, 61.27 / 100))
     short = both(tmp_path, "cifar10", (0.5106, 0.5004), learning_rate=1e-5, epochs=31)
     write(tmp_path, replace(short[0], learning_rate=1e-4), 0.5)
-    told = alternatives(CIFAR10, read(tmp_path).runs)
+    told = alternatives(CIFAR10, read_results(tmp_path).runs)
     assert [one.setting for one in told] == [(1e-5, "none"), (7e-5, "none")]
     assert told[0].values.keys() == {("learn2mix", 0), ("classical", 0)}
     assert len(told[1].values) == 6
     assert told[0].distance == pytest.approx(0.05 / 0.9, abs=0.05)  # half a thousandth of the mean, in sd
     assert markdown(CIFAR10, told)[4].count("|  |") == 1
-    figure = experiments.figures(read(tmp_path).runs)["settings"]
+    figure = experiments.figures(read_results(tmp_path).runs)["settings"]
     assert figure is not None
     assert [axes.get_title() for axes in figure.axes] == ["CIFAR-10, 0.25E", "CIFAR-10, 0.5E", "CIFAR-10, E"]
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["1e-5", "7e-5"]
@@ -78,18 +78,18 @@ def test_other_settings_than_the_suspects_stay_out(tmp_path: Path) -> None:
     """Another option of the optimizer, and more epochs, whatever their directories are called."""
     both(tmp_path, "mnist_reconstruction", (9.31, 10.1))
     both(tmp_path, "mnist_reconstruction", (9.31, 10.1), learning_rate=1e-3)
-    before = alternatives(MNIST, read(tmp_path).runs)
+    before = alternatives(MNIST, read_results(tmp_path).runs)
     for beta1 in (0.1, 0.5, 0.8):
         adam = {"name": "adam", "beta1": beta1, "beta2": 0.999, "epsilon": 1e-8}
         both(tmp_path, "mnist_reconstruction", (777.0, 777.0), optimizer=adam)
     both(tmp_path, "mnist_reconstruction", (777.0, 777.0), epochs=41)
-    assert markdown(MNIST, alternatives(MNIST, read(tmp_path).runs)) == markdown(MNIST, before)
+    assert markdown(MNIST, alternatives(MNIST, read_results(tmp_path).runs)) == markdown(MNIST, before)
 
 
 def test_a_row_alone_has_no_alternatives(tmp_path: Path) -> None:
     both(tmp_path, "cifar10", (0.6, 0.5))
     both(tmp_path, "wine_quality", (1.0, 2.0))
-    found = read(tmp_path).runs
+    found = read_results(tmp_path).runs
     assert [alternatives(row, found) for row in ROWS] == [[]] * len(ROWS)
     assert experiments.figures(found)["settings"] is None
-    assert "come closest to" not in ledger.markdown(read(tmp_path))
+    assert "come closest to" not in ledger.markdown(read_results(tmp_path))

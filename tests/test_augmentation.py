@@ -14,14 +14,14 @@ from made_up import compose
 from torch import Tensor
 from torch.nn import functional
 
-from l2m.config import RunConfig
+from l2m.config.run import RunConfig
 from l2m.data import load
 from l2m.data.augmentation import Standard, erase, jitter, move
+from l2m.data.paper.vision import CIFAR10_MEAN, CIFAR10_SD
 from l2m.data.torchvision_import import torchvision
-from l2m.data.vision import CIFAR10_MEAN, CIFAR10_SD
-from l2m.engine import Trainer
 from l2m.seeding import generator
-from l2m.training import train
+from l2m.training.engine import Trainer
+from l2m.training.run import train
 
 STANDARD = Standard(CIFAR10_MEAN, CIFAR10_SD)
 

@@ -42,8 +42,9 @@ from mutations import (
 from PIL import Image
 
 from l2m import RunConfig, UserError, compose, run
-from l2m.data import Data, files, load, tabular, text, vision
-from l2m.data.tabular import HOUSING_FEATURES, WINE_FEATURES
+from l2m.data import Data, files, load
+from l2m.data.paper import tabular, text, vision
+from l2m.data.paper.tabular import HOUSING_FEATURES, WINE_FEATURES
 
 RAW, CIFAR10, CIFAR100 = "MNIST/raw", "cifar-10-batches-py", "cifar-100-python"
 PHOTOGRAPH = f"imagenette2-320/train/{WORDNET[3]}/{WORDNET[3]}_0.JPEG"

@@ -15,16 +15,17 @@ import torch
 from doors import Door, script
 
 import l2m
-from l2m import UserError, provenance
-from l2m.benchmark import growth, memory, parts, rows, startup, suite, table, timing
-from l2m.benchmark import stand_in as stand_in_module
-from l2m.benchmark.plain import Plain
-from l2m.benchmark.rows import ROWS
-from l2m.benchmark.stand_in import available, stand_in
-from l2m.benchmark.timing import in_turns, ratio
+from benchmark import growth, memory, parts, rows, startup, suite, table, timing
+from benchmark import stand_in as stand_in_module
+from benchmark.plain import Plain
+from benchmark.rows import ROWS
+from benchmark.stand_in import available, stand_in
+from benchmark.timing import in_turns, ratio
+from l2m import UserError
 from l2m.catalog import registries
 from l2m.data import load
-from l2m.engine import Trainer
+from l2m.records import provenance
+from l2m.training.engine import Trainer
 
 BENCH = Path(__file__).parents[1] / "scripts" / "bench.py"
 CPU, META = torch.device("cpu"), torch.device("meta")

@@ -17,17 +17,18 @@ from test_strategies import batches, built, context, small
 from torch import Tensor, nn
 
 import l2m
-from l2m import UserError, engine
+from l2m import UserError
 from l2m.data import Batch, Split
-from l2m.device import torch_state
-from l2m.engine import Trainer
-from l2m.exponentiated import ExponentiatedWeights
-from l2m.inner import Inner
 from l2m.optimizers import OPTIMIZERS
 from l2m.records import EpochRow
 from l2m.seeding import generator
 from l2m.strategies.bilevel import Bilevel
-from l2m.training import train
+from l2m.strategies.exponentiated_weights import ExponentiatedWeights
+from l2m.strategies.inner_loop import Inner
+from l2m.training import engine
+from l2m.training.device import torch_state
+from l2m.training.engine import Trainer
+from l2m.training.run import train
 
 STEPS, SIZE, RATE = 4, 12, 0.02
 

@@ -17,7 +17,7 @@ from doors import Door, Told, opened
 
 from l2m import RunConfig, UserError, run
 from l2m.catalog import registries
-from l2m.config import GROUPS
+from l2m.config.choices import GROUPS
 
 QUICK = ("epochs=1", "dataset.train_sizes=[40,30,20,10]", "dataset.test_size=5", "batch_size=20")
 """A run of Mean Estimation of five steps."""
@@ -379,7 +379,7 @@ def test_interrupted_by_a_signal(tmp_path: Path, by: signal.Signals) -> None:
     assert run.returncode == 128 + by
     assert "Traceback" not in err + out
     assert "stopping after this epoch (once more: at once)" in err
-    found = re.search(r"stopped: (\S+) rests after epoch (\d+): the same command goes on from there", err)
+    found = re.search(r"stopped: (\S+) was stopped after epoch (\d+); run the same command to continue", err)
     assert found
     assert sorted(file.name for file in (tmp_path / found[1]).iterdir()) == ["checkpoint.pt", "config.yaml", "run.json"]
     again = process(tmp_path, *command)

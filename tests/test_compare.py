@@ -11,7 +11,7 @@ from sklearn.metrics import balanced_accuracy_score
 from small import ROWS
 
 from l2m import compare, trained
-from l2m.config import read_config
+from l2m.config.checking import read_config
 from l2m.data import load
 
 SMALL = (
@@ -74,7 +74,7 @@ def test_the_same_command_again_trains_nothing_and_tells_the_same(
     compared: Path, door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = content(compared)
-    monkeypatch.setattr("l2m.training.train", None)
+    monkeypatch.setattr("l2m.training.run.train", None)
     told = door(*SMALL, f"results_dir={compared}")
     assert (told.status, told.err) == (0, "")
     assert content(compared) == before

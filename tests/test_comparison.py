@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from l2m.report.comparison import Findings, findings, recommendation, resample
-from l2m.report.comparison_tables import Setting, caption, forest, frame, markdown, terminal
+from l2m.comparison.findings import Findings, findings, recommendation, resample
+from l2m.comparison.tables import Setting, caption, forest, frame, markdown, terminal
+from l2m.evaluation.scores import LABELS, VALUES, Predicted, labelled
 from l2m.report.statistics import half, holm, paired_p
-from l2m.scores import LABELS, VALUES, Predicted, labelled
 
 STRATEGIES = ("classical", "learn2mix", "balanced", "focal", "smote", "exp3")
 

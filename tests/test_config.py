@@ -14,11 +14,12 @@ import yaml
 
 from l2m import RunConfig, UserError, compose, train
 from l2m.catalog import registries
-from l2m.config import GROUPS, check
+from l2m.config.checking import check
+from l2m.config.choices import GROUPS
+from l2m.config.user_folders import conf_dir
+from l2m.paper.studies import STUDIES
 from l2m.registry import Registry
-from l2m.run import conf_dir
 from l2m.schema import Range, coerce, type_name
-from l2m.studies.records import studies
 
 FOUND = {
     "dataset": 22, "experiment": 31, "imbalance": 12, "mixing": 4, "model": 8, "optimizer": 2, "strategy": 14,
@@ -55,12 +56,12 @@ def test_every_registered_name_has_a_yaml() -> None:
     for group in GROUPS:
         offered = {options["name"] for g, _, options in CHOICES if g == group}
         assert offered == set(registries()[group].names()), group
-    assert {name for group, name in OPTIONS if group == "study"} == set(studies().names())
+    assert {name for group, name in OPTIONS if group == "study"} == set(STUDIES.names())
 
 
 @pytest.mark.parametrize(("group", "name", "options"), CHOICES)
 def test_options_of_a_yaml_are_those_of_its_entry(group: str, name: str, options: dict[str, Any]) -> None:
-    registry = (registries() | {"study": studies()})[group]
+    registry = (registries() | {"study": STUDIES})[group]
     parameters = inspect.signature(registry[options["name"]]).parameters
     known = {key for key, p in parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
     assert options.keys() - {"name"} <= known

@@ -20,10 +20,11 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import Bunch
 
 from l2m import UserError
-from l2m.data import RECIPES, Data, Recipe, Split, formats, load, tabular
+from l2m.data import RECIPES, Data, Recipe, Split, load
+from l2m.data.paper import formats, tabular
+from l2m.data.paper.tabular import HOUSING_FEATURES, PROXIMITIES, WINE_FEATURES
+from l2m.data.paper.vision import CIFAR10_MEAN, CIFAR10_SD, CIFAR100_MEAN, CIFAR100_SD, IMAGENET_MEAN, IMAGENET_SD
 from l2m.data.recipes import Linear, Logarithmic, Step
-from l2m.data.tabular import HOUSING_FEATURES, PROXIMITIES, WINE_FEATURES
-from l2m.data.vision import CIFAR10_MEAN, CIFAR10_SD, CIFAR100_MEAN, CIFAR100_SD, IMAGENET_MEAN, IMAGENET_SD
 
 IMAGES = ("mnist", "fashion_mnist", "cifar10")
 TABLES = ("wine_quality", "california_housing")

@@ -19,17 +19,20 @@ from fake_device import FakeGPU, MixedDevices, fake_gpu, is_on_gpu
 from made_up import compose
 from torch import Tensor
 
-from l2m import UserError, comparing, data, load
+from l2m import UserError, data, load
 from l2m.catalog import registries
-from l2m.config import RunConfig, check
+from l2m.comparison import comparing
+from l2m.config.checking import check
+from l2m.config.run import RunConfig
 from l2m.data import Batch
-from l2m.device import choose_device, compute_like, to_device, torch_state
-from l2m.engine import Trainer
-from l2m.launchers import place
 from l2m.optimizers import OPTIMIZERS
 from l2m.registry import Registry
+from l2m.seeding import to_device
 from l2m.strategies import STRATEGIES, Strategy
-from l2m.training import prepared, train
+from l2m.sweeps.launchers import with_resources
+from l2m.training.device import choose_device, compute_like, torch_state
+from l2m.training.engine import Trainer
+from l2m.training.run import prepared, train
 
 KNOWN = registries()
 
@@ -327,9 +330,9 @@ def test_a_gpu_has_its_number(gpu: FakeGPU) -> None:
 
 def test_a_run_that_is_sent_to_a_gpu_does_not_train_without(tmp_path: Path) -> None:
     config = small(tmp_path, device="auto")
-    assert [place(config, 2, gpus).device for gpus in (None, 0, 1, 0.5)] == ["auto", "auto", "cuda", "cuda"]
-    assert place(replace(config, device="cpu"), 2, 1).device == "cpu"
-    assert (place(config, 2, 0).threads, place(replace(config, threads=None), 2, 0).threads) == (1, 2)
+    assert [with_resources(config, 2, gpus).device for gpus in (None, 0, 1, 0.5)] == ["auto", "auto", "cuda", "cuda"]
+    assert with_resources(replace(config, device="cpu"), 2, 1).device == "cpu"
+    assert (with_resources(config, 2, 0).threads, with_resources(replace(config, threads=None), 2, 0).threads) == (1, 2)
 
 
 # Precision

@@ -208,9 +208,10 @@ def test_reference_names_what_there_is() -> None:
 
 
 def test_tables_are_those_of_the_records() -> None:
-    from l2m.report import runs, tables
+    from l2m.paper import tables
+    from l2m.paper.results import read_results
 
-    found = runs.read(ROOT / "results")
+    found = read_results(ROOT / "results")
     blocks = tables.blocks(found, tables.both(found))
     marked = {}
     for page in PAGES:

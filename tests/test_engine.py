@@ -22,14 +22,16 @@ from torch import Tensor
 
 from l2m import UserError, data, strategies
 from l2m.catalog import registries
-from l2m.config import RunConfig, check
-from l2m.cuda_graph import captured, untouched
+from l2m.config.checking import check
+from l2m.config.run import RunConfig
 from l2m.data import Batch
-from l2m.device import torch_state, warn_of_slow_bf16
-from l2m.engine import Trainer
-from l2m.records import EpochRow, RunDirectory
+from l2m.records import EpochRow
+from l2m.records.directory import RunDirectory
 from l2m.strategies import STRATEGIES, Statistics, Strategy
-from l2m.training import train
+from l2m.training.cuda_graph import captured, untouched
+from l2m.training.device import torch_state, warn_of_slow_bf16
+from l2m.training.engine import Trainer
+from l2m.training.run import train
 
 SMALL = (
     "dataset=mean_estimation", "dataset.train_sizes=[40,30,20,5]", "dataset.test_size=20", "batch_size=19",
@@ -366,7 +368,7 @@ def test_an_epoch_leaves_out_what_fills_no_batch(tmp_path: Path) -> None:
 
 FAULTS = """
 import resource, sys, torch
-from l2m.device import keep_memory
+from l2m.training.device import keep_memory
 if sys.argv[1] == "kept":
     keep_memory()
 for _ in range(10):

@@ -12,13 +12,11 @@ import pytest
 import torch
 import yaml
 
+from l2m.config.user_folders import conf_dir
 from l2m.errors import UserError
-from l2m.report import drawing
-from l2m.run import conf_dir
-from l2m.seeding import generator
-from l2m.studies import STUDIES, Setting
-from l2m.studies.feature_learning import FeatureLearning
-from l2m.studies.feature_patches import (
+from l2m.paper.studies import STUDIES, Setting
+from l2m.paper.studies.feature_learning import FeatureLearning
+from l2m.paper.studies.feature_patches import (
     COMMON,
     RARE,
     Definition,
@@ -32,6 +30,8 @@ from l2m.studies.feature_patches import (
     span,
     strength,
 )
+from l2m.report import drawing
+from l2m.seeding import generator
 
 DEFINITION = Definition(dimension=30, patches=5, rare_share=0.3, borrowed=2, feature_noise=0.25, noise=0.5)
 TINY = FeatureLearning(

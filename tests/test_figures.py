@@ -15,8 +15,9 @@ from matplotlib.image import imread
 from rows_made_up import SEEDS, configuration, write
 from scipy import stats
 
-from l2m.report import drawing, experiments, figures, runs
-from l2m.report.rows import ROWS, STRATEGIES, Row
+from l2m.paper import experiments, figures, page
+from l2m.paper.rows import ROWS, STRATEGIES, Row
+from l2m.report import drawing, runs
 from l2m.report.runs import Runs
 
 DRAWN = ("cadence", "figure2", "figure3", "mixing_rate", "proportions", "settings", "worst_group")
@@ -24,7 +25,7 @@ DRAWN = ("cadence", "figure2", "figure3", "mixing_rate", "proportions", "setting
 
 @pytest.fixture(scope="module")
 def found(made_up_results: Path) -> list[Runs]:
-    return runs.read(made_up_results).runs
+    return runs.read_runs(made_up_results).runs
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +80,8 @@ def test_every_strategy_has_a_style_of_its_own() -> None:
     assert set(drawing.STYLES) == set(STRATEGIES)
     styles = drawing.styles([*STRATEGIES, *(f"own{i}" for i in range(len(drawing.OTHERS)))]).values()
     assert len({colour for colour, _ in styles}) == len({str(dashes) for _, dashes in styles}) == len(styles)
-    page = (Path(drawing.__file__).parent / "page.html").read_text(encoding="utf-8")
-    assert all(page.count(f"--{strategy}: #") == 2 for strategy in STRATEGIES)
+    template = Path(page.__file__).with_suffix(".html").read_text(encoding="utf-8")
+    assert all(template.count(f"--{strategy}: #") == 2 for strategy in STRATEGIES)
 
 
 def test_curve_is_the_mean_and_its_t_interval(found: list[Runs]) -> None:
@@ -192,12 +193,12 @@ def test_checkpoints_that_no_run_reaches_are_told(tmp_path: Path) -> None:
         own = configuration("cifar10", strategy)
         for config in (replace(own, epochs=31), replace(own, epochs=31, learning_rate=1e-5)):
             write(tmp_path, config, 0.6)
-    figure = experiments.figures(runs.read(tmp_path).runs)["settings"]
+    figure = experiments.figures(runs.read_runs(tmp_path).runs)["settings"]
     assert figure is not None
     assert [axes.get_title() for axes in figure.axes] == [f"CIFAR-10, {share}" for share in ("0.25E", "0.5E", "E")]
     assert words(figure).count("not run so far") == 2
     assert figure.axes[0].lines[1].get_ydata()[0] == pytest.approx(60)
-    figures.write(runs.read(tmp_path).runs, tmp_path)
+    figures.write(runs.read_runs(tmp_path).runs, tmp_path)
     assert (tmp_path / "settings.png").exists()
 
 

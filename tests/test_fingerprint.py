@@ -14,9 +14,10 @@ import torch
 from mutations import linked, put
 
 from l2m import RunConfig, UserError, compose, train
-from l2m.data import _load, load, vision
-from l2m.records import RunDirectory
-from l2m.report.runs import read
+from l2m.data import _load, load
+from l2m.data.paper import vision
+from l2m.records.directory import RunDirectory
+from l2m.report.runs import read_runs
 
 BATCHES = "cifar-10-batches-py"
 
@@ -77,7 +78,7 @@ def test_a_run_on_other_files_is_another_run(folder: Path, config: RunConfig, ca
     others = [train(replace(config, seed=seed)) for seed in (1, 2)]
     assert len({run.info["files"] for run in others} - {"published"}) == 1
 
-    (found,) = (reading := read(Path(config.results_dir))).runs
+    (found,) = (reading := read_runs(Path(config.results_dir))).runs
     assert list(found.metrics) == [1, 2], "those of most runs"
     (problem,) = reading.problems
     assert str(RunDirectory(config).path) in problem

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from doors import Door, opened
 
-from l2m import UserError, compose, folders, run, train
-from l2m.catalog import own, registries
+from l2m import UserError, compose, run, train
+from l2m.catalog import registries
+from l2m.config import user_folders as folders
 from l2m.report import runs
 from l2m.strategies import Strategy
 
@@ -41,11 +42,12 @@ def _for_a_while(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[No
     """An empty folder, in which nobody has added anything; what a test adds goes with it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv(folders.VARIABLE, raising=False)
-    before = {group: dict(registry._entries) for group, registry in own().items()}
+    known = registries()
+    before = {group: {name: registry[name] for name in registry.names()} for group, registry in known.items()}
     folders._packages.cache_clear()
     yield
     folders._packages.cache_clear()
-    for group, registry in own().items():
+    for group, registry in known.items():
         registry._entries = before[group]
     for name in [name for name in sys.modules if name.startswith(("l2m_config_dir.", "theirs"))]:
         del sys.modules[name]
@@ -182,14 +184,14 @@ def test_from_python_and_for_the_report(mine: Path, monkeypatch: pytest.MonkeyPa
     train(compose(*QUICK, "seed=1", config_dir="mine"))
     train(compose("dataset=digits", "epochs=1"))
     del registries()["strategy"]._entries["hardest"]
-    found = runs.read(Path("outputs"))
+    found = runs.read_runs(Path("outputs"))
     assert [each.strategy for each in found.runs] == ["learn2mix"]
     (problem,) = found.problems
     assert re.search(r"hardest/seed0-\w+ and 1 more are left out \(strategy=hardest is not known", problem)
     assert "if it is your own, let L2M_CONFIG_DIR name its folder, else remove it" in problem
     del sys.modules["l2m_config_dir.strategy.hardest"]
     monkeypatch.setenv(folders.VARIABLE, "mine")
-    assert [each.strategy for each in runs.read(Path("outputs")).runs] == ["hardest", "learn2mix"]
+    assert [each.strategy for each in runs.read_runs(Path("outputs")).runs] == ["hardest", "learn2mix"]
 
 
 def test_a_package_is_found_by_its_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,7 +294,7 @@ def test_a_data_set_without_a_task_is_told_what_it_lacks(tmp_path: Path) -> None
 
 def test_a_definition_that_is_run_again_replaces_what_it_registered() -> None:
     def define(module: str) -> type:
-        return own()["strategy"].register("hardest")(type("Hardest", (Strategy,), {"__module__": module}))
+        return registries()["strategy"].register("hardest")(type("Hardest", (Strategy,), {"__module__": module}))
 
     define("a_notebook")
     again = define("a_notebook")

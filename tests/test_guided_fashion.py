@@ -15,12 +15,12 @@ from matplotlib.figure import Figure
 from torch.nn import functional
 
 from l2m import UserError
+from l2m.config.user_folders import conf_dir
 from l2m.data import load
 from l2m.models import MODELS
-from l2m.report import drawing, studies
-from l2m.run import conf_dir
-from l2m.studies import STUDIES, Setting
-from l2m.studies.guided_fashion import (
+from l2m.paper import study_claims as studies
+from l2m.paper.studies import STUDIES, Setting
+from l2m.paper.studies.guided_fashion import (
     LEAKING,
     MARGIN,
     MODELS_OF,
@@ -30,9 +30,10 @@ from l2m.studies.guided_fashion import (
     futile,
     input_gradient,
 )
-from l2m.studies.guided_fashion_figures import ends, far
-from l2m.studies.records import read_all
-from l2m.training import final_parameters, train
+from l2m.paper.studies.guided_fashion_figures import ends, far
+from l2m.paper.studies.records import read_all
+from l2m.report import drawing
+from l2m.training.run import final_parameters, train
 
 ROOT = Path(__file__).parents[1]
 OPTIONS = {"seeds": 2, "epochs": 2, "batch_size": 10, "share": 0.5}
@@ -106,7 +107,7 @@ def test_quantities_of_a_run_by_hand(ran: Any) -> None:
 
 def test_method_1_leaks_and_method_2_does_not(ran: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The oracle's training set is the run's and the test set; a student's is the run's alone."""
-    from l2m.studies import guided_fashion
+    from l2m.paper.studies import guided_fashion
 
     _, setting, _ = ran
     sizes = []

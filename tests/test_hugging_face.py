@@ -17,8 +17,8 @@ from PIL import Image
 
 from l2m import RunConfig, UserError, compose, train
 from l2m.data import Data, load
-from l2m.data.text import SPECIAL
-from l2m.data.words import plain
+from l2m.data.paper.text import SPECIAL
+from l2m.data.tokens import plain
 
 WORDS = ("the", "film", "was", "good", "bad", "long", "8/10", "it's", "café")
 

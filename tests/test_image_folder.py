@@ -17,7 +17,7 @@ from PIL import Image
 from l2m import RunConfig, UserError, compose, train
 from l2m.catalog import registries
 from l2m.data import Data, load
-from l2m.data.vision import IMAGENET_MEAN, IMAGENET_SD
+from l2m.data.paper.vision import IMAGENET_MEAN, IMAGENET_SD
 
 CLASSES = {"cat": 10, "dog": 6, "owl": 4}
 

@@ -12,12 +12,12 @@ import pytest
 import torch
 import yaml
 
+from l2m.config.user_folders import conf_dir
+from l2m.paper.studies import STUDIES, Setting
+from l2m.paper.studies.inner_steps import InnerSteps
+from l2m.paper.studies.quadratic_domains import fixed_point, simulate, spend
+from l2m.paper.studies.records import read
 from l2m.report import drawing
-from l2m.run import conf_dir
-from l2m.studies import STUDIES, Setting
-from l2m.studies.inner_steps import InnerSteps
-from l2m.studies.quadratic_domains import fixed_point, simulate, spend
-from l2m.studies.records import read
 
 SMALL = {"longest": 4, "outer_steps": 1000, "conditions": (2.0, 5.0), "budget": 2000, "starts": 2, "seeds": 3}
 

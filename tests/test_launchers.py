@@ -21,11 +21,13 @@ from doors import Door, opened
 from test_sweep import FILES, SMALL, await_true, begin, checkpoints, end, ended_by, statuses
 
 from l2m import UserError, compose, run, train
-from l2m.launchers import chosen, launchers, submitit
-from l2m.records import RunDirectory
-from l2m.report import tables
-from l2m.report.runs import read
-from l2m.run import conf_dir
+from l2m.config.user_folders import conf_dir
+from l2m.paper import tables
+from l2m.records.directory import RunDirectory
+from l2m.report.runs import read_runs
+from l2m.sweeps.launchers import LAUNCHERS, submitit
+from l2m.sweeps.launchers.processes import Processes
+from l2m.sweeps.launching import choose_launcher
 
 extras = pytest.mark.extras
 
@@ -41,19 +43,21 @@ def settings(name: str, **changes: object) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", ["ray", "submitit_local", "submitit_slurm"])
 def test_options_of_a_yaml_are_those_of_its_launcher(name: str) -> None:
-    assert launchers().names() == ["ray", "submitit_local", "submitit_slurm"]
+    assert LAUNCHERS.names() == ["ray", "submitit_local", "submitit_slurm"]
     options = settings(name)
     assert (options.pop("_target_"), options.pop("name")) == ("hydra_plugins.l2m.Collector", name)
-    listed = [key for key in inspect.signature(launchers()[name]).parameters if key in options]
+    listed = [key for key in inspect.signature(LAUNCHERS[name]).parameters if key in options]
     assert len(listed) == len(options)
-    entry = launchers()[name]()  # type: ignore[call-arg]
+    entry = LAUNCHERS[name]()  # type: ignore[call-arg]
     for key, value in options.items():
         default = getattr(entry, key)
         assert (list(default) if isinstance(default, tuple) else default) == value, key
 
 
 def test_processes_of_this_machine_are_the_launcher_unless_said_otherwise() -> None:
-    assert chosen({"_target_": "hydra._internal.core_plugins.basic_launcher.BasicLauncher"}) is None
+    assert isinstance(
+        choose_launcher({"_target_": "hydra._internal.core_plugins.basic_launcher.BasicLauncher"}), Processes
+    )
 
 
 @pytest.mark.parametrize(
@@ -82,16 +86,16 @@ def test_a_study_is_not_sent(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 
 def test_a_missing_package_is_told_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, package in (("ray", "ray"), ("submitit_slurm", "submitit")):
-        monkeypatch.setattr("l2m.launchers.find_spec", {}.get)
+        monkeypatch.setattr("l2m.sweeps.launching.find_spec", {}.get)
         with pytest.raises(UserError, match=rf"hydra/launcher={name} needs {package}: pip install 'l2m\[launchers\]'"):
-            chosen(settings(name))
+            choose_launcher(settings(name))
 
 
 @extras
 def test_wrong_settings_are_told_all_at_once() -> None:
     pytest.importorskip("submitit")
     with pytest.raises(UserError) as told:
-        chosen(settings("submitit_slurm", timeout_min=0, additional_parameters=3))
+        choose_launcher(settings("submitit_slurm", timeout_min=0, additional_parameters=3))
     assert str(told.value) == (
         "hydra.launcher.timeout_min=0 must be at least 1\n"
         "hydra.launcher.additional_parameters=3 must be a mapping, like {key:value}"
@@ -109,11 +113,12 @@ def test_a_slurm_job_asks_for_what_the_settings_say(tmp_path: Path, monkeypatch:
         (tools / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tools}{os.pathsep}{os.environ['PATH']}")
     more = {"partition": "gpu", "gpus_per_node": 1, "additional_parameters": {"mail-type": "END"}}
-    launcher = chosen(
+    launcher = choose_launcher(
         settings("submitit_slurm", timeout_min=90, mem_gb=4, array_parallelism=2, setup=["module load cuda"], **more)
     )
     assert isinstance(launcher, submitit.Slurm)
-    launcher.send([compose(*SMALL, f"seed={seed}", f"results_dir={tmp_path}/outputs") for seed in range(3)])
+    configs = [compose(*SMALL, f"seed={seed}", f"results_dir={tmp_path}/outputs") for seed in range(3)]
+    launcher.submit(configs)
     script = (tmp_path / "script").read_text()
     asked = {line.removeprefix("#SBATCH --") for line in script.splitlines() if line.startswith("#SBATCH")}
     assert {
@@ -121,14 +126,14 @@ def test_a_slurm_job_asks_for_what_the_settings_say(tmp_path: Path, monkeypatch:
         "signal=USR2@90", "job-name=l2m",
     } <= asked  # fmt: skip
     assert "\nmodule load cuda\n" in script
-    assert launcher.at_once(20) == 2
+    assert launcher.capacity(configs) == 2
 
 
 @extras
 def test_without_slurm_the_runs_are_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("submitit")
     monkeypatch.setenv("PATH", str(tmp_path))
-    launcher = chosen(settings("submitit_slurm", folder=str(tmp_path / "jobs")))
+    launcher = choose_launcher(settings("submitit_slurm", folder=str(tmp_path / "jobs")))
     assert launcher
     with pytest.raises(UserError, match=r"the runs can't be sent \(RuntimeError: Could not detect \"srun\""):
         launcher.send([compose(*SMALL, f"results_dir={tmp_path}")])
@@ -284,6 +289,6 @@ def test_records_of_several_machines_are_collected_by_copying(made_up_results: P
     for machine in ("machine0", "machine1"):
         shutil.copytree(tmp_path / machine / "runs", tmp_path / "all" / "runs", dirs_exist_ok=True)
     assert len(directories) > 10
-    one, collected = (read(folder) for folder in (made_up_results, tmp_path / "all"))
+    one, collected = (read_runs(folder) for folder in (made_up_results, tmp_path / "all"))
     for ours, theirs in zip(tables.both(collected), tables.both(one), strict=True):
         assert tables.markdown(ours) == tables.markdown(theirs)

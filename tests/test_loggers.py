@@ -21,11 +21,12 @@ import yaml
 
 from l2m import UserError, compose, train
 from l2m.catalog import registries
-from l2m.config import RunConfig
+from l2m.config.run import RunConfig
+from l2m.config.user_folders import conf_dir
 from l2m.loggers import LOGGERS, Logger
-from l2m.records import EpochRow, GroupRow, RunDirectory
-from l2m.run import conf_dir
-from l2m.stopping import Stopped
+from l2m.records import EpochRow, GroupRow
+from l2m.records.directory import RunDirectory
+from l2m.training.stopping import Stopped
 
 extras = pytest.mark.extras
 
@@ -84,7 +85,7 @@ def test_a_run_is_the_same_run_with_a_logger(tmp_path: Path) -> None:
 
 
 def test_a_missing_package_is_told_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("l2m.loggers.find_spec", {}.get)
+    monkeypatch.setattr("l2m.config.checking.find_spec", {}.get)
     with pytest.raises(UserError) as told:
         compose("logger=[mlflow,tensorboard]")
     assert str(told.value) == (
@@ -110,7 +111,7 @@ def test_a_wrong_logger_is_told(words: tuple[str, ...], told: str) -> None:
 
 
 def test_a_wrong_option_is_told_with_its_logger(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("l2m.loggers.find_spec", lambda _: True)
+    monkeypatch.setattr("l2m.config.checking.find_spec", lambda _: True)
     with pytest.raises(UserError, match=r"logger\.wandb\.mode=online2 must be one of online, offline"):
         compose("logger=wandb", "logger.wandb.mode=online2")
 

@@ -17,10 +17,10 @@ from test_strategies import batches, built, context, parameters, small
 from torch import Tensor
 from torch.nn import functional
 
-from l2m.config import RunConfig
+from l2m.config.run import RunConfig
 from l2m.data import Batch, Split
 from l2m.seeding import generator
-from l2m.training import train
+from l2m.training.run import train
 
 
 def digits(folder: Path, *overrides: str) -> RunConfig:

@@ -12,10 +12,10 @@ from made_up import compose, write
 from scipy import stats
 
 from l2m.catalog import registries
-from l2m.report import mixers
-from l2m.report.rows import MIXERS
-from l2m.report.runs import Reading, read
-from l2m.run import conf_dir
+from l2m.config.user_folders import conf_dir
+from l2m.paper import mixers
+from l2m.paper.results import Results, read_results
+from l2m.paper.rows import MIXERS
 
 WINE = {
     "learn2mix": [1.7, 1.8, 1.9, 1.6, 1.8],
@@ -27,7 +27,7 @@ MNIST = {"learn2mix": [0.9, 0.91], "logit_adjusted": [0.8, 0.83]}
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> Reading:
+def found(tmp_path_factory: pytest.TempPathFactory) -> Results:
     folder = tmp_path_factory.mktemp("results")
     for row, ends in (("wine_quality", WINE), ("mnist", MNIST)):
         for strategy, finals in ends.items():
@@ -36,11 +36,11 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Reading:
                 write(folder, config, lambda epoch, f=final: f, seed=seed)
     other = compose("dataset=wine_quality", "strategy=exp3", "strategy.exploration=0.5")
     write(folder, other, lambda epoch: 9.0, seed=1)
-    return read(folder)
+    return read_results(folder)
 
 
 @pytest.fixture(scope="module")
-def table(found: Reading) -> pd.DataFrame:
+def table(found: Results) -> pd.DataFrame:
     return mixers.frame(mixers.compared(found.runs)).set_index(["data_set", "strategy"])
 
 
@@ -84,7 +84,7 @@ def test_only_default_options_enter(table: pd.DataFrame) -> None:
     assert table.loc[("wine_quality", "exp3"), "seeds"] == "0"
 
 
-def test_words_of_the_table(found: Reading) -> None:
+def test_words_of_the_table(found: Results) -> None:
     text = mixers.markdown(mixers.compared(found.runs), found.runs)
     lines = text.splitlines()
     assert "| **Wine Quality** | learn2mix | 5 | 1.76 ± 0.11 |  | 1.86 ± 0.11 |  |" in lines
@@ -94,7 +94,7 @@ def test_words_of_the_table(found: Reading) -> None:
     assert "|  | logit_adjusted | 2 | 81.5 ± 2.1 | -9.0 ± 12.7 | 71.5 ± 2.1 | -9.0 ± 12.7 |" in lines
 
 
-def test_missing_cells_come_with_commands_that_fill_them(found: Reading) -> None:
+def test_missing_cells_come_with_commands_that_fill_them(found: Results) -> None:
     text = mixers.markdown(mixers.compared(found.runs), found.runs)
     block = text.partition("```sh\n")[2].partition("```")[0]
     swept = set()

@@ -18,15 +18,17 @@ from torch.nn import functional
 
 from l2m import UserError, train
 from l2m.catalog import registries
-from l2m.config import RunConfig, check, differences
+from l2m.config.checking import check
+from l2m.config.description import differences
+from l2m.config.run import RunConfig
 from l2m.data import Batch, Data, Split
-from l2m.device import torch_state
 from l2m.mixing import MIXINGS, Mixing
-from l2m.records import RunDirectory
+from l2m.records.directory import RunDirectory
 from l2m.seeding import generator
 from l2m.strategies import STRATEGIES, Context, as_classical
 from l2m.tasks import TASKS
-from l2m.training import final_parameters, needs, prepared
+from l2m.training.device import torch_state
+from l2m.training.run import final_parameters, needs, prepared
 
 REGISTRIES = registries()
 MIXES = [name for name in MIXINGS.names() if name != "none"]
@@ -397,7 +399,7 @@ def test_without_mixing_runs_are_what_they_were(tmp_path: Path) -> None:
     files = [file for name in strategies for file in sorted(runs.glob(f"{name}/*/config.yaml"))]
     committed = [file for file in files if not {"mixing:", "schedule:"} & set(file.read_text().split())]
     assert len(committed) >= 20
-    from l2m.config import read_config
+    from l2m.config.checking import read_config
 
     for file in committed:
         config = read_config(file)
@@ -427,7 +429,7 @@ def test_reports_tell_mixed_runs_from_others(tmp_path: Path) -> None:
     for overrides in ((), ("mixing=mixup",), ("mixing=mixup", "mixing.concentration=2"), ("schedule=cosine",)):
         for strategy in ("classical", "learn2mix"):
             train(tiny(tmp_path, f"strategy={strategy}", *overrides))
-    found = runs.read(tmp_path)
+    found = runs.read_runs(tmp_path)
     assert found.problems == []
     assert {run.label for run in found.runs if run.strategy == "classical"} == {
         "classical", "classical mixing=mixup concentration=1.0", "classical mixing=mixup concentration=2.0",

@@ -19,8 +19,8 @@ import l2m
 from l2m import UserError, predict
 from l2m.catalog import registries
 from l2m.data import Data, Split
-from l2m.data.vision import scaling
-from l2m.export import export
+from l2m.data.paper.vision import scaling
+from l2m.evaluation.onnx_export import export
 from l2m.trained import Trained
 
 pytestmark = pytest.mark.extras

@@ -131,7 +131,7 @@ def test_a_state_of_another_model_is_refused() -> None:
 def test_a_run_does_not_import_the_compiler() -> None:
     """It takes a second of every process, and comes with ``torch.optim.Adam``."""
     code = (
-        "import sys; from l2m import compose; from l2m.engine import Trainer\n"
+        "import sys; from l2m import compose; from l2m.training.engine import Trainer\n"
         "Trainer(compose('epochs=1')).run_epoch()\n"
         "assert 'torch._dynamo' not in sys.modules"
     )

@@ -21,8 +21,9 @@ from mutations import KINDS, assert_sentence, assert_valid, damage, put, within
 
 from l2m import RunConfig, UserError, compose, train, trained
 from l2m.catalog import registries
-from l2m.data import Data, columns, load
-from l2m.data.delimited import read_rows
+from l2m.data import Data, load
+from l2m.data.own import columns
+from l2m.data.own.csv_rows import read_rows
 
 ROWS = 60
 
@@ -355,7 +356,7 @@ def test_a_run_of_a_file_that_has_changed_is_not_taken_as_done(file: Path, tmp_p
 def test_an_interrupted_run_of_a_file_that_has_changed_begins_anew(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from l2m.engine import Trainer
+    from l2m.training.engine import Trainer
 
     config = compose(
         "dataset=csv", f"dataset.path={file}", "dataset.target=outcome", f"results_dir={tmp_path / 'out'}", "epochs=3",

@@ -17,11 +17,11 @@ from rows_made_up import VERDICTS, configuration
 from rows_made_up import write as made_up
 
 from l2m.files import pack
-from l2m.report import runs
-from l2m.report.page import SYMBOLS, render, write
-from l2m.report.rows import ROWS
-from l2m.report.verdict import Effect
-from l2m.studies import Finding
+from l2m.paper.page import SYMBOLS, render, write
+from l2m.paper.results import read_results
+from l2m.paper.rows import ROWS
+from l2m.paper.studies import Finding
+from l2m.paper.verdict import Effect
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "figures.py"
 ALOUD = ("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded")
@@ -88,7 +88,7 @@ def test_page_is_one_file_without_scripts(page: Page, results: Path) -> None:
 def test_page_is_the_same_to_the_byte_in_another_folder(results: Path, tmp_path: Path) -> None:
     shutil.copytree(results / "runs", tmp_path / "runs")
     shutil.copytree(results / "figures", tmp_path / "figures")
-    write(runs.read(tmp_path), tmp_path / "index.html")
+    write(read_results(tmp_path), tmp_path / "index.html")
     assert (tmp_path / "index.html").read_bytes() == (results / "index.html").read_bytes()
 
 
@@ -123,7 +123,7 @@ def test_the_effect_stands_before_the_means(page: Page) -> None:
 def test_a_single_seed_is_too_few(tmp_path: Path) -> None:
     for strategy in ("learn2mix", "classical"):
         made_up(tmp_path, configuration("wine_quality", strategy), 2.0)
-    page = Page(render(runs.read(tmp_path), tmp_path))
+    page = Page(render(read_results(tmp_path), tmp_path))
     assert "1 too few seeds, 11 not run" in page.text
     assert "Wine Quality … too few seeds Δ +0.00, the paper's -0.28 ± 0.28; 1 in common" in page.text
 

@@ -10,8 +10,8 @@ from test_strategies import built, context, small
 from torch import Tensor, nn
 
 from l2m.data import Split
-from l2m.inner import Inner
 from l2m.seeding import generator
+from l2m.strategies.inner_loop import Inner
 from l2m.strategies.pike import Pike
 
 SIZES = (12, 5, 1)

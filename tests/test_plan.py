@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 from l2m import UserError, compose, train
-from l2m.config import RunConfig
-from l2m.plan import plan, told
-from l2m.records import RunDirectory
-from l2m.training import needs
+from l2m.config.run import RunConfig
+from l2m.records.directory import RunDirectory
+from l2m.sweeps.plan import describe, plan
+from l2m.training.run import needs
 
 
 def small(folder: Path, *overrides: str) -> RunConfig:
@@ -27,7 +27,7 @@ def rewrite(config: RunConfig, **changes: object) -> None:
 
 
 def tell(*configs: RunConfig, workers: int = 1) -> str:
-    return told(plan((config, "") for config in configs), workers)
+    return describe(plan((config, "") for config in configs), workers)
 
 
 def test_nothing_is_done_and_no_record_tells_the_time(tmp_path: Path) -> None:

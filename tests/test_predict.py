@@ -19,8 +19,10 @@ from sklearn.metrics import accuracy_score, log_loss, mean_squared_error
 
 import l2m
 from l2m import RunConfig, UserError, predict
-from l2m.data import DATASETS, text, words
+from l2m.data import DATASETS
 from l2m.data import load as load_data
+from l2m.data import tokens as words
+from l2m.data.paper import text
 from l2m.records import Records
 
 Run = tuple[RunConfig, Records]

@@ -10,8 +10,8 @@ import pytest
 from made_up import compose
 from rich.console import Console
 
-from l2m.progress import Progress
 from l2m.records import EpochRow
+from l2m.sweeps.progress import Progress
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])

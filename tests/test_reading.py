@@ -146,7 +146,7 @@ def test_damage_is_named_and_left_out(tmp_path: Path, kind: str) -> None:
     whole, broken = made(tmp_path, 0), made(tmp_path, 1)
     (tmp_path / "runs" / "digits" / "balanced").mkdir()
     damage(broken)
-    found = runs.read(tmp_path)
+    found = runs.read_runs(tmp_path)
     assert [list(run.metrics) for run in found.runs] == [[0]]
     (problem,) = found.problems
     assert told in problem
@@ -178,7 +178,7 @@ def zipped(content: bytes) -> Callable[[Path], None]:
 def test_damaged_packed_table_is_left_out(damage: Callable[[Path], None], told: str, tmp_path: Path) -> None:
     made(tmp_path, 0)
     damage(made(tmp_path, 1))
-    (problem,) = runs.read(tmp_path).problems
+    (problem,) = runs.read_runs(tmp_path).problems
     assert told in problem
 
 
@@ -188,13 +188,13 @@ def test_large_tables_of_finished_runs_are_packed_and_read_alike(tmp_path: Path)
         write(tmp_path, config, lambda epoch: 1 / epoch, seed=seed, status=status, epochs=config.epochs)
         for seed, (config, status) in enumerate([(long, "done"), (short, "done"), (long, "running")])
     ]
-    before = runs.read(tmp_path)
+    before = runs.read_runs(tmp_path)
     for _ in range(2):
         subprocess.run([sys.executable, PACK, tmp_path], check=True)
         assert [(folder / "groups.csv").exists() for folder in folders] == [False, True, True]
     size, text = (folders[0] / "groups.csv.gz").stat().st_size, (folders[2] / "groups.csv").stat().st_size
     assert size < text / 3
-    after = runs.read(tmp_path)
+    after = runs.read_runs(tmp_path)
     assert after.problems == before.problems == []
     for old, new in zip(before.runs, after.runs, strict=True):
         pd.testing.assert_frame_equal(old.groups[min(old.groups)], new.groups[min(new.groups)])
@@ -205,7 +205,7 @@ def test_if_all_is_damaged_the_error_names_each(tmp_path: Path) -> None:
     for folder in folders:
         (folder / "groups.csv").unlink()
     with pytest.raises(UserError) as caught:
-        runs.read(tmp_path)
+        runs.read_runs(tmp_path)
     lines = str(caught.value).splitlines()
     assert [line.split()[0] for line in lines] == [*map(str, folders), f"{tmp_path}/runs"]
 
@@ -214,7 +214,7 @@ def test_runs_that_are_not_finished_are_counted_and_no_problem(tmp_path: Path) -
     made(tmp_path, 0)
     for seed, status in ((1, "failed"), (2, "failed"), (3, "running")):
         made(tmp_path, seed, status=status, epochs=2)
-    found = runs.read(tmp_path)
+    found = runs.read_runs(tmp_path)
     assert found.problems == []
     assert found.unfinished == {("digits", "classical", "failed"): 2, ("digits", "classical", "running"): 1}
 
@@ -222,43 +222,43 @@ def test_runs_that_are_not_finished_are_counted_and_no_problem(tmp_path: Path) -
 def test_a_record_of_a_gpu_is_read_without_one(tmp_path: Path) -> None:
     folder = made(tmp_path, 0)
     edit("config.yaml", "device: cpu", "device: cuda")(folder)
-    assert len(runs.read(tmp_path).runs) == 1
+    assert len(runs.read_runs(tmp_path).runs) == 1
 
 
 def test_a_loss_may_be_missing_where_no_batch_held_the_group(tmp_path: Path) -> None:
     folder = made(tmp_path, 0)
     edit("groups.csv", "\n2,0,0,0.25,25,0.2,", "\n2,0,0,0.25,0,,")(folder)
-    assert runs.read(tmp_path).problems == []
+    assert runs.read_runs(tmp_path).problems == []
 
 
 def test_a_group_may_be_called_na(tmp_path: Path) -> None:
     folder = made(tmp_path, 0)
     edit("groups.csv", ",0,0,", ",0,NA,")(folder)
-    found = runs.read(tmp_path)
+    found = runs.read_runs(tmp_path)
     assert found.problems == []
     assert found.runs[0].groups[0]["name"].iloc[0] == "NA"
 
 
 def test_runs_of_equal_seconds_have_the_epochs_there_was_time_for(tmp_path: Path) -> None:
     folder = made(tmp_path, 0, "equal_seconds=true", epochs=3)
-    (run,) = runs.read(tmp_path).runs
+    (run,) = runs.read_runs(tmp_path).runs
     assert run.settings["equal_seconds"] is True
     assert run.at(1.0).tolist() == [0.3]
     edit("metrics.csv", "\n2,", "\n7,")(folder)
     with pytest.raises(UserError, match="epochs 1 to 3, each once"):
-        runs.read(tmp_path)
+        runs.read_runs(tmp_path)
 
 
 def test_what_the_run_was_made_with_is_read(tmp_path: Path) -> None:
     folder = made(tmp_path, 5)
-    (run,) = runs.read(tmp_path).runs
+    (run,) = runs.read_runs(tmp_path).runs
     assert run.info == {5: json.loads((folder / "run.json").read_text())}
 
 
 def test_reading_imports_no_library_of_data_sets_or_resampling(tmp_path: Path) -> None:
     """They take longer than reading hundreds of records."""
     made(tmp_path, 0)
-    script = "import sys; from pathlib import Path; from l2m.report import runs; runs.read(Path(sys.argv[1]));"
+    script = "import sys; from pathlib import Path; from l2m.report import runs; runs.read_runs(Path(sys.argv[1]));"
     script += "sys.exit(', '.join({'torchvision', 'imblearn', 'datasets'} & sys.modules.keys()))"
     told = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True)
     assert told.stderr.strip() == ""

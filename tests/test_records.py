@@ -13,11 +13,13 @@ import yaml
 
 import l2m
 from l2m import UserError
-from l2m.config import RunConfig, check
-from l2m.engine import Trainer
+from l2m.config.checking import check
+from l2m.config.run import RunConfig
 from l2m.files import pack
-from l2m.records import EpochRow, GroupRow, Records, RunDirectory
-from l2m.training import train
+from l2m.records import EpochRow, GroupRow, Records
+from l2m.records.directory import RunDirectory
+from l2m.training.engine import Trainer
+from l2m.training.run import train
 
 SMALL = (
     "dataset=mean_estimation", "dataset.train_sizes=[40,30,20,5]", "dataset.test_size=20", "batch_size=19",
@@ -48,7 +50,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunConfig, Records]:
     ],
 )
 def test_identities_are_pinned(overrides: tuple[str, ...], digest: str) -> None:
-    """If this fails, every record there is has lost its run: see :meth:`l2m.config.RunConfig.identity`."""
+    """If this fails, every record there is has lost its run: see :meth:`l2m.config.run.RunConfig.identity`."""
     assert l2m.compose(*overrides).digest() == digest
 
 

@@ -41,7 +41,7 @@ def results(tmp_path: Path) -> Path:
 
 
 def labels(folder: Path) -> dict[str, runs.Runs]:
-    return {run.label: run for run in runs.read(folder).runs}
+    return {run.label: run for run in runs.read_runs(folder).runs}
 
 
 def test_runs_are_put_together_by_configuration(results: Path) -> None:
@@ -59,7 +59,7 @@ def test_checkpoints_are_the_papers(results: Path) -> None:
 
 
 def test_table_shows_mean_deviation_and_paired_difference(results: Path) -> None:
-    (rows,) = summary.rows(runs.read(results).runs).values()
+    (rows,) = summary.rows(runs.read_runs(results).runs).values()
     by_label = {row[0]: row for row in rows}
     assert by_label["classical"] == ["classical", "3", "18.0 ± 0.5", "36.0 ± 1.0", "72.0 ± 2.0", "62.0 ± 2.0", ""]
     interval = stats.ttest_1samp([0.05, 0.06, 0.04], 0).confidence_interval(0.95)
@@ -82,7 +82,7 @@ def test_one_seed_has_no_interval() -> None:
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="output is not there: name the folder"):
-        runs.read(tmp_path / "output")
+        runs.read_runs(tmp_path / "output")
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_script_prints_and_draws_and_names_damage(results: Path, tmp_path: Path)
 
 def test_strategies_that_are_not_the_suites_are_told_apart(tmp_path: Path) -> None:
     write(tmp_path, compose("dataset=mnist", "strategy=classical"), lambda e: 1 - 0.5 / e)
-    (classical,) = runs.read(tmp_path).runs
+    (classical,) = runs.read_runs(tmp_path).runs
     own = [replace(classical, settings=classical.settings | {"strategy.name": name}) for name in ("mine", "yours")]
     summary.figure(own, tmp_path / "summary.png")
     height, width = imread(tmp_path / "summary.png").shape[:2]
@@ -126,7 +126,7 @@ def test_strategies_that_are_not_the_suites_are_told_apart(tmp_path: Path) -> No
 def test_many_data_sets_are_drawn_in_lines_of_four(tmp_path: Path) -> None:
     for row in ("mnist", "fashion_mnist", "cifar10", "imdb", "wine_quality"):
         write(tmp_path, compose(f"dataset={row}", "strategy=learn2mix"), lambda e: 1 - 0.5 / e)
-    found = runs.read(tmp_path).runs
+    found = runs.read_runs(tmp_path).runs
     sizes = []
     for some in (found[:2], found[:4], found):
         summary.figure(some, tmp_path / "summary.png")
@@ -142,7 +142,7 @@ def test_many_data_sets_are_drawn_in_lines_of_four(tmp_path: Path) -> None:
 def test_own_data_of_one_kind_stand_apart(tmp_path: Path) -> None:
     for place in ("cats", "dogs"):
         write(tmp_path, compose("dataset=image_folder", f"dataset.path={place}", "epochs=4"), lambda e: 1 - 0.5 / e)
-    rows = summary.rows(runs.read(tmp_path).runs)
+    rows = summary.rows(runs.read_runs(tmp_path).runs)
     assert list(rows) == [f"image_folder path={place}: test accuracy in %" for place in ("cats", "dogs")]
     assert [row[0] for each in rows.values() for row in each] == ["learn2mix", "learn2mix"]
 
@@ -150,9 +150,9 @@ def test_own_data_of_one_kind_stand_apart(tmp_path: Path) -> None:
 def test_a_single_epoch_is_a_point(tmp_path: Path) -> None:
     write(tmp_path, compose("dataset=digits", "epochs=1"), lambda e: 0.5)
     axes = Figure().subplots()
-    drawing.curve(axes, runs.read(tmp_path).runs[0])
+    drawing.curve(axes, runs.read_runs(tmp_path).runs[0])
     assert axes.lines[0].get_marker() == "o"
-    summary.figure(runs.read(tmp_path).runs, tmp_path / "summary.png")
+    summary.figure(runs.read_runs(tmp_path).runs, tmp_path / "summary.png")
 
 
 def test_script_without_records_says_so(
@@ -168,7 +168,7 @@ def test_baseline_is_classical_with_all_else_equal(results: Path) -> None:
     """Shuffled and stratified classical stand side by side; other epochs are compared with nothing."""
     made(results, "stratified", 0, 0.8)
     made(results, "learn2mix", 0, 0.5, "epochs=4")
-    table = {row[0]: row[-1] for rows in summary.rows(runs.read(results).runs).values() for row in rows}
+    table = {row[0]: row[-1] for rows in summary.rows(runs.read_runs(results).runs).values() for row in rows}
     assert table["classical batches=shuffled epochs=8"] == ""
     assert table["classical batches=stratified epochs=8"] == "+10.0"
     assert table["learn2mix epochs=8"].startswith("+5.0 ± ")
@@ -198,7 +198,7 @@ def test_runs_tested_on_different_samples_stand_in_different_tables(tmp_path: Pa
         held = ("epochs=8", "strategy=learn2mix", f"learning_rate={rate}", "validation_fraction=0.2")
         write(tmp_path, compose("dataset=csv", *held, *table), lambda epoch: 0.5)
     subject = f"csv path={tmp_path}"
-    found = runs.read(tmp_path).runs
+    found = runs.read_runs(tmp_path).runs
     assert {title: sorted(row[0] for row in rows) for title, rows in summary.rows(found).items()} == {
         f"{subject}/new.csv validation_fraction=0.2: held-out accuracy in %": [
             "learn2mix learning_rate=0.001",
@@ -216,4 +216,4 @@ def test_a_folder_beside_the_right_one_is_told(results: Path) -> None:
     within = results / "runs" / "digits"
     for wrong, right in ((results / "runs", results), (within, results), (above, above / "mine")):
         with pytest.raises(UserError, match=f"name {right}, which does"):
-            runs.read(wrong)
+            runs.read_runs(wrong)

@@ -24,9 +24,10 @@ from made_up import compose
 
 from l2m import UserError, train
 from l2m.catalog import registries
-from l2m.config import RunConfig
-from l2m.records import EpochRow, RunDirectory
-from l2m.stopping import Stopped
+from l2m.config.run import RunConfig
+from l2m.records import EpochRow
+from l2m.records.directory import RunDirectory
+from l2m.training.stopping import Stopped
 
 FILES = ["config.yaml", "groups.csv", "metrics.csv", "model.pt", "run.json"]
 
@@ -91,7 +92,7 @@ def test_a_run_that_a_signal_ends_goes_on_from_its_checkpoint(
 ) -> None:
     config = small(tmp_path, *overrides, "checkpoint_seconds=1000")  # only the signal asks for one
     for epoch in (1, 2, 5):
-        with pytest.raises(Stopped, match=rf"seed0-{config.digest()} rests after epoch {epoch}$") as stop:
+        with pytest.raises(Stopped, match=rf"seed0-{config.digest()} was stopped after epoch {epoch}$") as stop:
             train(config, interrupt_after(epoch))
         assert stop.value.signal == signal.SIGTERM
         assert files(config) == ["checkpoint.pt", "config.yaml", "run.json"]

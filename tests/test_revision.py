@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from l2m import compose
-from l2m.config import RunConfig
+from l2m.config.run import RunConfig
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, TensorDataset
 
 from l2m import Learn2MixBatchSampler, UserError
-from l2m.apportion import least
+from l2m.sampling.apportion import least
 
 STABLE = settings(derandomize=True, deadline=None, max_examples=60)
 
@@ -503,7 +503,7 @@ def test_rate_0_keeps_its_batches_whatever_the_losses() -> None:
 def test_a_plan_drawn_in_parts_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     whole, parts = (sampler(labelled([30, 7, 3]), 4) for _ in range(2))
     expected = whole.plan()
-    monkeypatch.setattr("l2m.sampler._CELLS", 7)
+    monkeypatch.setattr("l2m.sampling.sampler._CELLS", 7)
     assert torch.equal(parts.plan(), expected)
 
 

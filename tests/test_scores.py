@@ -8,7 +8,7 @@ import torch
 from sklearn.metrics import balanced_accuracy_score, f1_score, recall_score
 
 from l2m.data import Split
-from l2m.scores import LABELS, SCORES, VALUES, labelled, predicted, valued
+from l2m.evaluation.scores import LABELS, SCORES, VALUES, labelled, predicted, valued
 
 RNG = np.random.default_rng(7)
 LOGITS = RNG.normal(size=(400, 4)) * 2

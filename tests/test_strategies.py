@@ -24,13 +24,14 @@ from torch.nn import functional
 
 from l2m import UserError
 from l2m.catalog import registries
-from l2m.config import RunConfig, check
+from l2m.config.checking import check
+from l2m.config.run import RunConfig
 from l2m.data import Batch, Split
-from l2m.records import RunDirectory
+from l2m.records.directory import RunDirectory
 from l2m.seeding import generator
 from l2m.strategies import STRATEGIES, Context, Statistics, Strategy, smote
 from l2m.tasks import TASKS
-from l2m.training import needs, prepared, train
+from l2m.training.run import needs, prepared, train
 
 NAMES = registries()["strategy"].names()
 

@@ -12,10 +12,12 @@ from doors import Door, called, opened, script
 
 from l2m import study
 from l2m.errors import UserError
-from l2m.report import runs, studies
-from l2m.report.page import render
-from l2m.studies.records import digest, read, read_all
-from l2m.studies.records import studies as registry
+from l2m.paper import study_claims as studies
+from l2m.paper.page import render
+from l2m.paper.results import read_results
+from l2m.paper.studies import STUDIES as registry
+from l2m.paper.studies.records import digest, read, read_all
+from l2m.report import runs
 
 FIGURES = Path(__file__).parents[1] / "scripts" / "figures.py"
 SMALL = ("study=one_step", "study.problems=12", "study.dimensions=5", "study.groups=3")
@@ -108,7 +110,7 @@ def test_a_folder_that_is_a_file(door: Door, tmp_path: Path) -> None:
 def test_help_lists_the_studies_and_their_options(door: Door) -> None:
     told = door("--help")
     assert told.status == 0
-    for name in registry().names():
+    for name in registry.names():
         assert f"study={name}" in told.out
     assert "problems: 2000" in told.out
 
@@ -141,11 +143,11 @@ def test_the_ledger_has_the_defaults_alone(recorded: Path) -> None:
     found, problems = read_all(recorded)
     assert (len(found), problems) == (1, [])
     told = studies.lines(found)
-    (line,) = told[registry()["one_step"].title]
+    (line,) = told[registry["one_step"].title]
     assert line.judged.verdict == "not run"
     assert "python -m l2m.study study=one_step results_dir=results" in line.judged.note
     at_defaults = found[0]._replace(options={})
-    lines = studies.lines([at_defaults])[registry()["one_step"].title]
+    lines = studies.lines([at_defaults])[registry["one_step"].title]
     assert [line.judged.verdict for line in lines] == [c.verdict for c in at_defaults.study.claims(at_defaults.tables)]
     assert len({line.key for line in lines}) == len(lines)
 
@@ -168,7 +170,7 @@ def test_a_claim_is_judged_by_the_tables(recorded: Path) -> None:
 def test_the_page_shows_a_study(recorded: Path, made_up_results: Path, tmp_path: Path) -> None:
     shutil.copytree(made_up_results, tmp_path / "results")
     shutil.copytree(recorded / "studies", tmp_path / "results" / "studies")
-    found = runs.read(tmp_path / "results")
+    found = read_results(tmp_path / "results")
     page = render(found, tmp_path / "results")
     (one,) = found.studies
     assert f'id="{one.path.name}"' in page
@@ -191,10 +193,10 @@ def test_studies_are_drawn_without_runs(
     assert drawn == {f"study_{path.name}_{name}.png" for name in ("condition", "proof")}
     assert f'id="{path.name}"' in (folder / "index.html").read_text()
     with pytest.raises(UserError, match="holds no finished runs"):
-        runs.read(folder)
+        runs.read_runs(folder)
 
 
 def test_every_study_says_where_its_rules_are() -> None:
-    for name in registry().names():
-        *_, file = registry()[name].introduction().rstrip(".").split()
+    for name in registry.names():
+        *_, file = registry[name].introduction().rstrip(".").split()
         assert "eproduced" in (Path(__file__).parents[1] / file).read_text(encoding="utf-8")

@@ -21,10 +21,12 @@ from alike import same
 from loky import ProcessPoolExecutor
 
 from l2m import compose, train
-from l2m import sweep as sweep_module
-from l2m.config import RunConfig
-from l2m.plan import plan
-from l2m.records import RunDirectory
+from l2m.config.run import RunConfig
+from l2m.records.directory import RunDirectory
+from l2m.sweeps.launchers import processes
+from l2m.sweeps.launchers.processes import count_workers, visible_gpus
+from l2m.sweeps.launching import choose_launcher, launch
+from l2m.sweeps.plan import plan
 
 SMALL = ("dataset=digits", "device=cpu", "threads=1", "checkpoint_seconds=0")
 FILES = ["config.yaml", "groups.csv", "metrics.csv", "model.pt", "run.json"]
@@ -83,7 +85,7 @@ def checkpoints(folder: Path) -> list[Path]:
 
 def pretend_gpus(monkeypatch: pytest.MonkeyPatch, count: int, cores: int = 8, visible: str | None = None) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
-    monkeypatch.setattr(sweep_module, "cpu_count", lambda: cores)
+    monkeypatch.setattr(processes, "cpu_count", lambda: cores)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
@@ -111,22 +113,22 @@ def test_runs_share_a_gpu_if_they_are_small_and_have_one_each_of_several(
 ) -> None:
     configs = [compose("dataset=digits", *words, f"seed={seed}") for seed in range(20)]
     pretend_gpus(monkeypatch, gpus, cores)
-    assert sweep_module._workers(configs) == expected
-    assert sweep_module._workers(configs[:1]) == 1
+    assert count_workers(configs) == expected
+    assert count_workers(configs[:1]) == 1
 
 
 def test_gpus_keep_the_names_that_they_were_made_visible_by(monkeypatch: pytest.MonkeyPatch) -> None:
     config = compose("dataset=digits")
     pretend_gpus(monkeypatch, 2, visible="3,GPU-5af0")
-    assert sweep_module._cards([config]) == ["3", "GPU-5af0"]
+    assert visible_gpus([config]) == ["3", "GPU-5af0"]
     pretend_gpus(monkeypatch, 2)
-    assert sweep_module._cards([config]) == ["0", "1"]
-    assert sweep_module._cards([replace(config, device="cpu")]) == []
+    assert visible_gpus([config]) == ["0", "1"]
+    assert visible_gpus([replace(config, device="cpu")]) == []
     named = [replace(config, device="cuda:1", seed=seed, threads=None) for seed in range(3)]
-    assert sweep_module._cards(named) == ["cuda:1"], "all runs were sent to that one"
-    assert sweep_module._workers(named) == 1
+    assert visible_gpus(named) == ["cuda:1"], "all runs were sent to that one"
+    assert count_workers(named) == 1
     pretend_gpus(monkeypatch, 0)
-    assert sweep_module._cards([config]) == []
+    assert visible_gpus([config]) == []
 
 
 def test_a_slot_shows_its_worker_its_gpu_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -138,9 +140,9 @@ def test_a_slot_shows_its_worker_its_gpu_alone(monkeypatch: pytest.MonkeyPatch, 
         begun.append((env or {})["CUDA_VISIBLE_DEVICES"])
         return ProcessPoolExecutor(*rest, env=env, **more)
 
-    monkeypatch.setattr(sweep_module, "ProcessPoolExecutor", executor)
+    monkeypatch.setattr(processes, "ProcessPoolExecutor", executor)
     configs = [compose("dataset=digits", "epochs=1", f"seed={seed}", f"results_dir={tmp_path}") for seed in range(3)]
-    assert sweep_module.sweep(plan((config, "") for config in configs)) == []
+    assert launch(plan((config, "") for config in configs), choose_launcher({})) == []
     assert sorted(begun) == ["0", "1"]
     assert statuses(tmp_path) == ["done"] * 3
 
@@ -173,7 +175,7 @@ def test_a_worker_that_is_killed_takes_no_other_run_with_it(tmp_path: Path) -> N
     status, out, err = end(sweep)
     assert status == 1
     assert "3 runs: 2 done, 0 skipped (done before), 1 failed" in out
-    assert "its process was ended by SIGKILL: was there memory enough?" in err
+    assert "its process was ended by SIGKILL: did it run out of memory?" in err
     assert statuses(tmp_path) == ["done", "done", "failed"]
     (log,) = tmp_path.rglob("log.txt")
     assert log.parts[-3] in (first, second)
@@ -204,7 +206,7 @@ def ended_by(by: signal.Signals, sweep: subprocess.Popen[str], folder: Path, run
     status, _, err = end(sweep)
     assert status == 128 + by
     assert "stopping: every run ends its epoch (once more: at once)" in err
-    assert f"stopped: 0 of {runs} runs done, 0 failed, {runs} to do: the same command goes on from there" in err
+    assert f"stopped: 0 of {runs} runs done, 0 failed, {runs} to do; run the same command to continue" in err
     assert statuses(folder) == ["running"] * 2
     assert len(checkpoints(folder)) == 2
     assert not list(folder.rglob("*.part")) + list(folder.rglob("lock"))

@@ -19,12 +19,14 @@ from made_up import compose, write
 from scipy import stats
 
 from l2m.catalog import registries
-from l2m.report import claims, equal_seconds, hyperparameters, ledger, published, studies, tables, thresholds
-from l2m.report.alternatives import SUSPECTS
-from l2m.report.latex import escape
-from l2m.report.rows import ROWS, SEEDS, STRATEGIES, V3, VARIANTS, command, commands, missing
-from l2m.report.runs import Reading, read
-from l2m.run import conf_dir
+from l2m.config.user_folders import conf_dir
+from l2m.paper import claims, equal_seconds, hyperparameters, ledger, published, tables
+from l2m.paper import epochs_to_level as thresholds
+from l2m.paper import study_claims as studies
+from l2m.paper.alternatives import SUSPECTS
+from l2m.paper.latex import escape
+from l2m.paper.results import Results, read_results
+from l2m.paper.rows import ROWS, SEEDS, STRATEGIES, V3, VARIANTS, command, commands, missing
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden"
@@ -57,8 +59,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def found(folder: Path) -> Reading:
-    return read(folder)
+def found(folder: Path) -> Results:
+    return read_results(folder)
 
 
 # Rows
@@ -87,7 +89,7 @@ def test_every_strategy_of_the_report_has_a_choice() -> None:
     assert {file.stem for file in (conf_dir() / "strategy").glob("*.yaml")} == set(STRATEGIES)
 
 
-def test_only_runs_with_the_rows_settings_enter_a_cell(found: Reading) -> None:
+def test_only_runs_with_the_rows_settings_enter_a_cell(found: Results) -> None:
     runs = BY_NAME["mnist"].runs(found.runs)
     assert {choice: list(run.metrics) for choice, run in runs.items()} == {
         "learn2mix": [0, 1], "classical": [0, 1], "focal": [0, 1, 2],
@@ -96,7 +98,7 @@ def test_only_runs_with_the_rows_settings_enter_a_cell(found: Reading) -> None:
     assert BY_NAME["cifar10"].runs(found.runs) == {}
 
 
-def test_missing_seeds_are_told_with_the_command_that_trains_them(found: Reading) -> None:
+def test_missing_seeds_are_told_with_the_command_that_trains_them(found: Results) -> None:
     lacks = missing(BY_NAME["mnist"], found.runs, ("learn2mix", "focal", "smote"))
     assert lacks == {"learn2mix": (2, 3, 4), "focal": (3, 4), "smote": (0, 1, 2, 3, 4)}
     assert missing(BY_NAME["wine_quality"], found.runs, ("classical",)) == {}
@@ -158,12 +160,12 @@ def test_settings_of_the_paper_are_the_rows_but_for_the_known_rate() -> None:
 
 
 @pytest.mark.parametrize("name", ["table2.md", "table2.tex", "table2.csv"])
-def test_golden_table(found: Reading, name: str) -> None:
+def test_golden_table(found: Results, name: str) -> None:
     """To make them anew: write ``tables.files(found, tables.both(found))[name]`` there, and read what changed."""
     assert tables.files(found, tables.both(found))[name] == (GOLDEN / name).read_text(encoding="utf-8")
 
 
-def test_a_cell_is_what_scipy_says(found: Reading) -> None:
+def test_a_cell_is_what_scipy_says(found: Results) -> None:
     frame = tables.frame(tables.table(2, found)).set_index(["data_set", "strategy", "checkpoint"])
     cell = frame.loc["wine_quality", "learn2mix", "0.5E"]
     factor = 1 + 0.05 * 150
@@ -186,7 +188,7 @@ def test_a_cell_is_what_scipy_says(found: Reading) -> None:
     assert (last["effect"], last["first_rule"], last["note"]) == ("confirmed", "reproduced", "")
 
 
-def test_accuracies_are_in_percent_and_one_seed_has_no_spread(found: Reading) -> None:
+def test_accuracies_are_in_percent_and_one_seed_has_no_spread(found: Results) -> None:
     markdown = tables.markdown(tables.table(1, found))
     assert (
         "| **MNIST** | learn2mix | 2 | 22.6 ± 0.2<br>Δ +0.4 ± 0.8<br><sub>paper 74.16 ± 2.79, outside 2.8</sub> |"
@@ -196,7 +198,7 @@ def test_accuracies_are_in_percent_and_one_seed_has_no_spread(found: Reading) ->
     assert "| balanced | 1 | 23.3<br>Δ -1.2 |" in wine
 
 
-def test_what_is_not_run_is_seen_with_its_command(found: Reading) -> None:
+def test_what_is_not_run_is_seen_with_its_command(found: Results) -> None:
     markdown = tables.markdown(tables.table(1, found))
     (line,) = (line for line in markdown.splitlines() if line.startswith("| **Fashion-MNIST** | learn2mix |"))
     assert line.count("not run") == 3
@@ -206,19 +208,19 @@ def test_what_is_not_run_is_seen_with_its_command(found: Reading) -> None:
     assert "n is 2 to 3." in markdown
 
 
-def test_worst_groups_are_those_of_the_records(found: Reading) -> None:
+def test_worst_groups_are_those_of_the_records(found: Results) -> None:
     frame = tables.frame(tables.table(1, found, "worst_group")).set_index(["data_set", "strategy", "checkpoint"])
     assert frame.loc["mnist", "classical", "E"]["mean_accuracy_percent"] == pytest.approx(100 * (0.8875 - 0.1))
     assert not any(column.startswith(("paper", "effect", "level")) for column in frame)
 
 
-def test_summary_fits_80_columns(found: Reading) -> None:
+def test_summary_fits_80_columns(found: Results) -> None:
     lines = tables.summary([tables.table(1, found), tables.table(2, found)]).splitlines()
     assert len(lines) == 1 + 14
     assert max(map(len, lines)) <= 80
 
 
-def test_hyperparameters_are_those_of_the_records(found: Reading) -> None:
+def test_hyperparameters_are_those_of_the_records(found: Results) -> None:
     lines = {line.row.name: line for line in hyperparameters.settings(found.runs)}
     wine = lines["wine_quality"]
     assert wine.ours is not None
@@ -233,7 +235,7 @@ def test_hyperparameters_are_those_of_the_records(found: Reading) -> None:
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
-def test_latex_is_balanced(found: Reading, number: int) -> None:
+def test_latex_is_balanced(found: Results, number: int) -> None:
     text = re.sub(r"(?m)^%.*$", "", tables.files(found, tables.both(found))[f"table{number}.tex"])
     bare = re.sub(r"\\[{}$%&]", "", text)
     assert bare.count("{") == bare.count("}")
@@ -254,7 +256,7 @@ def test_latex_escapes() -> None:
 
 
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="LaTeX is not installed")
-def test_latex_compiles(found: Reading, tmp_path: Path) -> None:
+def test_latex_compiles(found: Results, tmp_path: Path) -> None:
     packages = r"\usepackage[T1]{fontenc}\usepackage{booktabs,longtable,xcolor}"
     inputs = "".join(tables.files(found, tables.both(found))[f"table{number}.tex"] for number in (1, 2, 3))
     text = rf"\documentclass{{article}}{packages}\begin{{document}}{inputs}\end{{document}}"
@@ -269,7 +271,7 @@ def test_latex_compiles(found: Reading, tmp_path: Path) -> None:
 # Thresholds
 
 
-def test_first_epoch_at_a_level(found: Reading) -> None:
+def test_first_epoch_at_a_level(found: Results) -> None:
     lines = {(line.claim.row, line.claim.source[:2], line.strategy): line for line in thresholds.reached(found.runs)}
     ours = lines["mnist", "v1", "learn2mix"]  # 0.91 e/60 and 0.90 e/60 reach 0.70 at 47 and 47; classical at 48 and 48
     assert (ours.epochs.tolist(), ours.of_mean, ours.seconds.tolist()) == ([47.0, 47.0], 47, [23.5, 23.5])
@@ -291,7 +293,7 @@ def test_controls_and_differences_stand_in_the_thresholds_as_in_the_tables(tmp_p
         for seed, final in enumerate(finals):
             config = compose("dataset=mnist", f"strategy={strategy}")
             write(tmp_path, config, lambda e, f=final: f * e / 60, seed=seed, shares=MNIST_SHARES)
-    lines, at = thresholds.reached(read(tmp_path).runs), thresholds.at_epoch(read(tmp_path).runs)
+    lines, at = thresholds.reached(read_results(tmp_path).runs), thresholds.at_epoch(read_results(tmp_path).runs)
     text = thresholds.markdown(lines, at)
     told = {line.strategy: line for line in lines if line.claim.row == "mnist" and line.claim.level == 70}
     assert list(told) == ["learn2mix", "classical", "focal", "balanced", "stratified"]
@@ -311,7 +313,7 @@ def test_controls_and_differences_stand_in_the_thresholds_as_in_the_tables(tmp_p
     frame = thresholds.frame(lines, at).query("data_set == 'mnist' and level == 70").set_index("strategy")
     assert frame.loc["balanced", ["minus_classical", "learn2mix_minus_this"]].tolist() == [-8.0, -3.5]
     assert frame.loc["learn2mix", ["minus_classical", "n_pairs"]].tolist() == [-11.5, 2]
-    assert "balanced" not in " ".join(line.claim for line in claims.speed(read(tmp_path).runs)), (
+    assert "balanced" not in " ".join(line.claim for line in claims.speed(read_results(tmp_path).runs)), (
         "no claim of the paper's"
     )
 
@@ -322,14 +324,14 @@ def test_a_seed_that_never_is_at_the_level(tmp_path: Path) -> None:
         config = compose("dataset=mnist", f"strategy={strategy}")
         for seed, final in enumerate(finals):
             write(tmp_path, config, lambda e, f=final: f * e / 60, seed=seed, shares=MNIST_SHARES)
-    lines = {line.strategy: line for line in thresholds.reached(read(tmp_path).runs) if line.claim.level == 70}
+    lines = {line.strategy: line for line in thresholds.reached(read_results(tmp_path).runs) if line.claim.level == 70}
     assert lines["classical"].epochs.isna().tolist() == [True, False]
     judged = lines["classical"].judged
     assert judged is not None
     assert judged.difference == pytest.approx(((47 - 60) + (47 - 53)) / 2)
     write(tmp_path, compose("dataset=mnist", "strategy=learn2mix"), lambda e: 0.5, seed=2, shares=MNIST_SHARES)
     write(tmp_path, compose("dataset=mnist", "strategy=classical"), lambda e: 0.6, seed=2, shares=MNIST_SHARES)
-    judged = next(x.judged for x in thresholds.reached(read(tmp_path).runs) if x.strategy == "classical")
+    judged = next(x.judged for x in thresholds.reached(read_results(tmp_path).runs) if x.strategy == "classical")
     assert judged is not None
     assert (judged.verdict, judged.note) == ("inconclusive", "2 of 3 seeds of learn2mix reach the level")
 
@@ -339,7 +341,7 @@ def test_whole_epochs_that_are_all_as_far_apart_show_nothing(tmp_path: Path) -> 
         for seed in range(3):
             config = compose("dataset=mnist", f"strategy={strategy}")
             write(tmp_path, config, lambda e, f=final: f * e / 60, seed=seed, shares=MNIST_SHARES)
-    judged = next(x.judged for x in thresholds.reached(read(tmp_path).runs) if x.strategy == "classical")
+    judged = next(x.judged for x in thresholds.reached(read_results(tmp_path).runs) if x.strategy == "classical")
     assert judged is not None
     assert (judged.difference, judged.half, judged.verdict) == (-1.0, 0, "inconclusive")
 
@@ -349,7 +351,7 @@ def test_a_lost_level_is_learn2mixs_own(tmp_path: Path) -> None:
         config = compose("dataset=fashion_mnist", f"strategy={strategy}")
         for seed in range(2):
             write(tmp_path, config, lambda e, f=final: f * e / 70, seed=seed, shares=(0.1,) * 10)
-    lines = {line.strategy: line for line in thresholds.reached(read(tmp_path).runs)
+    lines = {line.strategy: line for line in thresholds.reached(read_results(tmp_path).runs)
              if line.claim.row == "fashion_mnist" and line.claim.level is None}  # fmt: skip
     assert lines["learn2mix"].level == pytest.approx(35.0)
     assert lines["learn2mix"].epochs.tolist() == [35.0, 35.0]
@@ -357,7 +359,7 @@ def test_a_lost_level_is_learn2mixs_own(tmp_path: Path) -> None:
     assert lines["classical"].epochs.tolist() == [49.0, 49.0]
 
 
-def test_metric_at_an_epoch(found: Reading) -> None:
+def test_metric_at_an_epoch(found: Results) -> None:
     lines = {(line.claim.row, line.strategy): line for line in thresholds.at_epoch(found.runs)}
     wine = lines["wine_quality", "classical"]
     assert wine.values.tolist() == pytest.approx([6 * value for value in WINE["classical"]])
@@ -368,7 +370,7 @@ def test_metric_at_an_epoch(found: Reading) -> None:
 # Ledger
 
 
-def test_ledger_has_every_claim_and_only_notes_that_are_used(found: Reading) -> None:
+def test_ledger_has_every_claim_and_only_notes_that_are_used(found: Results) -> None:
     sections = [*claims.sections(found).values(), claims.controls(found.runs), *studies.lines(found.studies).values()]
     keys = [line.key for lines in sections for line in lines]
     assert len(keys) == len(set(keys))
@@ -385,7 +387,7 @@ def test_ledger_has_every_claim_and_only_notes_that_are_used(found: Reading) -> 
         assert (note in text) == (key in used) or key == "overhead"  # where there is a bench
 
 
-def test_ledger_tells_numbers_and_what_is_not_run(found: Reading) -> None:
+def test_ledger_tells_numbers_and_what_is_not_run(found: Results) -> None:
     text = ledger.markdown(found)
     ours = "1.76 ± 0.11 against 2.05 ± 0.11, Δ -0.29 ± "
     assert f"| Wine Quality | 1.75 ± 0.21 against 2.03 ± 0.18, Δ -0.28 ± 0.28 | {ours}" in text
@@ -405,7 +407,7 @@ def test_strategies_that_are_equal_by_construction_are_run_and_counted_once(tmp_
         for seed in range(3):
             config = compose("dataset=cifar10", f"strategy={strategy}")
             write(tmp_path, config, lambda e, f=final + 0.001 * seed: f, seed=seed, shares=(0.1,) * 10)
-    found = read(tmp_path)
+    found = read_results(tmp_path)
     text = tables.markdown(tables.table(1, found))
     lines = text.partition("| **CIFAR-10** |")[2].partition("| **Imagenette** |")[0].splitlines()[1:]
     cells = {strategy: values for _, _, strategy, *values in (line.split("|") for line in lines if "|" in line)}
@@ -424,7 +426,7 @@ def test_strategies_that_are_equal_by_construction_are_run_and_counted_once(tmp_
 
 def test_cost_and_the_limit_of_the_proportions() -> None:
     """By the committed records and benches."""
-    found = read(ROOT / "results")
+    found = read_results(ROOT / "results")
     cost = {line.key: line for line in claims.overhead(found.benches)}
     assert cost["overhead.fashion_mnist"].judged.verdict == "confirmed"
     assert cost["overhead.wine_quality"].judged.verdict == "contradicted"
@@ -434,7 +436,7 @@ def test_cost_and_the_limit_of_the_proportions() -> None:
     assert all("each run trains for some" in line.judged.note or line.key == "valuation" for line in not_run)
 
 
-def test_symbols_stay_what_they_are_and_in_their_cell(found: Reading, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_symbols_stay_what_they_are_and_in_their_cell(found: Results, monkeypatch: pytest.MonkeyPatch) -> None:
     judged = claims.overhead([])[0].judged
     said = [claims.Line(note, "|1 − η|", "", "", judged._replace(note=note)) for note in ("ρ is small", "not small")]
     monkeypatch.setattr(claims, "sections", lambda _: {"Notes": said})
@@ -449,7 +451,7 @@ def test_seeds_that_are_not_shared_are_too_few(tmp_path: Path) -> None:
     """Both strategies have runs, but no pair: no verdict on the claim, and no difference."""
     for strategy, seed in (("learn2mix", 0), ("classical", 1)):
         write(tmp_path, compose("dataset=wine_quality", f"strategy={strategy}"), lambda e: 2.0, seed=seed)
-    found = read(tmp_path)
+    found = read_results(tmp_path)
     line = next(line for line in claims.final(found.runs) if line.key == "final.wine_quality")
     assert (line.ours, line.judged.verdict) == ("2.00 (n = 1) against 2.00 (n = 1), n = 0", "too few seeds")
     markdown = tables.markdown(tables.table(2, found))
@@ -460,7 +462,7 @@ def test_seeds_that_are_not_shared_are_too_few(tmp_path: Path) -> None:
     assert (judged.verdict, judged.note, judged.n) == ("too few seeds", "no seed in common", 0)
 
 
-def test_gap_is_that_of_test_loss_and_training_loss_at_the_training_sets_proportions(found: Reading) -> None:
+def test_gap_is_that_of_test_loss_and_training_loss_at_the_training_sets_proportions(found: Results) -> None:
     gap = claims.gap(BY_NAME["wine_quality"].runs(found.runs)["learn2mix"])
     trained = (244 * 0.2 + 799 * 0.4) / 1043
     assert gap.tolist() == pytest.approx([0.5 - trained] * 5, abs=1e-6)
@@ -473,7 +475,7 @@ def test_equal_seconds_are_compared_with_the_classical_training_that_gave_them(t
         write(tmp_path, timed, lambda e: 0.02 * e, seed=seed, epochs=48, shares=MNIST_SHARES)
         classical = compose("dataset=mnist_v3", "strategy=classical", "equal_seconds=true")
         write(tmp_path, classical, lambda e, s=seed: 0.015 * e + 0.001 * s, seed=seed, shares=MNIST_SHARES)
-    line = claims.equal_seconds(read(tmp_path).runs)[0]
+    line = claims.equal_seconds(read_results(tmp_path).runs)[0]
     assert (line.key, line.paper) == ("seconds.mnist", "98.46 against 98.14 after 50 s")
     assert line.judged.difference == pytest.approx(100 * (0.96 - 0.901))
     assert line.judged.verdict == "same sign"
@@ -489,7 +491,7 @@ def test_table_of_the_third_version_has_all_its_strategies(tmp_path: Path) -> No
             metric = lambda e, final=end + 0.002 * seed: final  # noqa: E731
             write(tmp_path, config, metric, seed=seed, epochs=epochs + seed, shares=MNIST_SHARES)
     write(tmp_path, compose("dataset=mnist_v3", "strategy=curriculum"), lambda e: 0.9, shares=MNIST_SHARES)
-    lines = equal_seconds.ended(read(tmp_path).runs)
+    lines = equal_seconds.ended(read_results(tmp_path).runs)
     swept = yaml.safe_load((conf_dir() / "experiment" / "table1_v3.yaml").read_text())["hydra"]["sweeper"]["params"]
     for row in V3:
         assert {*swept["strategy"].split(","), "classical"} <= {x.strategy for x in lines if x.claim.row == row}
@@ -522,7 +524,7 @@ def test_deviations_name_keys_that_there_are() -> None:
 
 
 def test_committed_tables_are_those_of_the_records() -> None:
-    found = read(ROOT / "results")
+    found = read_results(ROOT / "results")
     assert found.problems == []
     files = tables.files(found, tables.both(found))
     committed = {file.name: file.read_text(encoding="utf-8") for file in (ROOT / "results" / "tables").iterdir()}
@@ -549,7 +551,7 @@ def test_script_writes_the_same_wherever_it_runs_and_names_damage(folder: Path, 
     )
     assert max(map(len, told[0].stdout.splitlines()[:-2])) <= 80
     first, second = ({f.name: f.read_text(encoding="utf-8") for f in copy.glob("tables/*")} for copy in copies)
-    assert first == tables.files(read(folder), tables.both(read(folder)))
+    assert first == tables.files(read_results(folder), tables.both(read_results(folder)))
     assert {name for name in first if first[name] != second[name]} == {
         "table2.md", "table2.tex", "table2.csv", "worst_group2.md", "worst_group2.csv", "thresholds.md",
         "thresholds.csv", "mixers.md", "mixers.csv",

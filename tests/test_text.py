@@ -17,14 +17,16 @@ from made_up import compose
 from sklearn.model_selection import train_test_split
 
 from l2m import UserError, train
-from l2m.data import Data, _load, load, text, words
-from l2m.engine import Trainer
+from l2m.data import Data, _load, load
+from l2m.data import tokens as words
+from l2m.data.paper import text
 from l2m.models import transformer
 from l2m.models.dropout import dropout
 from l2m.models.transformer import Transformer, sinusoids
 from l2m.seeding import generator
 from l2m.strategies import Context
 from l2m.strategies.smote import Smote
+from l2m.training.engine import Trainer
 
 REVIEWS = "aclImdb/{}/{}"
 CSV = "imdb/IMDB Dataset.csv"

@@ -11,14 +11,14 @@ import pytest
 import yaml
 from scipy import optimize
 
-from l2m.run import conf_dir
-from l2m.sampler import Learn2MixBatchSampler
-from l2m.studies import STUDIES, Claim, Setting
-from l2m.studies.fixed_point import fixed_point, least_squares, minimax, spectral_radius, weighted
-from l2m.studies.group_losses import Floats, GroupLosses, descend, mixed, sample
-from l2m.studies.mixing_convergence import DISAGREE, MixingConvergence
-from l2m.studies.one_step import READINGS, OneStep, Problem
-from l2m.studies.one_step_proof import checks
+from l2m.config.user_folders import conf_dir
+from l2m.paper.studies import STUDIES, Claim, Setting
+from l2m.paper.studies.fixed_point import fixed_point, least_squares, minimax, spectral_radius, weighted
+from l2m.paper.studies.group_losses import Floats, GroupLosses, descend, mixed, sample
+from l2m.paper.studies.mixing_convergence import DISAGREE, MixingConvergence
+from l2m.paper.studies.one_step import READINGS, OneStep, Problem
+from l2m.paper.studies.one_step_proof import checks
+from l2m.sampling.sampler import Learn2MixBatchSampler
 
 SMALL = MixingConvergence(
     problems=2,

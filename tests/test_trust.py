@@ -22,12 +22,14 @@ from made_up import compose, write
 from mutations import KINDS, assert_sentence, damage, linked, publish, put, within
 
 import l2m
-from l2m import UserError, plan
-from l2m.config import check
+from l2m import UserError
+from l2m.config.checking import check
 from l2m.data import _load, load
-from l2m.report import ledger, page, runs, tables
-from l2m.report.latex import escape
-from l2m.training import final_parameters
+from l2m.paper import ledger, page, tables
+from l2m.paper.latex import escape
+from l2m.report import runs
+from l2m.sweeps import plan
+from l2m.training.run import final_parameters
 
 CIFAR10 = "cifar-10-batches-py"
 
@@ -268,7 +270,7 @@ def left_out(results: Path, place: Path) -> str:
     whole = next(results.glob("runs/digits/classical/seed0-*"))
     before = {file: file.read_bytes() for file in whole.iterdir()}
     with within(20):
-        found = runs.read(results)
+        found = runs.read_runs(results)
     assert [list(run.metrics) for run in found.runs] == [[0]]
     assert {file: file.read_bytes() for file in whole.iterdir()} == before
     (problem,) = found.problems
@@ -282,7 +284,7 @@ def left_out(results: Path, place: Path) -> str:
 def test_damaged_record_is_left_out(results: Path, name: str, kind: str) -> None:
     damage(second(results) / name, kind)
     with within(20):
-        found = runs.read(results)
+        found = runs.read_runs(results)
     if found.problems:
         left_out(results, second(results))
     else:  # line ends, a digit, a byte of a text
@@ -419,7 +421,7 @@ def test_reports_hold_no_markup_of_a_record(tmp_path: Path) -> None:
     odd = tmp_path / "runs" / "wine_quality" / HOSTILE.replace("/", "-") / "seed0-00000000"
     odd.mkdir(parents=True)
     (odd / "run.json").write_text('{"schema": 1, "status": "failed"}')
-    found = runs.read(tmp_path)
+    found = runs.read_runs(tmp_path)
     assert len(found.problems) == 4
     assert next(iter(found.runs[0].groups.values()))["name"].iloc[1] == HOSTILE
     html = page.render(found, tmp_path)

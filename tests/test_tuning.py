@@ -13,8 +13,8 @@ from doors import Door, opened
 from test_sweep import begin, end
 
 from l2m import compose, run
-from l2m.run import conf_dir
-from l2m.tuning import Search
+from l2m.config.user_folders import conf_dir
+from l2m.sweeps.tuning import Search
 
 pytestmark = pytest.mark.extras
 

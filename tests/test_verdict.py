@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from l2m.report.published import Printed
-from l2m.report.verdict import Judgement, beside, first_verdict, level, paper_effect
-from l2m.report.verdict import judge as judge_against
+from l2m.paper.published import Printed
+from l2m.paper.verdict import Judgement, beside, first_verdict, level, paper_effect
+from l2m.paper.verdict import judge as judge_against
 
 SPREAD = [-2.0, -1.0, 0.0, 1.0, 2.0]
 """Five seeds whose sd is √2.5 = 1.58."""

@@ -10,9 +10,9 @@ import pytest
 from made_up import compose, write
 from scipy import stats
 
-from l2m.report import imbalance, when
-from l2m.report.rows import ROWS
-from l2m.report.runs import read
+from l2m.paper import imbalance, when
+from l2m.paper.results import read_results
+from l2m.paper.rows import ROWS
 
 WINE = next(row for row in ROWS if row.name == "wine_quality")
 ENDS = {"learn2mix": [1.7, 1.8, 1.9], "classical": [2.0, 2.05, 2.2], "balanced": [1.75]}
@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_gain_is_a_share_of_the_others_error(folder: Path) -> None:
-    runs = WINE.runs(read(folder).runs)
+    runs = WINE.runs(read_results(folder).runs)
     found = when.gain(WINE, runs, "classical", "test_metric", 1.0)
     assert found is not None
     ours, theirs = pd.Series(ENDS["learn2mix"]), pd.Series(ENDS["classical"])
@@ -50,7 +50,7 @@ def test_a_gain_is_a_share_of_the_others_error(folder: Path) -> None:
 
 
 def test_gains_by_opponent_and_their_own_n(folder: Path) -> None:
-    reading = read(folder)
+    reading = read_results(folder)
     assert "| Wine Quality | 3 | **" in when.overview(reading)
     _, _, classical, balanced, *_ = when.opponents(reading).splitlines()
     assert classical.startswith("| Wine Quality | 3 | classical | 3 | **")
@@ -59,7 +59,7 @@ def test_gains_by_opponent_and_their_own_n(folder: Path) -> None:
 
 
 def test_the_grid_finds_its_runs_and_no_others(folder: Path) -> None:
-    found = read(folder).runs
+    found = read_results(folder).runs
     grid = imbalance.grid(found)
     assert sorted(grid) == [(1e-4, 10, "classical"), (1e-4, 10, "learn2mix"), (1e-3, 100, "learn2mix")]
     text = imbalance.markdown(grid)

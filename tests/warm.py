@@ -44,7 +44,7 @@ def begin(folder: Path) -> subprocess.Popen[bytes]:
 def serve(address: str) -> NoReturn:
     import torch
 
-    for module in ("l2m.run", "l2m.study", "l2m.training", "l2m.sweep", "l2m.report.summary"):
+    for module in ("l2m.run", "l2m.study", "l2m.training.run", "l2m.sweeps.launchers.processes", "l2m.report.summary"):
         importlib.import_module(module)
     torch.set_num_threads(1)
     socket.getaddrinfo = refuse

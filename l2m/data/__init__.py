@@ -26,10 +26,10 @@ from l2m.registry import Registry
 from l2m.seeding import derive
 
 if TYPE_CHECKING:
-    from l2m.config import RunConfig
+    from l2m.config.run import RunConfig
 
-DATASETS: Registry[Any] = Registry("dataset")
-RECIPES: Registry[Any] = Registry("imbalance")
+DATASETS: Registry[Any] = Registry("dataset", __name__)
+RECIPES: Registry[Any] = Registry("imbalance", __name__)
 
 EVALUATION_BATCH = 1000
 """Samples a pass that trains nothing: few enough for the activations of an image row to stay in the cache."""

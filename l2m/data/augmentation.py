@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from l2m.device import to_device
+from l2m.seeding import to_device
 
 GREY = (0.299, 0.587, 0.114)
 """Luma of red, green and blue (ITU-R BT.601)."""

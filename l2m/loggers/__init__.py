@@ -9,18 +9,17 @@ from __future__ import annotations
 import json
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from importlib.util import find_spec
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from l2m.errors import cause
 from l2m.registry import Registry
 
 if TYPE_CHECKING:
-    from l2m.config import RunConfig
+    from l2m.config.run import RunConfig
     from l2m.records import EpochRow, GroupRow
 
 LOG = logging.getLogger(__name__)
@@ -48,20 +47,7 @@ class Logger(ABC):
         """Close: ``done``, ``failed``, or ``stopped``, which may go on."""
 
 
-LOGGERS: Registry[type[Logger]] = Registry("logger")
-
-
-def check(chosen: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
-    """Typed options of each logger, by name; what is wrong is appended to ``problems``, a sentence each."""
-    checked = {}
-    for name, options in chosen.items():
-        wrong: list[str] = []
-        checked[name] = LOGGERS.check({**(options or {}), "name": name}, wrong)
-        del checked[name]["name"]
-        if name in LOGGERS.names() and find_spec(package := LOGGERS[name].package) is None:
-            wrong.append(f"logger={name} needs {package}: pip install 'l2m[trackers]'")
-        problems += [problem.replace("logger.", f"logger.{name}.", 1) for problem in wrong]
-    return checked
+LOGGERS: Registry[type[Logger]] = Registry("logger", __name__)
 
 
 def numbers(row: EpochRow, groups: Sequence[GroupRow]) -> dict[str, float]:

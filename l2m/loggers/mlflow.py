@@ -17,7 +17,7 @@ from filelock import FileLock
 from l2m.loggers import LOGGERS, Logger, numbers, title
 
 if TYPE_CHECKING:
-    from l2m.config import RunConfig
+    from l2m.config.run import RunConfig
     from l2m.records import EpochRow, GroupRow
 
 AT_ONCE = 1000

@@ -12,7 +12,7 @@ import yaml
 from l2m.loggers import LOGGERS, Logger, numbers, title
 
 if TYPE_CHECKING:
-    from l2m.config import RunConfig
+    from l2m.config.run import RunConfig
     from l2m.records import EpochRow, GroupRow
 
 

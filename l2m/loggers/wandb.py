@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from l2m.loggers import LOGGERS, Logger, numbers, title
 
 if TYPE_CHECKING:
-    from l2m.config import RunConfig
+    from l2m.config.run import RunConfig
     from l2m.records import EpochRow, GroupRow
 
 EXIT = {"done": 0, "failed": 1, "stopped": 130}

@@ -23,9 +23,9 @@ from l2m.registry import Registry
 from l2m.strategies import Context
 
 if TYPE_CHECKING:
-    from l2m.config import RunConfig
+    from l2m.config.run import RunConfig
 
-MIXINGS: Registry[Any] = Registry("mixing")
+MIXINGS: Registry[Any] = Registry("mixing", __name__)
 
 Losses = Callable[[Tensor, Tensor], Tensor]
 """(inputs (m, ...), targets) -> the task's loss of each (m,) under a model."""

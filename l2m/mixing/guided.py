@@ -15,7 +15,7 @@ from l2m.schema import Range
 from l2m.strategies import as_classical
 
 if TYPE_CHECKING:
-    from l2m.config import RunConfig
+    from l2m.config.run import RunConfig
 
 
 @MIXINGS.register("guided")

@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from l2m.data import Batch, Data, share
-from l2m.device import to_device
 from l2m.errors import UserError
 from l2m.mixing import MIXINGS, Losses, Mixing, Objective
 from l2m.schema import Range
+from l2m.seeding import to_device
 from l2m.strategies import Context
 
 Concentration = Annotated[float, Range(1e-3, 1e3)]

@@ -12,7 +12,7 @@ from l2m.data import Data
 from l2m.errors import UserError
 from l2m.registry import Registry
 
-MODELS: Registry[Any] = Registry("model")
+MODELS: Registry[Any] = Registry("model", __name__)
 
 
 def image_size(data: Data, model: str, smallest: int = 1, colour: bool = False) -> tuple[int, int, int]:

@@ -1,1 +1,1 @@
-"""Reports: pure functions of records. Nothing here trains, and nothing is typed by hand."""
+"""Reports of any results folder: reading runs, statistics, drawing, and the summary."""

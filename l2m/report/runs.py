@@ -20,15 +20,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from l2m.catalog import registries
-from l2m.config import GROUPS, RunConfig, read_config
+from l2m.config.checking import read_config
+from l2m.config.choices import GROUPS
+from l2m.config.description import named, settings
+from l2m.config.run import RunConfig
 from l2m.data.fingerprint import recorded
 from l2m.errors import UserError, cause, shown
 from l2m.files import read_bytes, read_text
-from l2m.records import SCHEMA, EpochRow, GroupRow, RunDirectory
-from l2m.report import bench
-from l2m.report.bench import Bench
-from l2m.report.naming import named, settings
-from l2m.studies.records import Recorded, read_all
+from l2m.records import EpochRow, GroupRow
+from l2m.records.directory import SCHEMA, RunDirectory
 from l2m.tasks import TASKS, Task
 
 CHECKPOINTS = (0.25, 0.5, 1.0)
@@ -97,32 +97,28 @@ class Runs:
         return pd.DataFrame({seed: table.set_index("epoch")[column] for seed, table in self.metrics.items()})
 
 
-class Reading(NamedTuple):
+class RunsRead(NamedTuple):
     """What a results folder holds.
 
     Attributes:
         runs: the finished runs, by data set and strategy.
         problems: a sentence for each record that was left out: the directory, what is wrong, the remedy.
         unfinished: how many runs have another status than ``done``, by data set, strategy and status.
-        studies: the finished studies, those at their default options first.
-        benches: what ``make bench`` measured, a machine each.
     """
 
     runs: list[Runs]
     problems: list[str]
     unfinished: Counter[tuple[str, str, str]]
-    studies: list[Recorded]
-    benches: list[Bench]
 
 
-def read(results_dir: Path, studies_do: bool = False) -> Reading:
+def read_runs(results_dir: Path, may_be_empty: bool = False) -> RunsRead:
     """The runs under ``results_dir``.
 
     No two directories hold the same run: one whose place is not that of its configuration and seed is left out.
 
     Raises:
-        UserError: there is no finished run that can be read, nor, where ``studies_do``, a study; or choices of the
-            user's own can't be read.
+        UserError: there is no finished run that can be read, unless it ``may_be_empty``; or choices of the user's own
+            cannot be read.
     """
     if not results_dir.is_dir():
         raise UserError(f"{results_dir} is not there: name the folder that holds runs/, which is outputs by default")
@@ -169,8 +165,7 @@ def read(results_dir: Path, studies_do: bool = False) -> Reading:
         verb = f"and {len(others)} more are" if others else "is"
         own = "if it is your own, let L2M_CONFIG_DIR name its folder, else "
         problems.append(f"{first} {verb} left out ({told}): {own}remove it, and repeat the run")
-    studies, more = read_all(results_dir)
-    if not found and not (studies_do and studies):
+    if not found and not may_be_empty:
         within = [path.parent for path in (results_dir, *results_dir.parents) if path.name == "runs"]
         near = within or [path.parent for path in results_dir.glob("*/runs")]
         hint = f"name {near[0]}, which does" if near else f"train some with results_dir={results_dir}"
@@ -185,7 +180,7 @@ def read(results_dir: Path, studies_do: bool = False) -> Reading:
         )
         for runs in sorted(found.values(), key=lambda runs: (runs.dataset, runs.strategy))
     ]
-    return Reading(together, problems + more, unfinished, studies, bench.read(results_dir))
+    return RunsRead(together, problems, unfinished)
 
 
 def _info(folder: Path) -> dict[str, Any]:

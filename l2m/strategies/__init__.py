@@ -17,17 +17,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
-from l2m.config import UNMIXED
+from l2m.config.run import UNMIXED
 from l2m.data import Batch, Split
 from l2m.registry import Registry
-from l2m.sampler import Learn2MixBatchSampler
+from l2m.sampling.sampler import Learn2MixBatchSampler
 from l2m.tasks import TASKS
 
 if TYPE_CHECKING:
-    from l2m.config import RunConfig
-    from l2m.inner import Inner
+    from l2m.config.run import RunConfig
+    from l2m.strategies.inner_loop import Inner
 
-STRATEGIES: Registry[Any] = Registry("strategy")
+STRATEGIES: Registry[Any] = Registry("strategy", __name__)
 
 CELLS = 2**22
 """Cells of (batch, group) that are summed at a time at the end of an epoch: 32 MiB in float64."""
@@ -207,7 +207,7 @@ def as_classical(config: RunConfig, **changes: Any) -> RunConfig:
 
 
 class SampledStrategy(Strategy):
-    """A strategy whose batches come from a :class:`~l2m.sampler.Learn2MixBatchSampler`.
+    """A strategy whose batches come from a :class:`~l2m.sampling.sampler.Learn2MixBatchSampler`.
 
     Its ``prepare`` sets ``self.sampler``, as by ``context.sampler(proportions=...)``, then calls this class's.
     """

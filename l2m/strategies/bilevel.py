@@ -12,13 +12,13 @@ from torch import Tensor
 from l2m.data import Batch, Split
 from l2m.data.validation import held_out
 from l2m.errors import UserError
-from l2m.exponentiated import ExponentiatedWeights
-from l2m.sampler import Learn2MixBatchSampler
+from l2m.sampling.sampler import Learn2MixBatchSampler
 from l2m.schema import Range
 from l2m.strategies import STRATEGIES, Context, Strategy
+from l2m.strategies.exponentiated_weights import ExponentiatedWeights
 
 if TYPE_CHECKING:
-    from l2m.inner import Inner
+    from l2m.strategies.inner_loop import Inner
 
 
 @STRATEGIES.register("bilevel")
@@ -45,7 +45,7 @@ class Bilevel(Strategy):
             It costs one forward pass for each step and one step for the held-out batch.
         outer_rate: the rate above.
         scaled: divide h by its usual size, which differs by orders between data sets
-            (:class:`~l2m.exponentiated.ExponentiatedWeights`).
+            (:class:`~l2m.strategies.exponentiated_weights.ExponentiatedWeights`).
         held_out: the share of each group that is held out, at least one sample of two.
         balanced: held-out batches have as many samples of each group; otherwise the held-out part's shares.
     """

@@ -14,7 +14,7 @@ from l2m.schema import Range
 from l2m.strategies import STRATEGIES, Context, Statistics, Strategy, as_classical
 
 if TYPE_CHECKING:
-    from l2m.config import RunConfig
+    from l2m.config.run import RunConfig
 
 START, GROWTH, EVERY = 0.5, 1.2, 10
 """Epoch t, counted from 0, trains on the easiest min(1, 0.5 · 1.2^⌊t/10⌋) of the set."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from l2m.data import Batch, Split
-from l2m.device import to_device
+from l2m.seeding import to_device
 from l2m.strategies import STRATEGIES, Context, Strategy
 
 

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from l2m.data import Split
-from l2m.exponentiated import ExponentiatedWeights
 from l2m.schema import Range
 from l2m.strategies import STRATEGIES, Context, SampledStrategy
+from l2m.strategies.exponentiated_weights import ExponentiatedWeights
 
 if TYPE_CHECKING:
-    from l2m.inner import Inner
+    from l2m.strategies.inner_loop import Inner
 
 
 @STRATEGIES.register("pike")
@@ -37,7 +37,7 @@ class Pike(SampledStrategy):
     Ours is how the two are estimated, both without bias over a group's samples: a and b are the gradients at the
     present parameters of two draws of ``samples`` n from the group, with replacement; ‖∇L_i‖² ≈ ⟨a, b⟩ and
     σ_i² ≈ n/2 · ‖a − b‖². The paper has no scale for ζ that suits every task; ``scaled`` divides the exponents by
-    their usual size (:class:`~l2m.exponentiated.ExponentiatedWeights`).
+    their usual size (:class:`~l2m.strategies.exponentiated_weights.ExponentiatedWeights`).
 
     Attributes:
         inner_steps: T.

@@ -1,0 +1,1 @@
+"""Comparisons of strategies on one data set: ``python -m l2m.compare``."""

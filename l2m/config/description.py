@@ -1,0 +1,71 @@
+"""What tells configurations apart, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from l2m.config.choices import GROUPS
+from l2m.config.run import RunConfig
+
+
+def settings(config: RunConfig) -> dict[str, Any]:
+    """The scientific configuration but for the seed, flat, every option of every group in it."""
+    plain, science = config.to_dict(), config.identity()
+    flat = {f"{group}.{key}": value for group in GROUPS if group in science
+            for key, value in plain[group].items()}  # fmt: skip
+    return flat | {key: value for key, value in science.items() if key not in (*GROUPS, "seed")}
+
+
+def named(settings: dict[str, Any], of_dataset: list[dict[str, Any]]) -> dict[str, Any]:
+    """``subject`` and ``label`` of a configuration among all of its data set."""
+    same = [other for other in of_dataset if _subject(other) == _subject(settings)]
+    subject = [settings["dataset.name"], *_differing(_subject(settings), of_dataset)]
+    return {"subject": " ".join(subject), "label": label(settings, same)}
+
+
+def _subject(settings: dict[str, Any]) -> dict[str, Any]:
+    """What metrics are of: runs that differ here were tested on different samples."""
+    return {k: v for k, v in settings.items() if k.startswith("dataset.") or k in ("data_seed", "validation_fraction")}
+
+
+def label(settings: dict[str, Any], all_settings: list[dict[str, Any]]) -> str:
+    """The strategy's name, and what else tells a configuration from the others."""
+    return " ".join([settings["strategy.name"], *_differing(settings, all_settings)])
+
+
+def _differing(settings: dict[str, Any], all_settings: list[dict[str, Any]]) -> list[str]:
+    """Choices that differ among the configurations, and options of the same choice, but for those without a value."""
+    told = []
+    for key, value in settings.items():
+        group, _, option = key.partition(".")
+        if option == "name":
+            differs = group != "strategy" and any(other.get(key) != value for other in all_settings)
+        else:
+            same = [s for s in all_settings if s.get(f"{group}.name") == settings.get(f"{group}.name")]
+            differs = any(other.get(key) != value for other in same)
+        if differs and value not in (None, []):
+            told.append(f"{group if option in ('name', '') else option}={value}")
+    return told
+
+
+def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What each of two identities has where they differ, as ``strategy.mixing_rate=0.1``."""
+    flat = _flat(there), _flat(here)
+
+    def told(key: str, values: Mapping[str, Any]) -> str:
+        return f"{key}={values[key]}" if key in values else f"{key} at its default"
+
+    return [
+        (told(key, flat[0]), told(key, flat[1]))
+        for key in sorted(flat[0].keys() | flat[1].keys())
+        if flat[0].get(key) != flat[1].get(key)
+    ]
+
+
+def _flat(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Groups' options as ``strategy.mixing_rate``, and ``strategy`` for the name."""
+    flat = {key: value for key, value in identity.items() if not isinstance(value, Mapping)}
+    for group in GROUPS:
+        flat |= {group if key == "name" else f"{group}.{key}": value for key, value in identity.get(group, {}).items()}
+    return flat

@@ -1,0 +1,170 @@
+"""Figures of the experiments beside the tables: what a setting of a row does to its test metric.
+
+Runs belong to an experiment of a row if they differ from the row's configuration in that setting alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from l2m.config.description import settings
+from l2m.paper import imbalance, published
+from l2m.paper.alternatives import PAIR, alternatives, suspects
+from l2m.paper.cells import scaled
+from l2m.paper.published import Printed
+from l2m.paper.rows import ROWS, Row
+from l2m.report import drawing
+from l2m.report.runs import CHECKPOINTS, EPOCHS, Runs
+from l2m.report.statistics import half
+
+Series = dict[str, Runs]
+"""Runs by what was varied, in words, in its order."""
+
+Values = Mapping[str, "pd.Series[float]"]
+"""By what was varied: a metric by seed, in % or as an error."""
+
+TITLES = {
+    "mixing_rate": "The mixing rate",
+    "cadence": "When proportions move",
+    "settings": "Which settings come closest to the paper's numbers?",
+    "imbalance_and_rate": "How much imbalance, and at which learning rate?",
+}
+"""By file name, what an experiment's figure shows."""
+
+SIGNS = "Points: mean over seeds and its 95 % t-interval; dashes beside: single seeds."
+
+
+def figures(found: Sequence[Runs]) -> dict[str, Figure | None]:
+    """By file name, the figure of each experiment; None where its runs are missing."""
+    return {
+        "mixing_rate": mixing_rate(found),
+        "cadence": cadence(found),
+        "settings": other_settings(found),
+        "imbalance_and_rate": imbalance.figure(found),
+    }
+
+
+def varied(row: Row, found: Sequence[Runs], key: str) -> Series:
+    """Learn2mix's runs that are the row's but for ``key``: numbers rise, the row's own word is first."""
+    wanted = settings(row.configurations()["learn2mix"])
+    alike = [run for run in found if run.settings | {key: None} == wanted | {key: None}]
+
+    def order(run: Runs) -> float:
+        value = run.settings[key]
+        return value if isinstance(value, float) else float(value != wanted[key])
+
+    return {word(run.settings[key]): run for run in sorted(alike, key=order)}
+
+
+def word(value: object) -> str:
+    """A setting's value on an axis, short enough for five to stand side by side."""
+    words = {"none": "plain", "standard": "augm."}
+    if isinstance(value, float):
+        return f"{value:.0e}".replace("e-0", "e-") if 0 < value < 0.01 else f"{value:g}"
+    return words.get(str(value), str(value).replace("_", "\n"))
+
+
+def mixing_rate(found: Sequence[Runs]) -> Figure | None:
+    """Test metric at E against γ, a panel a row; the row's own γ is filled, its classical training a line."""
+    rates = {row: varied(row, found, "strategy.mixing_rate") for row in ROWS}
+    rows = [row for row, series in rates.items() if len(series) > 1]
+    if not rows:
+        return None
+    figure, axes = drawing.panels(len(rows), 3)
+    for place, row in zip(axes, rows, strict=True):
+        own = word(row.configurations()["learn2mix"].strategy["mixing_rate"])
+        against(place, {"learn2mix": at(row, rates[row], 1.0)}, {}, own)
+        place.set_ylabel(drawing.metric(next(iter(rates[row].values()))))
+        classical = row.runs(found).get("classical")
+        if classical:
+            colour, dashes = drawing.STYLES["classical"]
+            place.axhline(scaled(classical.at(1.0), row).mean(), color=colour, linestyle=dashes, linewidth=1.1)
+        place.set(title=row.title, xlabel="mixing rate γ")
+    drawing.legend(figure, ("learn2mix", "classical"))
+    drawing.note(figure, f"Test metric at E. {SIGNS} Filled: the paper's rate for the row.")
+    return figure
+
+
+def cadence(found: Sequence[Runs]) -> Figure | None:
+    """Learn2mix's test metric at .25E, .5E and E when its proportions move otherwise."""
+    rows = {}
+    for row in ROWS:
+        if len(series := varied(row, found, "strategy.cadence")) > 1:
+            label = drawing.metric(next(iter(series.values())))
+            rows[row] = label, "cadence", [{"learn2mix": at(row, series, share)} for share in CHECKPOINTS]
+    return checkpoints(rows)
+
+
+def other_settings(found: Sequence[Runs]) -> Figure | None:
+    """Test metric at .25E, .5E and E under the settings of :data:`~l2m.paper.alternatives.SUSPECTS`."""
+    rows = {}
+    for row in ROWS:
+        if told := sorted(alternatives(row, found), key=lambda one: one.setting):
+            differ = [i for i in range(len(told[0].setting)) if len({one.setting[i] for one in told}) > 1]
+            varies = ", ".join(suspects(row)[i] for i in differ)
+            names = {one.setting: "\n".join(word(one.setting[i]) for i in differ) for one in told}
+            shares = [
+                {s: {names[one.setting]: one.values[s, i] for one in told if (s, i) in one.values} for s in PAIR}
+                for i in range(len(CHECKPOINTS))
+            ]
+            rows[row] = drawing.metric(told[0].runs[PAIR[0]]), varies, shares
+    return checkpoints(rows)
+
+
+def checkpoints(rows: Mapping[Row, tuple[str, str, Sequence[Mapping[str, Values]]]]) -> Figure | None:
+    """A line of panels a row, one a checkpoint: means by setting, of each strategy, beside the paper's mean ± sd.
+
+    ``rows`` gives each row the name of its metric, what varies and, by checkpoint and strategy, the values; a panel of
+    a checkpoint that no run reaches says so.
+    """
+    if not rows:
+        return None
+    figure, axes = drawing.panels(3 * len(rows), 3)
+    for line, (row, (label, varies, shares)) in enumerate(rows.items()):
+        printed = published.cells(row.name)
+        for i, series in enumerate(shares):
+            place = axes[3 * line + i]
+            place.set_title(f"{row.title}, {EPOCHS[i]}")
+            if any(series.values()):
+                against(place, series, {s: printed[s][i] for s in series if s in printed})
+                place.set_ylabel(label)
+                place.set_xlabel(varies, fontsize=6)
+            else:
+                place.set_axis_off()
+                place.text(0.5, 0.5, "not run so far", ha="center", transform=place.transAxes)
+    drawing.legend(figure, [s for s in PAIR if any(s in shares[0] for *_, shares in rows.values())])
+    drawing.note(figure, f"{SIGNS} Lines in bands: the paper's mean ± sd.")
+    return figure
+
+
+def at(row: Row, series: Series, share: float) -> Values:
+    """The test metric at a checkpoint."""
+    return {name: scaled(run.at(share), row) for name, run in series.items()}
+
+
+def against(axes: Axes, series: Mapping[str, Values], paper: Mapping[str, Printed], own: str = "") -> None:
+    """Means with 95 % t-intervals and each seed beside them, by setting; the paper's mean ± sd lies behind as a band.
+
+    Where ``own`` is given, other settings' means are hollow.
+    """
+    names = list(dict.fromkeys(name for by_setting in series.values() for name in by_setting))
+    for i, (strategy, by_setting) in enumerate(series.items()):
+        colour, _ = drawing.STYLES[strategy]
+        for name, values in by_setting.items():
+            place = names.index(name) + 0.24 * (i - (len(series) - 1) / 2)
+            mean, width = float(values.mean()), half(values)
+            axes.plot([place + 0.1] * values.size, values, "_", color=colour, markersize=3, alpha=0.5)
+            face = colour if own in ("", name) else "white"
+            axes.errorbar(
+                place, mean, width, fmt="o", color=colour, markersize=3.5, markerfacecolor=face, linewidth=0.9
+            )
+        if number := paper.get(strategy):
+            sd = number.sd or 0.0
+            axes.axhspan(number.mean - sd, number.mean + sd, color=colour, alpha=0.12, linewidth=0)
+            axes.axhline(number.mean, color=colour, linewidth=0.5)
+    axes.set_xticks(range(len(names)), names, fontsize=6 if len(names) < 5 else 5)
+    axes.set_xlim(-0.5, len(names) - 0.5)

@@ -1,0 +1,128 @@
+"""The figures of a results folder: the paper's Figures 2 and 3, worst groups, proportions, and the experiments.
+
+A row that was not run is left out, and named below the figure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from l2m.paper import experiments, published
+from l2m.paper import study_claims as studies
+from l2m.paper.rows import CONTROLS, PAPER, ROWS, Row
+from l2m.paper.studies.records import Recorded
+from l2m.report import drawing
+from l2m.report.runs import CHECKPOINTS, Runs
+
+Cells = Mapping[str, Runs]
+"""A row's runs, by strategy."""
+
+Panel = Callable[[Axes, Row, Cells], None]
+"""Draws a row's runs."""
+
+DRAWN = (*CONTROLS, *PAPER[::-1])
+"""The strategies of the figures; the later lie above the earlier."""
+
+
+def write(found: Sequence[Runs], folder: Path, studied: Sequence[Recorded] = ()) -> list[Path]:
+    """Write every figure that ``found`` and ``studied`` have runs for, as PDF and as PNG, and return the files."""
+    cells = {row: row.runs(found) for row in ROWS}
+    tables = [[row for row in ROWS if row.table == table] for table in (1, 2)]
+    with mpl.rc_context(drawing.PRINT):
+        figures = {
+            "figure2": grid(cells, tables[0], curves, 2),
+            "figure3": grid(cells, tables[1], curves, 2),
+            "worst_group": grid(cells, ROWS, worst_group, 3),
+            "proportions": grid(cells, ROWS, proportions, 3),
+            **experiments.figures(found),
+            **{name: figure for _, name, figure in studies.figures(studied)},
+        }
+        return [file for name, figure in figures.items() if figure for file in drawing.save(figure, folder / name)]
+
+
+def grid(cells: Mapping[Row, Cells], rows: Sequence[Row], panel: Panel, columns: int) -> Figure | None:
+    """A panel a row that was run, its legend above and a note below; None if none was."""
+    drawn = [row for row in rows if cells[row]]
+    if not drawn:
+        return None
+    figure, axes = drawing.panels(len(drawn), columns)
+    for place, row in zip(axes, drawn, strict=True):
+        place.set_title(row.title)
+        panel(place, row, cells[row])
+    for place in axes[-columns:]:
+        place.set_xlabel("epoch")
+    absent = [row.title for row in rows if row not in drawn]
+    shown = ("learn2mix",) if panel is proportions else DRAWN
+    logarithmic = panel is not proportions and any(row.table == 2 for row in drawn)
+    told = [
+        NOTES[panel],
+        LOGARITHMIC if logarithmic else "",
+        seeds(cells, drawn, shown),
+        f"Not run: {', '.join(absent)}." if absent else "",
+    ]
+    drawing.note(figure, " ".join(filter(None, told)))
+    if panel is not proportions:
+        names = [name for name in (*PAPER, *CONTROLS) if any(name in cells[row] for row in drawn)]
+        drawing.legend(figure, names, paper=panel is curves)
+    return figure
+
+
+def seeds(cells: Mapping[Row, Cells], rows: Sequence[Row], strategies: Sequence[str]) -> str:
+    """How many seeds each row's means are of; rows and strategies with fewer are named."""
+    counts = {(row.title, s): len(run.metrics) for row in rows for s, run in cells[row].items() if s in strategies}
+    most = max(counts.values())
+    fewer: dict[tuple[str, int], list[str]] = {}
+    for (title, strategy), n in counts.items():
+        if n < most:
+            fewer.setdefault((title, n), []).append(strategy)
+    apart = [f"{n} for {title} ({', '.join(names)})" for (title, n), names in fewer.items()]
+    return f"Seeds: {', '.join([str(most), *apart])}."
+
+
+def curves(axes: Axes, row: Row, cells: Cells) -> None:
+    """Test metric over epochs, and the paper's mean ± sd at its checkpoints."""
+    draw_curves(axes, cells, "test_metric")
+    printed = published.cells(row.name)
+    for i, strategy in enumerate(PAPER):
+        if strategy in cells:
+            for share, number in zip(CHECKPOINTS, printed.get(strategy, ()), strict=False):
+                beside = share * cells[strategy].settings["epochs"] * (1 - 0.012 * i)
+                drawing.circle(axes, beside, number.mean, number.sd, strategy)
+
+
+def worst_group(axes: Axes, row: Row, cells: Cells) -> None:
+    """The worst group's test metric over epochs."""
+    draw_curves(axes, cells, "worst_group")
+
+
+def draw_curves(axes: Axes, cells: Cells, column: str) -> None:
+    """A column's curve of each strategy, the controls thinner and without a band."""
+    drawn = {strategy: cells[strategy] for strategy in DRAWN if strategy in cells}
+    for strategy, run in drawn.items():
+        control = strategy in CONTROLS
+        drawing.curve(axes, run, column, drawing.STYLES[strategy], band=not control, linewidth=0.7 if control else 1.1)
+    drawing.frame(axes, list(drawn.values()), column)
+    axes.set_ylabel(drawing.metric(next(iter(drawn.values()))))
+
+
+def proportions(axes: Axes, row: Row, cells: Cells) -> None:
+    """learn2mix's proportions over epochs, stacked."""
+    if "learn2mix" in cells:
+        shares = drawing.areas(axes, cells["learn2mix"])
+        axes.set_ylabel("share of a batch")
+        if shares.shape[1] <= 10:
+            drawing.names_beside(axes, shares)
+
+
+LOGARITHMIC = "On logarithmic axes the interval is that of the mean's logarithm."
+
+NOTES: dict[Panel, str] = {
+    curves: "Mean over seeds and, from three on, 95 % t-interval of it; circles: the paper's mean ± sd.",
+    worst_group: "Test metric of each run's worst group: mean over seeds and, from three on, 95 % t-interval of it.",
+    proportions: "Proportions of the groups in learn2mix's batches, mean over seeds.",
+}

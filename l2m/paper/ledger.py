@@ -1,0 +1,129 @@
+"""The ledger: claim, the paper's number, ours, verdict, note. Numbers from records, judgement from ``ledger.yaml``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+
+from l2m.paper import alternatives, claims
+from l2m.paper import study_claims as studies
+from l2m.paper.results import Results
+from l2m.paper.rows import ROWS
+from l2m.paper.studies import Finding
+from l2m.paper.verdict import EFFECT_RULE, LEVEL_RULE, REPLACED, Effect, Line, Verdict
+
+BESIDE = "Beside balanced and stratified batches (not in the paper, and no claims)"
+
+INTRODUCTION = {
+    BESIDE: (
+        "Balanced draws equal shares of all groups throughout; stratified gives every batch the training set's own. "
+        "What learn2mix has over balanced it owes to adapting; what it has over classical but not over stratified, to "
+        "the lower variance of its batches. Better or worse: the 95 % interval of the difference at E excludes 0. "
+        "Where all groups are as large, the two are one."
+    ),
+    "Cost": (
+        "Seconds of learn2mix's training divided by classical's, median and quartiles over rounds in which they ran in "
+        f"turns. Confirmed: the quartiles are at most {claims.NEGLIGIBLE}; contradicted: they are above."
+    ),
+    "The mixing rate (v1, footnote 1)": (
+        "Practically, we observe that choosing γ in [0.01, 0.5] yields improved performance. Judged by the least "
+        "favourable rate."
+    ),
+    "Faster convergence (sections 4.1 to 4.3)": (
+        "Measured by the mean of the test metric over all epochs, which needs no level to be chosen; the paper has no "
+        "number for it."
+    ),
+    "Epochs to a level, and the metric at an epoch (sections 4.1 to 4.3)": (
+        "The prose prints no sd, so only the side is judged. Where a level is lost in the text, learn2mix's mean at "
+        "the paper's epoch stands for it. All strategies are in `results/tables/thresholds.md`."
+    ),
+    "Equal seconds (v3, Table 1)": (
+        "The paper's numbers are for an RTX 3090 and the printed seconds; ours for as long as classical training takes "
+        "for the row's epochs (`python -m l2m.run -m +experiment=table1_v3`). So only the side is judged. All "
+        "strategies are in `results/tables/table1_v3.md`."
+    ),
+}
+
+
+def markdown(results: Results) -> str:
+    """The whole of ``REPRODUCTION.md``."""
+    of_rows, of_studies = claims.sections(results), studies.lines(results.studies)
+    introductions = INTRODUCTION | studies.introductions()
+    lines = [
+        "# Reproduction",
+        "",
+        "What the paper claims, what these records say, and where the two part. Written by `make tables` from "
+        "`results/`: the numbers are those of the records, the notes are in `l2m/paper/ledger.yaml`.",
+        "",
+        *_counted("claims of the paper", of_rows, get_args(Effect)),
+        "",
+        EFFECT_RULE,
+        "",
+        f"{LEVEL_RULE} Here a mean at E that is outside is named in the note; `results/tables/` has every cell's.",
+        "",
+        REPLACED,
+        "",
+        *_counted("claims of the studies", of_studies, get_args(Finding)),
+        "",
+        "Studies have rules of their own: reproduced is what came out as claimed.",
+        "",
+        "Ours is learn2mix's mean ± sd (ddof 1) against the other strategy's; Δ is learn2mix − the other, ours on the "
+        "same seeds ± half of its 95 % t-interval, the paper's ± 2 of its standard errors; n is how many seeds both "
+        "have. v1, v2 and v3 are the paper's versions.",
+    ]
+    for heading, section in {**of_rows, BESIDE: claims.controls(results.runs), **of_studies}.items():
+        lines += ["", f"## {heading}", ""]
+        if heading in introductions:
+            lines += [introductions[heading], ""]
+        if note := _notes().get(section[0].key.partition(".")[0]) if len(section) > 1 else None:
+            lines += [note, ""]
+        lines += ["| claim | paper | ours | verdict | note |", "|---|---|---|---|---|"]
+        for line in section:
+            note = " ".join(filter(None, [_sentence(line.judged.note), _notes().get(line.key, "")]))
+            words = (line.claim, line.paper, line.ours, line.judged.verdict, note)
+            cells = [word.replace("|", r"\|") for word in words]
+            lines.append(f"| {' | '.join(cells)} |")
+    if made := {row: some for row in ROWS if (some := alternatives.alternatives(row, results.runs))}:
+        lines += ["", "## Which settings come closest to the paper's numbers", "", alternatives.CAPTION]
+        for row, settings in made.items():
+            lines += ["", f"### {row.title}", "", *alternatives.markdown(row, settings)]
+            if note := _notes().get(f"alternatives.{row.name}"):
+                lines += ["", note]
+    lines += ["", "## Where the paper, its authors' code and this suite part", ""]
+    lines += ["The default is the paper's text; what can be switched names its key.", ""]
+    lines += ["| what | paper | authors' code | here |", "|---|---|---|---|"]
+    for entry in _content()["deviations"]:
+        lines.append(f"| {entry['what']} | {entry['paper']} | {entry['authors']} | {entry['here']} |")
+    return "\n".join([*lines, ""])
+
+
+def _counted(title: str, sections: Mapping[str, list[Line]], verdicts: tuple[Verdict, ...]) -> list[str]:
+    """How often each verdict was reached, a line a section: what they ask is too different to be added up."""
+    counts = {heading: Counter(line.judged.verdict for line in section) for heading, section in sections.items()}
+    used = [verdict for verdict in verdicts if any(count[verdict] for count in counts.values())]
+    lines = [f"| {title} | {' | '.join(used)} |", "|---|" + "--:|" * len(used)]
+    for heading, count in counts.items():
+        lines.append(f"| {heading} | {' | '.join(str(count[verdict] or '') for verdict in used)} |")
+    return lines
+
+
+def _sentence(text: str) -> str:
+    """With a capital and a full stop; a symbol stays as it is, since the capital of ρ is another."""
+    first = text[:1].upper() if text[:1].isascii() else text[:1]
+    return f"{first}{text[1:]}." if text else ""
+
+
+@cache
+def _content() -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+    return content
+
+
+def _notes() -> dict[str, str]:
+    notes: dict[str, str] = _content()["notes"]
+    return notes

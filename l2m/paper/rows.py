@@ -1,0 +1,170 @@
+"""The rows of the paper's two tables, and the runs that belong in their cells."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from l2m.catalog import registries
+from l2m.config.checking import check
+from l2m.config.composing import compose
+from l2m.config.description import settings
+from l2m.config.run import RunConfig
+from l2m.config.user_folders import conf_dir
+from l2m.report.runs import Runs
+
+PAPER = ("learn2mix", "classical", "focal", "smote")
+"""The strategies of the paper's second version."""
+
+CONTROLS = ("balanced", "stratified")
+"""What balancing alone does, and what fixing every batch's proportions alone does."""
+
+THIRD = ("importance_sampling", "curriculum")
+"""What the third version compares with besides."""
+
+MIXERS = tuple(file.stem for file in sorted((conf_dir() / "strategy").glob("*.yaml"))
+               if file.stem not in (*PAPER, *CONTROLS, *THIRD))  # fmt: skip
+"""Other ways to mix or to weigh groups, which the paper does not compare with: whatever else the suite has."""
+
+STRATEGIES = (*PAPER, *CONTROLS, *THIRD, *MIXERS)
+
+SEEDS = tuple(range(5))
+"""The paper's five runs."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the paper's Table 1 or 2.
+
+    Attributes:
+        name: what ``dataset=`` says.
+        title: what the paper calls it.
+        table: 1 (classification) or 2 (regression and reconstruction).
+    """
+
+    name: str
+    title: str
+    table: int
+
+    @property
+    def strategies(self) -> tuple[str, ...]:
+        """The strategies that are compared in this row's table."""
+        return (*PAPER, *CONTROLS) if self.table == 1 else (*PAPER[:2], *CONTROLS)
+
+    def configurations(self) -> dict[str, RunConfig]:
+        """What ``dataset=<row> strategy=<choice>`` means, seed 0, by the choices that are for the row's task."""
+        return _configurations(self.name)
+
+    def runs(self, found: Iterable[Runs], equal_seconds: bool = False) -> dict[str, Runs]:
+        """By strategy, the runs whose scientific settings are exactly the row's, seed aside; none, no key.
+
+        With ``equal_seconds`` those that are but for this key, as the third version compares.
+        """
+        besides = {"equal_seconds": True} if equal_seconds else {}
+        wanted = {choice: flat | besides for choice, flat in _settings(self.name).items()}
+        return {choice: run for choice, want in wanted.items() for run in found if run.settings == want}
+
+
+ROWS = (
+    Row("mnist", "MNIST", 1),
+    Row("fashion_mnist", "Fashion-MNIST", 1),
+    Row("cifar10", "CIFAR-10", 1),
+    Row("imagenette", "Imagenette", 1),
+    Row("cifar100", "CIFAR-100", 1),
+    Row("imdb", "IMDB", 1),
+    Row("mean_estimation", "Mean Estimation", 2),
+    Row("wine_quality", "Wine Quality", 2),
+    Row("california_housing", "California Housing", 2),
+    Row("mnist_reconstruction", "MNIST reconstruction", 2),
+    Row("fashion_mnist_reconstruction", "Fashion-MNIST reconstruction", 2),
+    Row("cifar10_reconstruction", "CIFAR-10 reconstruction", 2),
+)
+
+VARIANTS = (
+    Row("imagenette_v1", "Imagenette, first version", 1),
+    Row("cifar100_v1", "CIFAR-100, first version", 1),
+)
+"""Rows whose imbalance the second version changed, as the first one had them: its Table 1 belongs to these."""
+
+V3 = {
+    "mnist": Row("mnist_v3", "MNIST, third version", 1),
+    "fashion_mnist": Row("fashion_mnist_v3", "Fashion-MNIST, third version", 1),
+}
+"""By the row they stand for: the third version changed the learning rate, and compares at equal seconds alone."""
+
+
+EQUAL = {"smote": "classical", "balanced": "stratified"}
+"""Where all groups are as large, SMOTE adds nothing, and equal shares are the training set's own."""
+
+
+def equal_strategies(runs: Mapping[str, Runs]) -> dict[str, str]:
+    """Strategies whose runs are another one's by construction in a row, by that other one, which has runs."""
+    shares = [runs[strategy].proportions for strategy in ("classical", "learn2mix") if strategy in runs]
+    if not shares or max(shares[0]) - min(shares[0]) > 1e-6:
+        return {}
+    pairs = [(one, other) if other in runs else (other, one) for one, other in EQUAL.items()]
+    return {strategy: other for strategy, other in pairs if other in runs}
+
+
+def with_equal(runs: Mapping[str, Runs]) -> dict[str, Runs]:
+    """The runs of a row, those of strategies included that are another one's by construction."""
+    return {strategy: runs[other] for strategy, other in equal_strategies(runs).items()} | dict(runs)
+
+
+def missing(row: Row, found: Iterable[Runs], strategies: Collection[str]) -> dict[str, tuple[int, ...]]:
+    """By strategy, those of the paper's five seeds that have no run; strategies that are whole have no key.
+
+    One that is another's by construction lacks what that one lacks, and is not named beside it.
+    """
+    there = row.runs(found)
+    equal = equal_strategies(there)
+    strategies = [strategy for strategy in strategies if equal.get(strategy) not in strategies]
+    lacks = {choice: tuple(s for s in SEEDS if choice not in there or s not in there[choice].metrics)
+             for choice in strategies}  # fmt: skip
+    return {choice: seeds for choice, seeds in lacks.items() if seeds}
+
+
+def command(row: str, strategy: str, seeds: Iterable[int]) -> str:
+    """The command that trains what is missing of a cell; ``row`` and ``strategy`` may be several, with commas."""
+    swept = ",".join(map(str, seeds))
+    return f"python -m l2m.run -m dataset={row} strategy={strategy} seed={swept} results_dir=results"
+
+
+def commands(lacking: Mapping[str, Mapping[str, tuple[int, ...]]]) -> list[str]:
+    """The fewest commands that fill all missing cells: strategies that lack the same seeds go together, then rows.
+
+    ``lacking`` is :func:`missing` by row.
+    """
+    by_row: dict[tuple[str, tuple[int, ...]], list[str]] = {}
+    for row, cells in lacking.items():
+        by_seeds: dict[tuple[int, ...], list[str]] = {}
+        for strategy, seeds in cells.items():
+            by_seeds.setdefault(seeds, []).append(strategy)
+        for seeds, strategies in by_seeds.items():
+            by_row.setdefault((",".join(strategies), seeds), []).append(row)
+    return [command(",".join(rows), strategies, seeds) for (strategies, seeds), rows in by_row.items()]
+
+
+@cache
+def _settings(row: str) -> dict[str, dict[str, Any]]:
+    return {choice: settings(config) for choice, config in _configurations(row).items()}
+
+
+@cache
+def _configurations(row: str) -> dict[str, RunConfig]:
+    config = compose(f"dataset={row}", "strategy=learn2mix")
+    known, plain = registries()["strategy"], config.to_dict()
+    row_keys = {"row": {"mixing_rate": config.strategy["mixing_rate"]}}  # what a strategy's YAML refers to
+    made = {}
+    for choice in STRATEGIES:
+        file = conf_dir() / "strategy" / f"{choice}.yaml"
+        node: Any = OmegaConf.create(row_keys | {"strategy": OmegaConf.load(file)})
+        OmegaConf.resolve(node)
+        options: Any = OmegaConf.to_container(node.strategy)
+        if config.task in known[options["name"]].tasks:
+            made[choice] = check(plain | {"strategy": options})
+    return made

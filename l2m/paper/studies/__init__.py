@@ -1,0 +1,93 @@
+"""Studies: questions that a run does not answer, one file each. A study states its claims, and its numbers judge them.
+
+A study is a dataclass whose fields are its options, registered in ``STUDIES``; ``conf/study/`` has a file for each.
+``run`` makes tables; ``claims`` and ``figures`` are pure functions of these, so that the report needs no more than
+what lies in the results folder. :mod:`l2m.study` is the door.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+
+import pandas as pd
+
+from l2m.registry import Registry
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+STUDIES: Registry[Any] = Registry("study", __name__)
+
+Tables = Mapping[str, pd.DataFrame]
+"""By name, as they are written to CSV."""
+
+Finding = Literal[
+    "reproduced", "direction only", "not reproduced", "contradicted", "inconclusive", "too few seeds", "not run"
+]
+"""What became of a claim, by its study's own rule; ``docs/studies.md`` says what the words mean."""
+
+
+class Claim(NamedTuple):
+    """A line of the ledger."""
+
+    key: str
+    """Letters and underscores, one of its own in the study."""
+    claim: str
+    """What is claimed, and where: "α → c/Σc inside (0, 2/L*) (Proposition 2.3)"."""
+    source: str
+    """The number or rule that the source gives; "none" where it gives none."""
+    ours: str
+    """What the tables say, with how often or how many."""
+    verdict: Finding
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where a study runs.
+
+    Attributes:
+        results_dir: for ordinary runs that a study needs; its own tables are written by the door.
+        data_dir: where data sets lie.
+        tell: prints a line of progress.
+        force: repeat ordinary runs that are finished.
+    """
+
+    results_dir: str
+    data_dir: str
+    tell: Callable[[str], None]
+    force: bool = False
+
+
+class Study:
+    """What every study has; subclasses are dataclasses with ``kw_only=True``."""
+
+    title: ClassVar[str]
+    """A heading: "Convergence of the mixing parameters"."""
+    question: ClassVar[str]
+    """Two to five sentences for the results page: the claim, where it stands, and the experiment."""
+    rules: ClassVar[str] = ""
+    """The module that has the rules of the verdicts, if it is not the study's own."""
+
+    variants: ClassVar[Sequence[Mapping[str, Any]]] = ({},)
+    """Options that are not at their default, of each variant in the ledger; claims that depend on them name them."""
+
+    @classmethod
+    def introduction(cls) -> str:
+        """The question, and where the rules of the verdicts are."""
+        file = (cls.rules or cls.__module__).replace(".", "/")
+        return f"{cls.question} The rules of the verdicts are in {file}.py."
+
+    def run(self, setting: Setting) -> dict[str, pd.DataFrame]:
+        """The study's numbers. The same options give the same tables."""
+        raise NotImplementedError
+
+    def claims(self, tables: Tables) -> list[Claim]:
+        """What the tables say of each claim."""
+        raise NotImplementedError
+
+    def figures(self, tables: Tables) -> dict[str, Figure]:
+        """Figures by name, drawn with the settings of :mod:`l2m.report.drawing`; not saved."""
+        raise NotImplementedError

@@ -1,0 +1,245 @@
+"""Proposition 2.5 by numbers: does one step of learn2mix end nearer to θ* than one of classical training?
+
+A problem meets the assumptions: strongly convex group losses with Lipschitz gradients and one θ* = 0, which the proof
+of Corollary 2.4 needs; α^{t-1} = α̃; and θ^t one classical step after θ^{t-1}. With e = θ^t − θ*,
+ΔL = L(θ^t) − L(θ*), d = L(θ^{t-1}) / 1ᵀL(θ^{t-1}) − α̃, and gradients g̃ = ∇L(θ^t, α̃) and v = Σ d_i ∇L_i(θ^t), eq. 9
+is exactly
+
+    F² − G² = −2ηγ (e − ηg̃)ᵀv + η²γ² ‖v‖² ≤ 0.
+
+So some small γ satisfies it just if (e − ηg̃)ᵀv > 0, whatever β is: an interval of learning rates.
+
+The scalar minus the vector in eq. 8 and 40, ‖e‖ − ΔL, is read in four ways: minus the norm of ΔL, which the
+Cauchy-Schwarz inequality would give and which the claims use, its sum, its mean, or α̃ᵀΔL. The proposition takes the
+gradient as Lipschitz continuous in α. No constant serves all θ at once, so L_α is the least one at θ^t, the largest
+singular value of the gradients.
+
+Two facts decide what eq. 8 says. Its first factor is never positive: α̃ᵀΔL ≤ L*/2 ‖e‖², so that it is at most
+(μ* − L*)/2 ‖e‖². In the same way, for every γ in (0, 1], the bound K of eq. 55 is at least η (L* − μ*) ‖e‖². So eq. 56
+never starts from K ≤ 0, and eq. 58 divides eq. 57 by a number that is negative wherever the quotient is positive.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import numpy as np
+import pandas as pd
+
+from l2m.paper.studies import STUDIES, Claim, Setting, Study, Tables, one_step_report
+from l2m.paper.studies.group_losses import Floats, GroupLosses, sample
+from l2m.paper.studies.one_step_proof import Point, checks
+from l2m.schema import Range
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+READINGS = ("norm", "sum", "mean", "weighted")
+"""How ΔL becomes a number."""
+
+FRACTIONS = np.array([0.01, 0.1, 0.5, 0.99])
+"""γ as shares of the largest that is tried."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One problem at one step.
+
+    Attributes:
+        losses: of the groups, whose minimisers are all 0.
+        tilde: α̃ (k,).
+        before: θ^{t-1} (m,).
+        first: the learning rate that led from θ^{t-1} to θ^t, in units of 2/L*.
+    """
+
+    losses: GroupLosses
+    tilde: Floats
+    before: Floats
+    first: float
+
+    @cached_property
+    def point(self) -> Point:
+        """What the proof speaks of."""
+        mu, largest = float(self.losses.mu.min()), float(self.losses.lipschitz.max())
+        excess, gradients = self.losses(self.before[None])
+        earlier = self.losses.least + excess[0]
+        after = self.before - self.first * 2 / largest * (self.tilde @ gradients[0])
+        excess, gradients = self.losses(after[None])
+        return Point(
+            e=after,
+            excess=excess[0],
+            gradients=gradients[0],
+            tilde=self.tilde,
+            towards=earlier / earlier.sum() - self.tilde,
+            mu=mu,
+            largest=largest,
+        )
+
+    def scaled(self, unit: float) -> Problem:
+        """The same problem with parameters ``unit`` times as large, as if in another unit; losses stay."""
+        losses = replace(self.losses, curvature=self.losses.curvature / unit**2, ridges=self.losses.ridges / unit)
+        return replace(self, losses=losses, before=self.before * unit)
+
+
+@STUDIES.register("one_step")
+@dataclass(kw_only=True)
+class OneStep(Study):
+    """Random problems that meet the assumptions; half of them quadratic, half with ridges.
+
+    Attributes:
+        problems: how many.
+        dimensions: the most parameters; a problem has 2 to so many.
+        groups: the most groups; a problem has 2 to so many.
+        condition: the largest condition number of a group's A_i.
+        learning_rates: η in units of 2/L*.
+        seed: all randomness; problem p is drawn by ``numpy.random.default_rng([seed, p])``.
+    """
+
+    rules: ClassVar[str] = "l2m.paper.studies.one_step_report"
+    title: ClassVar[str] = "One step of learn2mix against one classical step"
+    question: ClassVar[str] = (
+        "Proposition 2.5 says that if and only if a condition holds (eq. 8), every learning rate has mixing rates in "
+        "(0, β] for which a step of learn2mix ends at least as near to θ* as a classical one (eq. 9). Random problems "
+        "that meet its assumptions compare the condition with eq. 9 itself, and check each inequality of the proof."
+    )
+
+    problems: Annotated[int, Range(1)] = 2000
+    dimensions: Annotated[int, Range(2)] = 50
+    groups: Annotated[int, Range(2)] = 20
+    condition: Annotated[float, Range(1)] = 10.0
+    learning_rates: tuple[Annotated[float, Range(0, above=True)], ...] = (0.01, 0.1, 0.25, 0.5, 0.75, 0.95, 1.5, 3.0)
+    seed: Annotated[int, Range(0)] = 0
+
+    def run(self, setting: Setting) -> dict[str, pd.DataFrame]:
+        """Tables.
+
+        Returns:
+            problems: a row for each; see :meth:`measure`.
+            grid: for each reading, truth of eq. 8, η and γ, how many problems there are and in how many eq. 9 holds.
+                γ is ``fraction`` times min(β, 1) where eq. 8 holds, which makes β positive, and times 1 elsewhere.
+            proof: a row for each step of the proof: how often it was checked and how often it holds.
+            counterexamples: a problem each, at the least η of the grid that makes it one.
+        """
+        rows, grids, proofs, counterexamples = [], [], [], []
+        for index in range(self.problems):
+            problem = self.problem(index)
+            rows.append(self.measure(index, problem))
+            grids.append(self.grid(problem.point))
+            proofs.append(checks(problem.point, self.etas(problem.point), FRACTIONS, READINGS))
+            counterexamples += self.counterexample(index, problem.point)
+            if (index + 1) % 250 == 0:
+                setting.tell(f"problem {index + 1} of {self.problems}")
+        keys = ["reading", "condition", "learning_rate", "fraction"]
+        return {
+            "problems": pd.DataFrame(rows),
+            "grid": pd.concat(grids)
+            .groupby(keys)["holds"]
+            .agg(["size", "sum"])
+            .reset_index()
+            .set_axis([*keys, "problems", "holds"], axis=1),
+            "proof": pd.concat(proofs).groupby(["step", "statement"], as_index=False, sort=False).sum(),
+            "counterexamples": pd.DataFrame(
+                counterexamples, columns=["problem", "kind", "learning_rate", "mixing_rate", "beta", "difference"]
+            ),
+        }
+
+    def claims(self, tables: Tables) -> list[Claim]:
+        return one_step_report.claims(tables)
+
+    def figures(self, tables: Tables) -> dict[str, Figure]:
+        return one_step_report.figures(tables)
+
+    def problem(self, index: int) -> Problem:
+        """Sizes, curvatures and α̃ are random; ‖θ^{t-1}‖ is log-uniform in [0.01, 100], for eq. 8 depends on it."""
+        rng = np.random.default_rng([self.seed, index])
+        losses = sample(
+            rng,
+            groups=int(rng.integers(2, self.groups + 1)),
+            parameters=int(rng.integers(2, self.dimensions + 1)),
+            condition=self.condition,
+            ridges=3 * (index % 2),
+        )
+        direction = rng.normal(size=(losses.minimisers.shape[1],))
+        return Problem(
+            losses=losses,
+            tilde=rng.dirichlet(np.ones(len(losses.least))),
+            before=direction / np.linalg.norm(direction) * 10 ** rng.uniform(-2, 2),
+            first=float(rng.uniform(0, 1)),
+        )
+
+    def etas(self, point: Point) -> Floats:
+        """η (n,) at which a problem is looked at."""
+        return np.asarray(self.learning_rates) * 2 / point.largest
+
+    def measure(self, index: int, problem: Problem) -> dict[str, Any]:
+        """A row of ``problems``.
+
+        ``first_factor`` is that of eq. 8 in units of L*‖e‖²; ``norm`` to ``weighted`` are ‖e‖ − ΔL in each reading.
+        Some γ satisfies eq. 9 for η above ``low`` and below ``high``, in units of 2/L*; both are NaN where none does.
+        The last four columns are of the same problem in a unit of θ that changes the sign of ‖e‖ − ‖ΔL‖.
+        """
+        point = problem.point
+        excess = float(np.linalg.norm(point.excess))
+        unit = excess / point.distance * (0.5 if point.distance > excess else 2.0)
+        other = problem.scaled(unit).point
+        low, high = point.helpful()
+        return {
+            "problem": index,
+            "family": ("quadratic", "ridges")[index % 2],
+            "parameters": len(point.e),
+            "groups": len(point.tilde),
+            "ratio": point.mu / point.largest,
+            "distance": point.distance,
+            "first_factor": point.first_factor / (point.largest * point.distance**2),
+            **{reading: point.distance - point.read(reading) for reading in READINGS},
+            "low": low,
+            "high": high,
+            "unit": unit,
+            "other_first_factor": other.first_factor / (other.largest * other.distance**2),
+            "other_norm": other.distance - other.read("norm"),
+            "other_low": other.helpful()[0],
+            "other_high": other.helpful()[1],
+        }
+
+    def grid(self, point: Point) -> pd.DataFrame:
+        """Whether eq. 9 holds, for each reading, η and fraction."""
+        eta = self.etas(point)
+        tables = []
+        for reading in READINGS:
+            beta = point.beta(eta, reading)
+            largest = np.where(beta > 0, np.minimum(beta, 1), 1)
+            gamma = largest[:, None] * FRACTIONS
+            tables.append(
+                pd.DataFrame(
+                    {
+                        "reading": reading,
+                        "condition": bool(beta[0] > 0),
+                        "learning_rate": np.repeat(self.learning_rates, len(FRACTIONS)),
+                        "fraction": np.tile(FRACTIONS, len(eta)),
+                        "holds": (point.difference(eta[:, None], gamma) <= 0).ravel(),
+                    }
+                )
+            )
+        return pd.concat(tables)
+
+    def counterexample(self, index: int, point: Point) -> list[tuple[Any, ...]]:
+        """(index, kind, η / (2/L*), γ, β, (F² − G²) / ‖e‖²), or nothing.
+
+        Where eq. 8 holds but no γ satisfies eq. 9, γ is half of min(β, 1); where it fails and some do, half of the
+        largest that does, or of 1.
+        """
+        eta = self.etas(point)
+        low, high = point.helpful()
+        helps = (low < np.asarray(self.learning_rates)) & (np.asarray(self.learning_rates) < high)
+        beta = point.beta(eta, "norm")
+        holds = bool(beta[0] > 0)
+        odd = np.flatnonzero(helps != holds)
+        if not len(odd):
+            return []
+        at = odd[0]
+        gamma = min(float(beta[at]) if holds else point.most_mixing(float(eta[at])), 1.0) / 2
+        difference = float(point.difference(eta[at], np.array(gamma))) / point.distance**2
+        kind = "(8) holds, (9) fails" if holds else "(8) fails, (9) holds"
+        return [(index, kind, self.learning_rates[at], gamma, float(beta[at]), difference)]

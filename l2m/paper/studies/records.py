@@ -1,0 +1,138 @@
+"""The directory of a study: ``<results_dir>/studies/<name>-<hash>``, with a CSV for each table; what is in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import pandas as pd
+import yaml
+
+from l2m.config.checking import check_fields
+from l2m.config.run import Choice, Threads, short_hash
+from l2m.errors import UserError
+from l2m.files import read_text, write_whole
+from l2m.paper.studies import STUDIES, Study, Tables
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyConfig:
+    """One study. The text beside a field is what ``--help`` prints."""
+
+    study: Choice
+    threads: Annotated[Threads | None, "CPU threads; null is torch's choice"] = None
+    data_dir: Annotated[str, "where data sets lie; the default is L2M_DATA_DIR, or data"] = "data"
+    results_dir: Annotated[str, "where records are written, under studies/"] = "outputs"
+    force: Annotated[bool, "repeat, and overwrite, what is finished"] = False
+    debug: Annotated[bool, "show the traceback of an error"] = False
+
+    @property
+    def path(self) -> Path:
+        """The study's directory: its name, and eight digits that stand for options that are not at their default."""
+        name = self.study["name"]
+        return Path(self.results_dir) / "studies" / f"{name}-{digest(self.study)}"
+
+
+class Recorded(NamedTuple):
+    """A study that was run, as it was written."""
+
+    study: Study
+    path: Path
+    tables: dict[str, pd.DataFrame]
+    options: dict[str, Any]
+    """Those that are not at their default."""
+
+
+def changed(choice: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a study that are not at their default."""
+    defaults = STUDIES.defaults(choice["name"])
+    return {key: value for key, value in choice.items() if key != "name" and defaults.get(key) != value}
+
+
+def digest(choice: Mapping[str, Any]) -> str:
+    """Eight hexadecimal digits of the SHA-256 of a study's name and of what is not at its default."""
+    return short_hash({"name": choice["name"], **changed(choice)})
+
+
+def check(raw: Mapping[str, Any]) -> StudyConfig:
+    """A :class:`StudyConfig` from plain values.
+
+    Raises:
+        UserError: everything that is wrong, a line each.
+    """
+    problems: list[str] = []
+    values = check_fields(StudyConfig, {"study": STUDIES}, raw, problems)
+    if problems:
+        raise UserError("\n".join(problems))
+    return StudyConfig(**values)
+
+
+def done(path: Path) -> bool:
+    """Whether a study's directory is whole."""
+    file = path / "run.json"
+    try:
+        return file.exists() and json.loads(read_text(file))["status"] == "done"
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{file} can't be read as a record: remove it, and the study is repeated") from error
+
+
+def write(config: StudyConfig, tables: Tables, info: Mapping[str, Any]) -> None:
+    """Write a study's records, ``run.json`` last.
+
+    Raises:
+        UserError: they can't be written.
+    """
+    try:
+        (config.path / "run.json").unlink(missing_ok=True)
+        write_whole(config.path / "config.yaml", yaml.safe_dump(_plain(config.study), sort_keys=False).encode())
+        for name, table in tables.items():
+            text = table.to_csv(index=False, float_format="%.7g", lineterminator="\n")
+            write_whole(config.path / f"{name}.csv", text.encode())
+        content = {"schema": SCHEMA, **info, "status": "done", "tables": list(tables)}
+        write_whole(config.path / "run.json", (json.dumps(content, indent=2) + "\n").encode())
+    except OSError as error:
+        raise UserError(
+            f"{config.path} can't be written ({error.strerror}): choose a results_dir that can be"
+        ) from error
+
+
+def read(path: Path) -> Recorded:
+    """What a study's directory holds.
+
+    Raises:
+        ValueError: what is wrong with it.
+    """
+    info, choice = json.loads(read_text(path / "run.json")), yaml.safe_load(read_text(path / "config.yaml"))
+    if info.get("schema") != SCHEMA or info.get("status") != "done":
+        raise ValueError(f"run.json has status {info.get('status')} and schema {info.get('schema')}, not {SCHEMA}")
+    choice = check({"study": choice}).study
+    if path.name != f"{choice['name']}-{digest(choice)}":
+        raise ValueError("it is not where its configuration belongs")
+    tables = {}
+    for name in info["tables"]:
+        if not (isinstance(name, str) and name.isidentifier()):
+            raise ValueError(f"run.json names a table {name!r}")
+        tables[name] = pd.read_csv(path / f"{name}.csv")
+    return Recorded(STUDIES.build(choice), path, tables, changed(choice))
+
+
+def read_all(results_dir: Path) -> tuple[list[Recorded], list[str]]:
+    """The studies below a results folder, each at its defaults first, and a sentence for each one left out."""
+    found, problems = [], []
+    for path in sorted(path for path in results_dir.glob("studies/*") if path.is_dir()):
+        try:
+            if done(path):
+                found.append(read(path))
+        except Exception as error:  # whatever a damaged record makes its reader say
+            problems.append(f"{path} is left out ({'; '.join(str(error).splitlines())}): remove it, and repeat it")
+    return sorted(found, key=lambda one: (one.path.name.rpartition("-")[0], len(one.options))), problems
+
+
+def _plain(choice: Mapping[str, Any]) -> dict[str, Any]:
+    plain: dict[str, Any] = json.loads(json.dumps(choice))
+    return plain

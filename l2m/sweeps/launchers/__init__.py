@@ -1,0 +1,117 @@
+"""Launchers: where the unfinished runs of a sweep are trained; by default in processes of this machine.
+
+A launcher submits configurations that were checked here and reports how each run ended; the records are written where
+it is trained, into the ``results_dir`` that all machines share.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import traceback
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from l2m.config.run import RunConfig
+from l2m.errors import UserError, cause
+from l2m.registry import Registry
+from l2m.sweeps.progress import watch
+from l2m.training.stopping import Stopped
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        status: ``done``, ``failed``, ``stopped``, or ``lost`` if its process or machine went away.
+        message: what to print of it.
+        log: what to keep of it in ``log.txt``, if it was lost.
+    """
+
+    status: str
+    message: str
+    log: str = ""
+
+
+class Launcher(ABC):
+    """Trains the runs of one sweep."""
+
+    package: ClassVar[str]
+    """What must be installed."""
+
+    @abstractmethod
+    def capacity(self, configs: Sequence[RunConfig]) -> int:
+        """How many of the runs are trained at the same time."""
+
+    @abstractmethod
+    def submit(self, configs: Sequence[RunConfig]) -> None:
+        """Start the runs, or queue them.
+
+        Raises:
+            UserError: they cannot be submitted.
+        """
+
+    @abstractmethod
+    def outcomes(self) -> Iterator[tuple[int, Outcome]]:
+        """The number of each run among those submitted and how it ended, as it ends; waits for the rest."""
+
+    @abstractmethod
+    def cancel(self) -> None:
+        """Ask the runs to end after their epoch; those that wait are not begun."""
+
+    def kill(self) -> None:
+        """End at once, after a second signal."""
+        raise KeyboardInterrupt
+
+
+LAUNCHERS: Registry[type[Launcher]] = Registry("hydra.launcher", __name__)
+
+
+def train_and_report(config: RunConfig) -> Outcome:
+    """Train a run, on whatever machine this is, and report how it ended."""
+    try:
+        return Outcome("done", watch(config, beside_others=True))
+    except Stopped as stopped:
+        return Outcome("stopped", str(stopped))
+    except Exception as error:
+        if config.debug or not isinstance(error, UserError):  # a fault of ours, or the machine's
+            traceback.print_exc()
+        return Outcome("failed", str(error) if isinstance(error, UserError) else cause(error))
+
+
+def with_resources(config: RunConfig, threads: int, gpus: float | None) -> RunConfig:
+    """A run as it is submitted: one that was given GPUs must fail where there is none, not train on the CPU."""
+    device = "cuda" if gpus and config.device == "auto" else config.device
+    return replace(config, threads=config.threads or threads, device=device)
+
+
+@dataclass(frozen=True)
+class RemoteRun:
+    """A run to be trained on another machine: called there.
+
+    Attributes:
+        config: the run.
+        directory: the working directory, which relative paths are relative to.
+    """
+
+    config: RunConfig
+    directory: str
+
+    def __call__(self) -> Outcome:
+        """Train it."""
+        try:
+            os.chdir(self.directory)
+        except OSError as error:
+            return Outcome(
+                "failed",
+                f"{self.directory} cannot be entered on {platform.node()} ({error.strerror}): run from a directory "
+                "that all machines share",
+            )
+        for each in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(each) is signal.SIG_IGN:
+                signal.signal(each, signal.default_int_handler)
+        return train_and_report(self.config)

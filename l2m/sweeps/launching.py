@@ -1,0 +1,92 @@
+"""Trains the unfinished runs of a sweep through its launcher, and reports how they end."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from importlib.util import find_spec
+from types import FrameType
+from typing import Any
+
+from l2m.errors import UserError
+from l2m.records.directory import RunDirectory
+from l2m.sweeps.launchers import LAUNCHERS, Launcher, Outcome
+from l2m.sweeps.launchers.processes import Processes
+from l2m.sweeps.plan import Planned, describe
+from l2m.training.stopping import Stopped, handled_by
+
+
+def choose_launcher(settings: Mapping[str, Any]) -> Launcher:
+    """The launcher that Hydra's settings name; processes of this machine if they name none.
+
+    Raises:
+        UserError: a setting is wrong, or its package is not installed.
+    """
+    if "name" not in settings:
+        return Processes()
+    problems: list[str] = []
+    choice = LAUNCHERS.check({key: value for key, value in settings.items() if key != "_target_"}, problems)
+    package = LAUNCHERS[choice["name"]].package
+    if find_spec(package) is None:
+        problems.append(f"hydra/launcher={choice['name']} needs {package}: pip install 'l2m[launchers]'")
+    if problems:
+        raise UserError("\n".join(problems))
+    launcher: Launcher = LAUNCHERS.build(choice)
+    return launcher
+
+
+def launch(runs: Sequence[Planned], launcher: Launcher) -> list[tuple[Planned, str]]:
+    """Train the unfinished runs and print how they end.
+
+    Returns:
+        Those that failed, with the reason.
+
+    Raises:
+        Stopped: a signal ended the sweep; the runs that were being trained have left checkpoints.
+        UserError: they cannot be submitted.
+    """
+    to_do = [run for run in runs if run.to_do]
+    configs = [run.config for run in to_do]
+    print(describe(runs, launcher.capacity(configs) if to_do else 1), flush=True)
+    if not to_do:
+        return []
+    ended: list[tuple[Planned, Outcome]] = []
+    signals: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        signals.append(number)
+        if signals[1:]:
+            launcher.kill()
+        else:
+            print("\nstopping: every run ends its epoch (once more: at once)", file=sys.stderr, flush=True)
+            launcher.cancel()
+
+    with handled_by(stop):
+        launcher.submit(configs)
+        for number, outcome in launcher.outcomes():
+            run, outcome = to_do[number], _settled(to_do[number], outcome, bool(signals))
+            ended.append((run, outcome))
+            if outcome.status == "done":
+                print(f"[{len(ended)}/{len(to_do)}] {outcome.message}", flush=True)
+            elif outcome.status == "failed":
+                print(f"error: {run.command}: {outcome.message}", file=sys.stderr, flush=True)
+    if signals:
+        counts = Counter(outcome.status for _, outcome in ended)
+        left = len(to_do) - counts["done"] - counts["failed"]
+        message = f"{counts['done']} of {len(to_do)} runs done, {counts['failed']} failed, {left} to do"
+        raise Stopped(signals[0], message)
+    return [(run, outcome.message) for run, outcome in ended if outcome.status == "failed"]
+
+
+def _settled(run: Planned, outcome: Outcome, stopping: bool) -> Outcome:
+    """What an outcome means for a person who did or did not stop the sweep; a lost run is marked as failed."""
+    if outcome.status == "lost":
+        if stopping:
+            return Outcome("stopped", "")
+        RunDirectory(run.config).mark_failed(outcome.message, outcome.log or outcome.message)
+        return replace(outcome, status="failed")
+    if outcome.status == "stopped" and not stopping:
+        return Outcome("failed", f"{outcome.message} by a signal; run the same command to continue")
+    return outcome

@@ -1,0 +1,318 @@
+"""The one training loop.
+
+Nothing in it waits for the device between the first step of an epoch and its end, where it is read once, except where
+the next batch depends on the losses of the last one: exp3, and learn2mix with ``cadence=batch``, read them once a step;
+pike reads what it moves its proportions by once every T steps.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+import weakref
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain, islice
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+from l2m import data, mixing, models, optimizers, strategies
+from l2m.config.run import RunConfig
+from l2m.data import Batch, Split
+from l2m.errors import UserError
+from l2m.records import EpochRow, GroupRow
+from l2m.seeding import derive, generator, to_device
+from l2m.strategies import checks as contract
+from l2m.strategies.inner_loop import Inner
+from l2m.tasks import TASKS
+from l2m.training.cuda_graph import Step, captured
+from l2m.training.device import choose_device, precision, stopwatch
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The test set's verdict, on the device: (), (), (k,)."""
+
+    loss: Tensor
+    metric: Tensor
+    group_metric: Tensor
+
+
+class Trainer:
+    """A model, its data and its strategy, trained an epoch at a time.
+
+    Draws initial parameters from torch's default generator, which it seeds: call it inside
+    ``torch.random.fork_rng()``, as :func:`l2m.training.run.train` does.
+
+    Args:
+        config: the run.
+        needed: by the name of a run that the strategy or the mixing needs, the parameters it left.
+        loaded: what to train on in place of the data set that the configuration names.
+
+    Raises:
+        UserError: the batch is larger than the training set; the data, the model or the device can't be had, or mixed.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        needed: Mapping[str, Mapping[str, Tensor]] | None = None,
+        loaded: data.Data | None = None,
+    ) -> None:
+        self.config = config
+        self.task = TASKS[config.task]
+        self.device = choose_device(config.device)
+        loaded = loaded or data.load(config)
+        size, samples = config.batch_size, len(loaded.train)
+        if size > samples:
+            raise UserError(
+                f"batch_size={size} is larger than the training set of {config.dataset['name']}, which has {samples} "
+                f"samples: use batch_size={samples} or less"
+            )
+        self.steps = samples // size
+        self.group_names = loaded.group_names
+        self.described = loaded.described()
+        self.augmentation = loaded.augmentation
+        self._squared_unit = loaded.target_unit[1] ** 2  # of a regression's metric; 1 but for own data
+        k = len(self.group_names)
+
+        self.strategy: strategies.Strategy = strategies.STRATEGIES.build(config.strategy)
+        self.mixing: mixing.Mixing | None = mixing.MIXINGS.build(config.mixing)
+        trained = {name: self._trained(parameters, loaded) for name, parameters in (needed or {}).items()}
+        asked = trained.keys() & self.strategy.needs(config)
+        losses = {name: self._losses(trained[name], loaded.train) for name in asked}
+
+        torch.manual_seed(derive(config.seed, "parameters"))
+        self.model = models.MODELS.build(config.model, loaded).to(self.device, memory_format=torch.channels_last)
+        self.optimizer = optimizers.OPTIMIZERS.build(config.optimizer, self.model.parameters(), config.learning_rate)
+        torch.manual_seed(derive(config.seed, "dropout"))
+
+        context = strategies.Context(
+            loaded.train, k, size, self.steps, lambda purpose: generator(config.seed, purpose), losses, self.device,
+            loaded.classes,
+        )  # fmt: skip
+        self.train_set: Split = contract.prepared(self.strategy, context).to(self.device)
+        self.test_set = loaded.test.to(self.device)
+        if self.mixing:
+            losses_of = torch.no_grad()(partial(Trainer._losses_of, weakref.proxy(self)))  # mixing is not to keep it
+            under = {name: partial(losses_of, model.eval()) for name, model in trained.items()}
+            self.mixing.prepare(context, config.epochs, loaded, under)
+        alike = self.mixing is None and config.schedule == "constant"  # a graph repeats one step
+        alike = alike and self.strategy.replayable and getattr(self.optimizer, "replayable", False)
+        self.replays = config.cuda_graphs and self.device.type == "cuda" and alike
+        if config.cuda_graphs and self.device.type == "cuda" and not alike:
+            LOG.warning("cuda_graphs=true does nothing: the strategy, optimizer, mixing or schedule is not replayable")
+        self._replay: Step | None = None
+        self._mixes: mixing.Mixing | None = None
+        self._test_counts = torch.bincount(self.test_set.groups, minlength=k)
+        self.epoch, self.seconds = 0, 0.0
+
+    def train_epoch(self) -> tuple[Tensor, strategies.Statistics]:
+        """Take the P steps of the next epoch.
+
+        Returns:
+            The mean over the steps of what was descended, (), and the groups' statistics, on the device.
+        """
+        self.epoch += 1
+        self.model.train()
+        if self.config.schedule == "cosine":
+            optimizers.anneal(self.optimizer, self.config.learning_rate, self.epoch, self.config.epochs)
+        self._mixes = self.mixing if self.mixing and self.mixing.begin_epoch(self.epoch) else None
+        losses, groups, objective = [], [], []
+        for batch in self._inner_loops() if self.strategy.every else self._batches():
+            if self.replays and not self._replay:
+                self._replay = captured(self._step, batch, self._changing())
+                self.replays = self._replay is not None
+            per_sample, loss = (self._replay or self._step)(batch)
+            losses.append(per_sample)
+            groups.append(batch.groups)
+            objective.append(loss)
+            self.strategy.after_step(batch, per_sample)
+        told = strategies.Statistics.of(torch.stack(losses), torch.stack(groups), len(self.group_names))
+        return torch.stack(objective).double().mean(), told
+
+    def _step(self, batch: Batch) -> tuple[Tensor, ...]:
+        """Descend once: the samples' losses (M,) and what was descended, (), both detached.
+
+        The losses are those of the model's own outputs; of mixed samples, as the strategy adjusts them.
+        """
+        if self._mixes:
+            per_sample, loss = self._mixes.losses(batch, self._adjusted_losses, self._objective)
+        else:
+            outputs = self._outputs(self.model, batch.inputs)
+            per_sample = self.task.loss(outputs, batch.targets)
+            adjusted = self.strategy.adjust(outputs)
+            given = per_sample if adjusted is outputs else self.task.loss(adjusted, batch.targets)
+            loss = self._objective(batch, given)
+        self.optimizer.zero_grad()
+        optimizers.backward(loss)
+        self.optimizer.step()
+        return per_sample.detach(), loss.detach()
+
+    def _objective(self, batch: Batch, per_sample: Tensor) -> Tensor:
+        return contract.scalar(self.strategy, self.strategy.loss(batch, per_sample))
+
+    def _adjusted_losses(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """What the strategy's loss is given, for samples (m,)."""
+        return self.task.loss(self.strategy.adjust(self._outputs(self.model, inputs)), targets)
+
+    def _losses_of(self, model: torch.nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+        """The task's loss of each sample (m,) under a model."""
+        return self.task.loss(self._outputs(model, inputs), targets)
+
+    def _outputs(self, model: torch.nn.Module, inputs: Tensor) -> Tensor:
+        """A forward pass in the run's precision."""
+        with self._precision():
+            outputs: Tensor = model(inputs)
+        return outputs
+
+    def _changing(self) -> Iterator[Tensor]:
+        """All tensors that a step changes."""
+        states = self.model.state_dict(), self.optimizer.state_dict(), list(self.strategy.changing())
+        yield from (leaf for leaf in tree_leaves(states) if isinstance(leaf, Tensor))
+
+    def _batches(self) -> Iterator[Batch]:
+        """Those of the epoch, as the strategy draws them."""
+        augment = self.augmentation and partial(  # the same draws for every strategy
+            self.augmentation, generator(self.config.seed, f"augmentation/{self.epoch}")
+        )
+        strategy, size, samples = self.strategy, self.config.batch_size, len(self.train_set)
+        plan = strategy.plan(self.epoch)
+        if plan is not None:
+            plan = contract.indices(strategy, "plan", plan, (self.steps, size), samples)
+            yield from self.train_set.batches(to_device(plan, self.device), augment)
+        else:
+            for _ in range(self.steps):
+                index = contract.indices(strategy, "next_batch", strategy.next_batch(), (size,), samples)
+                yield self.train_set.batch(to_device(index, self.device), augment)
+
+    def _inner_loops(self) -> Iterator[Batch]:
+        """Batches of the epoch; after each ``every`` of them, and after the last, the strategy looks back."""
+        batches = self._batches()
+        for first in batches:
+            inner = Inner(self._draw, self.model, self.optimizer, self.task.loss, self._precision)
+            inner = inner.rewindable() if self.strategy.rewinds else inner
+            for batch in chain([first], islice(batches, self.strategy.every - 1)):
+                inner.batches.append(batch)
+                yield batch
+            self.strategy.outer(inner)
+
+    def _draw(self, index: Tensor) -> Batch:
+        return self.train_set.batch(to_device(index, self.device))
+
+    @torch.inference_mode()
+    def evaluate(self) -> Evaluation:
+        """Loss and metric of the whole test set."""
+        losses, scores = [], []
+        for outputs, targets, loss in self._pass(self.model, self.test_set):
+            losses.append(loss)
+            scores.append(self.task.score(outputs, targets, loss))
+            del outputs, targets  # before the next are made
+        score = torch.cat(scores).double() * self._squared_unit
+        by_group = torch.zeros(len(self._test_counts), dtype=torch.float64, device=self.device)
+        by_group.index_add_(0, self.test_set.groups, score)
+        return Evaluation(torch.cat(losses).double().mean(), score.mean(), by_group / self._test_counts)
+
+    def run_epoch(self) -> tuple[EpochRow, list[GroupRow]]:
+        """Train, evaluate, read both from the device at once, and let the strategy move.
+
+        Raises:
+            FloatingPointError: a loss is not finite; names the groups it was found in, if a group's is.
+        """
+        stop = stopwatch(self.device)
+        proportions = contract.shares(self.strategy, len(self.group_names))
+        objective, told = self.train_epoch()
+        seconds = stop()
+        tested = self.evaluate()
+        k = len(self.group_names)
+        read = torch.cat([
+            torch.stack([objective, tested.loss, tested.metric]),
+            told.loss, told.last_loss, told.count.double(), told.last_count.double(), tested.group_metric,
+            to_device(proportions, self.device),
+        ]).cpu()  # fmt: skip
+        train_loss, test_loss, test_metric = read[:3].tolist()
+        loss, last_loss, count, last_count, group_metric, proportions = read[3:].view(6, k)
+        statistics = strategies.Statistics(loss, last_loss, count.long(), last_count.long())
+        losses, counts = loss.tolist(), statistics.count.tolist()
+        means = zip(self.group_names, losses, counts, strict=True)
+        lost = [name for name, mean, drawn in means if drawn and not math.isfinite(mean)]
+        if lost or not all(map(math.isfinite, (train_loss, test_loss, test_metric))):
+            more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
+            where = f"in groups {', '.join(lost[:5])}{more}" if lost else "on the test set, or after weighting"
+            raise FloatingPointError(where)
+        began = time.perf_counter()
+        self.strategy.end_epoch(statistics)
+        self.seconds += seconds() + time.perf_counter() - began
+        worst = group_metric.min() if self.task.higher_is_better else group_metric.max()
+        row = EpochRow(
+            epoch=self.epoch,
+            steps=self.epoch * self.steps,
+            samples=self.epoch * self.steps * self.config.batch_size,
+            train_loss=train_loss,
+            test_loss=test_loss,
+            test_metric=test_metric,
+            worst_group=float(worst),
+            seconds=self.seconds,
+        )
+        groups = [
+            GroupRow(self.epoch, i, name, *values)
+            for i, (name, *values) in enumerate(
+                zip(self.group_names, proportions.tolist(), counts, losses, group_metric.tolist(), strict=True)
+            )
+        ]  # fmt: skip
+        return row, groups
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next epochs depend on, between two epochs: tensors, numbers and strings."""
+        generators = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            generators["cuda"] = torch.cuda.get_rng_state(self.device)
+        return {
+            "epoch": self.epoch,
+            "seconds": self.seconds,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "strategy": self.strategy.state_dict(),
+            "generators": generators,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a ``state_dict`` of the same run, on whatever device."""
+        self.epoch, self.seconds = state["epoch"], state["seconds"]
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.strategy.load_state_dict(state["strategy"])
+        generators = state["generators"]
+        torch.set_rng_state(generators["cpu"])
+        if self.device.type == "cuda" and "cuda" in generators:
+            torch.cuda.set_rng_state(generators["cuda"], self.device)
+
+    def _pass(self, model: torch.nn.Module, split: Split) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Outputs, targets and losses of the whole of a split, a batch at a time."""
+        model.eval()
+        for batch in split.passes():
+            outputs = self._outputs(model, batch.inputs)
+            yield outputs, batch.targets, self.task.loss(outputs, batch.targets)
+            del batch, outputs  # before the next are made
+
+    def _trained(self, parameters: Mapping[str, Tensor], loaded: data.Data) -> Any:
+        """The model with these parameters."""
+        model = models.MODELS.build(self.config.model, loaded)
+        model.load_state_dict(parameters)
+        return model.to(self.device, memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def _losses(self, model: torch.nn.Module, split: Split) -> Tensor:
+        """The task's loss of each sample of a split (N,) under a model, on the CPU."""
+        return torch.cat([loss for _, _, loss in self._pass(model, split.to(self.device))]).cpu()
+
+    def _precision(self) -> AbstractContextManager[None]:
+        return precision(self.config, self.device)

@@ -1,0 +1,56 @@
+"""The map of the package: who may import whom, and that what is documented or recorded is still where it was."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from l2m.catalog import registries
+from l2m.config.checking import read_config
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_layers_import_only_those_above_them() -> None:
+    """``.importlinter`` holds the layers, imports inside functions and for types included."""
+    command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command; lint_imports_command()"]
+    done = subprocess.run([*command, "--no-cache"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_few_modules_lie_in_the_root() -> None:
+    assert len(list((ROOT / "l2m").glob("*.py"))) <= 15
+
+
+@pytest.mark.parametrize("module", sorted((ROOT / "l2m" / "sampling").glob("[a-z]*.py")), ids=lambda file: file.stem)
+def test_the_sampler_needs_torch_and_numpy_alone(module: Path) -> None:
+    code = (
+        f"import sys, torch, numpy; before = set(sys.modules); import l2m.sampling.{module.stem}; "
+        "print(*{name.partition('.')[0] for name in set(sys.modules) - before} - set(sys.stdlib_module_names))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) <= {"l2m", "torch", "numpy"}
+
+
+def test_documented_names_are_where_they_are_documented() -> None:
+    names = re.findall(r"^::: (\S+)$", (ROOT / "docs" / "reference.md").read_text(), re.MULTILINE)
+    assert len(names) > 25
+    for name in names:
+        module, _, attribute = name.rpartition(".")
+        assert hasattr(importlib.import_module(module), attribute), name
+
+
+def test_every_committed_run_is_recognised() -> None:
+    """Its configuration, read and checked today, still has the hash that its directory was named by."""
+    assert registries()
+    folders = [file.parent for file in (ROOT / "results" / "runs").glob("*/*/*/config.yaml")]
+    assert len(folders) >= 581
+    for folder in folders:
+        config = read_config(folder / "config.yaml")
+        place = config.dataset["name"], config.strategy["name"], f"seed{config.seed}-{config.digest()}"
+        assert folder.parts[-3:] == place
