@@ -1,11 +1,14 @@
-"""The one exception that is told to a person as a sentence, without a traceback."""
+"""The exception that users see as one sentence, without a traceback, and what helps to write it."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 LONGEST = 300
 """Characters of what is quoted inside a sentence."""
 
 
 class UserError(ValueError):
-    """Something the caller can mend: the message says the value, the rule and the remedy."""
+    """A problem that the caller can fix: the message says the value, the rule and the remedy."""
 
 
 def cause(error: BaseException) -> str:
@@ -18,3 +21,16 @@ def shown(value: object, longest: int = LONGEST) -> str:
     text = " ".join(str(value)[: 2 * longest].split())
     text = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
     return text if len(text) <= longest else f"{text[:longest]}…"
+
+
+def closest(name: object, choices: Iterable[str]) -> str | None:
+    """The choice that was probably meant by ``name``."""
+    names = list(map(str, choices))
+    near = get_close_matches(str(name), names, 1) or [each for each in names if each.lower() == str(name).lower()]
+    return near[0] if near else None
+
+
+def did_you_mean(name: object, choices: Iterable[str]) -> str:
+    """`` (did you mean age?)``, or nothing if no choice is like ``name``."""
+    near = closest(name, choices)
+    return f" (did you mean {near}?)" if near else ""

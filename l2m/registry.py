@@ -6,7 +6,6 @@ options' types and ranges. A name is taken once; an unknown one is answered with
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import pkgutil
@@ -14,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any, Generic, TypeVar, get_type_hints
 
-from l2m.errors import UserError
+from l2m.errors import UserError, did_you_mean
 from l2m.schema import coerce
 
 T = TypeVar("T", bound=Callable[..., Any])
@@ -23,10 +22,8 @@ T = TypeVar("T", bound=Callable[..., Any])
 def unknown(kind: str, name: object, choices: Iterable[str]) -> str:
     """The sentence that answers an unknown name."""
     known = sorted(choices)
-    near = difflib.get_close_matches(str(name), known, n=1)
-    guess = f" (did you mean {near[0]}?)" if near else ""
     said = f"key {name}" if kind == "key" else f"{kind}={name}"
-    return f"{said} is not known{guess}: choose one of {', '.join(known)}"
+    return f"{said} is not known{did_you_mean(name, known)}: choose one of {', '.join(known)}"
 
 
 class Registry(Generic[T]):

@@ -6,7 +6,6 @@ import errno
 import re
 from collections.abc import Sequence
 from dataclasses import fields
-from difflib import get_close_matches
 from typing import Any, get_type_hints
 
 import yaml
@@ -17,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from l2m.config.choices import GROUPS
 from l2m.config.run import RunConfig
 from l2m.config.user_folders import conf_dir, files, missing_half
-from l2m.errors import UserError
+from l2m.errors import UserError, closest
 from l2m.registry import unknown
 from l2m.schema import type_name
 
@@ -66,9 +65,9 @@ def explain(error: Exception, keys: type = RunConfig, groups: Sequence[str] = CH
         known = _options(group)
         if having := [name for name, options in known.items() if option in options]:
             return f"{key} is not an option of the {group} here: add {group}={having[0]}, which has it"
-        near = get_close_matches(option, [option for options in known.values() for option in options], 1)
-        guess = f" (did you mean {group.replace('/', '.')}.{near[0]}?)" if near else ""
-        having = [name for name, options in known.items() if not near or near[0] in options]
+        near = closest(option, [option for options in known.values() for option in options])
+        guess = f" (did you mean {group.replace('/', '.')}.{near}?)" if near else ""
+        having = [name for name, options in known.items() if not near or near in options]
         return f"{key} is not an option{guess}: " + "; ".join(
             f"{group}={name} has {', '.join(known[name])}" for name in having
         )
