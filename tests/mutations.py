@@ -146,7 +146,7 @@ def within(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-REMEDY = re.compile(r"(?:: |, | or )(?:put|fetch|remove|mend|name|use|make room|choose)\b")
+REMEDY = re.compile(r"(?:: |, | or )(?:put|fetch|download|save|remove|mend|fix|name|use|make room|choose)\b")
 
 
 def assert_sentence(told: str, *places: Path) -> None:

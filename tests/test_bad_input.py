@@ -42,7 +42,7 @@ from mutations import (
 from PIL import Image
 
 from l2m import RunConfig, UserError, compose, run
-from l2m.data import Data, files, load
+from l2m.data import Data, download, load
 from l2m.data.paper import tabular, text, vision
 from l2m.data.paper.tabular import HOUSING_FEATURES, WINE_FEATURES
 
@@ -292,7 +292,7 @@ def test_photograph_that_is_none(whole: Path, tmp_path: Path, kind: str) -> None
     folder = linked(whole / "imagenette", tmp_path / "data")
     put(folder / PHOTOGRAPH, PHOTOGRAPHS[kind])
     said = told("imagenette", folder)
-    assert "can't be read as an image" in said
+    assert "cannot be read as an image" in said
     assert_sentence(said, folder / PHOTOGRAPH)
 
 
@@ -406,10 +406,10 @@ def test_text_far_down_a_long_table_is_told_without_a_warning(whole: Path, tmp_p
 REVIEWS = {
     "empty": (b"", "is empty"),
     "blanks": (" \n\u00a0\u2003".encode(), "is empty"),
-    "Latin-1": ("Un café".encode("latin1"), "can't be read as UTF-8"),
-    "half a letter": ("café".encode()[:-1], "can't be read as UTF-8"),
-    "a surrogate": (b"\xed\xa0\x80", "can't be read as UTF-8"),
-    "UTF-16": ("a film".encode("utf-16"), "can't be read as UTF-8"),
+    "Latin-1": ("Un café".encode("latin1"), "cannot be read as UTF-8"),
+    "half a letter": ("café".encode()[:-1], "cannot be read as UTF-8"),
+    "a surrogate": (b"\xed\xa0\x80", "cannot be read as UTF-8"),
+    "UTF-16": ("a film".encode("utf-16"), "cannot be read as UTF-8"),
     "a NUL": (b"a\0film", ""),
     "only a line break": (b"<br />", ""),
     "one long word": (b"n" * 300_000, ""),
@@ -442,7 +442,7 @@ def test_sentiment_that_is_none(whole: Path, tmp_path: Path, sentiment: str) -> 
     table.loc[6, "sentiment"] = sentiment
     put(folder / TABLE, table.to_csv(index=False).encode())
     said = told("imdb", folder)
-    assert " in row 7: it must be negative or positive, mend or drop the row" in said
+    assert " in row 7: it must be negative or positive, fix or drop the row" in said
     assert_sentence(said, folder / TABLE)
 
 
@@ -502,13 +502,13 @@ def test_download_that_finds_no_room_leaves_nothing(
     monkeypatch.setattr(tabular, "WINE_URL", (whole / "wine_quality" / "wine_quality").as_uri() + "/")
     with small_files_only():
         said = told("wine_quality", tmp_path)
-    assert "winequality-white.csv can't be written (File too large): make room there" in said
+    assert "winequality-white.csv cannot be written (File too large): make room there" in said
     assert_sentence(said, tmp_path / WHITE)
     with (
         small_files_only(),
-        pytest.raises(UserError, match=r"cifar-10-batches-py/.* can't be written \(File too large"),
+        pytest.raises(UserError, match=r"cifar-10-batches-py/.* cannot be written \(File too large"),
     ):
-        files.copy(whole / "cifar10", tmp_path / "copied")
+        download.copy_missing(whole / "cifar10", tmp_path / "copied")
     left = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert [path.name for path in left if path.stat().st_size >= 200 or ".part" in path.name] == []
 
@@ -525,7 +525,7 @@ def test_download_into_a_file_says_so(whole: Path, tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(tabular, "WINE_URL", (whole / "wine_quality" / "wine_quality").as_uri() + "/")
     (tmp_path / "data").write_text("in the way")
     said = told("wine_quality", tmp_path / "data")
-    assert "can't be written (Not a directory)" in said
+    assert "cannot be written (Not a directory)" in said
     assert_sentence(said, tmp_path / "data")
     assert (tmp_path / "data").read_text() == "in the way"
 

@@ -17,8 +17,7 @@ from PIL import Image
 
 from l2m import RunConfig, UserError, compose, train
 from l2m.data import Data, load
-from l2m.data.paper.text import SPECIAL
-from l2m.data.tokens import plain
+from l2m.data.tokens import SPECIAL, plain
 
 WORDS = ("the", "film", "was", "good", "bad", "long", "8/10", "it's", "café")
 
@@ -184,7 +183,7 @@ WRONG: dict[str, tuple[pd.DataFrame, tuple[str, ...], str, str]] = {
     "no text": (changed("text", 7, "  "), ("dataset.inputs=[text]",), "", "(train) has no text in row 7"),
     "a lone class": (changed("label", 7, 5), ("dataset.inputs=[text]",), "", "has one row of class 5, in row 7"),
     "texts for categories": (table(), (), "_table", "has a rare text in most rows of text"),
-    "measurements": (table(), ("dataset.label=length", "dataset.inputs=[text]"), "", "which are no classes"),
+    "measurements": (table(), ("dataset.label=length", "dataset.inputs=[text]"), "", "too many for classes"),
 }
 
 
@@ -216,9 +215,9 @@ def test_what_is_not_there_or_can_not_be_read(tmp_path: Path) -> None:
     (tmp_path / "noise.parquet").write_bytes(np.random.default_rng(0).bytes(500))
     (tmp_path / "notes.docx").write_text("no data")
     assert "is not there" in said(tmp_path / "nothing.csv")
-    assert "can't be read by datasets" in said(tmp_path / "empty")
-    assert "can't be read by datasets" in said(tmp_path / "noise.parquet")
-    assert "is no file that can be read" in said(tmp_path / "notes.docx")
+    assert "cannot be read by datasets" in said(tmp_path / "empty")
+    assert "cannot be read by datasets" in said(tmp_path / "noise.parquet")
+    assert "is not a file that can be read" in said(tmp_path / "notes.docx")
 
 
 def test_a_subset_of_what_has_none(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from PIL import Image
 from l2m import RunConfig, UserError, compose, train
 from l2m.catalog import registries
 from l2m.data import Data, load
-from l2m.data.paper.vision import IMAGENET_MEAN, IMAGENET_SD
+from l2m.data.images import IMAGENET_MEAN, IMAGENET_SD
 
 CLASSES = {"cat": 10, "dog": 6, "owl": 4}
 
@@ -178,7 +178,7 @@ def class_without_tests(folder: Path) -> Path:
 WRONG: dict[str, tuple[Callable[[Path], Path], str]] = {
     "an empty class": (empty, "holds no JPEG or PNG: put images of dog there, or remove it"),
     "one image": (lone, "has one image: one to train on and one to test on are needed"),
-    "another format": (other_format, "is no JPEG or PNG: put it there as one of them"),
+    "another format": (other_format, "is not a JPEG or PNG: save it as one of them"),
     "one class": (one_class, "holds one folder, cat: put a folder"),
     "no classes": (no_classes, "holds no folders: put a folder"),
     "no test folder": (no_tests, "has a folder train and none with test images"),

@@ -19,7 +19,7 @@ import l2m
 from l2m import UserError, predict
 from l2m.catalog import registries
 from l2m.data import Data, Split
-from l2m.data.paper.vision import scaling
+from l2m.data.images import scaling
 from l2m.evaluation.onnx_export import export
 from l2m.trained import Trained
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -18,12 +18,17 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mutations import KINDS, assert_sentence, assert_valid, damage, put, within
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from l2m import RunConfig, UserError, compose, train, trained
 from l2m.catalog import registries
 from l2m.data import Data, load
 from l2m.data.own import columns
 from l2m.data.own.csv_rows import read_rows
+from l2m.data.tables import parse_numbers
 
 ROWS = 60
 
@@ -100,7 +105,7 @@ def test_cells_are_those_that_pandas_reads(file: Path) -> None:
     ours, theirs = read_rows(file), pd.read_csv(file)
     assert ours.isna().to_numpy().tolist() == theirs.isna().to_numpy().tolist()
     for name in ("age", "income"):
-        np.testing.assert_array_equal(columns.numbers(ours[name]), theirs[name])
+        np.testing.assert_array_equal(parse_numbers(ours[name]), theirs[name])
     assert ours["city"].dropna().tolist() == theirs["city"].dropna().tolist()
 
 
@@ -128,6 +133,22 @@ def test_decimal_commas(file: Path) -> None:
 NUMERIC, CATEGORICAL = ["age", "income"], ["city", "ward"]
 
 
+def sklearn_transformer(numeric: Sequence[str], categorical: Sequence[str], most: int) -> ColumnTransformer:
+    """What inputs must equal: fitted and applied to what ``as_cells`` gives."""
+    impute = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
+    encode = OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=most, sparse_output=False)
+    return ColumnTransformer([
+        ("numbers", make_pipeline(impute, StandardScaler()), list(numeric)),
+        ("categories", encode, list(categorical)),
+    ])  # fmt: skip
+
+
+def as_cells(table: pd.DataFrame, numeric: Sequence[str], categorical: Sequence[str]) -> pd.DataFrame:
+    """The table's columns as float64, or as text."""
+    cells: dict[str, Any] = {name: parse_numbers(table[name]) for name in numeric}
+    return pd.DataFrame(cells | {name: columns.as_text(table[name]) for name in categorical})
+
+
 def split_by_hand(file: Path, data: Data) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The rows of both parts, found by their income, which no two rows share."""
     table = pd.read_csv(file).assign(line=range(2, ROWS + 2))
@@ -148,10 +169,10 @@ def test_inputs_are_scikit_learns_fitted_on_what_is_trained_on(
     data = loaded(file, f"dataset.max_categories={most}", *overrides)
     trained_on, tested_on = split_by_hand(file, data)
     assert set(trained_on["line"]).isdisjoint(tested_on["line"])
-    transformer = columns.sklearn_transformer(NUMERIC, CATEGORICAL, most)
-    transformer.fit(columns.cells(trained_on, NUMERIC, CATEGORICAL))
+    transformer = sklearn_transformer(NUMERIC, CATEGORICAL, most)
+    transformer.fit(as_cells(trained_on, NUMERIC, CATEGORICAL))
     for part, split in ((trained_on, data.train), (tested_on, data.test)):
-        expected = transformer.transform(columns.cells(part, NUMERIC, CATEGORICAL))
+        expected = transformer.transform(as_cells(part, NUMERIC, CATEGORICAL))
         np.testing.assert_allclose(split.inputs, expected, atol=1e-5)
         assert [data.class_names[i] for i in split.targets] == part["outcome"].tolist()
     assert float(data.train.inputs[:, 0].mean()) == pytest.approx(0, abs=1e-6)
@@ -193,12 +214,12 @@ def test_apply_on_unseen_missing_and_rare_values_is_scikit_learns() -> None:
         torch.save(fitted, kept)
         kept.seek(0)
         assert torch.load(kept, weights_only=True) == json.loads(json.dumps(fitted)) == fitted
-        transformer = columns.sklearn_transformer(numeric, categorical, most)
-        transformer.fit(columns.cells(train_rows, numeric, categorical))
+        transformer = sklearn_transformer(numeric, categorical, most)
+        transformer.fit(as_cells(train_rows, numeric, categorical))
         for rows in (train_rows, new):
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr("warnings.warn", lambda *_, **__: None)  # scikit-learn's, of unknown values
-                expected = transformer.transform(columns.cells(rows, numeric, categorical))
+                expected = transformer.transform(as_cells(rows, numeric, categorical))
             applied = columns.apply(fitted, rows)
             assert applied.dtype == torch.float32
             np.testing.assert_allclose(applied, expected, rtol=1e-6, atol=1e-6)
@@ -393,11 +414,11 @@ WRONG: dict[str, tuple[str | bytes, tuple[str, ...], str]] = {
     "another separator": (TABLE, ("dataset.separator=tab",), "has no tab in its first line"),
     "a cell less": (with_line(7, "30,1.5,Bonn,ill"), (), "has 4 cells in line 7, and its first line names 5 columns"),
     "a cell more": (with_line(7, "30,1,5,Bonn,west,ill"), (), "has 6 cells in line 7"),
-    "an open quote": (with_line(7, '30,1.5,"Bonn,west,ill'), (), "can't be read as a table from line 7 on"),
+    "an open quote": (with_line(7, '30,1.5,"Bonn,west,ill'), (), "cannot be read as a table from line 7 on"),
     "a doubled name": (TABLE.replace("income", "age", 1), (), "has two columns age in its first line"),
     "an index": (TABLE.replace("\n", "\n0,").rstrip("0,").replace("age", ",age", 1), (), "has no name for column 1"),
-    "Latin-1": (with_line(7, "30,1.5,Köln,west,ill").encode("latin1"), (), "is no UTF-8 text from line"),
-    "UTF-16": (TABLE.encode("utf-16"), (), "is no UTF-8 text from line 1 on"),
+    "Latin-1": (with_line(7, "30,1.5,Köln,west,ill").encode("latin1"), (), "is not UTF-8 text from line"),
+    "UTF-16": (TABLE.encode("utf-16"), (), "is not UTF-8 text from line 1 on"),
     "a target that is not there": (TABLE, ("dataset.target=outcom",), "no column outcom (did you mean outcome?)"),
     "its case": (TABLE, ("dataset.target=OUTCOME",), "no column OUTCOME (did you mean outcome?)"),
     "a group that is not there": (TABLE, ("dataset.group=wards",), "no column wards (did you mean ward?): choose"),
@@ -408,7 +429,7 @@ WRONG: dict[str, tuple[str | bytes, tuple[str, ...], str]] = {
     "no group": (TABLE, ("dataset.group=city",), "has no city in line 5 and "),
     "one class": (TABLE.replace("ill", "well"), (), "has outcome=well in every row"),
     "a class of one": (with_line(7, "30,1.5,Bonn,west,fair"), (), "has one row of class fair, in line 7"),
-    "text in a number": (with_line(7, "old,1.5,Bonn,west,ill"), (), "has age=old in line 7, beside 52 numbers: mend"),
+    "text in a number": (with_line(7, "old,1.5,Bonn,west,ill"), (), "has age=old in line 7, beside 52 numbers: fix"),
     "a mark for missing": (with_line(7, "?,1.5,Bonn,west,ill"), (), "'dataset.missing=[\"?\"]'"),
     "infinity": (with_line(7, "30,inf,Bonn,west,ill"), (), "has income=inf in line 7: numbers must be finite"),
     "too large": (with_line(7, "30,1e39,Bonn,west,ill"), (), "has income=1e39 in line 7"),
@@ -418,15 +439,16 @@ WRONG: dict[str, tuple[str | bytes, tuple[str, ...], str]] = {
         TABLE.replace("ill", "7").replace("well", "7"), ("dataset.task=regression",), "has outcome=7 in every row"
     ),
     "no value": (
-        with_line(7, "30,,Bonn,west,ill"), ("dataset.task=regression", "dataset.target=income"), "has income=nothing in"
+        with_line(7, "30,,Bonn,west,ill"), ("dataset.task=regression", "dataset.target=income"),
+        "has no income in line 7: a regression",
     ),
     "names of persons": (
         "\n".join(f"{'name' if i == 0 else f'person {i}'},{line}" for i, line in enumerate(lines())), (),
-        "has a rare text in most rows of name: that is no category to learn from, use 'dataset.ignore=[\"name\"]'",
+        "has a rare text in most rows of name: it is not a category to learn from, use 'dataset.ignore=[\"name\"]'",
     ),
     "thousands": (
         "\n".join(line + (f',"{i},000"' if i else ",price") for i, line in enumerate(lines())), (),
-        "has price=1,000 in line 2, a number with a comma: use dataset.decimal=comma if it is a decimal one, take it",
+        "has price=1,000 in line 2, a number with a comma: use dataset.decimal=comma if it is a decimal comma, remove",
     ),
     "a spreadsheet's mark": (f"sep=,\n{TABLE}", (), "has a mark for spreadsheets in its first line, sep=: remove"),
     "a group of one row": (
@@ -448,9 +470,9 @@ def test_what_is_wrong_is_told_with_file_line_and_column(file: Path, kind: str) 
 def test_text_that_is_rare_in_most_rows_must_be_named() -> None:
     table = pd.DataFrame({"day": [f"day {row % 200}" for row in range(1000)]})
     with pytest.raises(UserError, match="has a rare text in most rows of day"):
-        columns.kinds(table, (), 20, "visits.csv")
+        columns.find_kinds(table, (), 20, "visits.csv")
     for categorical, most in ((("day",), 20), ((), 200)):
-        assert columns.kinds(table, categorical, most, "visits.csv") == ([], ["day"])
+        assert columns.find_kinds(table, categorical, most, "visits.csv") == ([], ["day"])
 
 
 TESTS: dict[str, tuple[Callable[[str], str], str]] = {

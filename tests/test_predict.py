@@ -22,7 +22,6 @@ from l2m import RunConfig, UserError, predict
 from l2m.data import DATASETS
 from l2m.data import load as load_data
 from l2m.data import tokens as words
-from l2m.data.paper import text
 from l2m.records import Records
 
 Run = tuple[RunConfig, Records]
@@ -289,7 +288,7 @@ def test_rows_of_a_published_table(
     rows.iloc[7, 2] = np.nan
     rows.to_csv("rows.csv", index=False)
     told = door(f"run={records.path}", "data=rows.csv", "force=true")
-    assert f"error: rows.csv has no {rows.columns[2]} in line 9: mend or drop the row" in told.err
+    assert f"error: rows.csv has no {rows.columns[2]} in line 9: fix or drop the row" in told.err
 
 
 TABLES = {
@@ -320,7 +319,7 @@ def test_what_is_wrong_with_values_is_told(runs: Callable[..., Run], door: Door,
     rows.loc[1, "income"] = "much"
     rows.to_csv("new.csv", index=False)
     told = door(f"run={records.path}", "data=new.csv")
-    assert "error: new.csv has income=much in line 3: the model predicts numbers, mend the cell" in told.err
+    assert "error: new.csv has income=much in line 3: the model predicts numbers, fix the cell" in told.err
 
 
 # Images
@@ -397,16 +396,19 @@ def test_reconstructions_are_scored_by_their_error(runs: Callable[..., Run], doo
 def test_what_is_wrong_with_images_is_told(runs: Callable[..., Run], door: Door, tmp_path: Path) -> None:
     _, records = runs("dataset=digits")
     (tmp_path / "new").mkdir()
-    assert "error: new holds no JPEG or PNG: name a folder" in door(f"run={records.path}", "data=new").err
+    assert "error: new holds no JPEG or PNG files: name a folder" in door(f"run={records.path}", "data=new").err
     (tmp_path / "new" / "a.csv").write_text("1,2")
-    assert "error: new holds no JPEG or PNG, but a.csv: " in door(f"run={records.path}", "data=new").err
-    assert "error: new/a.csv is no JPEG or PNG, which the model" in door(f"run={records.path}", "data=new/a.csv").err
+    assert "error: new holds no JPEG or PNG files, but a.csv: " in door(f"run={records.path}", "data=new").err
+    assert (
+        "error: new/a.csv is not a JPEG or PNG file, which the model"
+        in door(f"run={records.path}", "data=new/a.csv").err
+    )
     (tmp_path / "new" / "c.gif").write_bytes(b"GIF89a")
-    assert "error: new/c.gif is no JPEG or PNG: put it there as " in door(f"run={records.path}", "data=new").err
+    assert "error: new/c.gif is not a JPEG or PNG: save it as " in door(f"run={records.path}", "data=new").err
     (tmp_path / "new" / "c.gif").unlink()
     (tmp_path / "new" / "b.png").write_bytes(b"\x89PNG and nothing else")
     assert (
-        "error: new/b.png can't be read as an image (it is no JPEG or PNG): "
+        "error: new/b.png cannot be read as an image (it is not a JPEG or PNG): "
         in door(f"run={records.path}", "data=new").err
     )
 
@@ -442,12 +444,12 @@ def test_tokens_of_further_texts_are_those_of_the_training_part(
     told: dict[str, str], tokenizer: words.Tokenizer
 ) -> None:
     train = ['The "film" was good. The film<br />was long, 8/10', "the film<br />wasn't good"]
-    encoded = text.encode(train, ["unseen words, the film", ""], tokenizer=tokenizer)
+    encoded = words.encode(train, ["unseen words, the film", ""], tokenizer=tokenizer)
     assert ("br" in encoded.vocabulary) == bool(told)
     fitted = {"vocabulary": encoded.vocabulary, **told}
     for rows, texts in ((encoded.train, train), (encoded.test, ["unseen words, the film", ""])):
-        np.testing.assert_array_equal(text.apply(fitted, texts, text.LENGTH), rows)
-    np.testing.assert_array_equal(text.apply(fitted, train, 3), encoded.train[:, :3])
+        np.testing.assert_array_equal(words.encode_unseen(fitted, texts, words.LENGTH), rows)
+    np.testing.assert_array_equal(words.encode_unseen(fitted, train, 3), encoded.train[:, :3])
 
 
 def test_texts_that_datasets_reads(runs: Callable[..., Run], door: Door, tiny_data: Path, tmp_path: Path) -> None:
@@ -459,13 +461,13 @@ def test_texts_that_datasets_reads(runs: Callable[..., Run], door: Door, tiny_da
     found = read(tmp_path / "predictions.csv")
     assert found["actual"].tolist() == pd.read_csv("new.csv", dtype=str)["label"].tolist()
     told = door(f"run={records.path}", f"data={tiny_data / 'own' / 'texts.jsonl'}", "output=other.csv")
-    assert "texts.jsonl is no CSV file, as new samples are to be: write it as one" in told.err
+    assert "texts.jsonl is not a CSV file, as new samples must be: save it as one" in told.err
     Path("new.csv").write_text("words,label\ngood film,1\n")
     told = door(f"run={records.path}", "data=new.csv", "force=true")
     assert "error: new.csv has no column text" in told.err
     Path("new.csv").write_text("text,label\ngood film,1\n  ,0\n")
     assert (
-        "error: new.csv has no text in row 2: mend or drop it"
+        "error: new.csv has no text in row 2: fix or drop it"
         in door(f"run={records.path}", "data=new.csv", "force=true").err
     )
 

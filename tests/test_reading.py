@@ -125,9 +125,9 @@ DAMAGE = {
     "a count that is missing": (edit("metrics.csv", "\n3,", "\n,"), "metrics.csv has the value '' of epoch in line 4"),
     "no text": (
         lambda folder: (folder / "groups.csv").write_bytes(b"epoch\xff"),
-        "groups.csv is no text from byte 5 on",
+        "groups.csv is not UTF-8 text from byte 5 on",
     ),
-    "a folder for a file": (folder_for("metrics.csv"), "(metrics.csv is no regular file)"),
+    "a folder for a file": (folder_for("metrics.csv"), "(metrics.csv is not a regular file)"),
     "a column renamed": (edit("metrics.csv", "test_metric", "accuracy"), "metrics.csv has the columns epoch, steps"),
     "no groups.csv": (lose("groups.csv"), "(groups.csv is missing)"),
     "a group lost": (cut("groups.csv", 8), "does not hold the same number of groups"),
@@ -168,9 +168,9 @@ def zipped(content: bytes) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     ("damage", "told"),
     {
-        "no gzip": (zipped(b"epoch,group"), "groups.csv.gz can't be unpacked"),
-        "half of it": (zipped(gzip.compress(b"epoch,group,name" * 99)[:40]), "groups.csv.gz can't be unpacked"),
-        "another byte": (zipped(gzip.compress(b"epoch" * 9)[:-8] + bytes(8)), "groups.csv.gz can't be unpacked"),
+        "no gzip": (zipped(b"epoch,group"), "groups.csv.gz cannot be unpacked"),
+        "half of it": (zipped(gzip.compress(b"epoch,group,name" * 99)[:40]), "groups.csv.gz cannot be unpacked"),
+        "another byte": (zipped(gzip.compress(b"epoch" * 9)[:-8] + bytes(8)), "groups.csv.gz cannot be unpacked"),
         "no end": (zipped(gzip.compress(bytes(LARGEST + 1), 1)), "groups.csv.gz holds more than 268435456 bytes"),
         "another table": (zipped(gzip.compress(b"epoch,group\n")), "groups.csv has the columns epoch, group, not"),
     }.values(),

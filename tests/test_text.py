@@ -110,7 +110,7 @@ def test_words_of_a_review_are_those_of_nltk(review: str, tokens: str) -> None:
 
 
 def test_vocabulary_is_the_training_parts_by_frequency() -> None:
-    encoded = text.encode(["b a a c", "C b rare"], ["a new b rare", "a " * 501])
+    encoded = words.encode(["b a a c", "C b rare"], ["a new b rare", "a " * 501])
     assert encoded.vocabulary == ["<pad>", "<unknown>", "a", "b", "c"]  # a tie is broken by the alphabet
     assert encoded.train.dtype == encoded.test.dtype == np.int32
     assert encoded.train.shape == encoded.test.shape == (2, 500)
@@ -253,7 +253,7 @@ def test_archive_with_a_missing_part(archive: Path, part: str, label: str) -> No
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"caf\xe9", "can't be read as UTF-8 text (UnicodeDecodeError"),
+        (b"caf\xe9", "cannot be read as UTF-8 text (UnicodeDecodeError"),
         (b"", "is empty"),
         (b" \n", "is empty"),
     ],
@@ -272,7 +272,7 @@ def test_too_few_reviews_of_a_class(archive: Path) -> None:
     few = table[(table["sentiment"] == "negative") | (table.groupby("sentiment").cumcount() < 4)]
     shutil.rmtree(archive / "aclImdb")
     write_csv(archive / CSV, few)
-    with pytest.raises(UserError, match=r"IMDB Dataset.csv has 4 positive reviews: it must have five at least"):
+    with pytest.raises(UserError, match=r"IMDB Dataset.csv has 4 positive reviews: it must have at least five"):
         loaded(archive)
     write_csv(archive / CSV, few[few["sentiment"] == "negative"])
     with pytest.raises(UserError, match=r"has 0 positive reviews"):
@@ -288,11 +288,11 @@ def test_too_few_reviews_of_a_class(archive: Path) -> None:
         (b"review,sentiment\na,Positive\n", "has sentiment=Positive in row 1"),
         (b'review,sentiment\n"a\nb",positive\n  ,negative\n', "has an empty review in row 2"),
         (b"review,sentiment\n,negative\n", "has an empty review in row 1"),
-        (b"review,sentiment\ncaf\xe9,negative\n", "can't be read as a table (UnicodeDecodeError"),
+        (b"review,sentiment\ncaf\xe9,negative\n", "cannot be read as a table (UnicodeDecodeError"),
         (b"review,sentiment\n7,a,positive\n", "has more fields in its lines than columns"),
         (b"review,sentiment\na\n", "has sentiment= in row 1"),
-        (b'review,sentiment\n"a,negative\n', "can't be read as a table"),
-        (b"", "can't be read as a table (EmptyDataError"),
+        (b'review,sentiment\n"a,negative\n', "cannot be read as a table"),
+        (b"", "cannot be read as a table (EmptyDataError"),
     ],
 )
 def test_table_that_is_another(tmp_path: Path, content: bytes, told: str) -> None:

@@ -91,7 +91,7 @@ def test_pickle_of_cifar_runs_nothing(
             load(compose("dataset=cifar10", f"data_dir={folder}"))
         assert ("has the MD5 sum" in str(caught.value)) == others
         read = name != "batches.meta" or not others
-        assert ("can't be read as a batch of CIFAR (UnpicklingError: it asks for " in str(caught.value)) == read
+        assert ("cannot be read as a batch of CIFAR (UnpicklingError: it asks for " in str(caught.value)) == read
         assert_sentence(str(caught.value), file)
         assert not trace.exists()
         publish(monkeypatch, file)

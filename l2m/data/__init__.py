@@ -1,8 +1,8 @@
 """Data sets: a training and a test split that live on the device whole, and the recipes of imbalance.
 
-A data set is a function ``load(source, *, options) -> Data``, registered in ``DATASETS``, one file a family.
-Libraries that only some of them need, and that take a second to import, are imported where they are needed.
-A recipe says how many samples of each group of the training split stay; the test split is never touched.
+A data set is a function ``load(source, *, options) -> Data``, registered in ``DATASETS``, one file for each family.
+Libraries that take a second to import, and that only some data sets need, are imported where they are used.
+A recipe says how many training samples of each group remain; it never touches the test split.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ DATASETS: Registry[Any] = Registry("dataset", __name__)
 RECIPES: Registry[Any] = Registry("imbalance", __name__)
 
 EVALUATION_BATCH = 1000
-"""Samples a pass that trains nothing: few enough for the activations of an image row to stay in the cache."""
+"""Samples a batch of evaluation: few enough for the activations of an image row to stay in the cache."""
 
 EVALUATION_NUMBERS = 2**17, 2**24
-"""Numbers in the inputs of such a pass: at least, for all of a small set to be one, and at most, which is 111 images of
-3×224×224, since 1000 would take 7 GB in ResNet-18."""
+"""Numbers in the inputs of such a batch: at least, so that a small set is one batch, and at most, which is 111 images
+of 3×224×224, since 1000 would take 7 GB in ResNet-18."""
 
 GATHERED = 2**17
-"""Numbers in the inputs of batches that are gathered together, at most: so few stay in the cache."""
+"""Numbers at most in the inputs of batches that are gathered together: so few stay in the cache."""
 
 
 class Batch(NamedTuple):
-    """Samples as a model and a strategy take them."""
+    """Samples as models and strategies take them."""
 
     inputs: Tensor
-    """(M, ...) float32, images in the memory format they rest in; or (M, L) int32 tokens."""
+    """(M, ...) float32, images in the memory format of the split; or (M, L) int32 tokens."""
     targets: Tensor
     """(M,) labels, (M, 1) values, or the inputs."""
     groups: Tensor
@@ -55,14 +55,14 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Split:
-    """Samples at rest, all on one device; images that have targets in channels-last memory, as convolutions take them.
+    """Stored samples, all on one device. Images that have targets lie in channels-last memory, for convolutions.
 
     Attributes:
         inputs: (N, ...) float32, images (N, C, H, W) in uint8, or tokens (N, L) in int32.
         targets: (N,) int64 labels, or (N, 1) float32 values, in the target's unit or as ``Data.target_unit`` says.
-            None: the inputs as they are seen.
+            None: the inputs, scaled.
         groups: (N,) int64, 0 to k − 1.
-        scale, shift: (C, 1, 1) float32; a stored pixel x is seen as ``x * scale + shift``. None: as it is.
+        scale, shift: (C, 1, 1) float32; a stored pixel x is seen as ``x * scale + shift``. None: as stored.
     """
 
     inputs: Tensor
@@ -83,7 +83,7 @@ class Split:
         return len(self.groups)
 
     def batch(self, index: Tensor | slice, augment: Callable[[Tensor], Tensor] | None = None) -> Batch:
-        """The samples at ``index`` (M,), normalised; images pass through ``augment`` before that, as stored pixels."""
+        """The samples at ``index`` (M,), normalised; ``augment`` changes images before that, as stored pixels."""
 
         def gather(rows: Tensor) -> Tensor:  # on a CPU index_select is faster than rows[index]
             return rows[index] if isinstance(index, slice) else rows.index_select(0, index)
@@ -99,7 +99,7 @@ class Split:
         return Batch(inputs, targets, gather(self.groups))
 
     def batches(self, plan: Tensor, augment: Callable[[Tensor], Tensor] | None = None) -> Iterator[Batch]:
-        """Those of a ``plan`` (P, M) in turn, each as :meth:`batch` gives it; small ones are gathered together."""
+        """The batches of a ``plan`` (P, M) in turn, as :meth:`batch` gives them; small ones are gathered together."""
         together = 1 if augment else max(1, GATHERED // (plan.shape[1] * self.inputs.shape[1:].numel()))
         for block in plan.split(together):
             whole = self.batch(block.flatten(), augment)
@@ -107,14 +107,14 @@ class Split:
             yield from map(Batch._make, zip(*parts, strict=True))
 
     def passes(self) -> Iterator[Batch]:
-        """All samples in turn, in batches of the size that a pass without training takes."""
+        """All samples in turn, in batches of a size for evaluation."""
         least, most = (max(1, numbers // self.inputs.shape[1:].numel()) for numbers in EVALUATION_NUMBERS)
         size = min(max(EVALUATION_BATCH, least), most)
         for start in range(0, len(self), size):
             yield self.batch(slice(start, start + size))
 
     def blank(self) -> Split:
-        """One sample of zeros, alike in shape and type."""
+        """One sample of zeros, of the same shapes and types."""
         return replace(
             self,
             inputs=torch.zeros_like(self.inputs[:1]),
@@ -123,17 +123,17 @@ class Split:
         )
 
     def subset(self, index: Tensor) -> Split:
-        """The samples at ``index`` (M,), as they rest."""
+        """The samples at ``index`` (M,), as stored."""
         targets = None if self.targets is None else self.targets[index]
         return replace(self, inputs=self.inputs[index], targets=targets, groups=self.groups[index])
 
     def to(self, device: torch.device) -> Split:
-        """The same on ``device``; a UserError where it does not fit."""
-        held = {name: value for name, value in vars(self).items() if value is not None}
+        """The split on ``device``; a UserError if it does not fit there."""
+        tensors = {name: value for name, value in vars(self).items() if value is not None}
         try:
-            return replace(self, **{name: value.to(device) for name, value in held.items()})
+            return replace(self, **{name: value.to(device) for name, value in tensors.items()})
         except torch.OutOfMemoryError as error:
-            size = sum(value.nbytes for value in held.values()) / 2**30
+            size = sum(value.nbytes for value in tensors.values()) / 2**30
             raise UserError(
                 f"{len(self)} samples of the data set take {size:.2g} GiB, which are not free on device={device} "
                 f"({cause(error)}): use fewer samples or smaller ones, fewer workers on one GPU, or device=cpu"
@@ -147,14 +147,14 @@ class Data:
     Attributes:
         group_names: k names, in the order of the groups.
         classes: number of classes, None for regression and reconstruction.
-        preprocessing: what was fitted or fixed to make the inputs, as plain numbers and text, and the ``vocabulary``
-            that tokens are indices of; saved with the model.
-        class_names: names of the classes, in the order of the labels. None: the numbers are their names.
-        augmentation: (CPU generator, stored pixels of a training batch (M, C, H, W) as float32) -> new pixels, alike
-            in shape, range and memory format. None: evaluation and training see the same.
-        refit: (training samples (m,), by their number) -> the same data with all that is fitted on samples, inputs,
-            targets' unit and vocabulary, fitted on these alone. None: nothing is, or not anew.
-        thinned: whether of the training samples those alone were read that the recipe of imbalance leaves.
+        preprocessing: how the inputs are made, as plain numbers and text, and the ``vocabulary`` that tokens are
+            indices of; saved with the model.
+        class_names: names of the classes, in the order of the labels. None: their numbers.
+        augmentation: (CPU generator, stored pixels of a training batch (M, C, H, W) as float32) -> new pixels of the
+            same shape, range and memory format. None: training sees the images as evaluation does.
+        refit: (indices (m,) of training samples) -> the same data with inputs, the targets' unit and the vocabulary
+            fitted on these samples alone. None: nothing is fitted on samples, or it is not fitted again.
+        thinned: whether only those training samples were read that the recipe of imbalance leaves.
     """
 
     train: Split
@@ -168,7 +168,7 @@ class Data:
     thinned: bool = False
 
     def described(self) -> dict[str, Any]:
-        """What a model and new samples need of the data, and no sample of it: plain values and tensors."""
+        """What a model and new samples need to know of the data, as plain values and tensors, without samples."""
         return {
             "blank": vars(self.train.blank()),
             "group_names": self.group_names,
@@ -179,37 +179,36 @@ class Data:
 
     @classmethod
     def like(cls, described: Mapping[str, Any]) -> Data:
-        """Data of one blank sample, from what :meth:`described` gave: enough to build a model."""
+        """Data of one blank sample, enough to build a model, from what :meth:`described` gave."""
         blank = Split(**described["blank"])
         return cls(blank, blank, **{key: value for key, value in described.items() if key != "blank"})
 
     @property
     def outputs(self) -> int:
-        """Numbers a model has to give for each sample."""
+        """Numbers that a model must give for each sample."""
         return self.train.inputs[0].numel() if self.train.targets is None else self.classes or 1
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Names of the classes, in the order of the outputs; empty if the task is no classification."""
+        """Names of the classes, in the order of the outputs; empty for other tasks than classification."""
         return self.class_names or tuple(map(str, range(self.classes or 0)))
 
     @property
     def target_unit(self) -> tuple[float, float]:
-        """(mean, sd): a stored target t is mean + sd·t in its own unit, in which errors are told; so is an output."""
+        """(mean, sd): a stored target or output t is mean + sd·t in its own unit, the unit of reported errors."""
         target = self.preprocessing.get("target", {"mean": 0.0, "sd": 1.0})
         return target["mean"], target["sd"]
 
     @property
     def vocabulary_size(self) -> int | None:
-        """How many tokens there are, numbered from 0; None if the inputs are no tokens."""
+        """How many tokens there are, numbered from 0; None if the inputs are not tokens."""
         return len(self.preprocessing.get("vocabulary", ())) or None
 
     @property
     def proportions(self) -> NDArray[np.float64]:
         """α̃: the groups' shares of the training split, (k,)."""
         sizes = np.bincount(self.train.groups.cpu().numpy(), minlength=len(self.group_names))
-        shares: NDArray[np.float64] = sizes / sizes.sum()
-        return shares
+        return np.asarray(sizes / sizes.sum())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,18 +216,18 @@ class Recipe:
     """No imbalance; the base of all recipes.
 
     Attributes:
-        keep: which samples of a group stay: its first ones (the paper's regression sets) or a random choice
+        keep: which samples of a group remain: its first ones (the paper's regression sets) or a random choice
             drawn by ``data_seed`` (its image sets).
     """
 
     keep: Literal["random", "first"] = "random"
 
     def kept(self, sizes: Sequence[int]) -> list[int]:
-        """How many samples of each group stay, given how many there are."""
+        """How many samples of each group remain of ``sizes``."""
         return list(sizes)
 
     def select(self, groups: NDArray[np.int64], names: Sequence[str], data_seed: int) -> NDArray[np.int64]:
-        """Indices of the samples that stay, ascending.
+        """Indices of the samples that remain, ascending.
 
         Raises:
             UserError: a group would be left without samples.
@@ -248,7 +247,7 @@ class Recipe:
 
 
 class Source(NamedTuple):
-    """Where a data set comes from, what draws it, and how it is made imbalanced."""
+    """Where a data set lies, the seed of its random draws, and its recipe of imbalance."""
 
     folder: Path
     data_seed: int
@@ -260,7 +259,7 @@ class Source(NamedTuple):
 
 
 def _rows(samples: Tensor) -> Tensor:
-    """A view (N, numbers) of samples that fill their memory, each one's numbers in its order."""
+    """A view (N, numbers) of samples without gaps in memory, in the order of memory."""
     numbers = samples.shape[1:].numel()
     return samples.as_strided((len(samples), numbers), (numbers, 1))
 
@@ -273,27 +272,28 @@ def share(size: int, fraction: Fraction | float) -> int:
 @lru_cache(maxsize=1)  # a sweep over strategies and seeds loads its data set once
 def _load(choice: tuple[tuple[str, Any], ...], source: Source, validation_fraction: float, files: str | None) -> Data:
     data: Data = DATASETS.build(dict(choice), source)
-    groups = data.train.groups.numpy()
-    kept = torch.from_numpy(np.arange(len(groups)) if data.thinned else source.stay(groups, data.group_names))
+    groups, names = data.train.groups, data.group_names
+    kept = torch.arange(len(groups)) if data.thinned else torch.from_numpy(source.stay(groups.numpy(), names))
     held = None
     if validation_fraction:
-        kept, held = validation(data, kept, validation_fraction, source.data_seed)
+        is_held = validation(groups[kept], names, validation_fraction, source.data_seed)
+        kept, held = kept[~is_held], kept[is_held]
     if len(kept) < len(data.train):
         data = data.refit(kept) if data.refit else data
         test = data.test if held is None else data.train.subset(held)
         data = replace(data, train=data.train.subset(kept), test=test)
-    return replace(data, refit=None)  # which holds the rows as they were read
+    return replace(data, refit=None)  # it holds the rows as they were read
 
 
 def load(config: RunConfig) -> Data:
-    """The data set of a run, its recipe of imbalance applied to the training split; on the CPU.
+    """The data set of a run, on the CPU, with the recipe of imbalance applied to the training split.
 
-    With a ``validation_fraction`` a part of the training split, as the recipe left it, takes the test split's place.
-    What own data fit, they fit on the samples that are left to train on.
+    With a ``validation_fraction``, a part of what the recipe leaves of the training split replaces the test split. The
+    preprocessing of a user's own data is fitted on the samples that are left to train on.
 
     Raises:
-        UserError: the data set is not there and can't be downloaded, or a group is left without samples, or with one
-            where a part of it is to be held out.
+        UserError: the data set is not there and cannot be downloaded; or a group is left without samples, or with too
+            few to hold one out.
     """
     source = Source(Path(config.data_dir), config.data_seed, RECIPES.build(config.imbalance))
     files = fingerprint(config.dataset, source.folder)

@@ -1,4 +1,4 @@
-"""Whether the files of a data set are those that a run was trained on."""
+"""Fingerprints of a data set's files, to see whether they are those that a run was trained on."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-PLACES = ("path", "test_path")
-"""Options of a data set that name a file or a folder."""
+PATH_OPTIONS = ("path", "test_path")
+"""Options of data sets that name a file or a folder."""
 
 CIFAR = {"cifar10": "CIFAR10", "cifar10_reconstruction": "CIFAR10", "cifar100": "CIFAR100"}
-"""Data sets whose files are published with MD5 sums, and what torchvision calls them."""
+"""Data sets whose files are published with MD5 sums, and their names in torchvision."""
 
 PUBLISHED = "published"
-"""The fingerprint of the published files of such a set; records of before it was written have none."""
+"""The fingerprint of the published files of such a set; older records have none."""
 
 
 def fingerprint(dataset: Mapping[str, Any], data_dir: Path) -> str | None:
     """16 hexadecimal digits of the SHA-256 of a data set's files, or ``PUBLISHED``.
 
-    Taken of what lies where the options of a set of one's own say, names of files included, and of CIFAR. None: the
-    files are not here, or it is another of the paper's sets, whose files have no fingerprint.
+    It covers contents and names of the files of a user's own data, and of CIFAR. None: the files are not here, or it is
+    another of the paper's sets, whose files have no fingerprint.
     """
     if dataset["name"] in CIFAR:
         return _of_cifar(CIFAR[dataset["name"]], data_dir)
-    places = [Path(dataset[option]).expanduser() for option in PLACES if dataset.get(option)]
-    found = [place for place in places if place.exists()]
-    if not found:
+    places = [Path(dataset[option]).expanduser() for option in PATH_OPTIONS if dataset.get(option)]
+    places = [place for place in places if place.exists()]
+    if not places:
         return None
     return _of_files(
         (str(file.relative_to(place)), file)
-        for place in found
+        for place in places
         for file in ([place] if place.is_file() else sorted(each for each in place.rglob("*") if each.is_file()))
     )
 
@@ -61,7 +61,7 @@ def _of_cifar(name: str, data_dir: Path) -> str | None:
 
 
 def _of_files(files: Iterable[tuple[str, Path]]) -> str:
-    """Of names and what the files hold, in their order."""
+    """Of names and contents, in this order."""
     digest = hashlib.sha256()
     for name, file in files:
         digest.update(f"{name}/{_digest(file, 'sha256')}\n".encode())
@@ -75,9 +75,9 @@ def _digest(file: Path, algorithm: str) -> str:
 
 @cache
 def _digest_of_content(file: Path, algorithm: str, size: int, changed: int) -> str:
-    """Read once a process, unless the file's size or time of change has another value."""
+    """Read once in a process, unless the file's size or time of change differs."""
     digest = hashlib.new(algorithm, usedforsecurity=False)
-    with file.open("rb") as opened:
-        while block := opened.read(2**20):
+    with file.open("rb") as stream:
+        while block := stream.read(2**20):
             digest.update(block)
     return digest.hexdigest()

@@ -1,17 +1,14 @@
-"""A held-out part of samples, that has some of each group."""
+"""A held-out part of samples that has some of each group."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from l2m.errors import UserError
 from l2m.seeding import generator
-
-if TYPE_CHECKING:
-    from l2m.data import Data
 
 
 def held_out(groups: Tensor, fraction: float, order: torch.Generator) -> Tensor:
@@ -24,20 +21,17 @@ def held_out(groups: Tensor, fraction: float, order: torch.Generator) -> Tensor:
     return held
 
 
-def validation(data: Data, index: Tensor, fraction: float, data_seed: int) -> tuple[Tensor, Tensor]:
-    """The training samples at ``index``, by their number: those to train on, and a part that is held out.
+def validation(groups: Tensor, names: Sequence[str], fraction: float, data_seed: int) -> Tensor:
+    """Which training samples (N,) a run tests on instead of training on them.
 
     Raises:
-        UserError: a group has a single one.
+        UserError: a group has a single sample.
     """
-    groups = data.train.groups[index]
-    sizes = torch.bincount(groups, minlength=len(data.group_names)).tolist()
+    sizes = torch.bincount(groups, minlength=len(names)).tolist()
     if min(sizes) < 2:
         group = sizes.index(min(sizes))
         raise UserError(
-            f"validation_fraction={fraction:g} holds out a part of each group, and group {group} "
-            f"({data.group_names[group]}) has {sizes[group]} training sample: every group needs two, add some or leave "
-            "validation_fraction at 0"
+            f"validation_fraction={fraction:g} holds out a part of each group, and group {group} ({names[group]}) has "
+            f"{sizes[group]} training sample: every group needs two, add some or leave validation_fraction at 0"
         )
-    held = held_out(groups, fraction, generator(data_seed, "validation"))
-    return index[~held], index[held]
+    return held_out(groups, fraction, generator(data_seed, "validation"))

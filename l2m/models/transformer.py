@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from l2m.data import Data
-from l2m.data.paper.text import PAD
+from l2m.data.tokens import PAD
 from l2m.models import MODELS, sequence_size
 from l2m.models.dropout import dropout
 from l2m.schema import Range

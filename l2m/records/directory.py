@@ -22,7 +22,7 @@ from l2m.config.description import differences
 from l2m.config.run import RunConfig
 from l2m.data.fingerprint import fingerprint, recorded
 from l2m.errors import UserError
-from l2m.files import packed, read_bytes, read_text, write_whole
+from l2m.files import packed_path, read_bytes, read_text, write_whole
 from l2m.records import EpochRow, GroupRow, Records
 from l2m.records.provenance import now, provenance
 
@@ -258,7 +258,7 @@ class RunDirectory:
             table.writerow(field.name for field in fields(kind))
             table.writerows(map(_cells, rows))
             self._write(name, text.getvalue().encode())
-            packed(self.path / name).unlink(missing_ok=True)  # of the run that this one repeats
+            packed_path(self.path / name).unlink(missing_ok=True)  # of the run that this one repeats
 
     def _clear(self) -> None:
         for name in PASSING:

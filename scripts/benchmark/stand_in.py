@@ -7,7 +7,7 @@ import torch
 from l2m import data
 from l2m.config.run import RunConfig
 from l2m.data import Data, Split
-from l2m.data.paper.text import LENGTH
+from l2m.data.tokens import LENGTH
 from l2m.errors import UserError
 from l2m.paper import published
 

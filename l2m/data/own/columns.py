@@ -1,263 +1,213 @@
-"""Columns of a table as numbers: what scikit-learn's transformers fit, kept as plain values, and its like for new rows.
+"""Columns of a table as inputs, fitted on some rows and kept as plain values, so that new rows can be treated alike.
 
-Numbers get the median where they are missing, and a column more that says so where the training part lacks some; all
-are standardised. Categories become a column a value; those that are rare share one, and what is missing is a value.
+Numbers get the median where they are missing, and a second column that says where, if the training part lacks some;
+all are standardised. Categories become a column for each value; rare ones share one, and a missing one is a value.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from l2m.errors import UserError, shown
+from l2m.data.tables import LARGEST, parse_numbers
+from l2m.errors import UserError, did_you_mean, shown
 
-LARGEST = float(np.finfo(np.float32).max)
+NUMERIC_SHARE = 0.9
+"""A column with this share of numbers among its cells was meant to hold numbers."""
 
-MOSTLY = 0.9
-"""A column in which this share of the cells is numbers was meant to hold numbers."""
+FEW_CATEGORIES = 20
+"""Categories that a column may have, even if most rows have rare ones."""
 
-FEW = 20
-"""Categories that a column may have, whatever share of the rows the rest of them make: few are meant to be joined."""
-
-ABSENT = ""
-"""The category of what is missing; no cell is empty text."""
-
-
-def numbers(cells: pd.Series) -> NDArray[np.float64]:
-    """Cells (N,) as numbers; NaN where there is none."""
-    plain = cells.astype("str") if cells.dtype == bool else cells
-    return pd.to_numeric(plain, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+MISSING = ""
+"""The category of an empty cell; no other cell is empty text."""
 
 
-def words(cells: pd.Series) -> NDArray[np.object_]:
-    """Cells (N,) as text; ``ABSENT`` where there is none."""
-    missing = cells.isna().to_numpy(bool)
-    return np.where(missing, ABSENT, cells.astype("str").to_numpy(object)).astype(object)
+def as_text(cells: pd.Series) -> NDArray[np.object_]:
+    """Cells (N,) as text; ``MISSING`` where a cell is empty."""
+    return np.where(cells.isna(), MISSING, cells.astype("str").to_numpy(object)).astype(object)
 
 
-def quoted(names: Iterable[str]) -> str:
-    """``["a","b"]``: names as a list on the command line."""
-    return "[" + ",".join(f'"{name}"' for name in names) + "]"
+def locate(index: pd.Index, i: int) -> str:
+    """``line 7``: where row ``i`` is from."""
+    return f"{index.name or 'row'} {index[i]}"
 
 
-def where(cells: pd.Series, place: int) -> str:
-    """``line 7``: where the cell at a place stands, as the index counts and calls it."""
-    return f"{cells.index.name or 'row'} {cells.index[place]}"
+def refuse(wrong: NDArray[np.bool_], cells: pd.Series, file: Path | str, rule: str, more: str = "") -> None:
+    """Raise a UserError about the first ``wrong`` cell (N,), if any: its value and line, ``more``, the rule."""
+    if wrong.any():
+        i = int(wrong.argmax())
+        cell = f"no {cells.name}" if pd.isna(cells.iloc[i]) else f"{cells.name}={shown(cells.iloc[i], 60)}"
+        raise UserError(f"{file} has {cell} in {locate(cells.index, i)}{more}: {rule}")
 
 
-def find(name: str, columns: Iterable[str], option: str, file: Path | str) -> str:
-    """``name``, if it is one of the columns, which ``option`` must be.
+def check_columns(names: Iterable[str], columns: Iterable[str], option: str, file: Path | str) -> None:
+    """Check that the ``names`` given in ``option`` are among the columns of ``file``.
 
     Raises:
-        UserError: it is not; names the column that was meant.
+        UserError: one is not; suggests the column that was probably meant.
     """
-    known = list(map(str, columns))
-    if name not in known:
-        doubt = ", if they are" if np.isfinite(numbers(pd.Series(known, dtype="str"))).any() else ""
-        raise UserError(
-            f"{file} has no column {name}{guess(name, known)}: choose {option} from those it names, "
-            f"{shown(', '.join(known))}{doubt}"
-        )
-    return name
+    choices = list(map(str, columns))
+    for name in names:
+        if name not in choices:
+            doubt = ", if they are names" if np.isfinite(parse_numbers(pd.Series(choices, dtype="str"))).any() else ""
+            raise UserError(
+                f"{file} has no column {name}{did_you_mean(name, choices)}: choose {option} from those it names, "
+                f"{shown(', '.join(choices))}{doubt}"
+            )
 
 
-def guess(name: str, columns: Iterable[str]) -> str:
-    """`` (did you mean age?)``, or nothing if no column is like ``name``."""
-    known = list(map(str, columns))
-    near = get_close_matches(name, known, 1, 0.5) or [c for c in known if c.lower() == name.lower()]
-    return f" (did you mean {near[0]}?)" if near else ""
-
-
-def kinds(table: pd.DataFrame, categorical: Sequence[str], most: int, file: Path | str) -> tuple[list[str], list[str]]:
-    """The names of columns that hold numbers, and of those that hold categories, all of ``categorical`` among them.
+def find_kinds(
+    table: pd.DataFrame, categorical: Sequence[str], most: int, file: Path | str
+) -> tuple[list[str], list[str]]:
+    """The names of columns of numbers, and of those of categories, with all of ``categorical`` among them.
 
     A column without any value counts as numbers.
 
     Raises:
-        UserError: a column holds numbers and a few cells of something else, numbers that are not finite in float32, or
-            text that is no category: of more than ``most`` values, and in every other row a new one, or one that is
-            too rare for an input of its own, if there are more than ``FEW``.
+        UserError: a column holds numbers and a few cells of something else; numbers that are not finite in float32; or
+            text that is not a category: more than ``most`` values, of which more than half of the rows have a new one,
+            or one too rare for an input of its own, if there are more than ``FEW_CATEGORIES``.
     """
-    found: tuple[list[str], list[str]] = ([], [])
+    kinds: tuple[list[str], list[str]] = ([], [])
     texts = []
     for name in map(str, table.columns):
         cells = table[name]
-        given = cells.notna().to_numpy(bool)
-        values = numbers(cells)
-        other = given & np.isnan(values)
-        found[name in categorical or bool(other.any())].append(name)
+        values = parse_numbers(cells)
+        filled = cells.notna().to_numpy(bool)
+        other = filled & np.isnan(values)
+        kinds[name in categorical or bool(other.any())].append(name)
         if name in categorical:
             continue
         if other.any():
-            _refuse_typing_errors(cells, other, given, file)
+            _refuse_typing_errors(cells, other, filled, file)
             counts = cells.value_counts()
-            rare = counts.iloc[max(most, FEW) - 1 :].sum()
-            if len(counts) > most and max(len(counts), rare) > given.sum() / 2:
+            rare = counts.iloc[max(most, FEW_CATEGORIES) - 1 :].sum()
+            if len(counts) > most and max(len(counts), rare) > filled.sum() / 2:
                 texts.append(name)
-        beyond = np.flatnonzero(np.abs(values) > LARGEST)
-        if len(beyond):
-            raise UserError(
-                f"{file} has {name}={shown(cells.iloc[beyond[0]])} in {where(cells, int(beyond[0]))}: numbers must be "
-                f"finite, of at most {LARGEST:.1e}, mend the cell or leave it empty"
-            )
+        rule = f"numbers must be finite, of at most {LARGEST:.1e}, fix the cell or leave it empty"
+        refuse(np.abs(values) > LARGEST, cells, file, rule)
     if texts:
+        names = ",".join(f'"{name}"' for name in texts)
         raise UserError(
-            f"{file} has a rare text in most rows of {shown(', '.join(texts))}: that is no category to learn from, "
-            f"use 'dataset.ignore={quoted(texts)}' to leave it out, or dataset.categorical if it is one"
+            f"{file} has a rare text in most rows of {shown(', '.join(texts))}: it is not a category to learn from, "
+            f"use 'dataset.ignore=[{names}]' to leave it out, or dataset.categorical if it is one"
         )
-    return found
+    return kinds
 
 
 def _refuse_typing_errors(
-    cells: pd.Series, other: NDArray[np.bool_], given: NDArray[np.bool_], file: Path | str
+    cells: pd.Series, other: NDArray[np.bool_], filled: NDArray[np.bool_], file: Path | str
 ) -> None:
-    """Nothing, if cells that are no numbers, ``other``, are a large part of the ``given`` ones."""
-    if other.sum() > (1 - MOSTLY) * given.sum():
-        decimal = cells[given].astype("str").str.fullmatch(r"[+-]?\d*[.,]?\d+").mean()
-        if decimal > MOSTLY:
-            first = int(np.flatnonzero(other)[0])
-            raise UserError(
-                f"{file} has {cells.name}={cells.iloc[first]} in {where(cells, first)}, a number with a comma: use "
-                "dataset.decimal=comma if it is a decimal one, take it out if it groups thousands, or name the column "
-                "in dataset.categorical"
+    """Refuse ``other`` cells than numbers, unless they are a large part of the ``filled`` ones and of categories."""
+    count, value = other.sum(), shown(cells[other].iloc[0], 60)
+    if count > (1 - NUMERIC_SHARE) * filled.sum():
+        if cells[filled].astype("str").str.fullmatch(r"[+-]?\d*[.,]?\d+").mean() > NUMERIC_SHARE:
+            rule = (
+                "use dataset.decimal=comma if it is a decimal comma, remove it if it groups thousands, or name the "
+                "column in dataset.categorical"
             )
+            refuse(other, cells, file, rule, ", a number with a comma")
         return
-    first = int(np.flatnonzero(other)[0])
-    value = shown(cells.iloc[first], 60)
-    rest = f" and {other.sum() - 1} more cells of this kind" if other.sum() > 1 else ""
-    raise UserError(
-        f"{file} has {cells.name}={value} in {where(cells, first)}{rest}, beside {given.sum() - other.sum()} numbers: "
-        f"mend the cell or leave it empty, use 'dataset.missing=[\"{value}\"]' if it means that the value is "
-        f"missing, or 'dataset.categorical=[\"{cells.name}\"]' if the column holds categories"
+    rule = (
+        f"fix the cell or leave it empty, use 'dataset.missing=[\"{value}\"]' if it means that the value is missing, "
+        f"or 'dataset.categorical=[\"{cells.name}\"]' if the column holds categories"
     )
+    more = f" and {count - 1} more cells of this kind" if count > 1 else ""
+    refuse(other, cells, file, rule, f"{more}, beside {filled.sum() - count} numbers")
 
 
 def fit(table: pd.DataFrame, numeric: Sequence[str], categorical: Sequence[str], most: int) -> dict[str, Any]:
-    """What :func:`apply` needs, fitted on these rows: plain numbers and text, by the names of the columns.
+    """The preprocessing for :func:`apply`, fitted on these rows: plain numbers and text, by the names of the columns.
+
+    It is that of scikit-learn's SimpleImputer, StandardScaler and OneHotEncoder.
 
     Args:
         most: columns at most that a categorical one becomes; its rarer values share the last.
     """
-    transformer = sklearn_transformer(numeric, categorical, most).fit(cells(table, numeric, categorical))
-    plain: dict[str, Any] = {"numbers": [], "categories": []}
-    if numeric:
-        imputer, scaler = (step for _, step in transformer.named_transformers_["numbers"].steps)
-        lacking = imputer.indicator_.features_.tolist()
-        for i, name in enumerate(numeric):
-            column = {"name": name, "median": imputer.statistics_[i], "mean": scaler.mean_[i], "sd": scaler.scale_[i]}
-            if i in lacking:
-                of = len(numeric) + lacking.index(i)
-                column |= {"missing_mean": scaler.mean_[of], "missing_sd": scaler.scale_[of]}
-            plain["numbers"].append({key: value if key == "name" else float(value) for key, value in column.items()})
-    if categorical:
-        encoder = transformer.named_transformers_["categories"]
-        for name, values, rare in zip(categorical, encoder.categories_, encoder.infrequent_categories_, strict=True):
-            shared = [] if rare is None else [str(value) for value in rare]
-            common = [str(value) for value in values if value not in shared]
-            plain["categories"].append({"name": name, "values": common, "rare": shared})
-    return plain
+    fitted: dict[str, Any] = {"numbers": [], "categories": []}
+    for name in numeric:
+        values = parse_numbers(table[name])
+        missing = np.isnan(values)
+        median = 0.0 if missing.all() else float(np.nanmedian(values))
+        mean, sd = _moments(np.where(missing, median, values))
+        column = {"name": name, "median": median, "mean": mean, "sd": sd}
+        if missing.any():
+            column["missing_mean"], column["missing_sd"] = _moments(missing)
+        fitted["numbers"].append(column)
+    for name in categorical:
+        values, counts = np.unique(as_text(table[name]), return_counts=True)
+        is_rare = np.zeros(len(values), bool)
+        if len(values) >= most:
+            is_rare[np.argsort(counts, kind="stable")[: 1 - most]] = True
+        fitted["categories"].append(
+            {"name": name, "values": values[~is_rare].tolist(), "rare": values[is_rare].tolist()}
+        )
+    return fitted
 
 
-def fitting(
-    train: pd.DataFrame,
-    test: pd.DataFrame,
-    numeric: Sequence[str],
-    categorical: Sequence[str],
-    most: int,
-    files: tuple[Path | str, Path | str],
-) -> Callable[[Tensor], tuple[Tensor, Tensor, dict[str, Any]]]:
-    """What fits on some of the training rows, and makes the inputs of all rows; ``files`` are where both are from."""
-
-    def make(index: Tensor) -> tuple[Tensor, Tensor, dict[str, Any]]:
-        fitted = fit(train.iloc[index.numpy()], numeric, categorical, most)
-        return apply(fitted, train, files[0]), apply(fitted, test, files[1]), fitted
-
-    return make
-
-
-def sklearn_transformer(numeric: Sequence[str], categorical: Sequence[str], most: int) -> Any:
-    """scikit-learn's transformer, not fitted, of what :func:`cells` gives."""
-    from sklearn.compose import ColumnTransformer
-    from sklearn.impute import SimpleImputer
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import OneHotEncoder, StandardScaler
-
-    impute = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
-    encode = OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=most, sparse_output=False)
-    return ColumnTransformer([
-        ("numbers", make_pipeline(impute, StandardScaler()), list(numeric)),
-        ("categories", encode, list(categorical)),
-    ])  # fmt: skip
-
-
-def cells(table: pd.DataFrame, numeric: Sequence[str], categorical: Sequence[str]) -> pd.DataFrame:
-    """The table's columns as float64, or as text."""
-    columns: dict[str, Any] = {name: numbers(table[name]) for name in numeric}
-    return pd.DataFrame(columns | {name: words(table[name]) for name in categorical})
+def _moments(values: ArrayLike) -> tuple[float, float]:
+    """Mean and standard deviation; a deviation that is rounding error alone counts as 1."""
+    numbers = np.asarray(values, np.float64)
+    mean = numbers.mean()
+    distance = numbers - mean
+    variance = ((distance**2).sum() - distance.sum() ** 2 / len(numbers)) / len(numbers)
+    error = len(numbers) * np.finfo(np.float64).eps
+    return float(mean), 1.0 if variance <= error * variance + (error * mean) ** 2 else float(np.sqrt(variance))
 
 
 def apply(preprocessing: Mapping[str, Any], table: pd.DataFrame, file: Path | str = "the table") -> Tensor:
-    """The inputs (N, d) float32 of rows, as those were made that the model was trained on.
+    """The inputs (N, d) float32 of rows, made as those that the model was trained on.
 
-    In this order: numbers, standardised; for each that the training part lacked somewhere, whether it is missing,
-    standardised as well; for each categorical column one of 0 and 1 for each of its values, and for the rare ones
-    together. A value that the training part did not have counts as rare, or is 0 everywhere.
+    In this order: numbers, standardised; for each that the training part lacked somewhere, whether it is missing, also
+    standardised; for each categorical column a 0 or 1 for each of its values, and one for the rare ones together. A
+    value that the training part did not have counts as rare, or is 0 everywhere.
 
     Args:
-        preprocessing: what :func:`fit` gave, or the ``preprocessing`` of a run's data.
-        table: has its columns, in whatever order, as text or numbers; the index says where a row is from.
+        preprocessing: from :func:`fit`, or the ``preprocessing`` of a run's data.
+        table: has its columns, in any order, as text or numbers; the index says where a row is from.
         file: where the table is from.
 
     Raises:
-        UserError: a column is not there, or has a cell that is no finite number where the training part had numbers.
+        UserError: a column is missing, or has a cell that is not a finite number where the training part had numbers.
     """
     for column in (*preprocessing["numbers"], *preprocessing["categories"]):
         if column["name"] not in table:
             raise UserError(
-                f"{file} has no column {column['name']}{guess(column['name'], table.columns)}, which the model was "
-                "trained with: put the same columns there"
+                f"{file} has no column {column['name']}{did_you_mean(column['name'], table.columns)}, which the model "
+                "was trained with: put the same columns there"
             )
     values, missing, blocks = [], [], []
     for column in preprocessing["numbers"]:
-        of = table[column["name"]]
-        value = numbers(of)
-        absent = np.isnan(value)
-        wrong = np.flatnonzero((absent & of.notna().to_numpy(bool)) | (np.abs(value) > LARGEST))
-        if len(wrong):
-            raise UserError(
-                f"{file} has {column['name']}={shown(of.iloc[wrong[0]])} in {where(of, int(wrong[0]))}, where the "
-                "training part has finite numbers: mend the cell or leave it empty, with the decimal sign of the table "
-                "that was trained on"
-            )
-        values.append((np.where(absent, column["median"], value) - column["mean"]) / column["sd"])
+        cells = table[column["name"]]
+        numbers = parse_numbers(cells)
+        empty = np.isnan(numbers)
+        wrong = (empty & cells.notna().to_numpy(bool)) | (np.abs(numbers) > LARGEST)
+        rule = "fix the cell or leave it empty, with the decimal sign of the table that was trained on"
+        refuse(wrong, cells, file, rule, ", where the training part has finite numbers")
+        values.append((np.where(empty, column["median"], numbers) - column["mean"]) / column["sd"])
         if "missing_sd" in column:
-            missing.append((absent - column["missing_mean"]) / column["missing_sd"])
+            missing.append((empty - column["missing_mean"]) / column["missing_sd"])
     for column in preprocessing["categories"]:
-        place = pd.Index(column["values"], dtype=object).get_indexer(pd.Index(words(table[column["name"]])))
-        width = len(column["values"]) + bool(column["rare"])
-        block = np.zeros((len(table), width), np.float32)
-        known = place >= 0
-        block[known, place[known]] = 1
-        if column["rare"]:
-            block[~known, -1] = 1
-        blocks.append(block)
+        place = pd.Index(column["values"], dtype=object).get_indexer(pd.Index(as_text(table[column["name"]])))
+        block = np.zeros((len(table), len(column["values"]) + 1), np.float32)
+        block[np.arange(len(table)), place] = 1  # other values, at −1, in the last column
+        blocks.append(block if column["rare"] else block[:, :-1])
     numeric = [np.column_stack([*values, *missing]).astype(np.float32)] if values else []
     return torch.from_numpy(np.concatenate([*numeric, *blocks], 1))
 
 
-def unseen(preprocessing: Mapping[str, Any], table: pd.DataFrame) -> pd.Series:
+def list_unseen(preprocessing: Mapping[str, Any], table: pd.DataFrame) -> pd.Series:
     """For each row the categories that the training part did not have, as ``ward=north``; empty text where none is."""
-    told = pd.Series("", table.index)
+    unseen = pd.Series("", table.index)
     for column in preprocessing["categories"]:
-        found = pd.Series(words(table[column["name"]]), table.index)
-        new = ~found.isin([*column["values"], *column["rare"]])
-        told.loc[new] += f" {column['name']}=" + found[new]
-    return told.str.strip()
+        values = pd.Series(as_text(table[column["name"]]), table.index)
+        new = ~values.isin([*column["values"], *column["rare"]])
+        unseen.loc[new] += f" {column['name']}=" + values[new]
+    return unseen.str.strip()

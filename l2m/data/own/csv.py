@@ -1,18 +1,15 @@
-"""A person's own table in a text file: ``dataset=csv``."""
+"""A user's own table in a text file: ``dataset=csv``."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-import pandas as pd
+from typing import Annotated, Literal
 
 from l2m.data import DATASETS, Data, Source
 from l2m.data.own import columns
 from l2m.data.own.csv_rows import Decimal, Separator, read_rows
-from l2m.data.own.targets import Answers, TestFraction, assembled, check_test, classified, in_bins, measured, parted
-from l2m.errors import UserError
+from l2m.data.own.targets import TestFraction, assemble_table, read_part, split_rows
+from l2m.errors import UserError, did_you_mean
 from l2m.schema import Range
 
 Categories = Annotated[int, Range(2, 10_000)]
@@ -40,63 +37,35 @@ def csv(
 
     Columns of numbers are standardised, with the median where a value is missing; others are categories. Both are
     fitted on the rows that are trained on, without those that ``validation_fraction`` holds out. So are the mean and
-    the standard deviation of a regression's target, which the model predicts in units of them; errors are told in
+    the standard deviation of a regression's target, which the model predicts in units of them; errors are reported in
     the target's own unit.
 
     Args:
-        path: of the file, from the folder that the command is given in.
+        path: of the file, relative to the folder that the command is run in.
         group: a column; it is an input as well, unless ``ignore`` names it. None: the label, or for a regression
             ``group_bins`` quantile bins of the training part's targets.
         test_path: a file of test rows with the same columns. None: ``test_fraction`` of the rows, drawn by
-            ``data_seed``, of every group the same share, and in it of every class.
-        categorical: columns that hold categories, though they are written as numbers, or of many values.
+            ``data_seed``, the same share of every group, and in it of every class.
+        categorical: columns that hold categories, though they are written as numbers, or have many values.
         max_categories: inputs that a categorical column becomes at most; its rarer values share one.
-        missing: cells that mean that a value is missing, beside empty ones and NA.
+        missing: cells that mean that a value is missing, besides empty ones and NA.
     """
     file = Path(path).expanduser()
     table = read_rows(file, separator, decimal, missing)
     for option, names in (("target", [target]), ("group", [group] if group else []), ("ignore", ignore)):
-        for name in names:
-            columns.find(name, table.columns, f"dataset.{option}", file)
+        columns.check_columns(names, table.columns, f"dataset.{option}", file)
     inputs = [name for name in map(str, table.columns) if name not in (target, *ignore)]
-    for name in categorical:
-        columns.find(name, inputs, "dataset.categorical", file)
     if not inputs:
         raise UserError(f"{file} has no column but the target and those in dataset.ignore: use others as inputs")
-    numeric, categories = columns.kinds(table[inputs], categorical, max_categories, file)
-
-    def answers(rows: pd.DataFrame, place: Path, like: Answers | None = None) -> Answers:
-        groups = rows[group] if group else None
-        if task == "regression":
-            return measured(rows[target], groups, group_bins, place, like)
-        return classified(rows[target], groups, place, like)
-
-    whole = answers(table, file)
+    bins = group_bins if task == "regression" else 0
+    whole, tested = read_part(table, file, target, group, bins), None
     if test_path:
         place = Path(test_path).expanduser()
-        tested = read_rows(place, separator, decimal, missing)
+        rows = read_rows(place, separator, decimal, missing)
         for name in [*inputs, target, *([group] if group else [])]:
-            if name not in tested:
-                guess = columns.guess(name, tested.columns)
+            if name not in rows:
+                guess = did_you_mean(name, rows.columns)
                 raise UserError(f"{place} has no column {name}{guess}, which {file} has: put the same columns there")
-        train, test = whole, answers(tested, place, whole)
-    else:
-        place = file
-        kept, held = parted(whole, table[target], test_fraction, source.data_seed, file)
-        table, tested = table.iloc[kept], table.iloc[held]
-        train, test = whole.part(kept), whole.part(held)
-    if task == "regression" and group is None:
-        train, test = in_bins(train, test, group_bins)
-    check_test(test, place)
-
-    make = columns.fitting(table, tested, numeric, categories, max_categories, (file, place))
-    return assembled(train, test, make)
-
-
-def rows(choice: Mapping[str, Any], file: Path) -> pd.DataFrame:
-    """The rows of a further file that is written as that of a run was; ``choice`` is the run's ``config.dataset``.
-
-    Raises:
-        UserError: as :func:`l2m.data.own.csv_rows.read_rows`.
-    """
-    return read_rows(file, choice["separator"], choice["decimal"], choice["missing"])
+        tested = read_part(rows, place, target, group, bins, whole)
+    train, test = split_rows(whole, tested, test_fraction, source.data_seed, 0 if group else bins)
+    return assemble_table(train, test, whole, inputs, categorical, max_categories)

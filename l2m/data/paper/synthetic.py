@@ -1,4 +1,4 @@
-"""Data that are drawn rather than collected."""
+"""The paper's synthetic data: Mean Estimation."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def mean_estimation(
     train_sizes: tuple[Size, ...] = (1000, 1000, 800, 200),
     test_size: Size = 1000,
 ) -> Data:
-    """Mean Estimation (section B.7): ten draws from a distribution, to tell its mean. A group a distribution.
+    """Mean Estimation (section B.7): predict the mean of a distribution from ten draws. Groups are distributions.
 
     normal(μ, 1), exponential(μ), chi-squared(df = μ) with μ ~ U[0, 1]; uniform(μ − 10, μ + 10) with
     μ ~ U[20, 50]. ``train_sizes`` rows of each for training, ``test_size`` of each for testing; inputs as drawn.

@@ -1,20 +1,20 @@
-"""Tables with a categorical column for the groups: Wine Quality and California Housing."""
+"""The paper's tables, with a categorical column for the groups: Wine Quality and California Housing."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import torch
 
 from l2m.data import DATASETS, Data, Source, Split
-from l2m.data.files import read_table, write_table
-from l2m.errors import UserError, cause, shown
+from l2m.data.download import downloading
+from l2m.data.tables import LARGEST, parse_numbers, read_table, write_table
+from l2m.errors import UserError, shown
 
 WINE_URL = "https://archive.ics.uci.edu/ml/machine-learning-databases/wine-quality/"
 WINE_FEATURES = (
@@ -27,7 +27,6 @@ HOUSING_FEATURES = (
     "longitude", "latitude", "housing_median_age", "total_rooms", "total_bedrooms", "population", "households",
     "median_income",
 )  # fmt: skip
-FLOAT32 = np.finfo(np.float32)
 REMEDY = "put the published table there"
 PROXIMITIES = ("<1H OCEAN", "INLAND", "NEAR BAY", "NEAR OCEAN")
 
@@ -36,15 +35,15 @@ PROXIMITIES = ("<1H OCEAN", "INLAND", "NEAR BAY", "NEAR OCEAN")
 def wine_quality(source: Source, *, task: Literal["regression"] = "regression") -> Data:
     """Wine Quality (Cortez et al., 2009; section B.8): the quality of a wine from 11 measurements.
 
-    Groups: white, red. Halves for training and testing, stratified by the names of the types, in whose order the
-    split draws: so are the authors' halves, sample by sample. The tables come from UCI, where
-    they are kept as two files; OpenML's copies number the quality anew or lack the type.
+    Groups: white, red. Halves for training and testing, stratified by the names of the types, whose order decides the
+    draws: the authors' halves are the same, sample by sample. The tables come from UCI, where they are two files;
+    OpenML's copies have other quality numbers or lack the type.
     """
     tables, files = [], []
     for group, kind in enumerate(("white", "red")):
         file = source.folder / "wine_quality" / f"winequality-{kind}.csv"
-        table = _table(file, partial(_semicolons, WINE_URL + file.name), ";")
-        tables.append(_numbers(table, (*WINE_FEATURES, "quality"), file).assign(group=group))
+        table = _read(file, partial(pd.read_csv, WINE_URL + file.name, sep=";"), ";")
+        tables.append(_convert(table, (*WINE_FEATURES, "quality"), file).assign(group=group))
         files.append(file)
     frame = pd.concat(tables, ignore_index=True)
     train, test = _halves(frame, ("white", "red"), files, source, stratify=True)
@@ -61,18 +60,18 @@ def california_housing(source: Source, *, task: Literal["regression"] = "regress
     from sklearn.datasets import fetch_openml
 
     file = source.folder / "california_housing" / "housing.csv"
-    frame = _table(
+    frame = _read(
         file, lambda: fetch_openml(data_id=HOUSING_OPENML, as_frame=True, parser="auto", n_retries=1).frame, ","
     )
-    frame = _numbers(frame, (*HOUSING_FEATURES, "median_house_value"), file, missing=True)
+    frame = _convert(frame, (*HOUSING_FEATURES, "median_house_value"), file, missing=True)
     if "ocean_proximity" not in frame:
         raise UserError(f"{file} has no column ocean_proximity: put Géron's housing.csv there, which has it")
-    given = frame["ocean_proximity"].dropna()
-    strange = given[~given.isin([*PROXIMITIES, "ISLAND"])]
-    if len(strange):
+    places = frame["ocean_proximity"].dropna()
+    wrong = places[~places.isin([*PROXIMITIES, "ISLAND"])]
+    if len(wrong):
         raise UserError(
-            f"{file} has ocean_proximity={shown(strange.iloc[0])} in line {strange.index[0] + 2}: it must be ISLAND or "
-            f"{', '.join(PROXIMITIES)}, mend or drop the line"
+            f"{file} has ocean_proximity={shown(wrong.iloc[0])} in line {wrong.index[0] + 2}: it must be ISLAND or "
+            f"{', '.join(PROXIMITIES)}, fix or drop the line"
         )
     frame = frame.dropna(subset=[*HOUSING_FEATURES, "median_house_value", "ocean_proximity"])
     frame = frame[frame["ocean_proximity"] != "ISLAND"]
@@ -81,50 +80,29 @@ def california_housing(source: Source, *, task: Literal["regression"] = "regress
     return _regression(train, test, HOUSING_FEATURES, "median_house_value", 100_000.0, PROXIMITIES, "ocean_proximity")
 
 
-def _semicolons(url: str) -> pd.DataFrame:
-    return pd.read_csv(url, sep=";")
-
-
-def _table(file: Path, download: Callable[[], pd.DataFrame], separator: str) -> pd.DataFrame:
-    """The table in ``file``, downloaded into it where it is not there."""
+def _read(file: Path, download: Callable[[], Any], separator: str) -> pd.DataFrame:
+    """The table in ``file``, downloaded into it if missing."""
     if not file.exists():
-        _download(file, download, separator)
+        with downloading(f"{file} is not there: put it there"):
+            write_table(download(), file, separator)
     return read_table(file, sep=separator, skip_blank_lines=False)  # so that line numbers are true
 
 
-def _download(file: Path, download: Callable[[], pd.DataFrame], separator: str) -> None:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # scikit-learn warns of every retry
-            table = download()
-    except Exception as error:  # whatever the network, the server or the parser says
-        raise UserError(
-            f"{file} is not there: put it there, or name the folder that holds it with data_dir= (the download failed: "
-            f"{cause(error)})"
-        ) from error
-    write_table(table, file, separator)
-
-
-def _numbers(table: pd.DataFrame, columns: tuple[str, ...], file: Path, missing: bool = False) -> pd.DataFrame:
-    """The table with these columns as float64.
-
-    Raises:
-        UserError: it lacks one, or one holds something else than numbers, finite in float32, or nothing if that may be.
-    """
+def _convert(table: pd.DataFrame, columns: tuple[str, ...], file: Path, missing: bool = False) -> pd.DataFrame:
+    """The table with these columns as float64, finite in float32, or NaN if values may be ``missing``."""
     absent = [column for column in columns if column not in table]
     if absent:
         raise UserError(f"{file} has no column {absent[0]}: it must have {', '.join(columns)}, {REMEDY}")
     numbers = {}
     for column in columns:
         empty = table[column].isna().to_numpy()
-        cells = table[column].astype(str) if table[column].dtype == bool else table[column]
-        numbers[column] = pd.to_numeric(cells, errors="coerce").to_numpy(float)
-        wrong = np.flatnonzero(~(np.abs(numbers[column]) <= FLOAT32.max) & ~(empty & missing))
+        numbers[column] = parse_numbers(table[column])
+        wrong = np.flatnonzero(~(np.abs(numbers[column]) <= LARGEST) & ~(empty & missing))
         if len(wrong):
             value = "nothing" if empty[wrong[0]] else shown(table[column].iloc[wrong[0]])
             raise UserError(
                 f"{file} has {column}={value} in line {wrong[0] + 2}: it must be a finite number of at most "
-                f"{FLOAT32.max:.1e}, mend or drop the line"
+                f"{LARGEST:.1e}, fix or drop the line"
             )
     return table.assign(**numbers)
 
@@ -132,13 +110,13 @@ def _numbers(table: pd.DataFrame, columns: tuple[str, ...], file: Path, missing:
 def _halves(
     frame: pd.DataFrame, names: tuple[str, ...], files: Sequence[Path], source: Source, stratify: bool
 ) -> list[pd.DataFrame]:
-    """Training and test half, each of which holds every group; ``files`` are where each group comes from."""
+    """Training and test half, each with every group; ``files`` are the sources of the groups."""
     from sklearn.model_selection import train_test_split
 
     for group, (name, file) in enumerate(zip(names, files, strict=True)):
         if (rows := (frame["group"] == group).sum()) < 2:
             raise UserError(
-                f"{file} has {rows} whole rows of group {group} ({name}): it must have two at least, {REMEDY}"
+                f"{file} has {rows} whole rows of group {group} ({name}): it must have at least two, {REMEDY}"
             )
     strata = np.array(names)[frame["group"]] if stratify else None
     halves: list[pd.DataFrame] = train_test_split(frame, test_size=0.5, random_state=source.data_seed, stratify=strata)

@@ -1,13 +1,11 @@
-"""Images, kept in uint8 and normalised batch by batch, to classify or to reconstruct."""
+"""The paper's image sets, to classify or to reconstruct."""
 
 from __future__ import annotations
 
 import logging
 import tarfile
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -16,14 +14,14 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from PIL import Image
 
 from l2m.data import DATASETS, Data, Source, Split
 from l2m.data.augmentation import Standard
-from l2m.data.files import copy
-from l2m.data.paper import formats
-from l2m.data.paper.formats import Images, Labels, Rows, Stored
-from l2m.errors import UserError, cause
+from l2m.data.download import copy_missing, downloading
+from l2m.data.images import IMAGENET_MEAN, IMAGENET_SD, Fit, Images, Integers, Reader, read_image, resize_all, scaling
+from l2m.data.paper.formats import REMEDY, read_cifar_names, read_cifar_part, read_idx, read_idx_labels
+from l2m.errors import UserError
+from l2m.files import packed_path
 
 LOG = logging.getLogger(__name__)
 
@@ -34,24 +32,22 @@ CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
 CIFAR10_SD = (0.2470, 0.2435, 0.2616)
 CIFAR100_MEAN = (0.5074, 0.4867, 0.4411)
 CIFAR100_SD = (0.2011, 0.1987, 0.2025)
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_SD = (0.229, 0.224, 0.225)
 
 CIFAR_SIZES = 50_000, 10_000
-"""Training and test images of CIFAR-10 and CIFAR-100, as many of each class."""
+"""Training and test images of CIFAR-10 and CIFAR-100, equally many of each class."""
 
 IMAGENETTE = {"320px": "imagenette2-320", "full": "imagenette2", "160px": "imagenette2-160"}
-"""torchvision's names of the archive's sizes, and their folders."""
+"""Folders of the archive, by torchvision's names of its sizes."""
 
 IMAGENETTE_CLASSES = {
     "n01440764": "tench", "n02102040": "English springer", "n02979186": "cassette player", "n03000684": "chain saw",
     "n03028079": "church", "n03394916": "French horn", "n03417042": "garbage truck", "n03425413": "gas pump",
     "n03445777": "golf ball", "n03888257": "parachute",
 }  # fmt: skip
-"""What the photographs of each folder show."""
+"""Classes of the photographs, by folder."""
 
 IMAGENETTE_SIZES = {"train": 9469, "val": 3925}
-"""Images of each part, as published (section B.4)."""
+"""Published images of each part (section B.4)."""
 
 
 @DATASETS.register("digits")
@@ -65,7 +61,7 @@ def digits(source: Source, *, task: Task = "classification") -> Data:
         images.reshape(-1, 1, 8, 8).astype(np.uint8), labels, test_size=0.5, random_state=source.data_seed,
         stratify=labels,
     )  # fmt: skip
-    train, test = (halves[0], halves[2]), (halves[1], halves[3])
+    train, test = ((halves[i].__getitem__, halves[i + 2]) for i in range(2))
     return image_data(
         source, (Path("digits"),) * 2, train, test, [str(digit) for digit in range(10)], (0.5,), (0.5,), white=16
     )
@@ -107,24 +103,20 @@ def imagenette(
     *,
     task: Task = "classification",
     archive: Literal["320px", "full", "160px"] = "320px",
-    resize: Literal["stretch", "crop"] = "stretch",
+    resize: Fit = "stretch",
 ) -> Data:
     """Imagenette (Howard, 2020; section B.4): 9469 and 3925 photographs of ten of ImageNet's classes.
 
-    The paper says 3×224×224 pixels and no more. ``stretch``, as in the authors' code, takes both sides to 224;
-    ``crop``, as is usual for ImageNet, takes the shorter side to 256 and cuts the centre out. Standardised by
-    ImageNet's statistics. ``archive`` says in which size the photographs are published.
+    The paper says only 3×224×224 pixels. ``stretch``, as in the authors' code, takes both sides to 224; ``crop``, as is
+    usual for ImageNet, takes the shorter side to 256 and cuts the centre out. Standardised by ImageNet's statistics.
+    ``archive`` is the size in which the photographs are published.
     """
     from l2m.data.torchvision_import import torchvision
 
     files = source.folder / IMAGENETTE[archive]
     if not files.exists():
         _download(source.folder, "Imagenette", files, partial(torchvision.datasets.Imagenette, size=archive))
-    parts = [_photographs(files / part, published) for part, published in IMAGENETTE_SIZES.items()]
-    train, test = (
-        (_Photographs([file for file, _ in part], 224, resize), np.array([label for _, label in part], np.int64))
-        for part in parts
-    )
+    train, test = (_photographs(files / part, published, resize) for part, published in IMAGENETTE_SIZES.items())
     places = files / "train", files / "val"
     return image_data(source, places, train, test, list(IMAGENETTE_CLASSES.values()), IMAGENET_MEAN, IMAGENET_SD)
 
@@ -148,100 +140,88 @@ def cifar10_reconstruction(source: Source, *, task: Reconstruction = "reconstruc
 
 
 def _mnist(source: Source, name: str, mean: Sequence[float] | None = None, sd: Sequence[float] = (1.0,)) -> Data:
-    """MNIST, or what has its form, from the source's folder if it is there, else downloaded into it."""
+    """MNIST or Fashion-MNIST from the source's folder, downloaded into it if missing."""
     from l2m.data.torchvision_import import torchvision
 
     kind, folder = getattr(torchvision.datasets, name), source.folder
     raw = folder / name / "raw"
     plain = [raw / f"{part}-{of}-ubyte" for part in ("train", "t10k") for of in ("images-idx3", "labels-idx1")]
-    packed = [file.with_name(f"{file.name}.gz") for file in plain]
-    if not all(file.exists() or gz.exists() for file, gz in zip(plain, packed, strict=True)):
+    if not all(file.exists() or packed_path(file).exists() for file in plain):
         _download(folder, name, raw / "*-ubyte", kind)
-    files = [file if file.exists() else gz for file, gz in zip(plain, packed, strict=True)]
-    train, test = (
-        (formats.idx_images(images, (28, 28)), formats.idx_labels(labels, len(kind.classes)))
-        for images, labels in (files[:2], files[2:])
-    )
+    files = [file if file.exists() else packed_path(file) for file in plain]
+
+    def read_part(part: str, image_file: Path, label_file: Path) -> tuple[Reader, Integers]:
+        images, labels = read_idx(image_file, (28, 28))[:, None], read_idx_labels(label_file, len(kind.classes))
+        if len(images) != len(labels):
+            raise UserError(
+                f"{label_file}: the {part} set has {len(images)} images, but {len(labels)} labels: {REMEDY}"
+            )
+        return (lambda rows: images[rows]), labels
+
+    train, test = read_part("training", *files[:2]), read_part("test", *files[2:])
     return image_data(source, (files[1], files[3]), train, test, kind.classes, mean, sd)
 
 
 def _cifar(source: Source, name: str, mean: Sequence[float] | None = None, sd: Sequence[float] = (1.0,)) -> Data:
-    """CIFAR-10 or CIFAR-100 from the source's folder if it is there, else downloaded into it."""
+    """CIFAR-10 or CIFAR-100 from the source's folder, downloaded into it if missing."""
     from l2m.data.torchvision_import import torchvision
 
     kind, folder = getattr(torchvision.datasets, name), source.folder
     place, meta = folder / kind.base_folder, kind.meta
     if not all((place / file).exists() for file, _ in [*kind.train_list, *kind.test_list, (meta["filename"], None)]):
         _download(folder, name, place, kind)
-    names = formats.cifar_names(place / meta["filename"], meta["md5"], meta["key"])
+    names = read_cifar_names(place / meta["filename"], meta["md5"], meta["key"])
     key = meta["key"].replace("_names", "s")  # labels, or fine_labels
 
-    train, test = (
-        formats.CifarImages(
+    (train, others), (test, more) = (
+        read_cifar_part(
             [(place / file, md5) for file, md5 in files], key, len(names), size // len(names), channels_last=bool(mean)
         )
         for files, size in zip((kind.train_list, kind.test_list), CIFAR_SIZES, strict=True)
     )
-    if others := [file.name for file in (*train.others, *test.others)]:
+    if strange := [file.name for file in (*others, *more)]:
         LOG.warning(
             "%s: %s are not the published files, but every class has as many images: they are used, and run.json keeps "
             "their fingerprint",
             place,
-            ", ".join(others),
+            ", ".join(strange),
         )
-    return image_data(source, (place, place), (train, train.labels), (test, test.labels), names, mean, sd)
+    return image_data(source, (place, place), train, test, names, mean, sd)
 
 
-class _Photographs:
-    """Photographs in files, decoded as they are asked for."""
-
-    def __init__(self, files: Sequence[Path], side: int, resize: Literal["stretch", "crop"]) -> None:
-        self._files, self._side, self._resize = files, side, resize
-
-    def __len__(self) -> int:
-        return len(self._files)
-
-    def __getitem__(self, rows: Rows) -> Images:
-        read = [partial(formats.image, self._files[row], upright=False) for row in rows]  # as torchvision's
-        return squares(read, self._side, self._resize)
-
-
-def _photographs(folder: Path, published: int) -> list[tuple[Path, int]]:
-    """File and label of each of a part's photographs, which are so many."""
-    found = [
+def _photographs(folder: Path, published: int, resize: Fit) -> tuple[Reader, Integers]:
+    """A reader of a part's photographs, which must be as many as published, and their labels."""
+    files = [
         (file, label)
         for label, name in enumerate(IMAGENETTE_CLASSES)
         for file in sorted((folder / name).glob("*.JPEG"))
     ]
-    if len(found) != published:
-        held = {file.parent.name for file, _ in found}
-        empty = "".join(f", none of them in {name}" for name in IMAGENETTE_CLASSES if name not in held)
+    if len(files) != published:
+        filled = {file.parent.name for file, _ in files}
+        empty = "".join(f", none of them in {name}" for name in IMAGENETTE_CLASSES if name not in filled)
         raise UserError(
-            f"{folder} has {len(found)} images in its ten classes{empty}: it must have {published}, put all of them "
+            f"{folder} has {len(files)} images in its ten classes{empty}: it must have {published}, put all of them "
             f"there, or remove {folder.parent} to download it"
         )
-    return found
+
+    def read_images(rows: Integers) -> Images:
+        readers = [partial(read_image, files[row][0], upright=False) for row in rows]  # as torchvision's
+        return resize_all(readers, 224, resize)
+
+    return read_images, np.array([label for _, label in files], np.int64)
 
 
 def _download(folder: Path, name: str, files: Path, build: Callable[..., Any]) -> None:
-    """Fetch a data set, and once it is whole copy into ``folder`` what it lacks."""
-    try:
-        with tempfile.TemporaryDirectory() as fresh:
-            with _archives_stay_inside():
-                build(fresh, download=True)
-            copy(Path(fresh), folder)
-    except UserError:
-        raise
-    except Exception as error:  # whatever the network, the server or the archive says
-        raise UserError(
-            f"{name} is not in {folder}: put it there as {files}, or name the folder that holds it with data_dir= "
-            f"(the download failed: {cause(error)})"
-        ) from error
+    """Download a data set, and once it is whole copy what ``folder`` lacks into it."""
+    with downloading(f"{name} is not in {folder}: put it there as {files}"), tempfile.TemporaryDirectory() as fresh:
+        with _safe_archives():
+            build(fresh, download=True)
+        copy_missing(Path(fresh), folder)
 
 
 @contextmanager
-def _archives_stay_inside() -> Iterator[None]:
-    """What torchvision unpacks is refused where it leads out of its folder, or is neither file, folder nor link."""
+def _safe_archives() -> Iterator[None]:
+    """Refuse members of torchvision's archives that leave their folder, or are neither file, folder nor link."""
     before = getattr(tarfile.TarFile, "extraction_filter", None)
     data_filter = getattr(tarfile, "data_filter", None)  # older releases of 3.10 and 3.11 lack it
     tarfile.TarFile.extraction_filter = data_filter and staticmethod(data_filter)
@@ -251,33 +231,11 @@ def _archives_stay_inside() -> Iterator[None]:
         tarfile.TarFile.extraction_filter = before and staticmethod(before)
 
 
-def squares(photographs: Sequence[Callable[[], Image.Image]], side: int, resize: Literal["stretch", "crop"]) -> Images:
-    """(N, 3, side, side) of photographs as they are read: 1.4 GB for Imagenette's training set, and no copy of it.
-
-    ``stretch`` takes both sides to ``side``, ``crop`` the shorter one to 8/7 of it, and cuts the centre out.
-    """
-    from l2m.data.torchvision_import import torchvision
-
-    steps = torchvision.transforms
-    cut = [steps.Resize(side * 8 // 7), steps.CenterCrop(side)]
-    fit = steps.Compose([*(cut if resize == "crop" else [steps.Resize((side, side))]), steps.PILToTensor()])
-    images = np.empty((len(photographs), side, side, 3), np.uint8).transpose(0, 3, 1, 2)
-
-    def decode(i: int) -> None:
-        images[i] = fit(photographs[i]())
-
-    with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
-        warnings.simplefilter("ignore")  # Pillow's, of what surrounds the pixels
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        list(pool.map(decode, range(len(photographs))))
-    return images
-
-
 def image_data(
     source: Source,
     places: tuple[Path, Path],
-    train: tuple[Stored, Labels],
-    test: tuple[Stored, Labels],
+    train: tuple[Reader, Integers],
+    test: tuple[Reader, Integers],
     names: Sequence[str],
     mean: Sequence[float] | None,
     sd: Sequence[float],
@@ -285,38 +243,23 @@ def image_data(
 ) -> Data:
     """Classes are groups; a pixel x in 0 to ``white`` is seen as (x / white − mean) / sd.
 
-    Without a ``mean``, images are to be reconstructed: pixels are seen in [0, 1], and are the targets. ``train`` and
-    ``test`` are images (N, C, H, W) and labels (N,), ``places`` where to look for what is wrong with them. Of the
-    training images those alone are read that the source's recipe leaves.
+    Without a ``mean``, images are reconstructed: pixels are seen in [0, 1], and are the targets. ``train`` and ``test``
+    are readers of images and labels (N,), ``places`` the files that errors name. Only those training images are read
+    that the source's recipe leaves.
     """
-    for place, part, (images, labels) in zip(places, ("training", "test"), (train, test), strict=True):
-        if len(images) != len(labels):
-            raise UserError(
-                f"{place}: the {part} set has {len(images)} images, but {len(labels)} labels: {formats.REMEDY}"
-            )
+    for place, part, (_, labels) in zip(places, ("training", "test"), (train, test), strict=True):
         counts = np.bincount(labels, minlength=len(names))
         if not counts.all():
             empty = int(np.flatnonzero(counts == 0)[0])
-            raise UserError(
-                f"{place}: class {empty} ({names[empty]}) has no images in the {part} set: {formats.REMEDY}"
-            )
+            raise UserError(f"{place}: class {empty} ({names[empty]}) has no images in the {part} set: {REMEDY}")
     scale, shift, preprocessing = scaling(mean or (0.0,), sd, white)
 
-    def split(images: Stored, labels: Labels, rows: Rows) -> Split:
+    def split(read_images: Reader, labels: Integers, rows: Integers) -> Split:
         groups = torch.from_numpy(labels[rows])
-        return Split(torch.from_numpy(images[rows]), groups if mean else None, groups, scale, shift)
+        return Split(torch.from_numpy(read_images(rows)), groups if mean else None, groups, scale, shift)
 
     classes = len(names) if mean else None
     return Data(
         split(*train, source.stay(train[1], names)), split(*test, np.arange(len(test[1]))), tuple(names), classes,
         preprocessing, class_names=tuple(names) if mean else None, thinned=True,
     )  # fmt: skip
-
-
-def scaling(
-    mean: Sequence[float], sd: Sequence[float], white: int = 255
-) -> tuple[torch.Tensor, torch.Tensor, dict[str, list[float]]]:
-    """Scale and shift of a split whose pixels x are seen as (x / white − mean) / sd, and what they are made of."""
-    deviation = torch.tensor(sd).view(-1, 1, 1)
-    scale, shift = 1 / (white * deviation), -torch.tensor(mean).view(-1, 1, 1) / deviation
-    return scale, shift, {"mean": list(mean), "sd": list(sd), "white": [float(white)]}

@@ -1,0 +1,50 @@
+"""Tables of data: CSV files read and written, and cells as numbers."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from l2m.data.download import saving
+from l2m.errors import UserError, cause
+from l2m.files import read
+
+LARGEST = float(np.finfo(np.float32).max)
+"""The largest number that an input or a target can be."""
+
+
+def read_table(file: Path, **options: Any) -> pd.DataFrame:
+    """:func:`pandas.read_csv` with its ``options``; the first line names the columns.
+
+    Raises:
+        UserError: the file cannot be read, or its lines have more fields than its first one.
+    """
+    content = read(file)
+    try:
+        table: pd.DataFrame = pd.read_csv(io.BytesIO(content), low_memory=False, **options)  # else it guesses by chunks
+    except Exception as error:  # whatever pandas says of what is not a table
+        raise UserError(f"{file} cannot be read as a table ({cause(error)}): put a whole one there") from error
+    if not isinstance(table.index, pd.RangeIndex):
+        raise UserError(f"{file} has more fields in its lines than columns in its first line: put a whole one there")
+    return table
+
+
+def write_table(table: pd.DataFrame, file: Path, separator: str = ",") -> None:
+    """Write a table in the form that :func:`read_table` reads.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    with saving(file) as part:
+        table.to_csv(part, sep=separator, index=False)
+
+
+def parse_numbers(cells: pd.Series) -> NDArray[np.float64]:
+    """Cells (N,) as numbers; NaN where a cell is empty or not a number."""
+    plain = cells.astype("str") if cells.dtype == bool else cells
+    return pd.to_numeric(plain, errors="coerce").to_numpy(np.float64, na_value=np.nan)
