@@ -58,10 +58,10 @@ def test_nothing_to_change_changes_nothing(size: tuple[int, int]) -> None:
 def test_jitter_is_torchvisions(factors: tuple[float, float, float]) -> None:
     images, change = pixels(), torchvision.transforms.functional
     brightness, contrast, saturation = factors
-    told = change.adjust_brightness(images / 255, brightness)
-    told = change.adjust_saturation(change.adjust_contrast(told, contrast), saturation)
+    expected = change.adjust_brightness(images / 255, brightness)
+    expected = change.adjust_saturation(change.adjust_contrast(expected, contrast), saturation)
     ours = jitter(images, *(torch.full((6,), float(factor)) for factor in factors))
-    torch.testing.assert_close(ours / 255, told, atol=2e-4, rtol=0)  # torchvision's grey has weights of four digits
+    torch.testing.assert_close(ours / 255, expected, atol=2e-4, rtol=0)  # torchvision's grey has weights of four digits
 
 
 def test_jitter_stays_in_range_image_by_image() -> None:

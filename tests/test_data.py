@@ -39,7 +39,7 @@ FILES = {
     "wine_quality": "wine_quality/winequality-white.csv",
     "california_housing": "california_housing/housing.csv",
 }
-"""What a person is told to put into ``data_dir``."""
+"""What users are asked to put into ``data_dir``."""
 
 
 def loaded(dataset: str, folder: Path, *overrides: str) -> Data:
@@ -146,7 +146,7 @@ def test_random_choice_is_the_same_for_every_seed_of_a_run(tiny_data: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("overrides", "told"),
+    ("overrides", "message"),
     [
         (("imbalance=step", "imbalance.groups=[2]", "imbalance.factor=0.001"), "group 2 (chi-squared)"),
         (("imbalance=linear", "imbalance.slope=0.5"), "group 2 (chi-squared)"),
@@ -154,10 +154,10 @@ def test_random_choice_is_the_same_for_every_seed_of_a_run(tiny_data: Path) -> N
         (("imbalance=step", "imbalance.groups=[0,4]", "imbalance.factor=0.5"), "groups are 0 to 3"),
     ],
 )
-def test_recipe_that_leaves_no_sample_or_names_no_group(overrides: tuple[str, ...], told: str) -> None:
+def test_recipe_that_leaves_no_sample_or_names_no_group(overrides: tuple[str, ...], message: str) -> None:
     with pytest.raises(UserError) as caught:
         load(compose(*overrides))
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("dataset", ["mnist", "cifar10", "wine_quality", "digits", "mean_estimation"])
@@ -395,7 +395,7 @@ def remove_an_image(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "message"),
     [
         (remove_a_part, "val"),
         (empty_a_class, WORDNET[4]),
@@ -405,7 +405,7 @@ def remove_an_image(folder: Path) -> None:
     ],
 )
 def test_imagenette_folder_that_is_not_the_published_one(
-    tiny_data: Path, tmp_path: Path, damage: Callable[[Path], None], told: str
+    tiny_data: Path, tmp_path: Path, damage: Callable[[Path], None], message: str
 ) -> None:
     folder = copied(tiny_data, tmp_path / "data", "imagenette2-320")
     damage(folder / "imagenette2-320")
@@ -413,7 +413,7 @@ def test_imagenette_folder_that_is_not_the_published_one(
     with pytest.raises(UserError) as caught:
         loaded("imagenette", folder)
     assert str(folder / "imagenette2-320") in str(caught.value)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert everything(folder) == before
 
@@ -614,10 +614,10 @@ def test_missing_data_set_says_which_file_goes_where(tmp_path: Path, dataset: st
     folder = tmp_path / "data"
     with pytest.raises(UserError) as caught:
         loaded(dataset, folder)
-    told = str(caught.value)
-    assert str(folder / FILES[dataset]) in told
-    assert "data_dir=" in told
-    assert "\n" not in told
+    message = str(caught.value)
+    assert str(folder / FILES[dataset]) in message
+    assert "data_dir=" in message
+    assert "\n" not in message
     assert everything(tmp_path) == {}, "nothing was written"
 
 
@@ -672,10 +672,10 @@ def test_wine_with_a_cell_that_is_no_number(
     folder = altered(tiny_data, tmp_path / "data", file, cell(6, column, value))
     with pytest.raises(UserError) as caught:
         loaded("wine_quality", folder)
-    told = str(caught.value)
-    assert told.startswith(str(folder / file))
-    assert f"{name}=" in told
-    assert "line 6" in told
+    message = str(caught.value)
+    assert message.startswith(str(folder / file))
+    assert f"{name}=" in message
+    assert "line 6" in message
 
 
 @pytest.mark.parametrize("value", ["abc", "inf", "0x10"])
@@ -701,7 +701,7 @@ def test_housing_drops_a_row_with_any_cell_missing(tiny_data: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("dataset", "name", "change", "told"),
+    ("dataset", "name", "change", "message"),
     [
         ("wine_quality", "winequality-red.csv", lambda b: b.replace(b"alcohol", b"alc"), "has no column alcohol"),
         ("wine_quality", "winequality-white.csv", lambda b: b.replace(b'"quality"', b'"q"'), "no column quality"),
@@ -715,12 +715,12 @@ def test_housing_drops_a_row_with_any_cell_missing(tiny_data: Path, tmp_path: Pa
     ],
 )
 def test_table_of_another_shape(
-    tiny_data: Path, tmp_path: Path, dataset: str, name: str, change: Callable[[bytes], bytes], told: str
+    tiny_data: Path, tmp_path: Path, dataset: str, name: str, change: Callable[[bytes], bytes], message: str
 ) -> None:
     folder = altered(tiny_data, tmp_path / "data", f"{dataset}/{name}", change)
     with pytest.raises(UserError) as caught:
         loaded(dataset, folder)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert str(folder / dataset / name) in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -762,7 +762,7 @@ def test_damaged_idx_file(
 
 
 @pytest.mark.parametrize(
-    ("part", "change", "told"),
+    ("part", "change", "message"),
     [
         (
             "train",
@@ -779,12 +779,12 @@ def test_damaged_idx_file(
     ],
 )
 def test_idx_labels_that_fit_no_image(
-    tiny_data: Path, tmp_path: Path, part: str, change: Callable[[bytes], bytes], told: str
+    tiny_data: Path, tmp_path: Path, part: str, change: Callable[[bytes], bytes], message: str
 ) -> None:
     folder = altered(tiny_data, tmp_path / "data", f"MNIST/raw/{part}-labels-idx1-ubyte", change)
     with pytest.raises(UserError) as caught:
         loaded("mnist", folder)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(("dataset", "name"), [("cifar10", "data_batch_3"), ("cifar100", "train")])
@@ -801,10 +801,10 @@ def test_cifar_file_that_is_not_the_published_one(
 
 
 @pytest.mark.parametrize(
-    ("label", "told"), [(100, "has the label 100 in row"), (1, "class 0 (fine_0) has no images in the test")]
+    ("label", "message"), [(100, "has the label 100 in row"), (1, "class 0 (fine_0) has no images in the test")]
 )
 def test_cifar100_labels_that_fit_no_image(
-    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, label: int, told: str
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, label: int, message: str
 ) -> None:
     """With MD5 sums that fit, as if they had been published like this."""
     from l2m.data.torchvision_import import torchvision
@@ -819,7 +819,7 @@ def test_cifar100_labels_that_fit_no_image(
     monkeypatch.setattr(torchvision.datasets.CIFAR100, "test_list", published)
     with pytest.raises(UserError) as caught:
         loaded("cifar100", folder)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def same_data(ours: Data, theirs: Data) -> bool:

@@ -43,10 +43,10 @@ def loaded(path: Path | str, *overrides: str, kind: str = "") -> Data:
 
 
 def said(path: Path | str, *overrides: str, kind: str = "") -> str:
-    with within(20), pytest.raises(UserError) as told:
+    with within(20), pytest.raises(UserError) as caught:
         loaded(path, *overrides, kind=kind)
-    assert_sentence(str(told.value), Path(path))
-    return str(told.value)
+    assert_sentence(str(caught.value), Path(path))
+    return str(caught.value)
 
 
 def written(folder: Path, form: str, frame: pd.DataFrame) -> Path:
@@ -188,12 +188,12 @@ WRONG: dict[str, tuple[pd.DataFrame, tuple[str, ...], str, str]] = {
 
 
 @pytest.mark.parametrize("kind", WRONG)
-def test_what_is_wrong_is_told_with_row_and_column(tmp_path: Path, kind: str) -> None:
+def test_what_is_wrong_is_reported_with_row_and_column(tmp_path: Path, kind: str) -> None:
     frame, overrides, what, expected = WRONG[kind]
     assert expected in said(written(tmp_path, "parquet", frame), *overrides, kind=what)
 
 
-def test_labels_that_are_not_told_are_missing(tmp_path: Path) -> None:
+def test_withheld_labels_are_missing(tmp_path: Path) -> None:
     """As −1, in sets of the hub whose test labels are kept back."""
     import datasets
 

@@ -58,7 +58,7 @@ def outcome(folder: Path, *overrides: str) -> Data | str:
             return str(error)
 
 
-def told(data: Data) -> list[set[tuple[int, int]]]:
+def read_colours(data: Data) -> list[set[tuple[int, int]]]:
     """What the colours of the training and of the test images say: (class, number)."""
     assert (data.train.inputs.flatten(2).amax(2) == data.train.inputs.flatten(2).amin(2)).all()
     for split in (data.train, data.test):
@@ -68,13 +68,13 @@ def told(data: Data) -> list[set[tuple[int, int]]]:
 
 def test_a_share_of_each_class_is_tested_on(folder: Path) -> None:
     data = loaded(folder, "dataset.test_fraction=0.3")
-    train_images, test_images = told(data)
+    train_images, test_images = read_colours(data)
     everything = {(label, i) for label, count in enumerate(CLASSES.values()) for i in range(count)}
     assert train_images | test_images == everything
     assert train_images.isdisjoint(test_images)
     assert torch.bincount(data.test.targets).tolist() == [3, 2, 1]
     assert data.group_names == data.class_names == tuple(CLASSES)
-    assert told(loaded(folder, "dataset.test_fraction=0.3", "data_seed=1"))[1] != test_images
+    assert read_colours(loaded(folder, "dataset.test_fraction=0.3", "data_seed=1"))[1] != test_images
 
 
 @pytest.mark.parametrize("tests", ["test", "val", "valid"])
@@ -110,7 +110,7 @@ def test_images_are_resized_and_standardised_by_imagenets_statistics(tmp_path: P
 
 def test_validation_is_a_part_of_the_training_images(folder: Path) -> None:
     whole, part = loaded(folder), loaded(folder, "validation_fraction=0.25")
-    assert told(part)[0] | told(part)[1] == told(whole)[0]
+    assert read_colours(part)[0] | read_colours(part)[1] == read_colours(whole)[0]
     assert torch.bincount(part.test.targets).tolist() == [2, 1, 1]
 
 
@@ -188,7 +188,7 @@ WRONG: dict[str, tuple[Callable[[Path], Path], str]] = {
 
 
 @pytest.mark.parametrize("kind", WRONG)
-def test_what_is_wrong_is_told_with_the_folder(folder: Path, kind: str) -> None:
+def test_what_is_wrong_is_reported_with_the_folder(folder: Path, kind: str) -> None:
     change, expected = WRONG[kind]
     place = change(folder)
     said = outcome(folder)

@@ -227,7 +227,7 @@ def test_apply_on_unseen_missing_and_rare_values_is_scikit_learns() -> None:
             np.testing.assert_allclose(columns.apply(fitted, text[text.columns[::-1]]), expected, atol=1e-5)
 
 
-def test_regression_is_scaled_and_its_error_told_in_the_targets_own_unit(file: Path, tmp_path: Path) -> None:
+def test_regression_is_scaled_and_its_error_reported_in_the_targets_own_unit(file: Path, tmp_path: Path) -> None:
     config = compose(
         "dataset=csv", f"dataset.path={file}", "dataset.target=income", "dataset.task=regression", "epochs=3",
         "batch_size=10", f"results_dir={tmp_path}",
@@ -364,9 +364,9 @@ def test_a_run_of_a_file_that_has_changed_is_not_taken_as_done(file: Path, tmp_p
     first = run()
     assert run().info == first.info, "done before"
     file.write_text(TABLE.replace("Bonn", "Ulm", 1), "utf-8")
-    with pytest.raises(UserError, match=r"was trained on other files than .* has now: use force=true") as told:
+    with pytest.raises(UserError, match=r"was trained on other files than .* has now: use force=true") as caught:
         run()
-    assert_sentence(str(told.value), file)
+    assert_sentence(str(caught.value), file)
     again = run("force=true")
     assert again.info["files"] != first.info["files"]
     assert run().info == again.info
@@ -458,7 +458,7 @@ WRONG: dict[str, tuple[str | bytes, tuple[str, ...], str]] = {
 
 
 @pytest.mark.parametrize("kind", WRONG)
-def test_what_is_wrong_is_told_with_file_line_and_column(file: Path, kind: str) -> None:
+def test_what_is_wrong_is_reported_with_file_line_and_column(file: Path, kind: str) -> None:
     content, overrides, expected = WRONG[kind]
     put(file, content if isinstance(content, bytes) else content.encode())
     said = outcome(file, *overrides)
@@ -491,7 +491,7 @@ TESTS: dict[str, tuple[Callable[[str], str], str]] = {
 
 
 @pytest.mark.parametrize("kind", TESTS)
-def test_what_is_wrong_with_test_rows_is_told_of_their_file(file: Path, tmp_path: Path, kind: str) -> None:
+def test_what_is_wrong_with_test_rows_is_reported_of_their_file(file: Path, tmp_path: Path, kind: str) -> None:
     change, expected = TESTS[kind]
     place = tmp_path / "test.csv"
     place.write_text(change(TABLE), "utf-8")
@@ -526,13 +526,13 @@ def test_any_text_in_the_table(cell: str, row: int, column: int, task: bool) -> 
             assert_sentence(said, file)
 
 
-def test_what_is_missing_on_the_command_line_is_told_before_any_file_is_read() -> None:
-    with pytest.raises(UserError) as told:
+def test_what_is_missing_on_the_command_line_is_reported_before_any_file_is_read() -> None:
+    with pytest.raises(UserError) as caught:
         compose("dataset=csv", "dataset.task=clustering")
-    assert len(str(told.value).splitlines()) == 3
+    assert len(str(caught.value).splitlines()) == 3
 
 
-def test_new_rows_that_do_not_fit_are_told(file: Path) -> None:
+def test_new_rows_that_do_not_fit_are_refused(file: Path) -> None:
     fitted = loaded(file).preprocessing
     table = read_rows(file)
     with pytest.raises(UserError, match=r"new\.csv has no column age, which the model was trained with: put"):

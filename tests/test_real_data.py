@@ -62,8 +62,8 @@ def test_sizes_and_proportions_are_the_papers(dataset: str) -> None:
     data = real(dataset)
     assert (len(data.train), len(data.test)) == (train, test)
     # half a unit of the last digit: MNIST's last share, .09915, is printed .0991
-    half = 0.5001 * 10**-digits
-    assert data.proportions.tolist() == pytest.approx(proportions, rel=0, abs=half)
+    tolerance = 0.5001 * 10**-digits
+    assert data.proportions.tolist() == pytest.approx(proportions, rel=0, abs=tolerance)
 
 
 # Reconstruction rows, whose recipes are there before their task is: N and proportions (PAPER.md, section 2)

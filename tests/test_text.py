@@ -195,12 +195,12 @@ def test_reviews_are_downloaded_once_and_kept(archive: Path, tmp_path: Path, mon
 def test_download_that_fails_says_what_goes_where(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         loaded(tmp_path)
-    told = str(caught.value)
-    assert str(tmp_path / "aclImdb") in told
-    assert str(tmp_path / CSV) in told
-    assert "data_dir=" in told
-    assert "offline" in told
-    assert "\n" not in told
+    message = str(caught.value)
+    assert str(tmp_path / "aclImdb") in message
+    assert str(tmp_path / CSV) in message
+    assert "data_dir=" in message
+    assert "offline" in message
+    assert "\n" not in message
     assert not any(tmp_path.iterdir())
 
 
@@ -221,14 +221,14 @@ def test_tokens_are_kept_and_read_again(archive: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("change", [lambda b: b[:-40], lambda b: b"", lambda b: b[:300] + bytes(40) + b[340:]])
-def test_damaged_cache_is_made_anew(archive: Path, change: Callable[[bytes], bytes]) -> None:
+def test_damaged_cache_is_rewritten(archive: Path, change: Callable[[bytes], bytes]) -> None:
     first = loaded(archive)
     (kept,) = (archive / "imdb").iterdir()
     whole = kept.read_bytes()
     kept.write_bytes(change(whole))
     assert same(loaded(archive), first)
-    with np.load(kept) as mended:
-        assert mended["train"].shape == (32, 500)
+    with np.load(kept) as rewritten:
+        assert rewritten["train"].shape == (32, 500)
     assert [file.name for file in (archive / "imdb").iterdir()] == [kept.name]
 
 
@@ -251,19 +251,19 @@ def test_archive_with_a_missing_part(archive: Path, part: str, label: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"caf\xe9", "cannot be read as UTF-8 text (UnicodeDecodeError"),
         (b"", "is empty"),
         (b" \n", "is empty"),
     ],
 )
-def test_review_that_cannot_be_read(archive: Path, content: bytes, told: str) -> None:
+def test_review_that_cannot_be_read(archive: Path, content: bytes, message: str) -> None:
     file = archive / "aclImdb" / "test" / "neg" / "7_3.txt"
     file.write_bytes(content)
     with pytest.raises(UserError) as caught:
         loaded(archive)
-    assert str(caught.value).startswith(f"{file} {told}")
+    assert str(caught.value).startswith(f"{file} {message}")
     assert "\n" not in str(caught.value)
 
 
@@ -280,7 +280,7 @@ def test_too_few_reviews_of_a_class(archive: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"text,sentiment\na,positive\n", "has no column review: it must have review and sentiment"),
         (b"review,label\na,1\n", "has no column sentiment: it must have review and sentiment"),
@@ -295,13 +295,13 @@ def test_too_few_reviews_of_a_class(archive: Path) -> None:
         (b"", "cannot be read as a table (EmptyDataError"),
     ],
 )
-def test_table_that_is_another(tmp_path: Path, content: bytes, told: str) -> None:
+def test_table_that_is_another(tmp_path: Path, content: bytes, message: str) -> None:
     file = tmp_path / CSV
     file.parent.mkdir()
     file.write_bytes(content)
     with pytest.raises(UserError) as caught:
         loaded(tmp_path)
-    assert str(caught.value).startswith(f"{file} {told}")
+    assert str(caught.value).startswith(f"{file} {message}")
     assert "\n" not in str(caught.value)
 
 
@@ -403,9 +403,9 @@ def test_dropout_draws_each_number_by_itself() -> None:
     zeros = (dropped == 0).double()
     of_a_share = (p * (1 - p) / 5000) ** 0.5  # its standard deviation, over 5000 masks
     assert (zeros.mean(0) - p).abs().max() < 5 * of_a_share, "the first numbers as the last"
-    for apart in (1, 2, 17):
-        both = (zeros[:, apart:] * zeros[:, :-apart]).mean()
-        assert float(both) == pytest.approx(p * p, abs=5 * (p * p / (5000 * (n - apart))) ** 0.5)
+    for distance in (1, 2, 17):
+        both = (zeros[:, distance:] * zeros[:, :-distance]).mean()
+        assert float(both) == pytest.approx(p * p, abs=5 * (p * p / (5000 * (n - distance))) ** 0.5)
     assert float(zeros.sum(1).var()) == pytest.approx(n * p * (1 - p), rel=5 * (2 / 5000) ** 0.5)
     given = torch.rand(3, 7, requires_grad=True)
     assert torch.equal(dropout(given, p, False), given)
@@ -442,7 +442,7 @@ def test_attention_dropout_is_an_option() -> None:
 
 def test_models_refuse_inputs_of_another_kind(tiny_data: Path) -> None:
     small = (f"data_dir={tiny_data}", "batch_size=10", "device=cpu")
-    for overrides, told in (
+    for overrides, message in (
         (("dataset=imdb", "model=mlp"), "model=mlp takes numbers, and these are tokens.*use model=transformer"),
         (("dataset=imdb", "model=lenet5"), r"model=lenet5 takes images.*shape \(500,\): use model=transformer"),
         (
@@ -451,7 +451,7 @@ def test_models_refuse_inputs_of_another_kind(tiny_data: Path) -> None:
         ),
         (("dataset=wine_quality", "model=transformer"), r"tokens, and these are numbers of shape \(11,\)"),
     ):
-        with torch.random.fork_rng(), pytest.raises(UserError, match=told):
+        with torch.random.fork_rng(), pytest.raises(UserError, match=message):
             Trainer(compose(*overrides, *small))
 
 

@@ -1,7 +1,7 @@
-"""Fresh changes to the images of each training batch: all of the batch at once, on its device.
+"""Random changes to the images of each training batch, made on the whole batch at once, on its device.
 
-They act on pixels as they are stored, before standardisation: there black is 0, and the jitter has a range to
-stay in. Each image has draws of its own, a row of uniform numbers from the generator it is given.
+They act on stored pixels, before standardisation, where black is 0 and the jitter has a range to stay in. Each image
+has its own draws, a row of uniform numbers from a generator.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Standard:
     sd: Sequence[float]
 
     def __call__(self, draws: torch.Generator, images: Tensor) -> Tensor:
-        """New images of the same shape, in channels-last memory; 12 uniform numbers are drawn for each."""
+        """New images of the same shape, in channels-last memory; each takes 12 uniform draws."""
         height, width = images.shape[2:]
         uniform = to_device(torch.rand(len(images), 12, generator=draws), images.device).unbind(1)
         images = jitter(images, *(0.9 + 0.2 * u for u in uniform[:3]))
@@ -57,7 +57,7 @@ class Standard:
 
 
 def jitter(images: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor) -> Tensor:
-    """Scale pixels, their distance from the image's mean grey, and that from their own grey, in this order.
+    """Scale pixels, their distance from the image's mean grey, and their distance from their own grey, in this order.
 
     Factors (M,); 1 changes nothing. Pixels stay from 0 to 255.
     """
@@ -75,11 +75,11 @@ def _grey(images: Tensor) -> Tensor:
 def move(images: Tensor, flip: Tensor, angle: Tensor, right: Tensor, down: Tensor) -> Tensor:
     """Mirror left and right where ``flip`` is −1, not 1; turn by ``angle`` in radians; shift by whole pixels.
 
-    All of them (M,). A pixel takes the value nearest to where it came from, black where that is outside.
+    All of them (M,). A pixel takes the value nearest to its origin, black if that is outside.
     """
     height, width = images.shape[2:]
     cos, sin = angle.cos(), angle.sin()
-    # From a pixel's place to where it came from, first in pixels from the centre, then with edges at −1 and 1
+    # From a pixel's position to its origin, first in pixels from the centre, then with edges at −1 and 1
     rows = (
         (flip * cos, flip * sin * height / width, -flip * (cos * right + sin * down) * 2 / width),
         (-sin * width / height, cos, (sin * right - cos * down) * 2 / height),
@@ -91,13 +91,8 @@ def move(images: Tensor, flip: Tensor, angle: Tensor, right: Tensor, down: Tenso
 
 
 def erase(images: Tensor, top: Tensor, left: Tensor, rows: Tensor, columns: Tensor, colour: Tensor) -> Tensor:
-    """Fill a rectangle of each image, its place and size (M,) in whole pixels, with ``colour`` (C,)."""
-    inside = [
-        (at >= first[:, None]) & (at < (first + size)[:, None])
-        for first, size, at in (
-            (top, rows, torch.arange(images.shape[2], device=images.device)),
-            (left, columns, torch.arange(images.shape[3], device=images.device)),
-        )
-    ]
-    mask = inside[0][:, None, :, None] & inside[1][:, None, None, :]
-    return torch.where(mask, colour.view(-1, 1, 1), images)
+    """Fill a rectangle of each image, its position and size (M,) in whole pixels, with ``colour`` (C,)."""
+    y, x = (torch.arange(size, device=images.device) for size in images.shape[2:])
+    in_rows = (y >= top[:, None]) & (y < (top + rows)[:, None])
+    in_columns = (x >= left[:, None]) & (x < (left + columns)[:, None])
+    return torch.where(in_rows[:, None, :, None] & in_columns[:, None, None, :], colour.view(-1, 1, 1), images)

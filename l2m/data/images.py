@@ -1,4 +1,4 @@
-"""Images in files: found, decoded, brought to one size, and the scaling of their pixels."""
+"""Find, decode and resize images in files, and scale their pixels."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from l2m.schema import Range
 
 @RECIPES.register("none")
 def none() -> Recipe:
-    """All samples stay."""
+    """Keep all samples."""
     return Recipe()
 
 
@@ -24,7 +24,7 @@ Group = Annotated[int, Range(0)]
 @RECIPES.register("step")
 @dataclass(frozen=True, kw_only=True)
 class Step(Recipe):
-    """The listed groups keep a share ε = ``factor``, the others all they have (section B of the paper).
+    """The listed groups keep a share ε = ``factor``, the others all samples (section B of the paper).
 
     Attributes:
         groups: counted from 0; the paper counts from 1.

@@ -1,9 +1,9 @@
-"""``torchvision``, imported here and nowhere else, and only when it is asked for: it takes a second or more.
+"""``torchvision``, imported only here and only when it is used: the import takes a second or more.
 
-torchvision's wheel for Linux is built against CUDA: beside a CPU build of torch its compiled operators cannot
-load, and ``import torchvision`` stops at «operator torchvision::nms does not exist». Data sets, transforms and
-models need none of them. When, and only when, the plain import fails in that way, the two operators that
-torchvision's Python code refers to as it is imported are declared without a body, and it is imported again.
+torchvision's wheel for Linux is built against CUDA: with a CPU build of torch its compiled operators cannot load, and
+``import torchvision`` fails with «operator torchvision::nms does not exist». Data sets, transforms and models do not
+need them. Only if the plain import fails in this way, the two operators that torchvision's Python code refers to during
+its import are declared without a body, and the import is repeated.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def __getattr__(name: str) -> Any:
 
 @cache
 def _imported() -> tuple[Any, torch.library.Library | None]:
-    """torchvision, and the declarations, which live as long as this object."""
+    """torchvision, and the declared operators, which exist as long as this object."""
     operators = None
     try:
         import torchvision

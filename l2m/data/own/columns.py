@@ -63,6 +63,14 @@ def check_columns(names: Iterable[str], columns: Iterable[str], option: str, fil
             )
 
 
+def require(names: Iterable[str], table: pd.DataFrame, file: Path | str, source: str) -> None:
+    """Raise a UserError if the table lacks one of the columns that ``source`` has."""
+    for name in names:
+        if name not in table:
+            guess = did_you_mean(name, table.columns)
+            raise UserError(f"{file} has no column {name}{guess}, which {source}: put the same columns there")
+
+
 def find_kinds(
     table: pd.DataFrame, categorical: Sequence[str], most: int, file: Path | str
 ) -> tuple[list[str], list[str]]:
@@ -177,12 +185,8 @@ def apply(preprocessing: Mapping[str, Any], table: pd.DataFrame, file: Path | st
     Raises:
         UserError: a column is missing, or has a cell that is not a finite number where the training part had numbers.
     """
-    for column in (*preprocessing["numbers"], *preprocessing["categories"]):
-        if column["name"] not in table:
-            raise UserError(
-                f"{file} has no column {column['name']}{did_you_mean(column['name'], table.columns)}, which the model "
-                "was trained with: put the same columns there"
-            )
+    names = [column["name"] for column in (*preprocessing["numbers"], *preprocessing["categories"])]
+    require(names, table, file, "the model was trained with")
     values, missing, blocks = [], [], []
     for column in preprocessing["numbers"]:
         cells = table[column["name"]]

@@ -9,10 +9,8 @@ from l2m.data import DATASETS, Data, Source
 from l2m.data.own import columns
 from l2m.data.own.csv_rows import Decimal, Separator, read_rows
 from l2m.data.own.targets import TestFraction, assemble_table, read_part, split_rows
-from l2m.errors import UserError, did_you_mean
+from l2m.errors import UserError
 from l2m.schema import Range
-
-Categories = Annotated[int, Range(2, 10_000)]
 
 
 @DATASETS.register("csv")
@@ -28,7 +26,7 @@ def csv(
     test_fraction: TestFraction = 0.2,
     ignore: tuple[str, ...] = (),
     categorical: tuple[str, ...] = (),
-    max_categories: Categories = 20,
+    max_categories: Annotated[int, Range(2, 10_000)] = 20,
     missing: tuple[str, ...] = (),
     separator: Separator = "auto",
     decimal: Decimal = "point",
@@ -62,10 +60,7 @@ def csv(
     if test_path:
         place = Path(test_path).expanduser()
         rows = read_rows(place, separator, decimal, missing)
-        for name in [*inputs, target, *([group] if group else [])]:
-            if name not in rows:
-                guess = did_you_mean(name, rows.columns)
-                raise UserError(f"{place} has no column {name}{guess}, which {file} has: put the same columns there")
+        columns.require([*inputs, target, *([group] if group else [])], rows, place, f"{file} has")
         tested = read_part(rows, place, target, group, bins, whole)
     train, test = split_rows(whole, tested, test_fraction, source.data_seed, 0 if group else bins)
     return assemble_table(train, test, whole, inputs, categorical, max_categories)

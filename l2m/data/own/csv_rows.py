@@ -100,7 +100,7 @@ def _separator(text: str, asked: Separator, file: Path) -> str:
     if first and cells[chosen] == 1:
         if asked == "auto":
             problem = f"has one column only, {shown(first, 60)}"
-            raise UserError(f"{file} {problem}: separate its cells by commas, semicolons, tabs or bars")
+            raise UserError(f"{file} {problem}: put commas, semicolons, tabs or bars between its cells")
         use = most if cells[most] > 1 else "auto"
         raise UserError(f"{file} has no {asked} in its first line, {shown(first, 60)}: use dataset.separator={use}")
     return SEPARATORS[chosen]

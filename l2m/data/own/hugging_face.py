@@ -66,15 +66,17 @@ def hugging_face(
     """
     with tempfile.TemporaryDirectory() as fresh:
         splits = _read_splits(path, subset, fresh)
-        train_rows = _split(splits, train_split, path)
         if test_split is None and "test" in splits and train_split != "test":
             test_split = "test"
-        test_rows = _split(splits, test_split, path) if test_split else None
-        names = _choose_inputs(train_rows, kind, inputs, label, group, ignore, path)
+        for split in filter(None, (train_split, test_split)):
+            if split not in splits:
+                raise UserError(f"{path} has no split {split}: use one of {', '.join(splits)}")
+        names = _choose_inputs(splits[train_split], kind, inputs, label, group, ignore, path)
         needed = [*names, label, *([group] if group else [])]
-        whole, tested = read_part(_read_table(train_rows, needed, path), f"{path} ({train_split})", label, group), None
-        if test_rows is not None:
-            table = _read_table(test_rows, needed, path)
+        table = _read_table(splits[train_split], needed, path)
+        whole, tested = read_part(table, f"{path} ({train_split})", label, group), None
+        if test_split:
+            table = _read_table(splits[test_split], needed, path)
             tested = read_part(table, f"{path} ({test_split})", label, group, like=whole)
     parts = train, test = split_rows(whole, tested, test_fraction, source.data_seed)
     if kind == "image":
@@ -119,12 +121,6 @@ def _read_splits(path: str, subset: str | None, fresh: str) -> Mapping[str, Any]
         if shows_progress:
             datasets.enable_progress_bars()
     return splits if isinstance(splits, Mapping) else {"train": splits}
-
-
-def _split(splits: Mapping[str, Any], name: str, path: str) -> Any:
-    if name not in splits:
-        raise UserError(f"{path} has no split {name}: use one of {', '.join(splits)}")
-    return splits[name]
 
 
 def _choose_inputs(

@@ -79,7 +79,7 @@ def assemble_images(train: Part, test: Part, images: list[Images], augmentation:
     """The data set of training and test images (N, 3, H, W) in uint8, standardised by ImageNet's statistics."""
     inputs = [torch.from_numpy(each) for each in images]
     scale, shift, preprocessing = scaling(IMAGENET_MEAN, IMAGENET_SD)
-    data = assemble(train, test, lambda index: (inputs[0], inputs[1], preprocessing), scale, shift)
+    data = assemble(train, test, lambda index: (inputs[0], inputs[1], preprocessing), (scale, shift))
     changes = Standard(IMAGENET_MEAN, IMAGENET_SD) if augmentation == "standard" else None
     return replace(data, augmentation=changes, refit=None)
 

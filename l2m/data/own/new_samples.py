@@ -1,4 +1,4 @@
-"""New samples for a trained model, from a table, images or texts, with their targets and groups if these are given."""
+"""New samples for a trained model, from a table, images or texts, with their targets and groups if these have any."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def read_unseen(place: Path, data: Data, choice: Mapping[str, Any]) -> tuple[Ten
 
     Returns:
         Inputs (N, ...), stored as ``data.train.inputs`` are. A row for each sample (N), whose index says where it is
-        from: its ``line``, ``row`` or ``file``. It has the class or value as ``actual``, missing where it is not given,
+        from: its ``line``, ``row`` or ``file``. It has the class or value as ``actual``, missing for some rows,
         the ``group``, and as ``unseen`` the categories that the training part did not have; each only if some have it.
 
     Raises:

@@ -211,17 +211,10 @@ def assemble_table(
     return assemble(train, test, make)
 
 
-def assemble(
-    train: Part,
-    test: Part,
-    make: Make,
-    scale: Tensor | None = None,
-    shift: Tensor | None = None,
-    index: Tensor | None = None,
-) -> Data:
+def assemble(train: Part, test: Part, make: Make, scaling: Sequence[Tensor] = (), index: Tensor | None = None) -> Data:
     """The data set, with inputs and values to predict fitted on the training rows at ``index``, by default all.
 
-    ``scale`` and ``shift`` are the splits'.
+    ``scaling`` is the splits' scale and shift.
     """
     index = torch.arange(len(train.groups)) if index is None else index
     train_inputs, test_inputs, preprocessing = make(index)
@@ -235,10 +228,10 @@ def assemble(
         targets = torch.tensor(part.targets)
         if part.class_names is None:
             targets = ((targets - mean) / sd).float()[:, None]
-        return Split(inputs, targets, torch.from_numpy(part.groups), scale, shift)
+        return Split(inputs, targets, torch.from_numpy(part.groups), *scaling)
 
     classes = len(train.class_names) if train.class_names else None
     return Data(
         split(train_inputs, train), split(test_inputs, test), train.group_names, classes, preprocessing,
-        class_names=train.class_names, refit=lambda chosen: assemble(train, test, make, scale, shift, chosen),
+        class_names=train.class_names, refit=lambda chosen: assemble(train, test, make, scaling, chosen),
     )  # fmt: skip

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from l2m.data import DATASETS, Data, Source, Split
 from l2m.errors import UserError
 from l2m.schema import Range
 from l2m.seeding import derive
 
-DISTRIBUTIONS = ("normal", "exponential", "chi-squared", "uniform")
+DRAWS: dict[str, Callable[[np.random.Generator, NDArray[np.float64], tuple[int, int]], NDArray[np.float64]]] = {
+    "normal": lambda rng, mu, shape: rng.normal(mu, 1, shape),
+    "exponential": lambda rng, mu, shape: rng.exponential(mu, shape),
+    "chi-squared": lambda rng, mu, shape: rng.chisquare(mu, shape),
+    "uniform": lambda rng, mu, shape: rng.uniform(mu - 10, mu + 10, shape),
+}
+DISTRIBUTIONS = tuple(DRAWS)
 SAMPLES = 10
 """Numbers in a row (section B.7)."""
 
@@ -43,16 +51,7 @@ def mean_estimation(
         for name, size in zip(DISTRIBUTIONS, sizes, strict=True):
             mu = rng.uniform(*((20, 50) if name == "uniform" else (0, 1)), size=(size, 1))
             means.append(mu)
-            match name:
-                case "normal":
-                    row = rng.normal(mu, 1, (size, SAMPLES))
-                case "exponential":
-                    row = rng.exponential(mu, (size, SAMPLES))
-                case "chi-squared":
-                    row = rng.chisquare(mu, (size, SAMPLES))
-                case _:
-                    row = rng.uniform(mu - 10, mu + 10, (size, SAMPLES))
-            rows.append(row)
+            rows.append(DRAWS[name](rng, mu, (size, SAMPLES)))
         return Split(
             torch.from_numpy(np.concatenate(rows)).float(),
             torch.from_numpy(np.concatenate(means)).float(),

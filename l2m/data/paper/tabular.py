@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -39,15 +39,14 @@ def wine_quality(source: Source, *, task: Literal["regression"] = "regression") 
     draws: the authors' halves are the same, sample by sample. The tables come from UCI, where they are two files;
     OpenML's copies have other quality numbers or lack the type.
     """
-    tables, files = [], []
-    for group, kind in enumerate(("white", "red")):
-        file = source.folder / "wine_quality" / f"winequality-{kind}.csv"
+    tables = []
+    files = {kind: source.folder / "wine_quality" / f"winequality-{kind}.csv" for kind in ("white", "red")}
+    for kind, file in files.items():
         table = _read(file, partial(pd.read_csv, WINE_URL + file.name, sep=";"), ";")
-        tables.append(_convert(table, (*WINE_FEATURES, "quality"), file).assign(group=group))
-        files.append(file)
+        tables.append(_convert(table, (*WINE_FEATURES, "quality"), file).assign(type=kind))
     frame = pd.concat(tables, ignore_index=True)
-    train, test = _halves(frame, ("white", "red"), files, source, stratify=True)
-    return _regression(train, test, WINE_FEATURES, "quality", 1.0, ("white", "red"))
+    types = frame["type"].rename(None)  # not a column of the files
+    return _halves(source, frame, types, files, WINE_FEATURES, "quality", 1.0, stratify=True)
 
 
 @DATASETS.register("california_housing")
@@ -75,9 +74,8 @@ def california_housing(source: Source, *, task: Literal["regression"] = "regress
         )
     frame = frame.dropna(subset=[*HOUSING_FEATURES, "median_house_value", "ocean_proximity"])
     frame = frame[frame["ocean_proximity"] != "ISLAND"]
-    frame = frame.assign(group=frame["ocean_proximity"].map(PROXIMITIES.index).astype(int))
-    train, test = _halves(frame, PROXIMITIES, (file,) * len(PROXIMITIES), source, stratify=False)
-    return _regression(train, test, HOUSING_FEATURES, "median_house_value", 100_000.0, PROXIMITIES, "ocean_proximity")
+    files, groups = dict.fromkeys(PROXIMITIES, file), frame["ocean_proximity"]
+    return _halves(source, frame, groups, files, HOUSING_FEATURES, "median_house_value", 100_000.0)
 
 
 def _read(file: Path, download: Callable[[], Any], separator: str) -> pd.DataFrame:
@@ -108,51 +106,48 @@ def _convert(table: pd.DataFrame, columns: tuple[str, ...], file: Path, missing:
 
 
 def _halves(
-    frame: pd.DataFrame, names: tuple[str, ...], files: Sequence[Path], source: Source, stratify: bool
-) -> list[pd.DataFrame]:
-    """Training and test half, each with every group; ``files`` are the sources of the groups."""
-    from sklearn.model_selection import train_test_split
-
-    for group, (name, file) in enumerate(zip(names, files, strict=True)):
-        if (rows := (frame["group"] == group).sum()) < 2:
-            raise UserError(
-                f"{file} has {rows} whole rows of group {group} ({name}): it must have at least two, {REMEDY}"
-            )
-    strata = np.array(names)[frame["group"]] if stratify else None
-    halves: list[pd.DataFrame] = train_test_split(frame, test_size=0.5, random_state=source.data_seed, stratify=strata)
-    for part, half in zip(("training", "test"), halves, strict=True):
-        if missing := set(range(len(names))) - set(half["group"]):
-            group = min(missing)
-            raise UserError(
-                f"{files[group]} leaves group {group} ({names[group]}) without rows in the {part} half: every half "
-                f"needs some, {REMEDY} or use another data_seed"
-            )
-    return halves
-
-
-def _regression(
-    train: pd.DataFrame,
-    test: pd.DataFrame,
+    source: Source,
+    frame: pd.DataFrame,
+    groups: pd.Series,
+    files: Mapping[str, Path],
     features: tuple[str, ...],
     target: str,
     unit: float,
-    names: tuple[str, ...],
-    group: str | None = None,
+    stratify: bool = False,
 ) -> Data:
-    """Standardised features; the scaler is fitted on the training half, before any recipe."""
+    """Training and test half of a table, each with every group; ``files`` are where each group is from, by name.
+
+    Features are standardised by the training half, before any recipe.
+    """
+    from sklearn.model_selection import train_test_split
     from sklearn.preprocessing import StandardScaler
 
-    scaler = StandardScaler().fit(train[list(features)].to_numpy(float))
-
-    def split(frame: pd.DataFrame) -> Split:
-        return Split(
-            torch.from_numpy(scaler.transform(frame[list(features)].to_numpy(float))).float(),
-            torch.from_numpy(frame[[target]].to_numpy(float) / unit).float(),
-            torch.tensor(frame["group"].to_numpy(np.int64)),
+    names = tuple(files)
+    for group, name in enumerate(names):
+        if (rows := (groups == name).sum()) < 2:
+            raise UserError(
+                f"{files[name]} has {rows} whole rows of group {group} ({name}): it must have at least two, {REMEDY}"
+            )
+    strata = groups.to_numpy(str) if stratify else None
+    halves = train_test_split(frame, groups, test_size=0.5, random_state=source.data_seed, stratify=strata)
+    for part, half in zip(("training", "test"), halves[2:], strict=True):
+        if missing := [name for name in names if name not in set(half)]:
+            raise UserError(
+                f"{files[missing[0]]} leaves group {names.index(missing[0])} ({missing[0]}) without rows in the {part} "
+                f"half: every half needs some, {REMEDY} or use another data_seed"
+            )
+    inputs = [half[list(features)].to_numpy(float) for half in halves[:2]]
+    scaler = StandardScaler().fit(inputs[0])
+    train, test = (
+        Split(
+            torch.from_numpy(scaler.transform(inputs[i])).float(),
+            torch.from_numpy(halves[i][[target]].to_numpy(float) / unit).float(),
+            torch.from_numpy(pd.Index(names).get_indexer(halves[i + 2])),
         )
-
+        for i in range(2)
+    )
     preprocessing = {
         "columns": features, "mean": scaler.mean_.tolist(), "sd": scaler.scale_.tolist(),
-        "target_column": target, "target_unit": [unit], "group_column": group,
+        "target_column": target, "target_unit": [unit], "group_column": groups.name,
     }  # fmt: skip
-    return Data(split(train), split(test), names, classes=None, preprocessing=preprocessing)
+    return Data(train, test, names, classes=None, preprocessing=preprocessing)

@@ -151,7 +151,8 @@ def _mnist(source: Source, name: str, mean: Sequence[float] | None = None, sd: S
     files = [file if file.exists() else packed_path(file) for file in plain]
 
     def read_part(part: str, image_file: Path, label_file: Path) -> tuple[Reader, Integers]:
-        images, labels = read_idx(image_file, (28, 28))[:, None], read_idx_labels(label_file, len(kind.classes))
+        images = read_idx(image_file, (28, 28)).reshape(-1, 1, 28, 28)
+        labels = read_idx_labels(label_file, len(kind.classes))
         if len(images) != len(labels):
             raise UserError(
                 f"{label_file}: the {part} set has {len(images)} images, but {len(labels)} labels: {REMEDY}"
