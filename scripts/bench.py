@@ -99,23 +99,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if "parts" in sections:
             write("parts", [parts.measure(row, device, random) for row in parts.EPOCHS])
         if "bf16" in sections:
-            write("bf16", training.bf16("mnist", 10, [0, 1, 2], device))
+            write("bf16", training.measure_bf16("mnist", 10, [0, 1, 2], device))
         if "memory" in sections:
             for row in options.rows:
                 for strategy in ("learn2mix", "smote") if row in ("mnist", "cifar100") else ("learn2mix",):
                     entry = memory.measure(row, strategy, device=device, random=random)
                     write_entry("memory", {"row": row, "strategy": strategy} | entry)
         if "start" in sections:
-            write("start", [*startup.measure(5, device), *startup.regression(3, device)])
+            write("start", [*startup.measure(5, device), *startup.measure_regression(3, device)])
         if "sweeps" in sections:
-            write("sweeps", startup.side_by_side(options.rounds, device))
+            write("sweeps", startup.measure_side_by_side(options.rounds, device))
         if "samples" in sections:
-            write("samples", growth.by_samples(device))
+            write("samples", growth.measure_samples(device))
         if "groups" in sections:
-            write("groups", growth.by_groups(options.rounds, device=device))
+            write("groups", growth.measure_groups(options.rounds, device=device))
         if "checkpoints" in sections:
             chosen_rows = [row for row in options.rows if row in ("mnist", "mean_estimation")]
-            write("checkpoints", [training.checkpoint(row, device=device) for row in chosen_rows])
+            write("checkpoints", [training.measure_checkpoint(row, device=device) for row in chosen_rows])
     except UserError as error:
         sys.exit(f"error: {error}")
     print(f"table: {file.with_suffix('.md')}")

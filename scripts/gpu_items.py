@@ -18,7 +18,7 @@ import l2m
 from benchmark import memory
 from benchmark.random_data import draw
 from benchmark.rows import ROWS
-from benchmark.timing import in_turns
+from benchmark.timing import time_in_turns
 from gpu_place import Place, SkipError
 from l2m import data
 from l2m.data.augmentation import Standard
@@ -199,7 +199,8 @@ def check_layouts(place: Place, row: str, precision: str) -> str:
         return run
 
     with torch_state(config):
-        seconds = in_turns({name: passes(layout) for name, layout in order.items()}, 2 if place.quick else 5, device)
+        contenders = {name: passes(layout) for name, layout in order.items()}
+        seconds = time_in_turns(contenders, 2 if place.quick else 5, device)
     medians = {name: 1000 * median_high(values) / times for name, values in seconds.items()}
     listed = ", ".join(f"{name} {value:.3g} ms" for name, value in medians.items())
     return f"{listed}: {min(medians, key=medians.__getitem__)}"

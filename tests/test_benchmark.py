@@ -19,7 +19,7 @@ from benchmark import growth, memory, parts, random_data, rows, startup, suite, 
 from benchmark.plain import Plain
 from benchmark.random_data import draw, load_or_draw
 from benchmark.rows import ROWS
-from benchmark.timing import in_turns, ratio
+from benchmark.timing import ratio, time_in_turns
 from l2m import UserError
 from l2m.catalog import registries
 from l2m.data import load
@@ -33,7 +33,7 @@ CPU, META = torch.device("cpu"), torch.device("meta")
 def test_contenders_run_in_turns() -> None:
     called: list[str] = []
     contenders = {name: lambda name=name: called.append(name) for name in "abc"}
-    seconds = in_turns(contenders, 3, CPU)
+    seconds = time_in_turns(contenders, 3, CPU)
     assert ["".join(called[at : at + 3]) for at in range(0, 12, 3)] == ["cab", "abc", "bca", "cab"], "warm-up, rounds"
     assert {name: len(times) for name, times in seconds.items()} == {"a": 3, "b": 3, "c": 3}
 
@@ -49,7 +49,7 @@ def test_seconds_are_those_of_the_clock() -> None:
 
     began = time.perf_counter()
     contenders = {"short": lambda: wait("short", 0.01), "long": lambda: wait("long", 0.03) or {"part": 7.0}}
-    seconds = in_turns(contenders, 2, CPU)
+    seconds = time_in_turns(contenders, 2, CPU)
     whole = time.perf_counter() - began
     warm_up = own["short"].pop(0) + own["long"].pop(0)
     for name, slept in own.items():
@@ -63,7 +63,7 @@ def test_the_clock_waits_for_the_device(monkeypatch: pytest.MonkeyPatch) -> None
     launched: list[float] = []
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: [time.sleep(launched.pop()) for _ in launched[:]])
     contenders = {"slow": lambda: launched.append(0.05), "quick": lambda: launched.append(0.0)}
-    seconds = in_turns(contenders, 2, torch.device("cuda"))
+    seconds = time_in_turns(contenders, 2, torch.device("cuda"))
     assert min(seconds["slow"]) >= 0.05
     assert not launched
 
@@ -76,7 +76,7 @@ def test_every_clock_is_that_of_the_device(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(rows, "EPOCHS", 1)
     counts = []
     for measure in (
-        lambda: growth.by_groups(2, samples=1000, device="cpu"),
+        lambda: growth.measure_groups(2, samples=1000, device="cpu"),
         lambda: growth._measure(2000, "cpu"),
         lambda: parts.measure("mean_estimation", "cpu", random=True),
         lambda: rows.measure("mean_estimation", 2, device="cpu", random=True),
@@ -290,15 +290,15 @@ def test_memory_is_counted_where_the_run_is() -> None:
 
 def test_growth_is_measured_for_each_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(growth, "SAMPLES", (2000, 4000))
-    assert [one["samples"] for one in growth.by_samples()] == [2000, 4000]
+    assert [one["samples"] for one in growth.measure_samples()] == [2000, 4000]
     monkeypatch.setattr(growth, "GROUPS", (2, 1000))
-    result = growth.by_groups(2, samples=2000, device="cpu")
+    result = growth.measure_groups(2, samples=2000, device="cpu")
     assert [one["groups"] for one in result] == [2, 1000]
     assert all(np.isfinite(one["median"]) for one in result)
 
 
 def test_the_first_step_is_waited_for(tmp_path: Path) -> None:
-    assert startup.first_step("digits", str(tmp_path)) > 0.1
+    assert startup.time_first_step("digits", str(tmp_path)) > 0.1
     (run,) = tmp_path.rglob("run.json")
     assert json.loads(run.read_text())["status"] == "running", "it ended there"
 

@@ -11,7 +11,7 @@ import torch
 
 from benchmark.memory import resident_bytes, run_module
 from benchmark.random_data import draw
-from benchmark.timing import in_turns, median_seconds, ratio
+from benchmark.timing import median_seconds, ratio, time_in_turns
 from l2m import compose
 from l2m.data import Data, Split
 from l2m.training.device import keep_memory, torch_state
@@ -21,12 +21,12 @@ SAMPLES = (10**4, 10**5, 10**6, 10**7)
 GROUPS = (2, 10, 100, 1000, 10_000)
 
 
-def by_samples(device: str = "auto") -> list[dict[str, Any]]:
+def measure_samples(device: str = "auto") -> list[dict[str, Any]]:
     """Seconds a million samples, and peak bytes, of an epoch of learn2mix on ten numbers a sample, by ``SAMPLES``."""
     return [run_module("benchmark.growth", str(samples), device) for samples in SAMPLES]
 
 
-def by_groups(rounds: int, samples: int = 20_000, device: str = "auto") -> list[dict[str, Any]]:
+def measure_groups(rounds: int, samples: int = 20_000, device: str = "auto") -> list[dict[str, Any]]:
     """learn2mix against classical training, by ``GROUPS``, on images of MNIST's shape, 1000 a batch."""
     measured = []
     images = draw("mnist", samples)
@@ -38,7 +38,7 @@ def by_groups(rounds: int, samples: int = 20_000, device: str = "auto") -> list[
         with torch_state(configs["classical"]):
             trainers = {name: Trainer(config, loaded=loaded) for name, config in configs.items()}
             epochs = {name: partial(_train, trainer) for name, trainer in trainers.items()}
-            seconds = in_turns(epochs, rounds, trainers["classical"].device)
+            seconds = time_in_turns(epochs, rounds, trainers["classical"].device)
         measured.append({"groups": groups, "asked": 1.03} | ratio(seconds["learn2mix"], seconds["classical"]))
     return measured
 

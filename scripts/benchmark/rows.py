@@ -11,7 +11,7 @@ import torch
 
 from benchmark.plain import Plain
 from benchmark.random_data import load_or_draw
-from benchmark.timing import in_turns, ratio
+from benchmark.timing import ratio, time_in_turns
 from l2m import compose
 from l2m.config.run import RunConfig
 from l2m.data import Data
@@ -44,16 +44,13 @@ def load_for_timing(config: RunConfig, random: bool = False) -> tuple[Data, str]
     return replace(data, train=data.train.subset(chosen), test=data.test.subset(torch.arange(1000))), kind
 
 
-def measure(
-    name: str, rounds: int, *overrides: str, device: str = "auto", random: bool = False, plain: bool = True
-) -> dict[str, Any]:
+def measure(name: str, rounds: int, device: str, random: bool = False, plain: bool = True) -> dict[str, Any]:
     """Seconds and ratios of a row in fp32 and bf16, on a GPU in TF32 too, and of the ``plain`` way."""
-    overrides = (f"device={device}", *overrides)
     configs = {
-        "classical": compose(f"dataset={name}", "strategy=classical", *overrides),
-        "learn2mix": compose(f"dataset={name}", "strategy=learn2mix", *overrides),
-        "learn2mix bf16": compose(f"dataset={name}", "strategy=learn2mix", "precision=bf16", *overrides),
+        strategy: compose(f"dataset={name}", f"strategy={strategy}", f"device={device}")
+        for strategy in ("classical", "learn2mix")
     }
+    configs["learn2mix bf16"] = replace(configs["learn2mix"], precision="bf16")
     if choose_device(device).type == "cuda":
         configs["learn2mix tf32"] = replace(configs["learn2mix"], precision="tf32")
     classical, times = configs["classical"], EPOCHS if name in SMALL else 1
@@ -69,7 +66,7 @@ def measure(
         contenders["limit bf16"] = bare_steps(Trainer(configs["learn2mix bf16"], loaded=loaded), times)
         for which in ("classical", "learn2mix") if plain else ():
             contenders[f"plain {which}"] = _repeated(Plain(configs[which], loaded, evaluating.device).epoch, times)
-        seconds = in_turns(contenders, rounds, evaluating.device)
+        seconds = time_in_turns(contenders, rounds, evaluating.device)
         threads = torch.get_num_threads()
     to_limit = 1.15 if name in SMALL else 1.05
     is_image = name in ("mnist", "fashion_mnist", "cifar10")

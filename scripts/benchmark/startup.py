@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from loky import cpu_count
 
-from benchmark.timing import in_turns, ratio, time_once
+from benchmark.timing import ratio, time_in_turns, time_once
 
 CPU = torch.device("cpu")
 
@@ -45,7 +45,7 @@ def measure(times: int, device: str = "auto") -> list[dict[str, Any]]:
         _seconds("-m", "l2m.run", *sweep)
         commands = {
             ("--help", 1.0): lambda: _seconds("-m", "l2m.run", "--help"),
-            ("the first step on MNIST", 4.0): lambda: first_step("mnist", folder, device),
+            ("the first step on MNIST", 4.0): lambda: time_first_step("mnist", folder, device),
             ("300 finished runs", 60.0): lambda: _seconds("-m", "l2m.run", *sweep),
         }
         return [
@@ -54,12 +54,12 @@ def measure(times: int, device: str = "auto") -> list[dict[str, Any]]:
         ]
 
 
-def first_step(dataset: str, folder: str, device: str = "auto") -> float:
+def time_first_step(dataset: str, folder: str, device: str = "auto") -> float:
     """Seconds until a command reaches the first step of a run."""
     return _seconds("-c", FIRST_STEP, f"dataset={dataset}", f"results_dir={folder}", f"device={device}")
 
 
-def regression(times: int, device: str = "auto") -> list[dict[str, Any]]:
+def measure_regression(times: int, device: str = "auto") -> list[dict[str, Any]]:
     """Seconds of one command for Table 2's regression rows; of these, inside runs, and in their training."""
     rounds = []
     for _ in range(times):
@@ -77,7 +77,7 @@ def regression(times: int, device: str = "auto") -> list[dict[str, Any]]:
     ]
 
 
-def side_by_side(rounds: int, device: str = "auto") -> dict[str, Any]:
+def measure_side_by_side(rounds: int, device: str = "auto") -> dict[str, Any]:
     """Four runs of MNIST side by side with one thread each, against one after another with all threads."""
     shared = ("dataset=mnist", "epochs=5", "seed=range(4)", f"device={device}")
 
@@ -86,7 +86,7 @@ def side_by_side(rounds: int, device: str = "auto") -> dict[str, Any]:
             _seconds("-m", "l2m.run", "-m", *shared, f"results_dir={folder}", *overrides)
 
     contenders = {"default": sweep, "one after another": lambda: sweep("workers=1", "threads=null")}
-    seconds = in_turns(contenders, rounds, CPU)  # each command waits for its device
+    seconds = time_in_turns(contenders, rounds, CPU)  # each command waits for its device
     return {"of": "one after another", "to": "default", "asked": 1.0, "at least": True} | ratio(
         seconds["one after another"], seconds["default"]
     )

@@ -17,7 +17,7 @@ def format_page(figures: Mapping[str, Any]) -> str:
         "",
         f"torch {figures['torch']}. Written by `make bench`{_stamps(figures.get('measured', {}))}.",
         "",
-        "A ratio is a median over rounds, with quartiles; in each round both sides ran in turns in one process. Missed",
+        "A ratio is a median over rounds, with quartiles; in each round both sides ran in turns in one process. Missed "
         "targets are in bold.",
         "",
     ]
@@ -42,34 +42,27 @@ def _stamp(stamp: Mapping[str, Any]) -> str:
 
 
 def _rows(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    lines = [
-        "## An epoch, row by row",
-        "",
-        "The limit is as many bare steps on one batch. The plain way is a shuffled DataLoader, and evaluates the",
+    seconds = ("learn2mix", "learn2mix training", "evaluation", "limit", "plain learn2mix")
+    by_precision = ("learn2mix bf16", "learn2mix tf32")
+    epochs = _section(
+        "An epoch, row by row",
+        "The limit is as many bare steps on one batch. The plain way is a shuffled DataLoader, and evaluates the "
         "training set too. Seconds are medians. Data are real unless stated otherwise. – was not measured.",
-        "",
-    ]
-    lines += _table(
         ["row", "steps", "threads", "epoch", "training", "evaluation", "limit", "plain", "steps/s", "epoch bf16",
          "epoch tf32", "measured"],
         (
             [
-                _label(name, row["data"]),
-                str(row["steps"]), str(row["threads"]),
-                *(_number(row["seconds"].get(of)) for of in ("learn2mix", "learn2mix training", "evaluation", "limit",
-                                                            "plain learn2mix")),
-                _number(row["steps a second"]),
-                *(_number(row["seconds"].get(f"learn2mix {precision}")) for precision in ("bf16", "tf32")),
-                _stamp(row["measured"]),
+                _label(name, row["data"]), str(row["steps"]), str(row["threads"]),
+                *(_number(row["seconds"].get(of)) for of in seconds), _number(row["steps a second"]),
+                *(_number(row["seconds"].get(of)) for of in by_precision), _stamp(row["measured"]),
             ]
             for name, row in rows.items()
         ),
     )  # fmt: skip
-    lines.append("")
     ratios = {name: {f"{one['of']} / {one['to']}": _ratio(one) for one in row["ratios"]} for name, row in rows.items()}
     head = list(dict.fromkeys(title for own in ratios.values() for title in own))
-    rows_of_ratios = ([name, *(own.get(title, "–") for title in head)] for name, own in ratios.items())
-    return lines + _table(["row", *head], rows_of_ratios)
+    return [*epochs, "", *_table(["row", *head], ([name, *(own.get(each, "–") for each in head)]
+                                                  for name, own in ratios.items()))]  # fmt: skip
 
 
 def _ratio(measured: Mapping[str, Any]) -> str:
@@ -79,62 +72,58 @@ def _ratio(measured: Mapping[str, Any]) -> str:
 
 
 def _parts(measured: Sequence[Mapping[str, Any]]) -> list[str]:
-    return [
-        "## Where an epoch goes", "",
-        "Milliseconds of an epoch of learn2mix. Bare steps repeat one batch, which stays in the caches.", "",
-        *_table(
-            ["row", "steps", *measured[0]["seconds"]],
-            (
-                [one["row"], str(one["steps"]), *(f"{1000 * value:.3g}" for value in one["seconds"].values())]
-                for one in measured
-            ),
+    return _section(
+        "Where an epoch goes",
+        "Milliseconds of an epoch of learn2mix. Bare steps repeat one batch, which stays in the caches.",
+        ["row", "steps", *measured[0]["seconds"]],
+        (
+            [one["row"], str(one["steps"]), *(f"{1000 * value:.3g}" for value in one["seconds"].values())]
+            for one in measured
         ),
-    ]  # fmt: skip
+    )
 
 
 def _bf16(measured: Mapping[str, Any]) -> list[str]:
-    run = f"{measured['row']}, learn2mix, {measured['epochs']} epochs, seeds {measured['seeds']}"
-    rows = zip(measured["seeds"], measured["pairs"], strict=True)
-    return [
-        "## What bf16 does to accuracy", "",
-        f"{run}: test metric at the end.", "",
-        *_table(["seed", "fp32", "bf16"], ([str(seed), *(f"{value:.4f}" for value in pair)] for seed, pair in rows)),
-    ]  # fmt: skip
+    return _section(
+        "What bf16 does to accuracy",
+        f"{measured['row']}, learn2mix, seeds {measured['seeds']}: test metric after {measured['epochs']} epochs.",
+        ["seed", "fp32", "bf16"],
+        (
+            [str(seed), *(f"{value:.4f}" for value in pair)]
+            for seed, pair in zip(measured["seeds"], measured["pairs"], strict=True)
+        ),
+    )
 
 
 def _memory(measured: Sequence[Mapping[str, Any]]) -> list[str]:
-    parts = list(measured[0]["parts"])
-    return [
-        "## Peak memory", "",
-        "MiB of a process beyond its imports, or of a GPU, against what it must hold: the peak until the data were",
-        "loaded, until the strategy was prepared, and of the whole run. Median of three processes.", "",
-        *_table(
-            ["row", "strategy", *measured[0]["stages"], "peak", *parts, "peak / their sum", "measured"],
-            (
-                [
-                    _label(one["row"], one["data"]), one["strategy"],
-                    *(f"{value / MIB:.0f}" for value in (*one["stages"].values(), one["peak"], *one["parts"].values())),
-                    _against(one["of"], one["asked"]), _stamp(one["measured"]),
-                ]
-                for one in measured
-            ),
+    return _section(
+        "Peak memory",
+        "MiB of a process beyond its imports, or of a GPU, against what it must hold: the peak until the data were "
+        "loaded, until the strategy was prepared, and of the whole run. Median of three processes.",
+        ["row", "strategy", *measured[0]["stages"], "peak", *measured[0]["parts"], "peak / their sum", "measured"],
+        (
+            [
+                _label(one["row"], one["data"]), one["strategy"],
+                *(f"{value / MIB:.0f}" for value in (*one["stages"].values(), one["peak"], *one["parts"].values())),
+                _against(one["of"], one["asked"]), _stamp(one["measured"]),
+            ]
+            for one in measured
         ),
-    ]  # fmt: skip
+    )  # fmt: skip
 
 
 def _start(measured: Sequence[Mapping[str, Any]]) -> list[str]:
-    return [
-        "## Seconds of a command", "",
-        *_table(
-            ["what", "median", "least", "most"],
-            (
-                [one["of"], _against(one["seconds"]["median"], one["asked"])
-                 + (f", goal {one['goal']:g}" if "goal" in one else ""),
-                 *(_number(one["seconds"][key]) for key in ("least", "most"))]
-                for one in measured
-            ),
+    return _section(
+        "Seconds of a command",
+        "",
+        ["what", "median", "least", "most"],
+        (
+            [one["of"],
+             _against(one["seconds"]["median"], one["asked"]) + (f", goal {one['goal']:g}" if "goal" in one else ""),
+             *(_number(one["seconds"][key]) for key in ("least", "most"))]
+            for one in measured
         ),
-    ]  # fmt: skip
+    )  # fmt: skip
 
 
 def _sweeps(measured: Mapping[str, Any]) -> list[str]:
@@ -143,60 +132,57 @@ def _sweeps(measured: Mapping[str, Any]) -> list[str]:
 
 
 def _samples(measured: Sequence[Mapping[str, Any]]) -> list[str]:
-    return [
-        "## As the training set grows", "", "An epoch of learn2mix on ten numbers a sample, 1000 samples a batch.", "",
-        *_table(
-            ["samples", "seconds a million", "peak MiB", "bytes a sample"],
-            (
-                [f"{one['samples']:,}".replace(",", " "), _number(one["seconds a million"]), f"{one['peak'] / MIB:.0f}",
-                 f"{one['bytes a sample']:.0f}"]
-                for one in measured
-            ),
+    return _section(
+        "As the training set grows",
+        "An epoch of learn2mix on ten numbers a sample, 1000 samples a batch.",
+        ["samples", "seconds a million", "peak MiB", "bytes a sample"],
+        (
+            [f"{one['samples']:,}".replace(",", " "), _number(one["seconds a million"]), f"{one['peak'] / MIB:.0f}",
+             f"{one['bytes a sample']:.0f}"]
+            for one in measured
         ),
-    ]  # fmt: skip
+    )  # fmt: skip
 
 
 def _groups(measured: Sequence[Mapping[str, Any]]) -> list[str]:
-    return [
-        "## As groups grow", "", "Training on 20 000 images of MNIST's shape, 1000 a batch.", "",
-        *_table(["groups", "learn2mix / classical"], ([str(one["groups"]), _ratio(one)] for one in measured)),
-    ]  # fmt: skip
+    return _section(
+        "As groups grow",
+        "Training on 20 000 images of MNIST's shape, 1000 a batch.",
+        ["groups", "learn2mix / classical"],
+        ([str(one["groups"]), _ratio(one)] for one in measured),
+    )
 
 
 def _checkpoints(measured: Sequence[Mapping[str, Any]]) -> list[str]:
-    return [
-        "## Checkpoints", "",
-        *_table(
-            ["row", "ms", "MB", "share of the run"],
-            (
-                [one["row"], f"{one['seconds'] * 1000:.1f}", f"{one['bytes'] / 1e6:.1f}",
-                 f"{one['share']:.5f}, target ≤ {one['asked']:g}"]
-                for one in measured
-            ),
+    return _section(
+        "Checkpoints",
+        "",
+        ["row", "ms", "MB", "share of the run"],
+        (
+            [one["row"], f"{one['seconds'] * 1000:.1f}", f"{one['bytes'] / 1e6:.1f}",
+             f"{one['share']:.5f}, target ≤ {one['asked']:g}"]
+            for one in measured
         ),
-    ]  # fmt: skip
+    )  # fmt: skip
 
 
 def _suite(measured: Sequence[Mapping[str, Any]]) -> list[str]:
     minutes = sum(one["whole"] for one in measured) / 60
     ways = list(dict.fromkeys(way for one in measured for way in one["epoch"]))
-    return [
-        "## The whole suite", "",
-        f"Every epoch of the rows below, five seeds, from one epoch's seconds: {_number(minutes)} minutes"
-        + (f", target ≤ {suite.MINUTES:g} on one GPU for twelve rows." if len(ways) > 1 else "."), "",
-        *_table(
-            ["row", "strategy", "steps", *(f"epoch, {way}" for way in ways), "epochs", "five seeds, minutes",
-             "measured"],
-            (
-                [
-                    _label(one["row"], one["data"]), one["strategy"],
-                    str(one["steps"]), *(_number(one["epoch"].get(way)) for way in ways), str(one["epochs"]),
-                    _number(one["whole"] / 60), _stamp(one["measured"]) if "measured" in one else "–",
-                ]
-                for one in measured
-            ),
+    target = f", target ≤ {suite.MINUTES:g} on one GPU for twelve rows" if len(ways) > 1 else ""
+    return _section(
+        "The whole suite",
+        f"Every epoch of the rows below, five seeds, from one epoch's seconds: {_number(minutes)} minutes{target}.",
+        ["row", "strategy", "steps", *(f"epoch, {way}" for way in ways), "epochs", "five seeds, minutes", "measured"],
+        (
+            [
+                _label(one["row"], one["data"]), one["strategy"], str(one["steps"]),
+                *(_number(one["epoch"].get(way)) for way in ways), str(one["epochs"]), _number(one["whole"] / 60),
+                _stamp(one["measured"]) if "measured" in one else "–",
+            ]
+            for one in measured
         ),
-    ]  # fmt: skip
+    )  # fmt: skip
 
 
 SECTIONS: dict[str, Callable[[Any], list[str]]] = {
@@ -212,6 +198,10 @@ SECTIONS: dict[str, Callable[[Any], list[str]]] = {
     "suite": _suite,
 }
 """The sections that can be measured, in the order of the page."""
+
+
+def _section(title: str, text: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    return [f"## {title}", "", *([text, ""] if text else []), *_table(head, rows)]
 
 
 def _label(row: str, data: str) -> str:

@@ -33,7 +33,7 @@ def median_seconds(run: Callable[[], object], times: int, device: torch.device) 
     return statistics.median(time_once(run, device)[0] for _ in range(times))
 
 
-def in_turns(contenders: Mapping[str, Callable[[], object]], rounds: int, device: torch.device) -> Seconds:
+def time_in_turns(contenders: Mapping[str, Callable[[], object]], rounds: int, device: torch.device) -> Seconds:
     """Seconds of each contender, round by round, after one round of warm-up; each round begins with another contender.
 
     A contender may return a dictionary of seconds that it measured itself, by name. They are kept as well.

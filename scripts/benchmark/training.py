@@ -13,7 +13,7 @@ from l2m.training.device import torch_state
 from l2m.training.engine import Trainer
 
 
-def checkpoint(name: str, times: int = 9, device: str = "auto") -> dict[str, Any]:
+def measure_checkpoint(name: str, times: int = 9, device: str = "auto") -> dict[str, Any]:
     """Of a checkpoint with the rows of a whole run: seconds, bytes, and its share of the time to the next."""
     with tempfile.TemporaryDirectory() as folder:
         config = compose(f"dataset={name}", f"results_dir={folder}", f"device={device}")
@@ -30,7 +30,7 @@ def checkpoint(name: str, times: int = 9, device: str = "auto") -> dict[str, Any
     return {"row": name, "seconds": seconds, "bytes": size, "share": seconds / between, "asked": 0.01}
 
 
-def bf16(name: str, epochs: int, seeds: list[int], device: str = "auto") -> dict[str, Any]:
+def measure_bf16(name: str, epochs: int, seeds: list[int], device: str = "auto") -> dict[str, Any]:
     """The test metric of learn2mix after ``epochs``, by seed, in fp32 and in bf16."""
     pairs = []
     with tempfile.TemporaryDirectory() as folder:
