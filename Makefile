@@ -1,11 +1,11 @@
-# `make` lists the targets. They need Python 3.10 or later and make; the environment is made in .venv when missing.
+# `make` lists the targets. They need Python 3.10 or later and make, and create the environment .venv if it is missing.
 PYTHON ?= python3
 RESULTS ?= results
 BIN := .venv/bin
 ROWS := regression table2 mnist fashion_mnist cifar10 cifar100 imdb imagenette table1_v1
 QUESTIONS := cadence mixing_rate reconstruction_noise mnist_reconstruction_rate cifar10_rate cifar10_augmented \
   cifar100_reweighted mixers_regression mixers_mnist imbalance_and_rate
-READY := $(if $(filter .venv/bin,$(BIN)),.venv/ready)  # an environment of your own is left alone: make test BIN=...
+READY := $(if $(filter .venv/bin,$(BIN)),.venv/ready)  # make test BIN=... uses your environment, and leaves it alone
 
 .PHONY: help run test test-all bench bench-gpu reproduce tables figures docs clean
 .NOTPARALLEL:
@@ -13,54 +13,54 @@ READY := $(if $(filter .venv/bin,$(BIN)),.venv/ready)  # an environment of your 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
 
-run: $(READY)  ## quickstart: two small sets, five seeds, a table, a figure
+run: $(READY)  ## quickstart: two small data sets, five seeds, a table, a figure
 	@$(BIN)/python -m l2m.run -m +experiment=quickstart
 	@$(BIN)/python scripts/summary.py outputs/quickstart
 
-test: $(READY)  ## style, types and tests; offline, on the CPU, side by side on its cores
+test: $(READY)  ## style, types and tests; offline, on all CPU cores
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n auto --dist worksteal -m 'not extras'
 
-test-all: test $(addsuffix -all,$(READY))  ## `make test`, then, with every extra installed, the tests that need one
+test-all: test $(addsuffix -all,$(READY))  ## `make test`, then, with all extras, the tests that need one
 	$(BIN)/python -m pytest -m extras
 
-bench: $(READY)  ## speed and memory of this machine, to results/bench (an hour)
+bench: $(READY)  ## measure speed and memory, to results/bench (an hour)
 	$(BIN)/python scripts/bench.py
 
-bench-gpu: $(READY)  ## minutes of the whole suite on one GPU, row by row
+bench-gpu: $(READY)  ## measure the minutes of the whole suite on one GPU
 	$(BIN)/python scripts/bench.py --gpu
 
-reproduce: $(READY)  ## train what results/ lacks (days on two cores), then tables and figures
+reproduce: $(READY)  ## train what results/ lacks (days), then tables and figures
 	@failed=0; for each in $(ROWS) $(QUESTIONS) table1_v3; do \
 	  echo "+experiment=$$each"; $(BIN)/python -m l2m.run -m +experiment=$$each results_dir=results; status=$$?; \
 	  [ $$status -lt 128 ] || exit $$status; [ $$status = 0 ] || failed=1; done; \
 	$(BIN)/python scripts/pack.py results && $(MAKE) tables figures RESULTS=results && exit $$failed
 
-tables: $(READY)  ## the paper's tables and claims from results/ alone; RESULTS=outputs for your runs
+tables: $(READY)  ## tables and claims from results/; RESULTS=outputs for your runs
 	@$(BIN)/python scripts/tables.py $(RESULTS) $(if $(filter results results/,$(RESULTS)),--ledger REPRODUCTION.md --into README.md docs/when.md)
 
-figures: $(READY)  ## figures and page (index.html) of results/; RESULTS=outputs for your runs
+figures: $(READY)  ## figures and index.html from results/; RESULTS=outputs likewise
 	@$(BIN)/python scripts/figures.py $(RESULTS)
 
-docs: $(READY)  ## the documentation as a site to read offline: site/index.html
+docs: $(READY)  ## build the documentation to read offline: site/index.html
 	@$(BIN)/python -c "import mkdocstrings, material" 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
-	@echo "built: site/index.html; searching it needs a server: python -m http.server -d site"
+	@echo "built: site/index.html; its search needs a server: python -m http.server -d site"
 
-clean:  ## remove the environment and caches
+clean:  ## remove .venv, the site and caches
 	rm -rf .venv site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 .venv/ready: pyproject.toml constraints.txt
-	@echo "setting up .venv (once; a few minutes and, with CUDA, some gigabytes)"
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || (echo "error: $(PYTHON) is older than 3.10: call make PYTHON=python3.12, say" && exit 1)
+	@echo "setting up .venv (once; a few minutes, and gigabytes with CUDA)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || (echo "error: $(PYTHON) is older than 3.10: use make PYTHON=python3.12, for example" && exit 1)
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 	@echo "set up: .venv"
 
 .venv/ready-all: .venv/ready
-	@echo "adding launchers, trackers, Lightning, transformers, ONNX and the documentation's tools to .venv (once)"
+	@echo "adding every extra to .venv (once)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,all]'
 	@touch $@

@@ -1,8 +1,8 @@
-"""Measure speed and memory, and write results/bench/<host>.json and .md; what was measured before stays in them.
+"""Measure speed and memory, and write results/bench/<host>.json and .md; earlier measurements stay in them.
 
-python scripts/bench.py                                   all, on a machine that is otherwise idle: an hour
+python scripts/bench.py                                   everything, on an idle machine: an hour
 python scripts/bench.py --only rows --rows mnist cifar10  an epoch against the limit and the plain way
-python scripts/bench.py --gpu                             what a GPU is asked for: the suite's minutes, and the rows
+python scripts/bench.py --gpu                             on a GPU: the minutes of the suite, and the rows
 python scripts/bench.py --gpu --random-data --no-plain --rounds 2   the same in minutes, and without any data
 """
 
@@ -29,100 +29,100 @@ NEED_DATA = ("bf16", "start", "sweeps", "checkpoints")
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=table.SECTIONS, metavar="WHAT",
-                        help=f"of {', '.join(table.SECTIONS)}; all but suite where nothing is said")  # fmt: skip
-    parser.add_argument("--gpu", action="store_true", help="the same as --only suite rows groups; stop without a GPU")
+    parser.add_argument("--only", nargs="+", choices=table.SECTIONS, metavar="SECTION",
+                        help=f"any of {', '.join(table.SECTIONS)} (default: all but suite)")  # fmt: skip
+    parser.add_argument("--gpu", action="store_true", help="the same as --only suite rows groups, but needs a GPU")
     parser.add_argument("--rows", nargs="+", choices=rows.ROWS, default=list(rows.ROWS), metavar="ROW",
                         help="data sets, for suite, rows, memory and checkpoints")  # fmt: skip
-    parser.add_argument("--rounds", type=int, default=5, help="at least 2; the suite times at most 3 epochs")
+    parser.add_argument("--rounds", type=int, default=5, help="at least 2 (5); the suite times at most 3 epochs")
     parser.add_argument("--random-data", action="store_true",
-                        help="random numbers of the rows' shapes and sizes: nothing is read or downloaded")  # fmt: skip
+                        help="random numbers of the rows' shapes and sizes: reads and downloads nothing")  # fmt: skip
     parser.add_argument("--no-plain", action="store_true", help="leave out the plain way, which takes longest")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda, as for runs")
-    parser.add_argument("--host", default=platform.node(), help="what the files are called")
+    parser.add_argument("--host", default=platform.node(), help="name of the files")
     parser.add_argument("--folder", type=Path, default=Path("results/bench"))
     options = parser.parse_args(arguments)
     if options.rounds < 2:
         parser.error(f"--rounds {options.rounds} must be at least 2: quartiles need two")
     if options.gpu and not torch.cuda.is_available():
-        parser.error("--gpu needs a GPU that torch can see, and there is none; --only suite times the CPU")
+        parser.error("--gpu needs a GPU that torch can see: use --only suite to time the CPU")
 
     device, random = options.device, options.random_data
     left_out = ("suite", *(NEED_DATA if random else ()))
-    whats = ["suite", "rows", "groups"] if options.gpu else [what for what in table.SECTIONS if what not in left_out]
-    whats = options.only or whats
-    if random and (needing := [what for what in whats if what in NEED_DATA]):
+    default = ["suite", "rows", "groups"] if options.gpu else [name for name in table.SECTIONS if name not in left_out]
+    sections = options.only or default
+    if random and (needing := [name for name in sections if name in NEED_DATA]):
         parser.error(f"--random-data cannot measure {', '.join(needing)}, which train runs from files: leave out one")
 
     keep_memory()
     chosen = choose_device(device)
     file = options.folder / f"{options.host}.json"
-    here = {"machine": f"{_processor()}, {os.cpu_count()} cores, {device_name(chosen)}", "torch": torch.__version__}
+    machine = {"machine": f"{_processor()}, {os.cpu_count()} cores, {device_name(chosen)}", "torch": torch.__version__}
     figures = json.loads(file.read_text()) if file.exists() else {}
-    if other := [f"{figures[what]}, not {here[what]}" for what in here if figures.get(what, here[what]) != here[what]]:
+    if other := [f"{figures[key]}, not {value}" for key, value in machine.items() if figures.get(key, value) != value]:
         parser.error(f"{file} was measured on {', '.join(other)}: give --host another name, or remove it")
-    figures |= here
+    figures |= machine
 
     def stamp() -> dict[str, str | None]:
         return {"when": now(), "commit": provenance(chosen)["commit"]}
 
-    def keep(what: str, measured: object, stamped: bool = True) -> None:
-        """Write it down; ``stamped`` as measured whole, now."""
-        figures[what] = measured
+    def write(section: str, measured: object, stamped: bool = True) -> None:
+        """Write the files with a section, ``stamped`` if it was measured whole just now."""
+        figures[section] = measured
         if stamped:
-            figures.setdefault("measured", {})[what] = stamp()
+            figures.setdefault("measured", {})[section] = stamp()
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(figures, indent=1) + "\n")
-        file.with_suffix(".md").write_text(table.page(figures))
-        print(f"{what}: measured", flush=True)
+        file.with_suffix(".md").write_text(table.format_page(figures))
+        print(f"{section}: measured", flush=True)
 
-    def keep_one(what: str, one: dict[str, object]) -> None:
-        """Write down one of the entries, by row and strategy, that make up a section."""
-        entries = {(each["row"], each["strategy"]): each for each in figures.get(what, [])}
-        entries[one["row"], one["strategy"]] = one | {"measured": stamp()}
-        keep(what, sorted(entries.values(), key=lambda each: rows.ROWS.index(each["row"])), stamped=False)
+    def write_entry(section: str, new: dict[str, object]) -> None:
+        """Write one entry of a section that has one for each row and strategy."""
+        entries = {(entry["row"], entry["strategy"]): entry for entry in figures.get(section, [])}
+        entries[new["row"], new["strategy"]] = new | {"measured": stamp()}
+        write(section, sorted(entries.values(), key=lambda entry: rows.ROWS.index(entry["row"])), stamped=False)
 
     try:
-        if "suite" in whats:
-            figures.get("measured", {}).pop("suite", None)  # which once was measured whole; now each row says when
+        if "suite" in sections:
+            figures.get("measured", {}).pop("suite", None)  # older files have one stamp for the whole suite
             for row in options.rows:
-                for one in suite.measured(row, min(3, options.rounds), device, random):
-                    keep_one("suite", one)
-                    seconds = ", ".join(f"{way} {each:.3g} s" for way, each in one["epoch"].items())
-                    print(f"{row} {one['strategy']}: an epoch by {seconds}; in all {one['whole'] / 60:.3g} minutes")
-        if "rows" in whats:
+                for entry in suite.measure(row, min(3, options.rounds), device, random):
+                    write_entry("suite", entry)
+                    seconds = ", ".join(f"{way} {value:.3g} s" for way, value in entry["epoch"].items())
+                    print(f"{row} {entry['strategy']}: epoch by {seconds}; in all {entry['whole'] / 60:.3g} minutes")
+        if "rows" in sections:
             for row in options.rows:
                 rounds = options.rounds * (2 if row in rows.SMALL else 1)
-                one = rows.measured(row, rounds, device=device, random=random, plain=not options.no_plain)
-                entries = figures.get("rows", {}) | {row: one | {"measured": stamp()}}
-                keep("rows", {name: entries[name] for name in rows.ROWS if name in entries}, stamped=False)
-        if "parts" in whats:
-            keep("parts", [parts.measured(row, device, random) for row in parts.EPOCHS])
-        if "bf16" in whats:
-            keep("bf16", training.bf16("mnist", 10, [0, 1, 2], device))
-        if "memory" in whats:
+                entry = rows.measure(row, rounds, device=device, random=random, plain=not options.no_plain)
+                entries = figures.get("rows", {}) | {row: entry | {"measured": stamp()}}
+                write("rows", {name: entries[name] for name in rows.ROWS if name in entries}, stamped=False)
+        if "parts" in sections:
+            write("parts", [parts.measure(row, device, random) for row in parts.EPOCHS])
+        if "bf16" in sections:
+            write("bf16", training.measure_bf16("mnist", 10, [0, 1, 2], device))
+        if "memory" in sections:
             for row in options.rows:
                 for strategy in ("learn2mix", "smote") if row in ("mnist", "cifar100") else ("learn2mix",):
-                    one = memory.measured(row, strategy, device=device, random=random)
-                    keep_one("memory", {"row": row, "strategy": strategy} | one)
-        if "start" in whats:
-            keep("start", [*startup.measured(5, device), *startup.regression(3, device)])
-        if "sweeps" in whats:
-            keep("sweeps", startup.side_by_side(options.rounds, device))
-        if "samples" in whats:
-            keep("samples", growth.by_samples(device))
-        if "groups" in whats:
-            keep("groups", growth.by_groups(options.rounds, device=device))
-        if "checkpoints" in whats:
-            measured = [row for row in options.rows if row in ("mnist", "mean_estimation")]
-            keep("checkpoints", [training.checkpoint(row, device=device) for row in measured])
+                    entry = memory.measure(row, strategy, device=device, random=random)
+                    write_entry("memory", {"row": row, "strategy": strategy} | entry)
+        if "start" in sections:
+            write("start", [*startup.measure(5, device), *startup.measure_regression(3, device)])
+        if "sweeps" in sections:
+            write("sweeps", startup.measure_side_by_side(options.rounds, device))
+        if "samples" in sections:
+            write("samples", growth.measure_samples(device))
+        if "groups" in sections:
+            write("groups", growth.measure_groups(options.rounds, device=device))
+        if "checkpoints" in sections:
+            chosen_rows = [row for row in options.rows if row in ("mnist", "mean_estimation")]
+            write("checkpoints", [training.measure_checkpoint(row, device=device) for row in chosen_rows])
     except UserError as error:
         sys.exit(f"error: {error}")
     print(f"table: {file.with_suffix('.md')}")
 
 
 def _processor() -> str:
-    """The processor's name, as the kernel tells it."""
+    """The processor's name, from the kernel."""
     info = Path("/proc/cpuinfo")
     names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()

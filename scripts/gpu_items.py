@@ -1,25 +1,25 @@
-"""What ``gpu_check.py`` does: its items, by section. Each returns what it saw, or raises."""
+"""The items of ``gpu_check.py``, by section."""
 
 from __future__ import annotations
 
-import runpy
-import struct
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from statistics import median_high
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 
+import bench
 import l2m
 from benchmark import memory
+from benchmark.random_data import draw
 from benchmark.rows import ROWS
-from benchmark.stand_in import stand_in
-from benchmark.timing import in_turns
+from benchmark.timing import time_in_turns
+from gpu_place import Place, SkipError
 from l2m import data
 from l2m.data.augmentation import Standard
 from l2m.models import MODELS
@@ -32,11 +32,7 @@ from l2m.training.run import prepared
 
 ROOT = Path(__file__).resolve().parents[1]
 TOLERANCES = {"fp32": 1e-4, "tf32": 1e-3, "bf16": 2e-2}
-"""Between the first epoch's mean loss on the GPU and on the CPU in fp32; cross entropy of ten classes is about 2.3."""
-
-
-class SkipError(Exception):
-    """Why an item cannot be done here."""
+"""Of the first epoch's mean loss on the GPU, against fp32 on the CPU; cross entropy of ten classes is about 2.3."""
 
 
 class PauseError(Exception):
@@ -44,67 +40,41 @@ class PauseError(Exception):
 
 
 class Item(NamedTuple):
-    """One thing to check: ``run`` returns what it saw, or raises."""
+    """One check: ``run`` returns what it measured, or raises."""
 
     name: str
     seconds: float
-    """What it costs on an H100, estimated."""
+    """Estimated cost on an H100."""
     run: Callable[[], str]
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where and on what the items run."""
-
-    device: str
-    quick: bool
-    data: Path
-    mnist: Path
-    """The folder whose MNIST is used: ``data``, or one with random images."""
-    folder: Path
-    scratch: Path
-    losses: dict[tuple[str, ...], float] = field(default_factory=dict)
-    """First-epoch losses on the CPU, by the words that configure the run."""
-
-    @property
-    def on_gpu(self) -> bool:
-        return self.device.startswith("cuda")
-
-    def config(self, *words: str, device: str | None = None, results: str = "runs") -> Any:
-        """A run of MNIST, for two epochs."""
-        size = ["batch_size=40", "threads=1"] if self.quick else []
-        made = l2m.compose("dataset=mnist", "epochs=2", *size, *words, f"device={device or self.device}")
-        return replace(made, data_dir=str(self.mnist), results_dir=str(self.scratch / results))
-
-    def stand_in(self, row: str, steps: int, quick: int = 5) -> tuple[Any, Any]:
-        """The configuration of a row of the paper under learn2mix, and random data for so many steps."""
-        config = l2m.compose(f"dataset={row}", f"device={self.device}")
-        config = replace(config, batch_size=quick, threads=1) if self.quick else config
-        return config, stand_in(row, steps * config.batch_size)
+def expect(passed: bool, detail: str) -> str:
+    """``detail``, which is the error where the item failed."""
+    if not passed:
+        raise RuntimeError(detail)
+    return detail
 
 
-def expect(holds: bool, seen: str) -> str:
-    """``seen``, if it holds; else the item fails with it."""
-    if not holds:
-        raise RuntimeError(seen)
-    return seen
+def strategy_overrides(strategy: str) -> tuple[str, ...]:
+    """A strategy, which shows all it does within two epochs."""
+    return f"strategy={strategy}", *(["strategy.warm_up=1"] if strategy == "curriculum" else [])
 
 
 def train_epochs(config: Any, epochs: int, loaded: Any = None) -> tuple[list[Any], Any]:
-    """The first rows of a run's metrics, and its trainer; runs that it needs are trained before."""
+    """The first rows of a run's metrics, and its trainer; trains the runs that it needs first."""
     with torch_state(config):
         trainer = Trainer(config, loaded=loaded) if loaded else prepared(config)
         return [trainer.run_epoch()[0] for _ in range(epochs)], trainer
 
 
-def compare_losses(place: Place, *words: str, tolerance: float = 1e-4, loaded: Any = None, **how: Any) -> str:
-    """Two epochs, the first of which has the mean loss that it has on the CPU."""
-    config = place.config(*words)
-    if words not in place.losses:
+def compare_losses(place: Place, *overrides: str, tolerance: float = 1e-4, loaded: Any = None, **changes: Any) -> str:
+    """Two epochs; the first must have the CPU's mean loss."""
+    config = place.config(*overrides)
+    if overrides not in place.losses:
         (row,), _ = train_epochs(replace(config, device="cpu"), 1, loaded)
-        place.losses[words] = row.train_loss
-    (first, second), trainer = train_epochs(replace(config, **how), 2, loaded)
-    difference = abs(first.train_loss - place.losses[words])
+        place.losses[overrides] = row.train_loss
+    (first, second), trainer = train_epochs(replace(config, **changes), 2, loaded)
+    difference = abs(first.train_loss - place.losses[overrides])
     way = "replayed as CUDA graphs" if trainer._replay else "launched kernel by kernel"
     return expect(
         difference <= tolerance,
@@ -116,19 +86,18 @@ def compare_losses(place: Place, *words: str, tolerance: float = 1e-4, loaded: A
 def check_strategy(place: Place, strategy: str, graphs: bool) -> str:
     if graphs and not place.on_gpu:
         raise SkipError("CUDA graphs need a GPU")
-    warm_up = ["strategy.warm_up=1"] if strategy == "curriculum" else []
-    return compare_losses(place, f"strategy={strategy}", *warm_up, cuda_graphs=graphs)
+    return compare_losses(place, *strategy_overrides(strategy), cuda_graphs=graphs)
 
 
 def check_augmentation(place: Place) -> str:
-    made = stand_in("cifar10", 400 if place.quick else 5000)
+    data = draw("cifar10", 400 if place.quick else 5000)
     augmentation = Standard((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-    return compare_losses(place, "model=lenet5_large", loaded=replace(made, augmentation=augmentation))
+    return compare_losses(place, "model=lenet5_large", loaded=replace(data, augmentation=augmentation))
 
 
 def check_two_steps(place: Place, row: str) -> str:
-    """Two steps at the row's batch size, and the memory that they need."""
-    config, data = place.stand_in(row, 2)
+    """Two steps at the row's batch size, and their peak memory."""
+    config, data = place.random_row(row, 2)
     if place.on_gpu:
         torch.cuda.reset_peak_memory_stats()
     (epoch,), trainer = train_epochs(config, 1, data)
@@ -138,24 +107,23 @@ def check_two_steps(place: Place, row: str) -> str:
 
 
 def check_memory(place: Place, row: str) -> str:
-    """Peak memory against what a run has to hold, in a process of its own."""
-    seen = memory.measured(row, "learn2mix", times=1, device=place.device, random=True)
-    parts = ", ".join(f"{part} {size / 2**20:.0f}" for part, size in seen["parts"].items())
-    return f"peak {seen['peak'] / 2**20:.0f} MiB, {seen['of']:.3g} of the sum of {parts}"
+    """Peak memory against what a run must hold, in its own process."""
+    measured = memory.measure(row, "learn2mix", times=1, device=place.device, random=True)
+    parts = ", ".join(f"{part} {size / 2**20:.0f}" for part, size in measured["parts"].items())
+    return f"peak {measured['peak'] / 2**20:.0f} MiB, {measured['of']:.3g} of the sum of {parts}"
 
 
 def check_waits(place: Place, strategy: str) -> str:
-    """The steps of a planned epoch, during which torch raises an error if the host waits for the GPU."""
-    warm_up = ["strategy.warm_up=1"] if strategy == "curriculum" else []
-    config = place.config(f"strategy={strategy}", *warm_up)
+    """The steps of a planned epoch; torch raises an error if the host waits for the GPU in them."""
+    config = place.config(*strategy_overrides(strategy))
     with torch_state(config):
         trainer = prepared(config)
         if trainer.strategy.every or trainer.strategy.plan(1) is None:
-            raise SkipError("its batches are not planned: the next one depends on the steps before it")
-        trainer.run_epoch()  # libraries set up what they need
+            raise SkipError("its batches are not planned: each depends on the steps before it")
+        trainer.run_epoch()  # libraries initialise here
         trainer.model.train()
         batches = trainer._batches()
-        trainer._step(next(batches))  # the plan has been made and copied
+        trainer._step(next(batches))  # after the plan was drawn and copied
         try:
             if place.on_gpu:
                 torch.cuda.set_sync_debug_mode("error")
@@ -166,23 +134,23 @@ def check_waits(place: Place, strategy: str) -> str:
             if place.on_gpu:
                 torch.cuda.set_sync_debug_mode("default")
     if not place.on_gpu:
-        raise SkipError("the steps ran, but only for a GPU can they wait")
+        raise SkipError("the steps ran, but only a GPU makes a host wait")
     return f"{trainer.steps - 1} steps, no wait"
 
 
 def check_resume(place: Place) -> str:
-    """A run whose three epochs are on the CPU, the device and the CPU again, against one that stays."""
-    words = ("strategy=learn2mix", "epochs=3", "checkpoint_seconds=0")
-    whole = l2m.train(place.config(*words, device="cpu", results="whole"))
+    """A run of three epochs on the CPU, the device and the CPU, against one that stays on the CPU."""
+    overrides = ("strategy=learn2mix", "epochs=3", "checkpoint_seconds=0")
+    whole = l2m.train(place.config(*overrides, device="cpu", results="whole"))
 
     def pause(row: Any, after: int) -> None:
-        if row.epoch > after:  # the checkpoint of the epoch before is written
+        if row.epoch > after:  # the previous epoch has its checkpoint
             raise PauseError
 
     for device, after in (("cpu", 1), (place.device, 2)):
         with suppress(PauseError):
-            l2m.train(place.config(*words, device=device, results="moved"), partial(pause, after=after))
-    moved = l2m.train(place.config(*words, device="cpu", results="moved"))
+            l2m.train(place.config(*overrides, device=device, results="moved"), partial(pause, after=after))
+    moved = l2m.train(place.config(*overrides, device="cpu", results="moved"))
     losses = [run.metrics[["train_loss", "test_loss"]].to_numpy() for run in (whole, moved)]
     difference = float(abs(losses[0] - losses[1]).max())
     return expect(difference <= 1e-4, f"three epochs, losses at most {difference:.2g} apart (at most 1e-4)")
@@ -192,15 +160,15 @@ def check_prediction(place: Place) -> str:
     config = place.config("strategy=learn2mix", "epochs=1")
     path = l2m.train(config).path
     inputs = data.load(config).test.inputs[:1000]
-    on_cpu, here = (l2m.load(path, device) for device in ("cpu", place.device))
-    scores = [model.predicted(model.outputs(model.split(inputs))) for model in (on_cpu, here)]
+    models = [l2m.load(path, device) for device in ("cpu", place.device)]
+    scores = [model.predicted(model.outputs(model.split(inputs))) for model in models]
     difference = float((scores[0] - scores[1]).abs().max())
     return expect(difference <= 1e-5, f"{len(inputs)} images, probabilities {difference:.2g} apart (at most 1e-5)")
 
 
 def check_sweep(place: Place) -> str:
-    words = ("strategy=learn2mix", "workers=2")
-    runs = plan((place.config(*words, f"seed={seed}", results="sweep"), "") for seed in (0, 1))
+    overrides = ("strategy=learn2mix", "workers=2")
+    runs = plan((place.config(*overrides, f"seed={seed}", results="sweep"), "") for seed in (0, 1))
     began = time.perf_counter()
     failed = [problem for _, problem in launch(runs, choose_launcher({}))]
     return expect(not failed, "; ".join([f"two runs by two workers: {time.perf_counter() - began:.3g} s", *failed]))
@@ -211,15 +179,15 @@ def check_layouts(place: Place, row: str, precision: str) -> str:
     if not place.on_gpu and precision == "tf32":
         raise SkipError("a CPU has no TF32")
     if not place.on_gpu and (row, precision) == ("imagenette", "bf16"):
-        raise SkipError("many CPUs take a minute for it")
-    config, made = place.stand_in(row, 1, quick=2)
+        raise SkipError("it takes a minute on many CPUs")
+    config, data = place.random_row(row, 1, quick=2)
     config, device = replace(config, precision=precision), torch.device(place.device)
-    batch = made.train.to(device).batch(slice(None))
+    batch = data.train.to(device).batch(slice(None))
     times = 1 if place.quick else 10
     order = {"NCHW": torch.contiguous_format, "NHWC": torch.channels_last}
 
     def passes(layout: torch.memory_format) -> Callable[[], None]:
-        model = MODELS.build(config.model, made).to(device, memory_format=layout)
+        model = MODELS.build(config.model, data).to(device, memory_format=layout)
         inputs = batch.inputs.contiguous(memory_format=layout)
 
         def run() -> None:
@@ -231,21 +199,22 @@ def check_layouts(place: Place, row: str, precision: str) -> str:
         return run
 
     with torch_state(config):
-        seconds = in_turns({name: passes(layout) for name, layout in order.items()}, 2 if place.quick else 5, device)
-    each = {name: 1000 * sorted(values)[len(values) // 2] / times for name, values in seconds.items()}
-    return ", ".join(f"{name} {value:.3g} ms" for name, value in each.items()) + f": {min(each, key=each.__getitem__)}"
+        contenders = {name: passes(layout) for name, layout in order.items()}
+        seconds = time_in_turns(contenders, 2 if place.quick else 5, device)
+    medians = {name: 1000 * median_high(values) / times for name, values in seconds.items()}
+    listed = ", ".join(f"{name} {value:.3g} ms" for name, value in medians.items())
+    return f"{listed}: {min(medians, key=medians.__getitem__)}"
 
 
-def measure(place: Place, *words: str) -> str:
-    """A part of the benchmark, which writes its own page beside these results."""
+def measure(place: Place, *options: str) -> str:
+    """A part of the benchmark; it writes its own page, beside these results."""
     host, folder = ("--host", "small"), ("--folder", str(place.folder / "bench"))
-    given = ("--device", place.device, "--random-data", "--no-plain", "--rounds", "2", *host, *folder, *words)
-    runpy.run_path(str(ROOT / "scripts" / "bench.py"))["main"](given)
+    bench.main(["--device", place.device, "--random-data", "--no-plain", "--rounds", "2", *host, *folder, *options])
     return "bench/small.md"
 
 
 def train_row(place: Place, row: str, strategy: str, seed: int, folders: Sequence[str]) -> str:
-    """A whole run on real data; its records stay."""
+    """A whole run on real data; its records are kept."""
     if place.quick:
         raise SkipError("a whole run is not quick")
     if not any((place.data / name).is_dir() for name in folders):
@@ -258,19 +227,20 @@ def train_row(place: Place, row: str, strategy: str, seed: int, folders: Sequenc
 
 def list_checks(place: Place) -> list[Item]:
     strategies = sorted(file.stem for file in (ROOT / "conf" / "strategy").glob("*.yaml"))
-    same, learn = partial(compare_losses, place), "strategy=learn2mix"
+    compare, learn2mix = partial(compare_losses, place), "strategy=learn2mix"
     items = [
         Item(f"{strategy}, {way}", 3, partial(check_strategy, place, strategy, way == "CUDA graphs"))
         for strategy in strategies
         for way in ("kernels", "CUDA graphs")
     ]
-    for precision, bound in TOLERANCES.items():
-        items.append(Item(f"learn2mix, {precision}", 1, partial(same, learn, precision=precision, tolerance=bound)))
+    for precision, tolerance in TOLERANCES.items():
+        run = partial(compare, learn2mix, precision=precision, tolerance=tolerance)
+        items.append(Item(f"learn2mix, {precision}", 1, run))
     first_order = ("strategy=bilevel", "strategy.hypergradient=first_order")
     items += [
-        Item("bilevel, first order", 4, partial(same, *first_order)),
-        Item("mixup", 3, partial(same, learn, "mixing=mixup", tolerance=1e-3)),
-        Item("guided mixing", 8, partial(same, learn, "mixing=guided", tolerance=1e-2)),
+        Item("bilevel, first order", 4, partial(compare, *first_order)),
+        Item("mixup", 3, partial(compare, learn2mix, "mixing=mixup", tolerance=1e-3)),
+        Item("guided mixing", 8, partial(compare, learn2mix, "mixing=guided", tolerance=1e-2)),
         Item("augmentation", 3, partial(check_augmentation, place)),
         *(Item(f"two steps, {row}", 5, partial(check_two_steps, place, row)) for row in ("imdb", "imagenette")),
         *(Item(f"no waits, {strategy}", 2, partial(check_waits, place, strategy)) for strategy in strategies),
@@ -293,13 +263,13 @@ def list_bench(place: Place) -> list[Item]:
     costs = {"imagenette": 45, "imdb": 45, "cifar100": 25, "mnist": 15, "fashion_mnist": 15, "cifar10": 15}
     items = []
     for row in ROWS:
-        sections = ("rows",) if row == "imagenette" else ("suite", "rows")  # its whole runs follow
+        sections = ("rows",) if row == "imagenette" else ("suite", "rows")  # it has whole runs in a later section
         items.append(Item(row, costs.get(row, 5), partial(measure, place, "--only", *sections, "--rows", row)))
     return [*items, Item("groups", 10, partial(measure, place, "--only", "groups"))]
 
 
 def list_runs(place: Place, rows: Sequence[str], seconds: float, folders: Sequence[str]) -> list[Item]:
-    """Pairs of learn2mix and classical training at one seed come first."""
+    """Whole runs; learn2mix and classical training come first, in pairs at one seed."""
     pairs = (("learn2mix", "classical"), ("focal", "smote"))
     return [
         Item(f"{row}, {strategy}, seed {seed}", seconds, partial(train_row, place, row, strategy, seed, folders))
@@ -316,15 +286,3 @@ SECTIONS: dict[str, Callable[[Place], list[Item]]] = {
     "imagenette": lambda place: list_runs(place, ("imagenette", "imagenette_v1"), 150, ["imagenette2-320"]),
     "imdb": lambda place: list_runs(place, ("imdb",), 90, ["imdb", "aclImdb"]),
 }
-
-
-def write_random_mnist(folder: Path, train: int, test: int) -> None:
-    """The four files of MNIST, with random pixels; of ten labels the last is thrice as frequent."""
-    draws = np.random.default_rng(0)
-    folder.mkdir(parents=True)
-    for part, count in (("train", train), ("t10k", test)):
-        images = draws.integers(0, 256, (count, 28, 28), np.uint8)
-        labels = np.minimum(np.arange(count) % 12, 9).astype(np.uint8)
-        for name, array in (("images-idx3", images), ("labels-idx1", labels)):
-            head = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
-            (folder / f"{part}-{name}-ubyte").write_bytes(head + array.tobytes())

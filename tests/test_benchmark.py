@@ -1,4 +1,4 @@
-"""The benchmark: what it compares does the same work, ratios are those of a round, and what is not met is told."""
+"""The benchmark: both sides of a comparison do the same work, ratios are taken within rounds, misses are bold."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ import torch
 from doors import Door, script
 
 import l2m
-from benchmark import growth, memory, parts, rows, startup, suite, table, timing
-from benchmark import stand_in as stand_in_module
+from benchmark import growth, memory, parts, random_data, rows, startup, suite, table, timing
 from benchmark.plain import Plain
+from benchmark.random_data import draw, load_or_draw
 from benchmark.rows import ROWS
-from benchmark.stand_in import available, stand_in
-from benchmark.timing import in_turns, ratio
+from benchmark.timing import ratio, time_in_turns
 from l2m import UserError
 from l2m.catalog import registries
 from l2m.data import load
@@ -31,10 +30,10 @@ BENCH = Path(__file__).parents[1] / "scripts" / "bench.py"
 CPU, META = torch.device("cpu"), torch.device("meta")
 
 
-def test_things_run_in_turns() -> None:
+def test_contenders_run_in_turns() -> None:
     called: list[str] = []
     contenders = {name: lambda name=name: called.append(name) for name in "abc"}
-    seconds = in_turns(contenders, 3, CPU)
+    seconds = time_in_turns(contenders, 3, CPU)
     assert ["".join(called[at : at + 3]) for at in range(0, 12, 3)] == ["cab", "abc", "bca", "cab"], "warm-up, rounds"
     assert {name: len(times) for name, times in seconds.items()} == {"a": 3, "b": 3, "c": 3}
 
@@ -50,11 +49,11 @@ def test_seconds_are_those_of_the_clock() -> None:
 
     began = time.perf_counter()
     contenders = {"short": lambda: wait("short", 0.01), "long": lambda: wait("long", 0.03) or {"part": 7.0}}
-    seconds = in_turns(contenders, 2, CPU)
+    seconds = time_in_turns(contenders, 2, CPU)
     whole = time.perf_counter() - began
     warm_up = own["short"].pop(0) + own["long"].pop(0)
-    for name, told in own.items():
-        assert all(inner <= outer for inner, outer in zip(told, seconds[name], strict=True))
+    for name, slept in own.items():
+        assert all(inner <= outer for inner, outer in zip(slept, seconds[name], strict=True))
     assert sum(seconds["short"]) + sum(seconds["long"]) <= whole - warm_up
     assert seconds["part"] == [7.0, 7.0]
 
@@ -64,38 +63,37 @@ def test_the_clock_waits_for_the_device(monkeypatch: pytest.MonkeyPatch) -> None
     launched: list[float] = []
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: [time.sleep(launched.pop()) for _ in launched[:]])
     contenders = {"slow": lambda: launched.append(0.05), "quick": lambda: launched.append(0.0)}
-    seconds = in_turns(contenders, 2, torch.device("cuda"))
+    seconds = time_in_turns(contenders, 2, torch.device("cuda"))
     assert min(seconds["slow"]) >= 0.05
     assert not launched
 
 
 def test_every_clock_is_that_of_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[torch.device] = []
-    for module in (timing, growth, parts):
-        monkeypatch.setattr(module, "wait_for", waits.append)
+    monkeypatch.setattr(timing, "wait_for", waits.append)
     monkeypatch.setattr(growth, "GROUPS", (2,))
     monkeypatch.setattr(parts, "EPOCHS", {"mean_estimation": 1})
     monkeypatch.setattr(rows, "EPOCHS", 1)
     counts = []
     for measure in (
-        lambda: growth.by_groups(2, samples=1000, device="cpu"),
-        lambda: growth._of(2000, "cpu"),
-        lambda: parts.measured("mean_estimation", "cpu", random=True),
-        lambda: rows.measured("mean_estimation", 2, device="cpu", random=True),
+        lambda: growth.measure_groups(2, samples=1000, device="cpu"),
+        lambda: growth._measure(2000, "cpu"),
+        lambda: parts.measure("mean_estimation", "cpu", random=True),
+        lambda: rows.measure("mean_estimation", 2, device="cpu", random=True),
     ):
         before = len(waits)
         measure()
         counts.append(len(waits) - before)
     groups, samples, part, row = counts
-    assert (groups, samples) == (2 * 2 * 3, 3), "before and after each of two, in three rounds; after three epochs"
+    assert (groups, samples) == (2 * 2 * 3, 2 * 3), "before and after each of two, in three rounds; three epochs"
     assert part >= 6, "each part"
     assert row == 2 * 8 * 3, "evaluation and limit among them"
     assert set(waits) == {CPU}
 
 
 def test_a_ratio_is_taken_within_a_round() -> None:
-    told = ratio([2.0, 30.0, 4.0, 8.0, 5.0], [1.0, 10.0, 1.0, 1.0, 1.0])  # 2, 3, 4, 8, 5
-    assert told == {"median": 4.0, "quartiles": [3.0, 5.0]}
+    result = ratio([2.0, 30.0, 4.0, 8.0, 5.0], [1.0, 10.0, 1.0, 1.0, 1.0])  # 2, 3, 4, 8, 5
+    assert result == {"median": 4.0, "quartiles": [3.0, 5.0]}
 
 
 @pytest.mark.parametrize("strategy", ["classical", "learn2mix"])
@@ -118,9 +116,9 @@ def test_the_plain_way_learns_as_the_engine_does(strategy: str, tmp_path: Path) 
 
 @pytest.mark.parametrize("strategy", ["classical", "learn2mix"])
 def test_the_plain_way_computes_where_the_engine_does(strategy: str) -> None:
-    plain = Plain(l2m.compose("dataset=mnist", f"strategy={strategy}"), stand_in("mnist", 3000), META)
+    plain = Plain(l2m.compose("dataset=mnist", f"strategy={strategy}"), draw("mnist", 3000), META)
     assert {each.device for each in plain.model.parameters()} == {META}
-    batches = plain._mixed() if strategy == "learn2mix" else plain._loader(plain.train, shuffle=True)
+    batches = plain._mixed() if strategy == "learn2mix" else plain._batches(plain.train, shuffle=True)
     inputs, targets, _ = next(iter(batches))
     assert plain.criterion(plain.model(inputs), targets).device == META, "two devices would not go together"
 
@@ -129,29 +127,29 @@ def test_random_data_take_the_place_of_real_ones(monkeypatch: pytest.MonkeyPatch
     def refuse(config: object) -> NoReturn:
         raise AssertionError("the data set was looked for")
 
-    monkeypatch.setattr(stand_in_module.data, "load", refuse)
+    monkeypatch.setattr(random_data.data, "load", refuse)
     for row, (train, test) in {"mean_estimation": (3000, 4000), "wine_quality": (1043, 3249)}.items():
         config = l2m.compose(f"dataset={row}")
-        made, kind = available(config, random=True)
-        assert (len(made.train), len(made.test), kind) == (train, test, "random, of the true shape")
+        drawn, kind = load_or_draw(config, random=True)
+        assert (len(drawn.train), len(drawn.test), kind) == (train, test, "random, of the true shape")
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_stand_ins_have_the_rows_shape(name: str) -> None:
+def test_random_data_have_the_rows_shape(name: str) -> None:
     config = l2m.compose(f"dataset={name}")
-    made = stand_in(name, 20)
-    assert len(made.train) == 20
-    assert 2 <= len(made.test) <= 63, "the row's share"
-    assert registries()["model"].build(config.model, made)(made.train.batch(slice(0, 2)).inputs).shape[0] == 2
+    drawn = draw(name, 20)
+    assert len(drawn.train) == 20
+    assert 2 <= len(drawn.test) <= 63, "the row's share"
+    assert registries()["model"].build(config.model, drawn)(drawn.train.batch(slice(0, 2)).inputs).shape[0] == 2
 
 
 @pytest.mark.parametrize("name", ["mnist", "cifar10", "mean_estimation", "wine_quality", "cifar10_reconstruction"])
-def test_stand_ins_are_like_the_data(name: str, tiny_data: Path) -> None:
-    real, made = load(l2m.compose(f"dataset={name}", f"data_dir={tiny_data}")), stand_in(name, 100)
-    assert made.train.inputs.shape[1:] == real.train.inputs.shape[1:]
-    assert made.train.inputs.dtype == real.train.inputs.dtype
-    assert made.train.batch(slice(0, 3)).targets.dtype == real.train.batch(slice(0, 3)).targets.dtype
-    assert (len(made.group_names), made.classes) == (len(real.group_names), real.classes)
+def test_random_data_are_like_real_ones(name: str, tiny_data: Path) -> None:
+    real, drawn = load(l2m.compose(f"dataset={name}", f"data_dir={tiny_data}")), draw(name, 100)
+    assert drawn.train.inputs.shape[1:] == real.train.inputs.shape[1:]
+    assert drawn.train.inputs.dtype == real.train.inputs.dtype
+    assert drawn.train.batch(slice(0, 3)).targets.dtype == real.train.batch(slice(0, 3)).targets.dtype
+    assert (len(drawn.group_names), drawn.classes) == (len(real.group_names), real.classes)
 
 
 @pytest.fixture
@@ -161,12 +159,12 @@ def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
     return script(BENCH, monkeypatch, capsys)
 
 
-def test_the_script_measures_a_row_and_keeps_what_was_there(bench: Door, tmp_path: Path) -> None:
+def test_the_script_measures_a_row_and_keeps_the_others(bench: Door, tmp_path: Path) -> None:
     before = {"groups": [{"groups": 2, "asked": 1.03, **ratio([3, 3], [2, 2])}]}
     before["measured"] = {"groups": {"when": "2026-01-02T03:04:05+00:00", "commit": "0123456789"}}
     (tmp_path / "here.json").write_text(json.dumps(before))
-    told = bench("--only", "rows", "--rows", "mean_estimation", "--rounds", 2, "--host", "here", "--folder", tmp_path)
-    assert (told.status, told.err) == (0, "")
+    result = bench("--only", "rows", "--rows", "mean_estimation", "--rounds", 2, "--host", "here", "--folder", tmp_path)
+    assert (result.status, result.err) == (0, "")
     figures = json.loads((tmp_path / "here.json").read_text())
     row = figures["rows"]["mean_estimation"]
     assert row["seconds"]["learn2mix training"] < row["seconds"]["learn2mix"]
@@ -174,9 +172,9 @@ def test_the_script_measures_a_row_and_keeps_what_was_there(bench: Door, tmp_pat
     limit = by_name["learn2mix training", "limit"]
     assert limit["quartiles"][0] <= limit["median"] <= limit["quartiles"][1]
     page = (tmp_path / "here.md").read_text()
-    assert page == table.page(figures)
-    assert "| 2 | **1.5 (1.5 to 1.5)**, asked ≤ 1.03 |" in page, "what was measured before is still there"
-    assert "; groups 2026-01-02 at 01234567." in page, "and is not said to be of today"
+    assert page == table.format_page(figures)
+    assert "| 2 | **1.5 (1.5 to 1.5)**, target ≤ 1.03 |" in page, "an earlier measurement stays"
+    assert "; groups 2026-01-02 at 01234567." in page, "with its own day"
     stamp = row["measured"]
     assert f"| {stamp['when'][:10]} at {stamp['commit'][:8]} |" in page
 
@@ -184,11 +182,11 @@ def test_the_script_measures_a_row_and_keeps_what_was_there(bench: Door, tmp_pat
 def test_rows_without_data_and_without_the_plain_way(
     bench: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where there is neither git nor a data set nor the time for more."""
+    """On a machine without git, data sets and much time."""
     monkeypatch.setattr(provenance, "_commit", lambda: None)
     words = ("--host", "here", "--folder", tmp_path, "--rounds", 2, "--device", "cpu", "--rows", "mean_estimation")
-    told = bench("--only", "suite", "rows", "--random-data", "--no-plain", *words)
-    assert (told.status, told.err) == (0, "")
+    result = bench("--only", "suite", "rows", "--random-data", "--no-plain", *words)
+    assert (result.status, result.err) == (0, "")
     figures = json.loads((tmp_path / "here.json").read_text())
     row = figures["rows"]["mean_estimation"]
     assert not [what for what in row["seconds"] if "plain" in what]
@@ -201,23 +199,23 @@ def test_rows_without_data_and_without_the_plain_way(
     figures["rows"]["wine_quality"] = row | {
         "ratios": [*row["ratios"], {"of": "plain", "to": "it", **ratio([2, 2], [1, 1])}]
     }
-    assert "| plain / it |" in table.page(figures), "of a row that was measured whole"
-    told = bench("--only", "start", "groups", "--random-data", *words)
-    assert told.status == 2
-    assert "--random-data cannot measure start, which" in told.err
+    assert "| plain / it |" in table.format_page(figures), "of a row that was measured whole"
+    result = bench("--only", "start", "groups", "--random-data", *words)
+    assert result.status == 2
+    assert "--random-data cannot measure start, which" in result.err
 
 
 def test_what_was_measured_of_the_suite_is_kept_row_by_row(
     bench: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    measure = suite.measured
+    measure = suite.measure
 
     def measured(row: str, *rest: Any) -> Iterator[dict[str, Any]]:
         if row == "wine_quality":
             raise UserError("the machine is needed by another")
         yield from measure(row, *rest)
 
-    monkeypatch.setattr(suite, "measured", measured)
+    monkeypatch.setattr(suite, "measure", measured)
     words = ("--random-data", "--rounds", 2, "--device", "cpu", "--host", "here", "--folder", tmp_path)
     assert bench("--only", "suite", "--rows", "mean_estimation", "wine_quality", *words).status == 1
     figures = json.loads((tmp_path / "here.json").read_text())
@@ -227,84 +225,84 @@ def test_what_was_measured_of_the_suite_is_kept_row_by_row(
 def test_figures_of_two_machines_are_not_mixed(bench: Door, tmp_path: Path) -> None:
     file = tmp_path / "there.json"
     file.write_text(json.dumps({"machine": "an abacus", "torch": torch.__version__}))
-    told = bench("--only", "rows", "--rows", "mean_estimation", "--host", "there", "--folder", tmp_path)
-    assert (told.status, list(tmp_path.iterdir())) == (2, [file])
-    assert f"{file} was measured on an abacus, not " in told.err
-    assert "give --host another name" in told.err
+    result = bench("--only", "rows", "--rows", "mean_estimation", "--host", "there", "--folder", tmp_path)
+    assert (result.status, list(tmp_path.iterdir())) == (2, [file])
+    assert f"{file} was measured on an abacus, not " in result.err
+    assert "give --host another name" in result.err
 
 
-def test_the_parts_of_an_epoch_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_parts_of_an_epoch_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts, "EPOCHS", {"mean_estimation": 1})
-    told = parts.measured("mean_estimation")
-    seconds = dict(told["seconds"])
+    result = parts.measure("mean_estimation")
+    seconds = dict(result["seconds"])
     assert seconds.pop("bare steps") > 0
     assert set(seconds) == {
         "epoch", "plan", "batches", "steps", "groups' losses", "evaluation", "new proportions", "rest"
     }  # fmt: skip
     assert min(seconds.values()) > 0
     assert seconds.pop("epoch") == pytest.approx(sum(seconds.values()))
-    assert f"| mean_estimation | {told['steps']} | " in "\n".join(table.SECTIONS["parts"]([told]))
+    assert f"| mean_estimation | {result['steps']} | " in "\n".join(table.SECTIONS["parts"]([result]))
 
 
 def test_the_suite_is_timed_row_by_row() -> None:
-    told = list(suite.measured("wine_quality", epochs=1))
-    assert [one["strategy"] for one in told] == ["classical", "learn2mix"], "the others are for classification"
-    assert told[0]["whole"] == pytest.approx(5 * 300 * min(told[0]["epoch"].values()))
-    page = "\n".join(table.SECTIONS["suite"](told))
-    assert f"{sum(one['whole'] for one in told) / 60:.3g} minutes" in page
+    result = list(suite.measure("wine_quality", epochs=1))
+    assert [one["strategy"] for one in result] == ["classical", "learn2mix"], "the others are for classification"
+    assert result[0]["whole"] == pytest.approx(5 * 300 * min(result[0]["epoch"].values()))
+    page = "\n".join(table.SECTIONS["suite"](result))
+    assert f"{sum(one['whole'] for one in result) / 60:.3g} minutes" in page
     assert "| wine_quality" in page
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_its_bench_says_so(bench: Door, tmp_path: Path) -> None:
-    told = bench("--gpu", "--folder", tmp_path / "bench")
-    assert (told.status, list(tmp_path.iterdir())) == (2, [])
-    assert "there is none; --only suite times the CPU" in told.err
+    result = bench("--gpu", "--folder", tmp_path / "bench")
+    assert (result.status, list(tmp_path.iterdir())) == (2, [])
+    assert "--gpu needs a GPU that torch can see: use --only suite to time the CPU" in result.err
 
 
-def test_what_is_not_met_is_bold() -> None:
+def test_missed_targets_are_bold() -> None:
     met = {"of": "plain", "to": "ours", "asked": 2.0, "at least": True, "median": 2.5, "quartiles": [2.4, 2.6]}
-    assert table._ratio(met) == "2.5 (2.4 to 2.6), asked ≥ 2"
-    assert table._ratio(met | {"median": 1.5}) == "**1.5 (2.4 to 2.6)**, asked ≥ 2"
-    assert table._ratio(met | {"median": 2.5, "at least": False}) == "**2.5 (2.4 to 2.6)**, asked ≤ 2"
+    assert table._ratio(met) == "2.5 (2.4 to 2.6), target ≥ 2"
+    assert table._ratio(met | {"median": 1.5}) == "**1.5 (2.4 to 2.6)**, target ≥ 2"
+    assert table._ratio(met | {"median": 2.5, "at least": False}) == "**2.5 (2.4 to 2.6)**, target ≤ 2"
     assert table._ratio(met | {"asked": None}) == "2.5 (2.4 to 2.6)"
 
 
-def test_memory_is_told_part_by_part() -> None:
+def test_memory_is_reported_part_by_part() -> None:
     ours = np.ones(2**25)  # 256 MiB of this process are not the other's
-    told = memory.measured("mean_estimation", "learn2mix")
-    assert told["peak"] < ours.nbytes / 4
-    assert 0 <= told["stages"]["loaded"] <= told["stages"]["prepared"] <= told["peak"]
+    result = memory.measure("mean_estimation", "learn2mix")
+    assert result["peak"] < ours.nbytes / 4
+    assert 0 <= result["stages"]["loaded"] <= result["stages"]["prepared"] <= result["peak"]
     parameters = 4 * (64 * 10 + 64 + 64 + 1)
-    assert told["parts"]["3 × parameters"] == 3 * parameters
-    assert told["parts"]["Adam"] == 2 * parameters
+    assert result["parts"]["3 × parameters"] == 3 * parameters
+    assert result["parts"]["Adam"] == 2 * parameters
     data = load(l2m.compose("dataset=mean_estimation"))
-    assert told["parts"]["data at rest"] == (len(data.train) + len(data.test)) * (10 * 4 + 4 + 8)
-    assert told["of"] == pytest.approx(told["peak"] / sum(told["parts"].values()))
+    assert result["parts"]["data at rest"] == (len(data.train) + len(data.test)) * (10 * 4 + 4 + 8)
+    assert result["of"] == pytest.approx(result["peak"] / sum(result["parts"].values()))
 
 
 def test_memory_is_counted_where_the_run_is() -> None:
-    told = memory.measured("wine_quality", "learn2mix", times=1, device="cpu", random=True)
-    assert told["data"] == "random, of the true shape"
-    assert told["parts"]["data at rest"] > 0
-    assert told["parts"]["activations of a batch"] > 0
+    result = memory.measure("wine_quality", "learn2mix", times=1, device="cpu", random=True)
+    assert result["data"] == "random, of the true shape"
+    assert result["parts"]["data at rest"] > 0
+    assert result["parts"]["activations of a batch"] > 0
 
 
 def test_growth_is_measured_for_each_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(growth, "SAMPLES", (2000, 4000))
-    assert [one["samples"] for one in growth.by_samples()] == [2000, 4000]
+    assert [one["samples"] for one in growth.measure_samples()] == [2000, 4000]
     monkeypatch.setattr(growth, "GROUPS", (2, 1000))
-    told = growth.by_groups(2, samples=2000, device="cpu")
-    assert [one["groups"] for one in told] == [2, 1000]
-    assert all(np.isfinite(one["median"]) for one in told)
+    result = growth.measure_groups(2, samples=2000, device="cpu")
+    assert [one["groups"] for one in result] == [2, 1000]
+    assert all(np.isfinite(one["median"]) for one in result)
 
 
 def test_the_first_step_is_waited_for(tmp_path: Path) -> None:
-    assert startup.first_step("digits", str(tmp_path)) > 0.1
+    assert startup.time_first_step("digits", str(tmp_path)) > 0.1
     (run,) = tmp_path.rglob("run.json")
     assert json.loads(run.read_text())["status"] == "running", "it ended there"
 
 
-def test_a_command_that_fails_is_no_figure() -> None:
+def test_a_failed_command_is_not_timed() -> None:
     with pytest.raises(subprocess.CalledProcessError):
         startup._seconds("-m", "l2m.run", "dataset=mnits")

@@ -1,4 +1,4 @@
-"""The README and every page of docs/ are played through: files are written, commands and Python run, in their order."""
+"""Plays through the README and every page of docs/: writes their files, runs their commands and Python, in order."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ import warm
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 NOT_RUN = {"index.md", "reference.md", "speed.md", "data.md", "when.md"}
-"""Pages that have nothing to run."""
+"""Pages with nothing to run."""
 
 FENCE = re.compile(r'^```(sh|python|yaml|toml|csv|text)( no-run)?(?: title="([\w./-]+)")?$')
 EXTRAS = {"accelerate", "hydra_plugins", "lightning", "mlflow", "onnx", "onnxruntime", "onnxscript", "optuna", "ray",
           "submitit", "tensorboard", "transformers", "wandb"}  # fmt: skip
 SECONDS = 300
-"""A block may take them on a machine that does other things as well; idle, it takes a tenth."""
+"""Time limit of a block on a busy machine; an idle one takes a tenth."""
 
 
 class Block(NamedTuple):
-    """A fenced block: its language, whether it is not to be run, the file that it is, its text and first line."""
+    """A fenced block: its language, whether it is not run, the file it is written to, its text and first line."""
 
     language: str
     no_run: bool
@@ -38,24 +38,24 @@ class Block(NamedTuple):
 
 
 def blocks(page: Path) -> list[Block]:
-    found: list[Block] = []
+    read: list[Block] = []
     inside: re.Match[str] | None = None
     for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), start=1):
         if inside and line == "```":
             inside = None
         elif inside:
-            found[-1] = found[-1]._replace(text=found[-1].text + line + "\n")
+            read[-1] = read[-1]._replace(text=read[-1].text + line + "\n")
         elif line.startswith("```"):
             inside = FENCE.match(line)
-            assert inside, f"{page.name}, line {number}: {line} is no fence that is known here"
-            found.append(Block(inside[1], bool(inside[2]), inside[3], "", number + 1))
+            assert inside, f"{page.name}, line {number}: {line} is not a fence that this test knows"
+            read.append(Block(inside[1], bool(inside[2]), inside[3], "", number + 1))
     assert not inside, f"{page.name} ends inside a block"
-    return found
+    return read
 
 
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with a warm ``python``, and with a ``make`` that only knows the targets there are."""
+    """A folder with a warm ``python``, and with a ``make`` that only checks that the target exists."""
     folder = tmp_path_factory.mktemp("bin")
     make = folder / "make"
     make.write_text(f'#!/bin/sh\ngrep -q "^$1:" {ROOT}/Makefile || {{ echo "no target $1" >&2; exit 2; }}\n')
@@ -67,7 +67,7 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 class Reader:
-    """Somebody in an empty folder who does what a page says."""
+    """Someone who follows a page in an empty folder."""
 
     def __init__(self, folder: Path, programs: Path) -> None:
         self.folder = folder / "work"
@@ -84,7 +84,7 @@ class Reader:
         self._session: subprocess.Popen[str] | None = None
 
     def shell(self, text: str) -> subprocess.CompletedProcess[str]:
-        """In one shell, as far as folder and exported variables go."""
+        """Run in one shell: the folder and exported variables stay."""
         before = f'. {self._state}; cd "$PWD"\n' if self._state.exists() else ""
         return subprocess.run(
             ["bash", "-e", "-o", "pipefail", "-c", f"{before}{text}\nexport -p >{self._state}"],
@@ -97,7 +97,7 @@ class Reader:
         )
 
     def python(self, text: str, name: str) -> tuple[str, str]:
-        """In one process: the traceback, and the module that is missing, if so."""
+        """Run in one process; returns the traceback and the missing module, if any."""
         if self._session is None:
             self._session = subprocess.Popen(
                 [self._python, "session"],
@@ -136,7 +136,7 @@ WHOLE = [
 
 @pytest.mark.parametrize("page", [*(pytest.param(page, id=page.name) for page in PAGES), *WHOLE])
 def test_a_page_does_what_it_says(page: Path, reader: Reader) -> None:
-    """Up to the block, if there is one, that needs an extra which is not installed."""
+    """Up to the first block that needs an extra which is not installed."""
     ran = 0
     for block in blocks(page):
         where = f"{page.name}, line {block.line}"
@@ -145,11 +145,11 @@ def test_a_page_does_what_it_says(page: Path, reader: Reader) -> None:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(block.text)
         elif block.language == "sh":
-            told = reader.shell(tried(block.text) if block.no_run else block.text)
-            if told.returncode and "l2m[" in told.stderr:
+            result = reader.shell(rehearsal(block.text) if block.no_run else block.text)
+            if result.returncode and "l2m[" in result.stderr:
                 pytest.skip(f"{where} needs an extra")
-            assert told.returncode == 0, f"{where}:\n{block.text}\n{told.stdout}\n{told.stderr}"
-            assert "error:" not in told.stderr, f"{where}:\n{told.stderr}"
+            assert result.returncode == 0, f"{where}:\n{block.text}\n{result.stdout}\n{result.stderr}"
+            assert "error:" not in result.stderr, f"{where}:\n{result.stderr}"
             ran += not block.no_run
         elif block.language == "python":
             code = "\n" * (block.line - 1) + block.text
@@ -164,8 +164,8 @@ def test_a_page_does_what_it_says(page: Path, reader: Reader) -> None:
     assert bool(ran) is (page.name not in NOT_RUN)
 
 
-def tried(text: str) -> str:
-    """Commands that are not to be run, as far as they can be tried: a run's plan is made; a module is there."""
+def rehearsal(text: str) -> str:
+    """What can be tried of commands that are not run: runs as a dry run, modules that exist, targets of make."""
     kept = []
     for line in re.sub(r"\\\n", " ", text).splitlines():
         command = re.sub(r"\s#.*", "", line).strip()
@@ -183,7 +183,7 @@ def test_every_page_is_in_the_navigation_and_nothing_else() -> None:
     assert sorted(listed) == sorted(page.name for page in PAGES[1:])
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"], ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
     text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
@@ -197,7 +197,7 @@ def test_links_lead_somewhere(page: Path) -> None:
                 assert anchor in slugs, f"{page.name}: {target}"
 
 
-def test_reference_names_what_there_is() -> None:
+def test_reference_names_all_that_is_public() -> None:
     import importlib
 
     named = re.findall(r"^::: ([\w.]+)$", (ROOT / "docs" / "reference.md").read_text(), re.M)
@@ -211,8 +211,8 @@ def test_tables_are_those_of_the_records() -> None:
     from l2m.paper import tables
     from l2m.paper.results import read_results
 
-    found = read_results(ROOT / "results")
-    blocks = tables.blocks(found, tables.both(found))
+    results = read_results(ROOT / "results")
+    blocks = tables.blocks(results, tables.both(results))
     marked = {}
     for page in PAGES:
         pattern = r"<!-- (\w+): written by make tables -->\n(.*?)<!-- end of \1 -->"
@@ -226,10 +226,10 @@ def test_the_site_is_built_without_a_warning_and_needs_no_host(tmp_path: Path) -
     pytest.importorskip("mkdocstrings")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
     environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
-    told = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=SECONDS)
-    assert (told.returncode, told.stderr) == (0, "")
+    build = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=SECONDS)
+    assert (build.returncode, build.stderr) == (0, "")
     pages = [file.read_text(encoding="utf-8") for file in tmp_path.glob("*.html")]
-    assert len(pages) == len(PAGES)  # the README is not there, but 404.html
+    assert len(pages) == len(PAGES)  # without the README, with 404.html
     for page in pages:
         assert "```" not in re.sub(r"<code>.*?</code>", "", page, flags=re.S)
         assert not re.search(r"<(?:script|img|link)[^>]+(?:src|href)=\"?https?:", page)

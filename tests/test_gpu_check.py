@@ -1,4 +1,4 @@
-"""The check of a GPU, rehearsed on a CPU: every item is listed with how it ended, and none stops another."""
+"""The check of a GPU, rehearsed on a CPU: it lists how every item ended, and no failure stops another item."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def gpu_check(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     import gpu_check
 
     yield gpu_check
-    for name in ("gpu_check", "gpu_items"):
+    for name in ("gpu_check", "gpu_items", "gpu_place"):
         sys.modules.pop(name, None)
 
 
@@ -38,7 +38,7 @@ def run(script: ModuleType, folder: Path, *words: object) -> tuple[int, dict[tup
         script.main([*map(str, words), "--folder", str(folder)])
     items = json.loads((folder / "results.json").read_text())["items"]
     lines = (folder / "results.txt").read_text().splitlines()
-    assert lines[1:] == [script.line(item) for item in items]
+    assert lines[1:] == [script.format_item(item) for item in items]
     for item, text in zip(items, lines[1:], strict=True):
         assert text.startswith(item["status"])
         assert f"{item['section']}: {item['name']} (" in text
@@ -50,7 +50,7 @@ def run(script: ModuleType, folder: Path, *words: object) -> tuple[int, dict[tup
 def test_an_item_that_fails_stops_no_other(
     gpu_check: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def loss(*given: object) -> NoReturn:
+    def loss(*arguments: object) -> NoReturn:
         raise RuntimeError("injected")
 
     monkeypatch.setattr(Focal, "loss", loss)
@@ -79,7 +79,7 @@ def test_an_item_that_fails_stops_no_other(
     assert (tmp_path / "bench" / "small.md").is_file()
 
 
-def test_what_the_minutes_do_not_reach_is_skipped(
+def test_items_beyond_the_minutes_are_skipped(
     gpu_check: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     status, items = run(gpu_check, tmp_path, *QUICK, "--minutes", 0)
@@ -93,13 +93,14 @@ def test_what_the_minutes_do_not_reach_is_skipped(
 
 def test_checks_and_benchmark_fit_into_eight_minutes(gpu_check: ModuleType, tmp_path: Path) -> None:
     import gpu_items
+    import gpu_place
 
-    place = gpu_items.Place("cuda", False, tmp_path, tmp_path, tmp_path, tmp_path)
+    place = gpu_place.Place("cuda", False, tmp_path, tmp_path, tmp_path, tmp_path)
     costs = {name: sum(item.seconds for item in gpu_items.SECTIONS[name](place)) for name in ("checks", "bench")}
     assert sum(costs.values()) <= 480
 
 
-def test_what_has_ended_is_kept(gpu_check: ModuleType, tmp_path: Path) -> None:
+def test_ended_items_are_kept(gpu_check: ModuleType, tmp_path: Path) -> None:
     before = {"section": "checks", "name": "prediction", "status": "passed", "detail": "0 apart", "seconds": 3.0}
     lost = before | {"name": "mixup", "status": "not reached", "detail": "the script ended before"}
     (tmp_path / "results.json").write_text(json.dumps({"head": {}, "items": [before, lost]}))
@@ -110,10 +111,11 @@ def test_what_has_ended_is_kept(gpu_check: ModuleType, tmp_path: Path) -> None:
     assert items["checks", "prediction"]["status"] == "skipped"
 
 
-def test_a_gpu_that_is_lost_is_taken_up_by_another_process(
+def test_after_a_lost_gpu_another_process_continues(
     gpu_check: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import gpu_items
+    import gpu_place
 
     class ReplacedError(Exception):
         pass
@@ -124,24 +126,24 @@ def test_a_gpu_that_is_lost_is_taken_up_by_another_process(
     def fail() -> NoReturn:
         raise RuntimeError("an illegal memory access was encountered")
 
-    monkeypatch.setattr(gpu_check, "is_lost", lambda: True)
+    monkeypatch.setattr(gpu_check, "is_gpu_lost", lambda: True)
     monkeypatch.setattr(gpu_check.os, "execv", replaced)
     items = [gpu_items.Item(name, 1.0, fail) for name in ("first", "second")]
-    place = gpu_items.Place("cuda", True, tmp_path, tmp_path, tmp_path, tmp_path / "scratch")
+    place = gpu_place.Place("cuda", True, tmp_path, tmp_path, tmp_path, tmp_path / "scratch")
     place.scratch.mkdir()
     results = gpu_check.Results(tmp_path, {}, False)
     with pytest.raises(ReplacedError, match=r"--continue.*--minutes="):
-        gpu_check.check(place, {"checks": items}, gpu_check.time.monotonic() + 60, results)
+        gpu_check.run_items(place, {"checks": items}, gpu_check.time.monotonic() + 60, results)
     assert [item["status"] for item in results.items.values()] == ["failed", "not reached"]
     assert not place.scratch.exists()
 
 
-def test_what_it_needs_is_what_is_tested(gpu_check: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+def test_needs_have_the_tested_versions(gpu_check: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     gpu_check.main(["--needs"])
     needs = capsys.readouterr().out.split()
     pins = {line.split(" ;")[0] for line in (ROOT / "constraints.txt").read_text().splitlines()}
-    assert needs
     assert set(needs) <= pins
+    assert [need.partition("==")[0] for need in needs] == list(gpu_check.NEEDS), "each has a pin"
 
 
 def test_a_gpu_that_is_missing_is_an_error(
@@ -156,7 +158,7 @@ def test_a_gpu_that_is_missing_is_an_error(
 
 
 def test_the_checks_pass_on_a_fake_gpu(gpu_check: ModuleType, tmp_path: Path) -> None:
-    """But for those whose own processes see no GPU, and the memory of one that there is not."""
+    """Except those whose own processes see no GPU, and the peak memory of a GPU."""
     with fake_gpu():
         _, items = run(gpu_check, tmp_path, "--device", "cuda", "--quick", "--random-data", "--only", "checks")
     failed = {name for (_, name), item in items.items() if item["status"] == "failed"}

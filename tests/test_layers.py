@@ -1,4 +1,4 @@
-"""The map of the package: who may import whom, and that what is documented or recorded is still where it was."""
+"""The map of the package: who may import whom, and that what is documented or recorded is still in its place."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import importlib
 import re
 import subprocess
 import sys
+from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
@@ -16,11 +17,19 @@ from l2m.config.checking import read_config
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def test_layers_import_only_those_above_them() -> None:
+def test_layers_import_only_those_below_them() -> None:
     """``.importlinter`` holds the layers, imports inside functions and for types included."""
     command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command; lint_imports_command()"]
     done = subprocess.run([*command, "--no-cache"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
+
+
+def test_the_map_has_every_layer() -> None:
+    contracts = ConfigParser()
+    contracts.read(ROOT / ".importlinter")
+    layers = contracts["importlinter:contract:layers"]["layers"].split("\n")
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| \S.* \|$", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    assert [re.findall(r"\w+", row) for row in rows] == [re.findall(r"\w+", layer) for layer in layers if layer]
 
 
 def test_few_modules_lie_in_the_root() -> None:

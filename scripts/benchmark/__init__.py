@@ -1,1 +1,1 @@
-"""What ``make bench`` measures. A speed is a ratio of things run in turns; its median and quartiles are told."""
+"""What ``make bench`` measures. A speed is a ratio of two things run in turns: its median and quartiles over rounds."""

@@ -1,4 +1,4 @@
-"""How soon a command begins, and how soon a sweep ends."""
+"""Seconds until a command starts training, and until a sweep ends."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ import pandas as pd
 import torch
 from loky import cpu_count
 
-from benchmark.timing import in_turns, ratio
+from benchmark.timing import ratio, time_in_turns, time_once
+
+CPU = torch.device("cpu")
 
 FIRST_STEP = """
 import os, sys
@@ -25,76 +27,75 @@ from l2m.run import main
 main()
 sys.exit("no step was taken")
 """
-"""The command line, until the first step is taken."""
+"""The command line, ended at its first step."""
 
 REGRESSION = (
     "dataset=mean_estimation,wine_quality,california_housing",
     "strategy=classical,learn2mix",
     "seed=range(5)",
 )
-"""The regression rows of Table 2 whole: 96 000 steps."""
+"""All regression runs of Table 2: 96 000 steps."""
 
 
-def measured(times: int, device: str = "auto") -> list[dict[str, Any]]:
-    """Seconds of ``--help``, of MNIST until its first step, and of a sweep of 300 finished runs."""
+def measure(times: int, device: str = "auto") -> list[dict[str, Any]]:
+    """Seconds of ``--help``, of MNIST to its first step, and of a sweep over 300 finished runs."""
     with tempfile.TemporaryDirectory() as folder:
         finished = ("-m", "epochs=1", "dataset.train_sizes=[10,10,10,10]", "batch_size=40", "dataset.test_size=10")
         sweep = (*finished, "seed=range(300)", f"results_dir={folder}", f"device={device}")
         _seconds("-m", "l2m.run", *sweep)
-        told = {
+        commands = {
             ("--help", 1.0): lambda: _seconds("-m", "l2m.run", "--help"),
-            ("the first step on MNIST", 4.0): lambda: first_step("mnist", folder, device),
+            ("the first step on MNIST", 4.0): lambda: time_first_step("mnist", folder, device),
             ("300 finished runs", 60.0): lambda: _seconds("-m", "l2m.run", *sweep),
         }
         return [
-            {"of": of, "asked": asked, "seconds": _spread([run() for _ in range(1 if asked > 10 else times)])}
-            for (of, asked), run in told.items()
+            {"of": of, "asked": target, "seconds": _spread([run() for _ in range(1 if target > 10 else times)])}
+            for (of, target), run in commands.items()
         ]
 
 
-def first_step(dataset: str, folder: str, device: str = "auto") -> float:
-    """Seconds until a command has taken the first step of a run."""
+def time_first_step(dataset: str, folder: str, device: str = "auto") -> float:
+    """Seconds until a command reaches the first step of a run."""
     return _seconds("-c", FIRST_STEP, f"dataset={dataset}", f"results_dir={folder}", f"device={device}")
 
 
-def regression(times: int, device: str = "auto") -> list[dict[str, Any]]:
-    """Seconds of Table 2's regression rows, by one command; of these, inside runs, and in their training."""
-    told: dict[str, list[float]] = {"Table 2, regression": [], "of these, inside runs": [], "and in training": []}
+def measure_regression(times: int, device: str = "auto") -> list[dict[str, Any]]:
+    """Seconds of one command for Table 2's regression rows; of these, inside runs, and in their training."""
+    rounds = []
     for _ in range(times):
         with tempfile.TemporaryDirectory() as folder:
             whole = _seconds("-m", "l2m.run", "-m", *REGRESSION, f"results_dir={folder}", f"device={device}")
             done = [file.parent for file in Path(folder).rglob("run.json")]
             inside = [json.loads((run / "run.json").read_text())["seconds"] for run in done]
             training = [pd.read_csv(run / "metrics.csv")["seconds"].iloc[-1] for run in done]
-        for each, seconds in zip(
-            told.values(), (whole, sum(inside) / cpu_count(), sum(training) / cpu_count()), strict=True
-        ):
-            each.append(seconds)
-    first, *parts = ({"of": of, "asked": None, "seconds": _spread(seconds)} for of, seconds in told.items())
-    return [first | {"asked": 40.0, "goal": 20.0}, *parts]
+        rounds.append((whole, sum(inside) / cpu_count(), sum(training) / cpu_count()))
+    wholes, insides, trainings = zip(*rounds, strict=True)
+    return [
+        {"of": "Table 2, regression", "asked": 40.0, "seconds": _spread(wholes), "goal": 20.0},
+        {"of": "of these, inside runs", "asked": None, "seconds": _spread(insides)},
+        {"of": "and in training", "asked": None, "seconds": _spread(trainings)},
+    ]
 
 
-def side_by_side(rounds: int, device: str = "auto") -> dict[str, Any]:
-    """A sweep of four runs of MNIST, one a core with one thread, against one after another with a thread a core."""
+def measure_side_by_side(rounds: int, device: str = "auto") -> dict[str, Any]:
+    """Four runs of MNIST side by side with one thread each, against one after another with all threads."""
+    shared = ("dataset=mnist", "epochs=5", "seed=range(4)", f"device={device}")
 
-    words = ("dataset=mnist", "epochs=5", "seed=range(4)", f"device={device}")
-
-    def sweep(*how: str) -> None:
+    def sweep(*overrides: str) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            _seconds("-m", "l2m.run", "-m", *words, f"results_dir={folder}", *how)
+            _seconds("-m", "l2m.run", "-m", *shared, f"results_dir={folder}", *overrides)
 
-    contenders = {"default": lambda: sweep(), "one after another": lambda: sweep("workers=1", "threads=null")}
-    seconds = in_turns(contenders, rounds, torch.device("cpu"))  # each command waits for its own device
+    contenders = {"default": sweep, "one after another": lambda: sweep("workers=1", "threads=null")}
+    seconds = time_in_turns(contenders, rounds, CPU)  # each command waits for its device
     return {"of": "one after another", "to": "default", "asked": 1.0, "at least": True} | ratio(
         seconds["one after another"], seconds["default"]
     )
 
 
 def _seconds(*arguments: str) -> float:
-    began = time.perf_counter()
-    subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
-    return time.perf_counter() - began
+    command = [sys.executable, *arguments]
+    return time_once(lambda: subprocess.run(command, check=True, capture_output=True), CPU)[0]
 
 
-def _spread(seconds: list[float]) -> dict[str, float]:
+def _spread(seconds: Sequence[float]) -> dict[str, float]:
     return {"median": statistics.median(seconds), "least": min(seconds), "most": max(seconds)}

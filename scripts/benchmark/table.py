@@ -1,4 +1,4 @@
-"""The figures of a machine, as a page of Markdown."""
+"""The measurements of a machine, as a page of Markdown."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from benchmark import suite
 MIB = 2**20
 
 
-def page(figures: Mapping[str, Any]) -> str:
-    """All that was measured; a bound that was asked and not met is bold."""
+def format_page(figures: Mapping[str, Any]) -> str:
+    """All sections measured on a machine; missed targets are in bold."""
     lines = [
         f"# Speed and memory on {figures['machine']}",
         "",
-        f"torch {figures['torch']}. Written by `make bench`{_measured(figures.get('measured', {}))}.",
+        f"torch {figures['torch']}. Written by `make bench`{_stamps(figures.get('measured', {}))}.",
         "",
-        "A ratio is the median over rounds in which its two sides ran in turns in one process, with quartiles. What",
-        "was asked and not met is bold.",
+        "A ratio is a median over rounds, with quartiles; in each round both sides ran in turns in one process. Missed "
+        "targets are in bold.",
         "",
     ]
     for key, write in SECTIONS.items():
@@ -27,13 +27,13 @@ def page(figures: Mapping[str, Any]) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _measured(stamps: Mapping[str, Mapping[str, Any]]) -> str:
-    """Which section was last measured at which commit, and on which day; those that are row by row tell it there."""
-    at: dict[str, list[str]] = {}
-    for what in SECTIONS:
-        if what in stamps:
-            at.setdefault(_stamp(stamps[what]), []).append(what)
-    return "".join(f"; {', '.join(whats)} {place}" for place, whats in at.items())
+def _stamps(stamps: Mapping[str, Mapping[str, Any]]) -> str:
+    """Day and commit of each section; sections that are measured row by row have theirs in each row."""
+    sections: dict[str, list[str]] = {}
+    for section in SECTIONS:
+        if section in stamps:
+            sections.setdefault(_stamp(stamps[section]), []).append(section)
+    return "".join(f"; {', '.join(names)} {stamp}" for stamp, names in sections.items())
 
 
 def _stamp(stamp: Mapping[str, Any]) -> str:
@@ -42,168 +42,147 @@ def _stamp(stamp: Mapping[str, Any]) -> str:
 
 
 def _rows(rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    lines = ["## An epoch, row by row", ""]
-    lines += [
-        "The limit is as many bare steps on one batch that is there; the plain way is a shuffled DataLoader, and the",
-        "training set evaluated too. Seconds are medians; data are real unless said otherwise. – was not measured.",
-        "",
-    ]
-    lines += _table(
+    seconds = ("learn2mix", "learn2mix training", "evaluation", "limit", "plain learn2mix")
+    by_precision = ("learn2mix bf16", "learn2mix tf32")
+    epochs = _section(
+        "An epoch, row by row",
+        "The limit is as many bare steps on one batch. The plain way is a shuffled DataLoader, and evaluates the "
+        "training set too. Seconds are medians. Data are real unless stated otherwise. – was not measured.",
         ["row", "steps", "threads", "epoch", "training", "evaluation", "limit", "plain", "steps/s", "epoch bf16",
          "epoch tf32", "measured"],
         (
             [
-                name + ("" if row["data"] == "real" else f" ({row['data']})"),
-                str(row["steps"]), str(row["threads"]),
-                *(_number(row["seconds"].get(of)) for of in ("learn2mix", "learn2mix training", "evaluation", "limit",
-                                                            "plain learn2mix")),
-                _number(row["steps a second"]),
-                *(_number(row["seconds"].get(f"learn2mix {precision}")) for precision in ("bf16", "tf32")),
-                _stamp(row["measured"]),
+                _label(name, row["data"]), str(row["steps"]), str(row["threads"]),
+                *(_number(row["seconds"].get(of)) for of in seconds), _number(row["steps a second"]),
+                *(_number(row["seconds"].get(of)) for of in by_precision), _stamp(row["measured"]),
             ]
             for name, row in rows.items()
         ),
     )  # fmt: skip
-    lines.append("")
     ratios = {name: {f"{one['of']} / {one['to']}": _ratio(one) for one in row["ratios"]} for name, row in rows.items()}
     head = list(dict.fromkeys(title for own in ratios.values() for title in own))
-    return lines + _table(
-        ["row", *head], ([name, *(own.get(title, "–") for title in head)] for name, own in ratios.items())
+    return [*epochs, "", *_table(["row", *head], ([name, *(own.get(each, "–") for each in head)]
+                                                  for name, own in ratios.items()))]  # fmt: skip
+
+
+def _ratio(measured: Mapping[str, Any]) -> str:
+    low, high = measured["quartiles"]
+    text = f" ({low:.3g} to {high:.3g})"
+    return _against(measured["median"], measured.get("asked"), text, bool(measured.get("at least")))
+
+
+def _parts(measured: Sequence[Mapping[str, Any]]) -> list[str]:
+    return _section(
+        "Where an epoch goes",
+        "Milliseconds of an epoch of learn2mix. Bare steps repeat one batch, which stays in the caches.",
+        ["row", "steps", *measured[0]["seconds"]],
+        (
+            [one["row"], str(one["steps"]), *(f"{1000 * value:.3g}" for value in one["seconds"].values())]
+            for one in measured
+        ),
     )
 
 
-def _ratio(told: Mapping[str, Any]) -> str:
-    low, high = told["quartiles"]
-    text = f"{told['median']:.3g} ({low:.3g} to {high:.3g})"
-    asked = told.get("asked")
-    if asked is None:
-        return text
-    met = told["median"] >= asked if told.get("at least") else told["median"] <= asked
-    return f"{text if met else f'**{text}**'}, asked {'≥' if told.get('at least') else '≤'} {asked:g}"
-
-
-def _parts(told: Sequence[Mapping[str, Any]]) -> list[str]:
-    return [
-        "## Where an epoch goes", "",
-        "Milliseconds of an epoch of learn2mix. Bare steps are on one batch, one after another, with all they need in",
-        "the caches.", "",
-        *_table(
-            ["row", "steps", *told[0]["seconds"]],
-            (
-                [one["row"], str(one["steps"]), *(f"{1000 * value:.3g}" for value in one["seconds"].values())]
-                for one in told
-            ),
-        ),
-    ]  # fmt: skip
-
-
-def _bf16(told: Mapping[str, Any]) -> list[str]:
-    lines = ["## What bf16 does to accuracy", ""]
-    lines += [f"{told['row']}, learn2mix, {told['epochs']} epochs, seeds {told['seeds']}: test metric at the end.", ""]
-    return lines + _table(
+def _bf16(measured: Mapping[str, Any]) -> list[str]:
+    return _section(
+        "What bf16 does to accuracy",
+        f"{measured['row']}, learn2mix, seeds {measured['seeds']}: test metric after {measured['epochs']} epochs.",
         ["seed", "fp32", "bf16"],
         (
             [str(seed), *(f"{value:.4f}" for value in pair)]
-            for seed, pair in zip(told["seeds"], told["pairs"], strict=True)
+            for seed, pair in zip(measured["seeds"], measured["pairs"], strict=True)
         ),
     )
 
 
-def _memory(told: Sequence[Mapping[str, Any]]) -> list[str]:
-    parts = list(told[0]["parts"])
-    return [
-        "## Peak memory", "",
-        "MiB of a process beyond what it has once everything is imported, against what it has to hold: the most once",
-        "the data are loaded, once the strategy has prepared itself, and at all; of three processes, the median. On a",
-        "GPU, of its memory.", "",
-        *_table(
-            ["row", "strategy", *told[0]["stages"], "peak", *parts, "peak / their sum", "measured"],
-            (
-                [
-                    one["row"] + ("" if one["data"] == "real" else f" ({one['data']})"), one["strategy"],
-                    *(f"{value / MIB:.0f}" for value in (*one["stages"].values(), one["peak"], *one["parts"].values())),
-                    _bound(one["of"], one["asked"]), _stamp(one["measured"]),
-                ]
-                for one in told
-            ),
+def _memory(measured: Sequence[Mapping[str, Any]]) -> list[str]:
+    return _section(
+        "Peak memory",
+        "MiB of a process beyond its imports, or of a GPU, against what it must hold: the peak until the data were "
+        "loaded, until the strategy was prepared, and of the whole run. Median of three processes.",
+        ["row", "strategy", *measured[0]["stages"], "peak", *measured[0]["parts"], "peak / their sum", "measured"],
+        (
+            [
+                _label(one["row"], one["data"]), one["strategy"],
+                *(f"{value / MIB:.0f}" for value in (*one["stages"].values(), one["peak"], *one["parts"].values())),
+                _against(one["of"], one["asked"]), _stamp(one["measured"]),
+            ]
+            for one in measured
         ),
-    ]  # fmt: skip
+    )  # fmt: skip
 
 
-def _start(told: Sequence[Mapping[str, Any]]) -> list[str]:
-    return [
-        "## Seconds of a command", "",
-        *_table(
-            ["what", "median", "least", "most"],
-            (
-                [one["of"], _bound(one["seconds"]["median"], one["asked"])
-                 + (f", goal {one['goal']:g}" if "goal" in one else ""),
-                 *(_number(one["seconds"][key]) for key in ("least", "most"))]
-                for one in told
-            ),
+def _start(measured: Sequence[Mapping[str, Any]]) -> list[str]:
+    return _section(
+        "Seconds of a command",
+        "",
+        ["what", "median", "least", "most"],
+        (
+            [one["of"],
+             _against(one["seconds"]["median"], one["asked"]) + (f", goal {one['goal']:g}" if "goal" in one else ""),
+             *(_number(one["seconds"][key]) for key in ("least", "most"))]
+            for one in measured
         ),
-    ]  # fmt: skip
+    )  # fmt: skip
 
 
-def _sweeps(told: Mapping[str, Any]) -> list[str]:
-    return ["## Runs side by side", "", f"Four runs of MNIST {told['of']} / by {told['to']}: {_ratio(told)}."]
+def _sweeps(measured: Mapping[str, Any]) -> list[str]:
+    sides = f"{measured['of']} / by {measured['to']}"
+    return ["## Runs side by side", "", f"Four runs of MNIST {sides}: {_ratio(measured)}."]
 
 
-def _samples(told: Sequence[Mapping[str, Any]]) -> list[str]:
-    return [
-        "## As the training set grows", "", "An epoch of learn2mix on ten numbers a sample, 1000 samples a batch.", "",
-        *_table(
-            ["samples", "seconds a million", "peak MiB", "bytes a sample"],
-            (
-                [f"{one['samples']:,}".replace(",", " "), _number(one["seconds a million"]), f"{one['peak'] / MIB:.0f}",
-                 f"{one['bytes a sample']:.0f}"]
-                for one in told
-            ),
+def _samples(measured: Sequence[Mapping[str, Any]]) -> list[str]:
+    return _section(
+        "As the training set grows",
+        "An epoch of learn2mix on ten numbers a sample, 1000 samples a batch.",
+        ["samples", "seconds a million", "peak MiB", "bytes a sample"],
+        (
+            [f"{one['samples']:,}".replace(",", " "), _number(one["seconds a million"]), f"{one['peak'] / MIB:.0f}",
+             f"{one['bytes a sample']:.0f}"]
+            for one in measured
         ),
-    ]  # fmt: skip
+    )  # fmt: skip
 
 
-def _groups(told: Sequence[Mapping[str, Any]]) -> list[str]:
-    return [
-        "## As groups grow", "", "Training on 20 000 images of MNIST's shape, 1000 a batch.", "",
-        *_table(["groups", "learn2mix / classical"], ([str(one["groups"]), _ratio(one)] for one in told)),
-    ]  # fmt: skip
+def _groups(measured: Sequence[Mapping[str, Any]]) -> list[str]:
+    return _section(
+        "As groups grow",
+        "Training on 20 000 images of MNIST's shape, 1000 a batch.",
+        ["groups", "learn2mix / classical"],
+        ([str(one["groups"]), _ratio(one)] for one in measured),
+    )
 
 
-def _checkpoints(told: Sequence[Mapping[str, Any]]) -> list[str]:
-    return [
-        "## Checkpoints", "",
-        *_table(
-            ["row", "ms", "MB", "share of the run"],
-            (
-                [one["row"], f"{one['seconds'] * 1000:.1f}", f"{one['bytes'] / 1e6:.1f}",
-                 f"{one['share']:.5f}, asked ≤ {one['asked']:g}"]
-                for one in told
-            ),
+def _checkpoints(measured: Sequence[Mapping[str, Any]]) -> list[str]:
+    return _section(
+        "Checkpoints",
+        "",
+        ["row", "ms", "MB", "share of the run"],
+        (
+            [one["row"], f"{one['seconds'] * 1000:.1f}", f"{one['bytes'] / 1e6:.1f}",
+             f"{one['share']:.5f}, target ≤ {one['asked']:g}"]
+            for one in measured
         ),
-    ]  # fmt: skip
+    )  # fmt: skip
 
 
-def _suite(told: Sequence[Mapping[str, Any]]) -> list[str]:
-    minutes = sum(one["whole"] for one in told) / 60
-    ways = list(dict.fromkeys(way for one in told for way in one["epoch"]))
-    return [
-        "## The whole suite", "",
-        f"Every epoch of the rows below, five seeds, from one epoch's seconds: {_number(minutes)} minutes"
-        + (f", asked ≤ {suite.MINUTES:g} on one GPU for twelve rows." if len(ways) > 1 else "."), "",
-        *_table(
-            ["row", "strategy", "steps", *(f"epoch, {way}" for way in ways), "epochs", "five seeds, minutes",
-             "measured"],
-            (
-                [
-                    one["row"] + ("" if one["data"] == "real" else f" ({one['data']})"), one["strategy"],
-                    str(one["steps"]), *(_number(one["epoch"].get(way)) for way in ways), str(one["epochs"]),
-                    _number(one["whole"] / 60), _stamp(one["measured"]) if "measured" in one else "–",
-                ]
-                for one in told
-            ),
+def _suite(measured: Sequence[Mapping[str, Any]]) -> list[str]:
+    minutes = sum(one["whole"] for one in measured) / 60
+    ways = list(dict.fromkeys(way for one in measured for way in one["epoch"]))
+    target = f", target ≤ {suite.MINUTES:g} on one GPU for twelve rows" if len(ways) > 1 else ""
+    return _section(
+        "The whole suite",
+        f"Every epoch of the rows below, five seeds, from one epoch's seconds: {_number(minutes)} minutes{target}.",
+        ["row", "strategy", "steps", *(f"epoch, {way}" for way in ways), "epochs", "five seeds, minutes", "measured"],
+        (
+            [
+                _label(one["row"], one["data"]), one["strategy"], str(one["steps"]),
+                *(_number(one["epoch"].get(way)) for way in ways), str(one["epochs"]), _number(one["whole"] / 60),
+                _stamp(one["measured"]) if "measured" in one else "–",
+            ]
+            for one in measured
         ),
-    ]  # fmt: skip
+    )  # fmt: skip
 
 
 SECTIONS: dict[str, Callable[[Any], list[str]]] = {
@@ -218,14 +197,24 @@ SECTIONS: dict[str, Callable[[Any], list[str]]] = {
     "checkpoints": _checkpoints,
     "suite": _suite,
 }
-"""What may be measured, in the order of the page."""
+"""The sections that can be measured, in the order of the page."""
 
 
-def _bound(value: float, asked: float | None) -> str:
-    text = f"{value:.3g}"
-    if asked is None:
+def _section(title: str, text: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    return [f"## {title}", "", *([text, ""] if text else []), *_table(head, rows)]
+
+
+def _label(row: str, data: str) -> str:
+    return row if data == "real" else f"{row} ({data})"
+
+
+def _against(value: float, target: float | None, more: str = "", at_least: bool = False) -> str:
+    """A value with ``more`` behind it, in bold if it misses its target, and the target."""
+    text = f"{value:.3g}{more}"
+    if target is None:
         return text
-    return f"{text if value <= asked else f'**{text}**'}, asked ≤ {asked:g}"
+    is_met = value >= target if at_least else value <= target
+    return f"{text if is_met else f'**{text}**'}, target {'≥' if at_least else '≤'} {target:g}"
 
 
 def _number(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""Random numbers of a row's shape, for rows whose data are not at hand: they take as long, and teach nothing."""
+"""Random numbers of a row's shape, for rows without data here: training takes as long, and learns nothing."""
 
 from __future__ import annotations
 
@@ -15,56 +15,54 @@ IMAGES = {
     "mnist": (1, 28, 10), "fashion_mnist": (1, 28, 10), "cifar10": (3, 32, 10), "cifar100": (3, 32, 100),
     "imagenette": (3, 224, 10),
 }  # fmt: skip
-"""Channels, pixels each way, and classes."""
+"""Channels, pixels per side, and classes."""
 
 VALUES = {"mean_estimation": (10, 4), "wine_quality": (11, 2), "california_housing": (8, 4)}
-"""Numbers of an input, and groups."""
+"""Features and groups."""
 
-TESTED = dict.fromkeys((*IMAGES, "imdb"), 10_000) | {
+TEST_SIZES = dict.fromkeys((*IMAGES, "imdb"), 10_000) | {
     "imagenette": 3925, "mean_estimation": 4000, "wine_quality": 3249, "california_housing": 10_214,
 }  # fmt: skip
 """Samples of the test sets."""
 
-WORDS = 50_000
+VOCABULARY = 50_000
 
 
-def available(config: RunConfig, samples: int | None = None, random: bool = False) -> tuple[Data, str]:
-    """A run's data, or as many ``samples`` in their place; and which, in words. ``random``: nothing is looked for."""
+def load_or_draw(config: RunConfig, samples: int | None = None, random: bool = False) -> tuple[Data, str]:
+    """A run's data, or random data of ``samples`` where it has none, and which in words; ``random`` reads nothing."""
     try:
         if not random:
             return data.load(config), "real"
     except UserError:
         pass
     name = config.dataset["name"]
-    return stand_in(name, samples or published.settings(name)["train_size"]), "random, of the true shape"
+    return draw(name, samples or published.settings(name)["train_size"]), "random, of the true shape"
 
 
-def stand_in(name: str, samples: int) -> Data:
-    """Data of the shape of a row, with ``samples`` to train on, and the row's share of samples to test on."""
+def draw(name: str, samples: int) -> Data:
+    """Random data of a row's shape: ``samples`` to train on, and a test set in the row's proportion to them."""
     generator = torch.Generator().manual_seed(0)
     shape = name.removesuffix("_reconstruction")
-    tested = max(1, samples * TESTED[shape] // published.settings(name)["train_size"])
+    test_size = max(1, samples * TEST_SIZES[shape] // published.settings(name)["train_size"])
 
     def integers(below: int, *size: int, dtype: torch.dtype = torch.int64) -> torch.Tensor:
         return torch.randint(below, size, generator=generator, dtype=dtype)
 
-    def balanced(count: int, groups: int) -> torch.Tensor:
-        return torch.arange(count) % groups
-
     def split(count: int) -> Split:
         if shape in IMAGES:
             channels, side, classes = IMAGES[shape]
-            labels = balanced(count, classes)
+            labels = torch.arange(count) % classes
             pixels = integers(256, count, channels, side, side, dtype=torch.uint8)
             scale, shift = torch.full((channels, 1, 1), 1 / 255), torch.zeros(channels, 1, 1)
             return Split(pixels, labels if shape == name else None, labels, scale, shift)
         if shape == "imdb":
-            return Split(integers(WORDS, count, LENGTH, dtype=torch.int32), balanced(count, 2), balanced(count, 2))
+            labels = torch.arange(count) % 2
+            return Split(integers(VOCABULARY, count, LENGTH, dtype=torch.int32), labels, labels)
         features, groups = VALUES[shape]
         values = torch.randn(count, features + 1, generator=generator)
-        return Split(values[:, :features], values[:, features:], balanced(count, groups))
+        return Split(values[:, :features], values[:, features:], torch.arange(count) % groups)
 
     groups = IMAGES[shape][2] if shape in IMAGES else VALUES.get(shape, (0, 2))[1]
-    vocabulary = {"vocabulary": [str(word) for word in range(WORDS)]} if shape == "imdb" else {}
+    vocabulary = {"vocabulary": [str(word) for word in range(VOCABULARY)]} if shape == "imdb" else {}
     classes = groups if shape == name and shape not in VALUES else None
-    return Data(split(samples), split(tested), tuple(str(group) for group in range(groups)), classes, vocabulary)
+    return Data(split(samples), split(test_size), tuple(map(str, range(groups))), classes, vocabulary)
