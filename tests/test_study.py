@@ -58,7 +58,7 @@ def test_a_study_is_written_told_and_skipped(door: Door, tmp_path: Path) -> None
     assert one.study.introduction() in " ".join(first.out.split())
     before, written = content(path), (path / "run.json").stat().st_mtime_ns
     again = door(*SMALL)
-    assert again.out.startswith("done before\n")
+    assert again.out.startswith("already finished\n")
     assert again.out.splitlines()[1:] == first.out.splitlines()[-len(again.out.splitlines()) + 1 :]
     assert (path / "run.json").stat().st_mtime_ns == written
     assert door(*SMALL, "force=true").status == 0
@@ -103,7 +103,7 @@ def test_a_folder_that_is_a_file(door: Door, tmp_path: Path) -> None:
     (tmp_path / "outputs").write_text("mine")
     told = door(*SMALL)
     assert (told.status, (tmp_path / "outputs").read_text()) == (1, "mine")
-    assert "can't be written" in told.err
+    assert "cannot be written" in told.err
     assert "choose a results_dir that can be" in told.err
 
 
@@ -118,12 +118,12 @@ def test_help_lists_the_studies_and_their_options(door: Door) -> None:
 @pytest.mark.parametrize(
     ("file", "text", "fragment"),
     [
-        ("run.json", "{", "can't be read as a record"),
+        ("run.json", "{", "cannot be read as a record"),
         ("run.json", '{"schema": 7, "status": "done", "tables": []}', "schema 7, not 1"),
         ("run.json", '{"schema": 1, "status": "done", "tables": ["../../x"]}', "names a table '../../x'"),
         ("run.json", '{"schema": 1, "status": "done", "tables": ["absent"]}', "absent.csv"),
         ("config.yaml", "name: two_step", "study=two_step is not known"),
-        ("config.yaml", "name: one_step", "not where its configuration belongs"),
+        ("config.yaml", "name: one_step", "not the one of its configuration"),
     ],
 )
 def test_a_damaged_record_is_named_and_left_out(

@@ -14,10 +14,10 @@ from scipy import optimize
 from l2m.config.user_folders import conf_dir
 from l2m.paper.studies import STUDIES, Claim, Setting
 from l2m.paper.studies.fixed_point import fixed_point, least_squares, minimax, spectral_radius, weighted
-from l2m.paper.studies.group_losses import Floats, GroupLosses, descend, mixed, sample
+from l2m.paper.studies.group_losses import Floats, GroupLosses, descend, mix, sample
 from l2m.paper.studies.mixing_convergence import DISAGREE, MixingConvergence
-from l2m.paper.studies.one_step import READINGS, OneStep, Problem
-from l2m.paper.studies.one_step_proof import checks
+from l2m.paper.studies.one_step import OneStep, Problem
+from l2m.paper.studies.one_step_proof import READINGS, check_proof
 from l2m.sampling.sampler import Learn2MixBatchSampler
 
 SMALL = MixingConvergence(
@@ -34,7 +34,7 @@ STEPS = OneStep(problems=40, dimensions=6, groups=5)
 
 @pytest.fixture(scope="module")
 def setting() -> Setting:
-    return Setting(results_dir="", data_dir="", tell=lambda line: None)
+    return Setting(results_dir="", data_dir="", report=lambda line: None)
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def test_mixing_is_that_of_the_sampler(losses: list[float]) -> None:
     start = [0.2, 0.5, 0.3]
     sampler = Learn2MixBatchSampler([0, 1, 2], batch_size=1, mixing_rate=0.3, proportions=start)
     sampler.update(losses)
-    ours = mixed(np.array([start]), np.array([losses]), np.array([0.3]))[0]
+    ours = mix(np.array([start]), np.array([losses]), np.array([0.3]))[0]
     np.testing.assert_allclose(ours, sampler.proportions.numpy(), rtol=1e-12)
     assert (ours == start).all() == (not any(losses))
 
@@ -297,8 +297,8 @@ def test_a_problem_whose_answer_is_known() -> None:
     """d = (0.2, 0.8) − (0.5, 0.5), so v = 0.9 and g̃ = 2.5: eq. 9 asks for (1 − 2.5η) 0.9 ≥ 0.405 ηγ."""
     point = by_hand().point
     np.testing.assert_allclose(point.e, 1)
-    assert point.helpful() == (0.0, pytest.approx(0.4 / 0.5))
-    assert point.most_mixing(0.2) == pytest.approx(2 * 0.5 / (0.2 * 0.9))
+    assert point.helpful_rates() == (0.0, pytest.approx(0.4 / 0.5))
+    assert point.largest_gamma(0.2) == pytest.approx(2 * 0.5 / (0.2 * 0.9))
     for eta, gamma, better in ((0.1, 0.9, True), (0.39, 0.1, True), (0.39, 0.2, False), (0.41, 0.01, False)):
         ours, classical = (abs(1 - eta * (2.5 + rate * 0.9)) for rate in (gamma, 0))
         assert (ours <= classical) == better
@@ -352,12 +352,12 @@ def test_another_unit_changes_parameters_and_nothing_else() -> None:
     np.testing.assert_allclose(other.point.e, 7 * problem.point.e)
     np.testing.assert_allclose(other.point.excess, problem.point.excess)
     np.testing.assert_allclose(other.point.gradients, problem.point.gradients / 7)
-    np.testing.assert_allclose(other.point.helpful(), problem.point.helpful())
+    np.testing.assert_allclose(other.point.helpful_rates(), problem.point.helpful_rates())
 
 
 def test_the_steps_of_the_proof_at_a_point_known_by_hand() -> None:
     """At x = 1 with η = 0.2 and γ = 0.5: ∇L = 2.95, ∇L̃ = 2.5, J = 0.04 (2.95² − 2.5²), H = 0.4 · 0.45."""
-    table = checks(by_hand().point, np.array([0.2]), np.array([0.5]), READINGS).set_index("step")
+    table = check_proof(by_hand().point, np.array([0.2]), np.array([0.5])).set_index("step")
     assert (table["checked"].drop(["58", "40 norm", "40 sum", "40 mean", "40 weighted"]) == 1).all()
     j, h, lipschitz, apart = 0.04 * (2.95**2 - 2.5**2), 0.4 * 0.45, np.sqrt(17), 0.5 * 0.3 * np.sqrt(2)
     eq45, eq46 = 2 * 0.04 * lipschitz * apart * (2.95 + 2.5), 2 * 0.04 * lipschitz * apart * 4
