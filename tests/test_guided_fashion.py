@@ -46,7 +46,7 @@ def ran(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Guid
     study = GuidedFashion(**OPTIONS)  # type: ignore[arg-type]
     tables = study.run(setting)
     for begins, ended in zip(lines[::2], lines[1::2], strict=True):
-        assert ended.startswith(f"{begins}: accuracy "), "a model is told of before it is trained, and after"
+        assert ended.startswith(f"{begins}: accuracy "), "a model is reported before and after its training"
     assert len(lines) == 2 * 2 * len(ALL_MODELS)
     return study, setting, tables
 
@@ -72,13 +72,13 @@ def test_tables_are_of_every_model_and_seed(ran: Any) -> None:
     pd.testing.assert_series_equal(by["nll"], last["test_loss"].sort_index(), check_names=False)
 
 
-def test_again_it_gives_the_same_and_trains_no_ordinary_run(ran: Any) -> None:
+def test_a_repeat_gives_the_same_and_trains_no_ordinary_run(ran: Any) -> None:
     study, setting, tables = ran
     runs = Path(setting.results_dir).rglob("run.json")
     before = {file: file.stat().st_mtime_ns for file in runs}
     assert len(before) == 2 * 5
-    again = study.run(setting)
-    assert all(tables[name].equals(again[name]) for name in tables)
+    repeated = study.run(setting)
+    assert all(tables[name].equals(repeated[name]) for name in tables)
     assert {file: file.stat().st_mtime_ns for file in before} == before
 
 
@@ -163,15 +163,15 @@ def verdicts(tables: dict[str, pd.DataFrame]) -> dict[str, str]:
 
 
 def test_verdicts_follow_the_rule() -> None:
-    told = verdicts(made_up(
+    judged = verdicts(made_up(
         teacher=(88.0, 0.3), oracle_low=(89.0, 0.35), oracle_high=(86.0, 0.6), high=(86.9, 0.39), low=(87.1, 0.395),
     ))  # fmt: skip
-    assert told["mixup"] == "reproduced"
-    assert told["oracle_filter"] == told["oracle_high"] == "reproduced"
-    assert told["high"] == "not reproduced", "NLL is better than the baseline's"
-    assert told["low"] == "inconclusive", "the intervals hold 0, and the margin too"
+    assert judged["mixup"] == "reproduced"
+    assert judged["oracle_filter"] == judged["oracle_high"] == "reproduced"
+    assert judged["high"] == "not reproduced", "NLL is better than the baseline's"
+    assert judged["low"] == "inconclusive", "the intervals hold 0, and the margin too"
     for name in ("gradient", "weight_norm", "between"):
-        assert told[name] == told[f"oracle_{name}"] == "not reproduced"
+        assert judged[name] == judged[f"oracle_{name}"] == "not reproduced"
 
 
 def test_each_method_has_lines_of_its_own() -> None:
@@ -181,8 +181,8 @@ def test_each_method_has_lines_of_its_own() -> None:
     norms = {"teacher": 1.0, "all": 3.0, "low": 2.0, "oracle teacher": 4.0, "oracle low": 2.0}
     for name, value in norms.items():
         models.loc[(models["model"] == name) & (models["quantity"] == "weight_norm"), "value"] = value
-    told = verdicts(tables)
-    assert (told["weight_norm"], told["oracle_weight_norm"]) == ("reproduced", "not reproduced")
+    judged = verdicts(tables)
+    assert (judged["weight_norm"], judged["oracle_weight_norm"]) == ("reproduced", "not reproduced")
 
 
 @pytest.mark.parametrize(
@@ -255,9 +255,9 @@ def test_the_ledger_has_both_shares_of_clean_samples() -> None:
 
 
 def test_a_filter_that_helps_is_effective() -> None:
-    told = verdicts(made_up(low=(89.0, 0.4), high=(86.9, 0.41)))
-    assert told["low"] == "not reproduced"
-    assert told["high"] == "direction only"
+    judged = verdicts(made_up(low=(89.0, 0.4), high=(86.9, 0.41)))
+    assert judged["low"] == "not reproduced"
+    assert judged["high"] == "direction only"
 
 
 def test_one_seed_has_no_verdict() -> None:

@@ -59,7 +59,7 @@ def on_a_line(curvature: list[float], minimisers: list[float], least: list[float
     return GroupLosses(
         curvature=np.reshape(curvature, (k, 1, 1)).astype(float),
         minimisers=np.reshape(minimisers, (k, 1)).astype(float),
-        least=np.array(least, float),
+        minima=np.array(least, float),
         ridges=np.zeros((k, 0, 1)),
     )
 
@@ -83,7 +83,7 @@ def test_gradients_are_those_of_the_losses(ridges: int) -> None:
     for i in range(3):
         numeric = optimize.approx_fprime(theta, lambda at, i=i: groups.losses(at[None])[0, i], 1e-7)
         np.testing.assert_allclose(groups(theta[None])[1][0, i], numeric, atol=1e-5)
-    np.testing.assert_allclose(np.diagonal(groups.losses(groups.minimisers)), groups.least, rtol=1e-14)
+    np.testing.assert_allclose(np.diagonal(groups.losses(groups.minimisers)), groups.minima, rtol=1e-14)
     np.testing.assert_allclose(np.diagonal(groups(groups.minimisers)[1]), 0, atol=1e-15)
 
 
@@ -138,7 +138,7 @@ def test_a_step_uses_the_losses_before_it() -> None:
     np.testing.assert_allclose(alpha[0], [0.5 + 0.2 * (1 / 3 - 0.5), 0.5 + 0.2 * (2 / 3 - 0.5)])
 
 
-# Where training rests
+# Where training settles
 
 
 def test_the_fixed_point_of_two_parabolas_is_a_root_of_a_cubic() -> None:
@@ -176,15 +176,15 @@ def test_the_spectral_radius_is_that_of_a_numeric_jacobian() -> None:
     groups = sample(np.random.default_rng(3), groups=3, parameters=4, condition=5.0, spread=1.0)
     root = fixed_point(groups)
     losses = groups.losses(root[None])[0]
-    rest = np.concatenate([root, losses / losses.sum()])
+    settled = np.concatenate([root, losses / losses.sum()])
 
     def step(state: Floats) -> Floats:
         states = descend(groups, state[None, :4], state[None, 4:], np.array([0.3]), np.array([0.6]))
         next(states)
         return np.concatenate([part[0] for part in next(states)])
 
-    np.testing.assert_allclose(step(rest), rest, atol=1e-12)
-    numeric = optimize.approx_fprime(rest, step, 1e-7)
+    np.testing.assert_allclose(step(settled), settled, atol=1e-12)
+    numeric = optimize.approx_fprime(settled, step, 1e-7)
     assert spectral_radius(groups, root, 0.3, 0.6) == pytest.approx(np.abs(np.linalg.eigvals(numeric)).max(), abs=1e-5)
 
 
@@ -197,7 +197,7 @@ def test_training_lands_at_the_root(mixing: dict[str, pd.DataFrame]) -> None:
     theta, alpha = np.zeros(groups.minimisers.shape[1]), tilde
     for _ in range(3000):  # eq. 3 and 4, group by group
         losses, gradients = [], []
-        for curvature, minimiser, least in zip(groups.curvature, groups.minimisers, groups.least, strict=True):
+        for curvature, minimiser, least in zip(groups.curvature, groups.minimisers, groups.minima, strict=True):
             gradients.append(curvature @ (theta - minimiser))
             losses.append(least + (theta - minimiser) @ gradients[-1] / 2)
         theta = theta - 0.1 * sum(a * g for a, g in zip(alpha, gradients, strict=True))
@@ -222,7 +222,7 @@ def test_groups_with_one_curvature_converge_at_the_known_rate() -> None:
     same = replace(groups, curvature=np.broadcast_to(2 * np.eye(groups.minimisers.shape[1]), groups.curvature.shape))
     start = np.ones((1, groups.minimisers.shape[1]))
     states = descend(
-        same, start, np.full((1, len(groups.least)), 1 / len(groups.least)), np.array([0.1]), np.array([0.5])
+        same, start, np.full((1, len(groups.minima)), 1 / len(groups.minima)), np.array([0.1]), np.array([0.5])
     )
     for t, (theta, _alpha) in zip(range(5), states, strict=False):
         np.testing.assert_allclose(theta, 0.8**t, rtol=1e-12)
@@ -440,17 +440,17 @@ def test_the_verdicts_follow_the_tables(steps: dict[str, pd.DataFrame]) -> None:
     assert found["corollary"].verdict == found["bounds"].verdict == "reproduced"
     assert found["chain"].verdict == found["unit"].verdict == "not reproduced"
 
-    mended = {name: table.copy() for name, table in steps.items()}
-    table = mended["problems"]
+    corrected = {name: table.copy() for name, table in steps.items()}
+    table = corrected["problems"]
     holds = table["first_factor"] * table["norm"] > 0
     table["low"], table["high"] = np.where(holds, 0.0, np.nan), np.where(holds, np.inf, np.nan)
     table[["other_low", "other_high"]] = table[["low", "high"]]
     table["other_norm"], table["other_first_factor"] = table["norm"], table["first_factor"]
-    mended["proof"]["holds"] = mended["proof"]["checked"]
-    mended["grid"]["holds"] = mended["grid"]["problems"]
-    assert {claim.verdict for claim in STEPS.claims(mended)} == {"reproduced"}
+    corrected["proof"]["holds"] = corrected["proof"]["checked"]
+    corrected["grid"]["holds"] = corrected["grid"]["problems"]
+    assert {claim.verdict for claim in STEPS.claims(corrected)} == {"reproduced"}
     table.loc[holds.idxmax(), "high"] = 2.0
-    judged = by_key(STEPS.claims(mended))
+    judged = by_key(STEPS.claims(corrected))
     assert judged["iff"].verdict == "direction only"
     assert judged["sufficient"].verdict == "reproduced"
 

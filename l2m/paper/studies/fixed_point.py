@@ -16,7 +16,7 @@ from l2m.paper.studies.group_losses import Floats, GroupLosses
 def losses_and_gradients(groups: GroupLosses, theta: Floats) -> tuple[Floats, Floats]:
     """L(θ) (k,) and its Jacobian (k, m) at one θ (m,)."""
     excess, gradients = groups(theta[None])
-    return groups.least + excess[0], gradients[0]
+    return groups.minima + excess[0], gradients[0]
 
 
 def fixed_point(groups: GroupLosses) -> Floats:
@@ -61,7 +61,7 @@ def minimax(groups: GroupLosses) -> Floats:
 
     By duality no θ has a largest loss below that minimum; the one here is at most a relative 1e-6 above it.
     """
-    k = len(groups.least)
+    k = len(groups.minima)
 
     def dual(alpha: Floats) -> tuple[float, Floats]:
         losses = groups.losses(weighted(groups, alpha)[None])[0]

@@ -24,13 +24,13 @@ class GroupLosses:
     Attributes:
         curvature: A (k, m, m), symmetric and positive definite.
         minimisers: θ_i (k, m).
-        least: c (k,), the losses at their minimisers, at least 0.
+        minima: c (k,), the losses at their minimisers, at least 0.
         ridges: b (k, r, m); r may be 0.
     """
 
     curvature: Floats
     minimisers: Floats
-    least: Floats
+    minima: Floats
     ridges: Floats
 
     @property
@@ -58,7 +58,7 @@ class GroupLosses:
 
     def losses(self, theta: Floats) -> Floats:
         """L_i(θ) (n, k) for n parameters θ (n, m)."""
-        return self.least + self(theta)[0]
+        return self.minima + self(theta)[0]
 
 
 def sample(
@@ -80,7 +80,7 @@ def sample(
     return GroupLosses(
         curvature=(vectors * values[:, None]) @ vectors.transpose(0, 2, 1),
         minimisers=spread * rng.normal(size=(k, m)),
-        least=np.exp(rng.uniform(np.log(0.01), np.log(10), k)),
+        minima=np.exp(rng.uniform(np.log(0.01), np.log(10), k)),
         ridges=rng.normal(size=(k, ridges, m)) * np.sqrt(largest / m)[:, None, None],
     )
 
@@ -114,4 +114,4 @@ def descend(
         excess, gradients = groups(theta)
         rate = np.where(np.abs(theta).max(axis=1) > 1e100, 0, eta)
         theta = theta - rate[:, None] * np.einsum("nk,nkm->nm", alpha, gradients)
-        alpha = mix(alpha, groups.least + excess, gamma)
+        alpha = mix(alpha, groups.minima + excess, gamma)

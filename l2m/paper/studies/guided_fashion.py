@@ -138,12 +138,18 @@ class GuidedFashion(Study):
     def run(self, setting: Setting) -> dict[str, pd.DataFrame]:
         rows, curves = [], []
         for seed in range(self.seeds):
+            config = self._config(setting, seed)
+            loaded = load(config)
+            model: torch.nn.Module = MODELS.build(config.model, loaded)
             for name, parameters, metrics in self._train_models(setting, seed):
-                config = self._config(setting, seed)
+                model.load_state_dict(parameters)
+                squares = sum(float(value.double().square().sum()) for value in parameters.values())
                 measured = {
                     "accuracy": 100 * metrics["test_metric"].iloc[-1],
                     "nll": metrics["test_loss"].iloc[-1],
-                    **_measure(config, parameters),
+                    "weight_norm": math.sqrt(squares),
+                    "train_gradient": input_gradient(model, loaded.train),
+                    "test_gradient": input_gradient(model, loaded.test),
                 }
                 rows += [(name, seed, quantity, float(value)) for quantity, value in measured.items()]
                 curve = metrics[["epoch", "test_metric", "test_loss"]]
@@ -277,18 +283,6 @@ def _train_unrecorded(
         trainer = Trainer(config, needed, loaded)
         rows = [asdict(trainer.run_epoch()[0]) for _ in range(config.epochs)]
     return {name: value.cpu() for name, value in trainer.model.state_dict().items()}, pd.DataFrame(rows)
-
-
-def _measure(config: RunConfig, parameters: Mapping[str, Tensor]) -> dict[str, float]:
-    """The norm of all parameters, and the mean norm of the input gradient over either split."""
-    loaded = load(config)
-    model: torch.nn.Module = MODELS.build(config.model, loaded)
-    model.load_state_dict(parameters)
-    return {
-        "weight_norm": math.sqrt(sum(float(value.double().square().sum()) for value in parameters.values())),
-        "train_gradient": input_gradient(model, loaded.train),
-        "test_gradient": input_gradient(model, loaded.test),
-    }
 
 
 def input_gradient(model: torch.nn.Module, split: Split) -> float:

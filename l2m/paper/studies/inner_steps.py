@@ -22,7 +22,7 @@ LAWS: dict[str, Callable[[Any], Any]] = {
 }
 """Laws of growth g(N) by name."""
 CLAIMED = {"full": "log N", "stochastic": "√(N log N)"}
-"""The law of the best T, by what gradients there are."""
+"""The claimed law of the best T, by the kind of gradients."""
 CRITERIA = {"weights": "of the weights", "parameters": "of the parameters"}
 OUTER_RATES: Floats = 2.0 ** np.arange(-9.0, 4.0)
 INNER_RATES = 13
@@ -98,22 +98,21 @@ class InnerSteps(Study):
         inner = np.array([0.5 ** (each / 2) / (2 * self.condition) for each in range(many)])
         rng, runs = np.random.default_rng(0), (self.seeds, 2, self.starts)
         starts = 2 * rng.standard_normal(np.prod(runs)), rng.standard_normal((2, np.prod(runs)))
-        rows: list[dict[str, Any]] = []
+        tables = []
         for steps in _step_counts(self.budget):
             noise = self.noise if gradients == "stochastic" else 0.0
             draws = np.random.default_rng([1, steps])
             spent = spend(steps, budgets, inner, OUTER_RATES, starts, self.condition, noise, draws)
-            rows += [
-                {"gradients": gradients, "criterion": criterion, "budget": budget, "inner_steps": steps, "seed": seed}
-                | tuned
+            tables += [
+                _tune(gap.reshape(-1, *runs), inner).assign(criterion=criterion, budget=budget, inner_steps=steps)
                 for criterion in CRITERIA
                 for budget, gap in zip(budgets, getattr(spent, criterion), strict=True)
                 if steps <= budget
-                for seed, tuned in enumerate(_tuned(gap.reshape(*gap.shape[:2], *runs), inner))
             ]
             if steps in (1, 2, 4, 8, 16):
                 setting.report(f"{gradients} gradients, T = {steps} is done")
-        return pd.DataFrame(rows)
+        columns = ["gradients", "criterion", "budget", "inner_steps", "seed", "gap", "inner_rate", "outer_rate"]
+        return pd.concat(tables).assign(gradients=gradients)[columns]
 
     def claims(self, tables: Tables) -> list[Claim]:
         points = tables["fixed_points"]
@@ -162,15 +161,13 @@ def _step_counts(budget: int) -> list[int]:
     return [*range(1, 17), *(round(16 * 2 ** (i / 4)) for i in octaves)]
 
 
-def _tuned(gaps: Floats, inner_rates: Floats) -> list[dict[str, float]]:
-    """For each seed the rates that suit half of its runs, and the gap of the others; (inner, outer, seed, 2, run)."""
+def _tune(gaps: Floats, inner_rates: Floats) -> pd.DataFrame:
+    """For each seed the rates that suit half of its runs, and the gap of the others; (rates, seed, 2, run)."""
     tuning, judged = np.moveaxis(gaps.mean(-1), -1, 0)
-    rows = []
-    for seed in range(tuning.shape[-1]):
-        inner, outer = np.unravel_index(np.nanargmin(tuning[..., seed]), tuning.shape[:2])
-        rates = {"inner_rate": float(inner_rates[inner]), "outer_rate": float(OUTER_RATES[outer])}
-        rows.append({"gap": float(judged[inner, outer, seed])} | rates)
-    return rows
+    seeds, best = np.arange(tuning.shape[1]), np.nanargmin(tuning, axis=0)
+    inner, outer = np.divmod(best, len(OUTER_RATES))
+    rates = {"inner_rate": inner_rates[inner], "outer_rate": OUTER_RATES[outer]}
+    return pd.DataFrame({"seed": seeds, "gap": judged[best, seeds], **rates})
 
 
 def fit(law: str, steps: pd.Series[float]) -> tuple[float, float, float]:

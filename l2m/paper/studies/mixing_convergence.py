@@ -22,17 +22,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from l2m.paper.studies import (
-    STUDIES,
-    Claim,
-    Setting,
-    Study,
-    Tables,
-    mixing_convergence_claims,
-    mixing_convergence_figures,
-)
+from l2m.paper.studies import STUDIES, Claim, Setting, Study, Tables
 from l2m.paper.studies.fixed_point import fixed_point, least_squares, minimax, spectral_radius, weighted
 from l2m.paper.studies.group_losses import Floats, GroupLosses, descend, sample
+from l2m.paper.studies.mixing_convergence_claims import judge
+from l2m.paper.studies.mixing_convergence_figures import draw_agreeing, draw_disagreeing
 from l2m.schema import Range
 
 AGREE, DISAGREE, VANISH = range(3)
@@ -55,7 +49,7 @@ VANISHING = ((0.5, 0.1), (0.5, 0.9), (0.95, 0.1), (0.95, 0.9))
 class MixingConvergence(Study):
     """Training on random quadratics over a grid of rates."""
 
-    rules = mixing_convergence_claims.__name__
+    rules = judge.__module__
     title = "Convergence of parameters and mixing proportions"
     question = (
         "Proposition 2.3 says that learn2mix leads to θ → θ* and α → L(θ*)/1ᵀL(θ*) for every learning rate in "
@@ -89,13 +83,10 @@ class MixingConvergence(Study):
         return {name: pd.concat(tables, ignore_index=True) for name, tables in parts.items()}
 
     def claims(self, tables: Tables) -> list[Claim]:
-        return mixing_convergence_claims.judge(tables)
+        return judge(tables)
 
     def figures(self, tables: Tables) -> dict[str, Figure]:
-        return {
-            "agreeing": mixing_convergence_figures.draw_agreeing(tables),
-            "disagreeing": mixing_convergence_figures.draw_disagreeing(tables),
-        }
+        return {"agreeing": draw_agreeing(tables), "disagreeing": draw_disagreeing(tables)}
 
     def problem(self, part: int, problem: int) -> tuple[np.random.Generator, GroupLosses, Floats]:
         """A part's generator, group losses, and α̃ (k,), which is uniform on the simplex."""
@@ -107,7 +98,7 @@ class MixingConvergence(Study):
             condition=self.condition,
             spread=self.spread if part == DISAGREE else 0.0,
         )
-        return rng, losses, rng.dirichlet(np.ones(len(losses.least)))
+        return rng, losses, rng.dirichlet(np.ones(len(losses.minima)))
 
     def agree(self, problem: int) -> dict[str, pd.DataFrame]:
         """Groups with one minimiser, θ* = 0.
@@ -122,7 +113,7 @@ class MixingConvergence(Study):
         rng, losses, tilde = self.problem(AGREE, problem)
         mu, largest = losses.mu.min(), losses.lipschitz.max()
         cells, eta, gamma = _grid(product(self.learning_rates, self.mixing_rates), losses)
-        star = losses.least / losses.least.sum()
+        star = losses.minima / losses.minima.sum()
         start = 3 * rng.normal(size=(losses.minimisers.shape[1],))
         sizes, gaps = [], []
         ended = np.full(len(cells), -1)
@@ -227,7 +218,7 @@ class MixingConvergence(Study):
                 losses are exactly 0 by then.
         """
         rng, losses, tilde = self.problem(VANISH, problem)
-        losses = replace(losses, least=np.zeros_like(losses.least))
+        losses = replace(losses, minima=np.zeros_like(losses.minima))
         k, m = losses.minimisers.shape
         cells, eta, gamma = _grid((rates for rates in VANISHING for _ in range(self.starts)), losses)
         cells["start"] = np.tile(np.arange(self.starts), len(VANISHING))

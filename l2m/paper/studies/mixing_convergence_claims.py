@@ -29,7 +29,8 @@ OTHERS = ("classical", "mean", "worst group")
 
 def judge(tables: Tables) -> list[Claim]:
     """All claims, by the rules at the top of this file."""
-    return [*_agreeing(tables["agree"]), *_disagreeing(tables["disagree"], tables["points"]), _vanishing(tables)]
+    agreeing, disagreeing = _agreeing(tables["agree"]), _disagreeing(tables["disagree"], tables["points"])
+    return [*agreeing, *disagreeing, _vanishing(tables["vanish"])]
 
 
 def _agreeing(table: pd.DataFrame) -> list[Claim]:
@@ -76,7 +77,7 @@ def _disagreeing(table: pd.DataFrame, points: pd.DataFrame) -> list[Claim]:
     unstable = inside["radius"] >= 1
     distance = points.pivot(index="problem", columns="point", values="distance")
     worst = points.pivot(index="problem", columns="point", values="worst_loss")
-    far = "; ".join(f"{name} {distance[name].median():.2g}" for name in OTHERS)
+    distances = "; ".join(f"{name} {distance[name].median():.2g}" for name in OTHERS)
     at_optimum, at_squares = (distance[name] <= 1e-6 for name in ("classical", "least squares"))
     lower = worst["root"] < worst["classical"]
     excess = worst.div(worst["worst group"], axis=0).median()
@@ -93,7 +94,7 @@ def _disagreeing(table: pd.DataFrame, points: pd.DataFrame) -> list[Claim]:
             "optimum",
             "Groups that disagree: θ → θ*, the minimiser of the classical risk",
             "Proposition 2.3 does not say that groups must agree; its proof does",
-            f"at it in {count(at_optimum)} problems; median distance in units of the minimisers' spread: {far}",
+            f"at it in {count(at_optimum)} problems; median distance in units of the minimisers' spread: {distances}",
             grade(at_optimum.all()),
         ),
         Claim(
@@ -115,8 +116,7 @@ def _disagreeing(table: pd.DataFrame, points: pd.DataFrame) -> list[Claim]:
     ]
 
 
-def _vanishing(tables: Tables) -> Claim:
-    table = tables["vanish"]
+def _vanishing(table: pd.DataFrame) -> Claim:
     settled = table.fillna({"alpha": np.inf})  # one that has not settled agrees with none
     overall, at_one_pair = (
         settled.groupby(["problem", "group", *keys])["alpha"].agg(lambda a: a.max() - a.min()).groupby("problem").max()

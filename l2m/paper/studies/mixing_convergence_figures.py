@@ -27,9 +27,10 @@ def draw_agreeing(tables: Tables) -> Figure:
     axes[1].set(title="Proportions", xlabel="step", ylabel="largest |α − α*|", yscale="log", ylim=(1e-12, 2))
 
     inside = table[table["learning_rate"] < 1]
-    drawn = inside.iloc[::6]  # so many points are enough for the eye, and a page holds each
+    drawn = inside.iloc[::6]  # enough for the eye; a PDF holds every point
     axes[2].scatter(1 - drawn["rho"], 1 - drawn["rate"], s=3, color="#0072B2", linewidths=0)
-    _diagonal(axes[2], float((1 - inside["rho"]).min()), 1, 0.7)
+    lowest = float((1 - inside["rho"]).min())
+    axes[2].plot([lowest, 1], [lowest, 1], color="#666666", linewidth=0.7)
     axes[2].set(title="Rate inside (0, 2/L*)", xlabel="1 − ρ (eq. 18)", ylabel="1 − measured rate", xscale="log")
     axes[2].set_yscale("log")
 
@@ -74,7 +75,8 @@ def draw_disagreeing(tables: Tables) -> Figure:
     drawn = limits.iloc[::16]
     for start in limits.columns[1:]:
         axes[3].scatter(drawn[limits.columns[0]], drawn[start], s=3, color="#0072B2", linewidths=0)
-    _diagonal(axes[3], 0, float(limits.max().max()), 0.6)
+    largest = float(limits.max().max())
+    axes[3].plot([0, largest], [0, largest], color="#666666", linewidth=0.6)
     axes[3].set(title="All losses vanish at θ*", xlabel="limit of α, one start", ylabel="limit of α, other starts")
     figure.legend(loc="outside upper center", ncols=5, handlelength=1.4, columnspacing=0.8, borderpad=0)
     drawing.note(
@@ -94,10 +96,6 @@ def _shares(axes: Axes, table: pd.DataFrame, outcome: str) -> None:
         axes.plot(share.index, share, color=colour, linewidth=1, marker=".", markersize=3, label=f"γ = {gamma:g}")
     axes.set(title="Learning rate", xlabel="η / (2/L*)", xscale="log")
     drawing.plain(axes.xaxis)
-
-
-def _diagonal(axes: Axes, low: float, high: float, width: float) -> None:
-    axes.plot([low, high], [low, high], color="#666666", linewidth=width)
 
 
 def _boxes(axes: Axes, values: pd.DataFrame) -> None:

@@ -30,8 +30,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from l2m.paper.studies import STUDIES, Claim, Setting, Study, Tables, one_step_claims, one_step_figures
+from l2m.paper.studies import STUDIES, Claim, Setting, Study, Tables
 from l2m.paper.studies.group_losses import Floats, GroupLosses, sample
+from l2m.paper.studies.one_step_claims import judge
+from l2m.paper.studies.one_step_figures import draw_condition, draw_proof
 from l2m.paper.studies.one_step_proof import READINGS, Point, check_proof
 from l2m.schema import Range
 
@@ -60,7 +62,7 @@ class Problem:
         """θ^t, with the quantities of the proof."""
         mu, largest = float(self.losses.mu.min()), float(self.losses.lipschitz.max())
         excess, gradients = self.losses(self.before[None])
-        earlier = self.losses.least + excess[0]
+        earlier = self.losses.minima + excess[0]
         after = self.before - self.first * 2 / largest * (self.tilde @ gradients[0])
         excess, gradients = self.losses(after[None])
         return Point(
@@ -84,7 +86,7 @@ class Problem:
 class OneStep(Study):
     """Random problems that meet the assumptions, quadratic and with ridges in turn."""
 
-    rules = one_step_claims.__name__
+    rules = judge.__module__
     title = "One step of learn2mix against one classical step"
     question = (
         "Proposition 2.5 says that if and only if a condition holds (eq. 8), every learning rate has mixing rates in "
@@ -131,13 +133,10 @@ class OneStep(Study):
         }
 
     def claims(self, tables: Tables) -> list[Claim]:
-        return one_step_claims.judge(tables)
+        return judge(tables)
 
     def figures(self, tables: Tables) -> dict[str, Figure]:
-        return {
-            "condition": one_step_figures.draw_condition(tables["problems"]),
-            "proof": one_step_figures.draw_proof(tables["proof"]),
-        }
+        return {"condition": draw_condition(tables["problems"]), "proof": draw_proof(tables["proof"])}
 
     def problem(self, index: int) -> Problem:
         """A random problem; ‖θ^{t-1}‖ is log-uniform in [0.01, 100], because eq. 8 depends on it."""
@@ -152,7 +151,7 @@ class OneStep(Study):
         direction = rng.normal(size=(losses.minimisers.shape[1],))
         return Problem(
             losses=losses,
-            tilde=rng.dirichlet(np.ones(len(losses.least))),
+            tilde=rng.dirichlet(np.ones(len(losses.minima))),
             before=direction / np.linalg.norm(direction) * 10 ** rng.uniform(-2, 2),
             first=float(rng.uniform(0, 1)),
         )

@@ -29,7 +29,7 @@ def draw_condition(table: pd.DataFrame) -> Figure:
     axes[0].set(title="Some γ gives eq. 9", xlabel="η / (2/L*)", ylabel="problems, %", xscale="log", ylim=(0, 100))
 
     ratio = np.linspace(table["ratio"].min(), 1)
-    drawn = table.iloc[::8]  # so many points are enough for the eye, and a page holds each
+    drawn = table.iloc[::8]  # enough for the eye; a PDF holds every point
     axes[1].scatter(drawn["ratio"], drawn["first_factor"], s=2, color="#56B4E9", linewidths=0)
     axes[1].plot(ratio, (ratio - 1) / 2, color="#000000", linewidth=1)
     axes[1].axhline(0, color="#666666", linewidth=0.6)
@@ -42,8 +42,8 @@ def draw_condition(table: pd.DataFrame) -> Figure:
 
     ends = np.geomspace(0.1, 10, 41)
     for part, colour, dashes, _ in sides:
-        most = table.loc[part & (table["low"] == 0), "high"].clip(ends[0], ends[-1])
-        axes[3].hist(most, bins=list(ends), histtype="step", color=colour, linestyle=dashes, linewidth=1)
+        highs = table.loc[part & (table["low"] == 0), "high"].clip(ends[0], ends[-1])
+        axes[3].hist(highs, bins=list(ends), histtype="step", color=colour, linestyle=dashes, linewidth=1)
     axes[3].axvline(1, color="#666666", linewidth=0.6)
     axes[3].set(title="Largest η with some γ", xlabel="η / (2/L*)", ylabel="problems", xscale="log")
     axes[0].set_xticks([0.01, 0.1, 1, 10])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,8 +15,13 @@ from l2m.paper.studies.group_losses import Floats
 
 Bools = NDArray[np.bool_]
 
-READINGS = ("norm", "sum", "mean", "weighted")
-"""How the vector ΔL is read as a number."""
+READINGS: dict[str, Callable[[Floats, Floats], Any]] = {
+    "norm": lambda excess, tilde: np.linalg.norm(excess),
+    "sum": lambda excess, tilde: excess.sum(),
+    "mean": lambda excess, tilde: excess.mean(),
+    "weighted": lambda excess, tilde: tilde @ excess,
+}
+"""How eq. 8 and 40 may read the vector ΔL, the ``excess``, as the number that they subtract from ‖e‖."""
 
 
 @dataclass(frozen=True)
@@ -65,14 +72,8 @@ class Point:
         return float(np.linalg.norm(self.gradients, ord=2) * self.largest * np.linalg.norm(self.towards))
 
     def read(self, reading: str) -> float:
-        """ΔL as the number that eq. 8 and 40 subtract from ‖e‖: its norm, sum or mean, or α̃ᵀΔL (``weighted``)."""
-        readings = {
-            "norm": np.linalg.norm(self.excess),
-            "sum": self.excess.sum(),
-            "mean": self.excess.mean(),
-            "weighted": self.tilde @ self.excess,
-        }
-        return float(readings[reading])
+        """ΔL as a number."""
+        return float(READINGS[reading](self.excess, self.tilde))
 
     def beta(self, eta: Floats, reading: str) -> Floats:
         """β of eq. 40; positive exactly if eq. 8 holds."""

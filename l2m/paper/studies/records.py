@@ -28,7 +28,7 @@ class StudyConfig:
     threads: Annotated[Threads | None, "CPU threads; null is torch's choice"] = None
     data_dir: Annotated[str, "where data sets lie; the default is L2M_DATA_DIR, or data"] = "data"
     results_dir: Annotated[str, "where records are written, under studies/"] = "outputs"
-    force: Annotated[bool, "repeat, and overwrite, what is finished"] = False
+    force: Annotated[bool, "repeat and overwrite finished studies"] = False
     debug: Annotated[bool, "show the traceback of an error"] = False
 
     @property
