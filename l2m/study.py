@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from textwrap import fill
 
 from l2m.cli.command import Checked, Refused, Sweep, run_command
 from l2m.cli.help import Help
-from l2m.paper.studies.records import StudyConfig, check, done, read, write
+from l2m.paper.studies.records import StudyConfig, check, is_finished, read, write
 
 HELP = Help(
     [
-        "Run a study, or with -m several, write its tables, and print its verdicts.",
+        "Run a study (several with -m), write its tables, and print its verdicts.",
         "",
         "  python -m l2m.study study=one_step",
         "  python -m l2m.study -m study=mixing_convergence,one_step",
@@ -24,22 +25,22 @@ HELP = Help(
 
 
 def main() -> None:
-    """Carry out the command line; a user's error is one sentence, with exit status 1."""
-    run_command("study", check, _carry_out, HELP, resumes="run the same command to begin again what was not done")
+    """Run the command line; a user's error is one sentence, with exit status 1."""
+    run_command("study", check, _run_all, HELP, resumes="run the same command to start the unfinished studies again")
 
 
-def _carry_out(studies: Checked, refused: Refused, sweep: Sweep | None) -> bool:
-    """Run the studies that are not done, and print their verdicts; whether a command was refused."""
+def _run_all(studies: Checked, refused: Refused, sweep: Sweep | None) -> bool:
+    """Run all studies; whether a command was refused."""
     for config, _ in studies:
         run(config)
     return bool(refused)
 
 
 def run(config: StudyConfig) -> None:
-    """Run a study that is not done, write its records, and print its verdicts.
+    """Run a study unless it is finished, write its records, and print its verdicts.
 
     Raises:
-        UserError: its data are not there, or its records cannot be written.
+        UserError: its data are missing, or its records cannot be written.
     """
     import torch
 
@@ -48,15 +49,14 @@ def run(config: StudyConfig) -> None:
 
     name = config.study["name"]
     before = torch.get_num_threads()
-    if done(config.path) and not config.force:
-        print("done before")
+    if is_finished(config.path) and not config.force:
+        print("already finished")
     else:
         if config.threads:
             torch.set_num_threads(config.threads)
         began, info = time.monotonic(), provenance(torch.device("cpu"))
-        setting = Setting(
-            config.results_dir, config.data_dir, lambda line: print(f"{name}: {line}", flush=True), config.force
-        )
+        report = partial(print, f"{name}:", flush=True)
+        setting = Setting(config.results_dir, config.data_dir, report, config.force)
         try:
             with torch.random.fork_rng([]):
                 tables = STUDIES.build(config.study).run(setting)

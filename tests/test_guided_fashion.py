@@ -21,16 +21,16 @@ from l2m.models import MODELS
 from l2m.paper import study_claims as studies
 from l2m.paper.studies import STUDIES, Setting
 from l2m.paper.studies.guided_fashion import (
+    ALL_MODELS,
     LEAKING,
     MARGIN,
-    MODELS_OF,
     QUANTITIES,
     Difference,
     GuidedFashion,
-    futile,
     input_gradient,
+    judge_no_effect,
 )
-from l2m.paper.studies.guided_fashion_figures import ends, far
+from l2m.paper.studies.guided_fashion_figures import draw_ends, find_outliers
 from l2m.paper.studies.records import read_all
 from l2m.report import drawing
 from l2m.training.run import final_parameters, train
@@ -46,8 +46,8 @@ def ran(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Guid
     study = GuidedFashion(**OPTIONS)  # type: ignore[arg-type]
     tables = study.run(setting)
     for begins, ended in zip(lines[::2], lines[1::2], strict=True):
-        assert ended.startswith(f"{begins}: accuracy "), "a model is told of before it is trained, and after"
-    assert len(lines) == 2 * 2 * len(MODELS_OF)
+        assert ended.startswith(f"{begins}: accuracy "), "a model is reported before and after its training"
+    assert len(lines) == 2 * 2 * len(ALL_MODELS)
     return study, setting, tables
 
 
@@ -62,9 +62,9 @@ def test_defaults_are_those_of_its_yaml() -> None:
 
 def test_tables_are_of_every_model_and_seed(ran: Any) -> None:
     models, curves = ran[2]["models"], ran[2]["curves"]
-    assert len(models) == len(MODELS_OF) * 2 * len(QUANTITIES)
-    assert len(curves) == len(MODELS_OF) * 2 * 2
-    assert set(models["model"]) == set(curves["model"]) == set(MODELS_OF)
+    assert len(models) == len(ALL_MODELS) * 2 * len(QUANTITIES)
+    assert len(curves) == len(ALL_MODELS) * 2 * 2
+    assert set(models["model"]) == set(curves["model"]) == set(ALL_MODELS)
     assert np.isfinite(models["value"]).all()
     by = models.pivot(index=["model", "seed"], columns="quantity", values="value")
     last = curves[curves["epoch"] == 2].set_index(["model", "seed"])
@@ -72,13 +72,13 @@ def test_tables_are_of_every_model_and_seed(ran: Any) -> None:
     pd.testing.assert_series_equal(by["nll"], last["test_loss"].sort_index(), check_names=False)
 
 
-def test_again_it_gives_the_same_and_trains_no_ordinary_run(ran: Any) -> None:
+def test_a_repeat_gives_the_same_and_trains_no_ordinary_run(ran: Any) -> None:
     study, setting, tables = ran
     runs = Path(setting.results_dir).rglob("run.json")
     before = {file: file.stat().st_mtime_ns for file in runs}
     assert len(before) == 2 * 5
-    again = study.run(setting)
-    assert all(tables[name].equals(again[name]) for name in tables)
+    repeated = study.run(setting)
+    assert all(tables[name].equals(repeated[name]) for name in tables)
     assert {file: file.stat().st_mtime_ns for file in before} == before
 
 
@@ -116,8 +116,8 @@ def test_method_1_leaks_and_method_2_does_not(ran: Any, monkeypatch: pytest.Monk
         guided_fashion, "Trainer", lambda *given: sizes.append(len((made := trainer(*given)).train_set)) or made
     )
     one = GuidedFashion(**(OPTIONS | {"seeds": 1}))
-    names = [name for name, *_ in one._trained(setting, 0)]
-    assert names == list(MODELS_OF)
+    names = [name for name, *_ in one._train_models(setting, 0)]
+    assert names == list(ALL_MODELS)
     assert sizes == [60 + 30, 60, 60]
     assert len(LEAKING) == 3
 
@@ -135,10 +135,10 @@ def test_figures_are_drawn(ran: Any) -> None:
 
 def test_a_student_far_off_leaves_the_axes_to_the_others() -> None:
     values = pd.Series({"baseline": 86.0, "low": 87.0, "high": 85.5, "oracle high": 57.0})
-    assert far(values) == ["oracle high"]
-    assert far(values, [60.0]) == [], "an axis that reaches to the talk's number has room"
+    assert find_outliers(values) == ["oracle high"]
+    assert find_outliers(values, [60.0]) == [], "an axis that reaches to the talk's number has room"
     with mpl.rc_context(drawing.PRINT):
-        figure = ends(made_up(high=(57.0, 2.1), teacher=(87.5, 0.39), oracle_teacher=(95.0, 0.2))["models"], 0.0)
+        figure = draw_ends(made_up(high=(57.0, 2.1), teacher=(87.5, 0.39), oracle_teacher=(95.0, 0.2))["models"], 0.0)
     accuracy, nll, *_ = figure.axes
     assert accuracy.get_xlim()[0] > 80
     assert nll.get_xlim()[1] < 1
@@ -148,7 +148,7 @@ def test_a_student_far_off_leaves_the_axes_to_the_others() -> None:
 def made_up(**values: tuple[float, float]) -> dict[str, pd.DataFrame]:
     """Tables of five seeds: accuracy and NLL of each model, 87 and 0.4 where none are given, ± a small spread."""
     rows = []
-    for name in MODELS_OF:
+    for name in ALL_MODELS:
         accuracy, nll = values.get(name.replace(" ", "_"), (87.0, 0.4))
         for seed, off in enumerate((-2, -1, 0, 1, 2)):
             wobble = off if name in ("baseline", "all") else -off  # pairs differ from seed to seed
@@ -163,15 +163,15 @@ def verdicts(tables: dict[str, pd.DataFrame]) -> dict[str, str]:
 
 
 def test_verdicts_follow_the_rule() -> None:
-    told = verdicts(made_up(
+    judged = verdicts(made_up(
         teacher=(88.0, 0.3), oracle_low=(89.0, 0.35), oracle_high=(86.0, 0.6), high=(86.9, 0.39), low=(87.1, 0.395),
     ))  # fmt: skip
-    assert told["mixup"] == "reproduced"
-    assert told["oracle_filter"] == told["oracle_high"] == "reproduced"
-    assert told["high"] == "not reproduced", "NLL is better than the baseline's"
-    assert told["low"] == "inconclusive", "the intervals hold 0, and the margin too"
+    assert judged["mixup"] == "reproduced"
+    assert judged["oracle_filter"] == judged["oracle_high"] == "reproduced"
+    assert judged["high"] == "not reproduced", "NLL is better than the baseline's"
+    assert judged["low"] == "inconclusive", "the intervals hold 0, and the margin too"
     for name in ("gradient", "weight_norm", "between"):
-        assert told[name] == told[f"oracle_{name}"] == "not reproduced"
+        assert judged[name] == judged[f"oracle_{name}"] == "not reproduced"
 
 
 def test_each_method_has_lines_of_its_own() -> None:
@@ -181,8 +181,8 @@ def test_each_method_has_lines_of_its_own() -> None:
     norms = {"teacher": 1.0, "all": 3.0, "low": 2.0, "oracle teacher": 4.0, "oracle low": 2.0}
     for name, value in norms.items():
         models.loc[(models["model"] == name) & (models["quantity"] == "weight_norm"), "value"] = value
-    told = verdicts(tables)
-    assert (told["weight_norm"], told["oracle_weight_norm"]) == ("reproduced", "not reproduced")
+    judged = verdicts(tables)
+    assert (judged["weight_norm"], judged["oracle_weight_norm"]) == ("reproduced", "not reproduced")
 
 
 @pytest.mark.parametrize(
@@ -198,8 +198,8 @@ def test_each_method_has_lines_of_its_own() -> None:
     ],
 )
 def test_no_effect_needs_a_margin(accuracy: tuple[float, float], nll: tuple[float, float], expected: str) -> None:
-    gains = [("", Difference("accuracy", *accuracy, 5), 1), ("", Difference("nll", *nll, 5), -1)]
-    assert futile(gains) == expected
+    gains = [Difference("", "accuracy", 1, *accuracy, 5), Difference("", "nll", -1, *nll, 5)]
+    assert judge_no_effect(gains) == expected
 
 
 def test_half_of_the_talks_effect_is_the_margin() -> None:
@@ -255,9 +255,9 @@ def test_the_ledger_has_both_shares_of_clean_samples() -> None:
 
 
 def test_a_filter_that_helps_is_effective() -> None:
-    told = verdicts(made_up(low=(89.0, 0.4), high=(86.9, 0.41)))
-    assert told["low"] == "not reproduced"
-    assert told["high"] == "direction only"
+    judged = verdicts(made_up(low=(89.0, 0.4), high=(86.9, 0.41)))
+    assert judged["low"] == "not reproduced"
+    assert judged["high"] == "direction only"
 
 
 def test_one_seed_has_no_verdict() -> None:

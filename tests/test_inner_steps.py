@@ -36,14 +36,14 @@ def test_the_fixed_point_has_no_hypergradient(steps: int, condition: float) -> N
         )
         (slope,) = torch.autograd.grad(loss, theta, create_graph=True)
         theta = theta - slope / (2 * condition)
-    assert theta.tolist() == pytest.approx(start.tolist())  # the inner problem rests
+    assert theta.tolist() == pytest.approx(start.tolist())  # the inner problem is solved
     validation = (theta - torch.tensor([1.0, -1.0])).square().sum() / 2
     (slopes,) = torch.autograd.grad(validation, alpha)
     assert (slopes[0] - slopes[1]).item() == pytest.approx(0, abs=1e-12)
     assert s < -0.01
 
 
-def test_one_step_rests_at_weights_that_no_rate_mends() -> None:
+def test_one_step_settles_at_weights_that_no_rate_corrects() -> None:
     conditions = np.array([2.0, 4.0, 10.0])
     assert fixed_point(np.array([1]), conditions)[0] == pytest.approx((1 - conditions) / (1 + conditions))
     assert simulate(2, conditions, [300, 3000])[-1] == pytest.approx(
@@ -51,8 +51,8 @@ def test_one_step_rests_at_weights_that_no_rate_mends() -> None:
     )
 
 
-def taken(steps: int, rounds: int, inner: float, outer: float, noise: float, start: tuple, rng) -> tuple[float, float]:
-    """Mean s² and ½|θ|² over rounds of inner steps that are taken one by one."""
+def walk(steps: int, rounds: int, inner: float, outer: float, noise: float, start: tuple, rng) -> tuple[float, float]:
+    """Mean s² and ½|θ|² over rounds of inner steps, one by one."""
     odds, theta = start
     sums = np.zeros(2)
     for _ in range(rounds):
@@ -75,7 +75,7 @@ def test_a_budget_is_spent_step_by_step() -> None:
         for i, eta in enumerate(inner):
             for o, beta in enumerate(outer):
                 for run in range(2):
-                    expected = taken(3, rounds, eta, beta, 0.0, (starts[0][run], starts[1][:, run]), np.random)
+                    expected = walk(3, rounds, eta, beta, 0.0, (starts[0][run], starts[1][:, run]), np.random)
                     cell = (place, i, o, run)
                     assert (found.weights[cell], found.parameters[cell]) == pytest.approx(expected)
 
@@ -85,7 +85,7 @@ def test_noise_of_steps_is_drawn_at_once() -> None:
     starts = np.full(runs, 0.7), np.full((2, runs), 0.3)
     found = spend(5, [10], np.array([0.1]), np.array([0.5]), starts, 4.0, 1.0, np.random.default_rng(0))
     rng = np.random.default_rng(1)
-    expected = np.array([taken(5, 2, 0.1, 0.5, 1.0, (0.7, np.full(2, 0.3)), rng) for _ in range(1000)])
+    expected = np.array([walk(5, 2, 0.1, 0.5, 1.0, (0.7, np.full(2, 0.3)), rng) for _ in range(1000)])
     for ours, theirs in zip(found, expected.T, strict=True):
         error = np.hypot(ours.std() / runs**0.5, theirs.std() / len(theirs) ** 0.5)
         assert abs(ours.mean() - theirs.mean()) < 4 * error
@@ -149,17 +149,17 @@ def test_points_that_miss_are_not_reproduced() -> None:
 
 
 def test_the_study_runs_is_repeated_and_is_drawn(tmp_path: Path) -> None:
-    told: list[str] = []
-    tables = InnerSteps(**SMALL).run(Setting(str(tmp_path), "data", told.append))
-    again = InnerSteps(**SMALL).run(Setting(str(tmp_path), "data", told.append))
+    reports: list[str] = []
+    tables = InnerSteps(**SMALL).run(Setting(str(tmp_path), "data", reports.append))
+    repeated = InnerSteps(**SMALL).run(Setting(str(tmp_path), "data", reports.append))
     assert tables.keys() == {"fixed_points", "gaps", "best"}
     for name, table in tables.items():
-        pd.testing.assert_frame_equal(table, again[name])
+        pd.testing.assert_frame_equal(table, repeated[name])
         assert table.notna().all(axis=None)
     assert len(tables["best"]) == 2 * 2 * 10 * 3
     assert (tables["best"]["inner_steps"] <= tables["best"]["budget"]).all()
     assert {claim.key for claim in InnerSteps(**SMALL).claims(tables)} >= {"fixed_point", "greedy", "full_weights"}
-    assert told
+    assert reports
     with mpl.rc_context(drawing.PRINT):
         for name, figure in InnerSteps(**SMALL).figures(tables).items():
             assert all(axes.get_xlabel() for axes in figure.axes)

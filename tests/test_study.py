@@ -1,4 +1,4 @@
-"""The studies' door and records: what is written, skipped and refused, and what the report makes of it."""
+"""The command and records of studies: what is written, skipped and refused, and how the report uses it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def content(folder: Path) -> dict[str, bytes]:
     return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*.csv")}
 
 
-def test_a_study_is_written_told_and_skipped(door: Door, tmp_path: Path) -> None:
+def test_a_study_is_written_printed_and_skipped(door: Door, tmp_path: Path) -> None:
     first = door(*SMALL)
     assert first.status == 0
     assert first.err == ""
@@ -57,9 +57,9 @@ def test_a_study_is_written_told_and_skipped(door: Door, tmp_path: Path) -> None
     assert all(f"{claim.verdict}: " in first.out for claim in claims)
     assert one.study.introduction() in " ".join(first.out.split())
     before, written = content(path), (path / "run.json").stat().st_mtime_ns
-    again = door(*SMALL)
-    assert again.out.startswith("done before\n")
-    assert again.out.splitlines()[1:] == first.out.splitlines()[-len(again.out.splitlines()) + 1 :]
+    repeated = door(*SMALL)
+    assert repeated.out.startswith("already finished\n")
+    assert repeated.out.splitlines()[1:] == first.out.splitlines()[-len(repeated.out.splitlines()) + 1 :]
     assert (path / "run.json").stat().st_mtime_ns == written
     assert door(*SMALL, "force=true").status == 0
     assert (path / "run.json").stat().st_mtime_ns > written
@@ -90,40 +90,40 @@ def test_each_options_have_a_directory_of_their_own(door: Door, tmp_path: Path) 
         (["dataset=mnist"], ["dataset is not known"]),
     ],
 )
-def test_what_is_wrong_is_told(door: Door, tmp_path: Path, arguments: list[str], fragments: list[str]) -> None:
-    told = door(*arguments)
-    assert told.status == 1
-    assert all(line.startswith("error: ") for line in told.err.splitlines())
+def test_errors_are_reported(door: Door, tmp_path: Path, arguments: list[str], fragments: list[str]) -> None:
+    result = door(*arguments)
+    assert result.status == 1
+    assert all(line.startswith("error: ") for line in result.err.splitlines())
     for fragment in fragments:
-        assert fragment in told.err
+        assert fragment in result.err
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_is_a_file(door: Door, tmp_path: Path) -> None:
     (tmp_path / "outputs").write_text("mine")
-    told = door(*SMALL)
-    assert (told.status, (tmp_path / "outputs").read_text()) == (1, "mine")
-    assert "can't be written" in told.err
-    assert "choose a results_dir that can be" in told.err
+    result = door(*SMALL)
+    assert (result.status, (tmp_path / "outputs").read_text()) == (1, "mine")
+    assert "cannot be written" in result.err
+    assert "choose a results_dir that can be" in result.err
 
 
 def test_help_lists_the_studies_and_their_options(door: Door) -> None:
-    told = door("--help")
-    assert told.status == 0
+    result = door("--help")
+    assert result.status == 0
     for name in registry.names():
-        assert f"study={name}" in told.out
-    assert "problems: 2000" in told.out
+        assert f"study={name}" in result.out
+    assert "problems: 2000" in result.out
 
 
 @pytest.mark.parametrize(
     ("file", "text", "fragment"),
     [
-        ("run.json", "{", "can't be read as a record"),
+        ("run.json", "{", "cannot be read as a record"),
         ("run.json", '{"schema": 7, "status": "done", "tables": []}', "schema 7, not 1"),
         ("run.json", '{"schema": 1, "status": "done", "tables": ["../../x"]}', "names a table '../../x'"),
         ("run.json", '{"schema": 1, "status": "done", "tables": ["absent"]}', "absent.csv"),
         ("config.yaml", "name: two_step", "study=two_step is not known"),
-        ("config.yaml", "name: one_step", "not where its configuration belongs"),
+        ("config.yaml", "name: one_step", "not the one of its configuration"),
     ],
 )
 def test_a_damaged_record_is_named_and_left_out(
@@ -142,8 +142,8 @@ def test_a_damaged_record_is_named_and_left_out(
 def test_the_ledger_has_the_defaults_alone(recorded: Path) -> None:
     found, problems = read_all(recorded)
     assert (len(found), problems) == (1, [])
-    told = studies.lines(found)
-    (line,) = told[registry["one_step"].title]
+    result = studies.lines(found)
+    (line,) = result[registry["one_step"].title]
     assert line.judged.verdict == "not run"
     assert "python -m l2m.study study=one_step results_dir=results" in line.judged.note
     at_defaults = found[0]._replace(options={})
@@ -163,8 +163,8 @@ def test_a_claim_is_judged_by_the_tables(recorded: Path) -> None:
         name: table.assign(holds=table["checked"] - table["holds"]) if {"checked", "holds"} <= set(table) else table
         for name, table in turned.items()
     }
-    told, other = one.study.claims(one.tables), one.study.claims(turned)
-    assert sum(a.ours != b.ours for a, b in zip(told, other, strict=True)) >= len(told) / 2
+    result, other = one.study.claims(one.tables), one.study.claims(turned)
+    assert sum(a.ours != b.ours for a, b in zip(result, other, strict=True)) >= len(result) / 2
 
 
 def test_the_page_shows_a_study(recorded: Path, made_up_results: Path, tmp_path: Path) -> None:
@@ -186,8 +186,8 @@ def test_studies_are_drawn_without_runs(
 ) -> None:
     folder = tmp_path / "mine"
     shutil.copytree(recorded, folder)
-    told = script(FIGURES, monkeypatch, capsys)(folder)
-    assert told.status == 0
+    result = script(FIGURES, monkeypatch, capsys)(folder)
+    assert result.status == 0
     (path,) = folder.glob("studies/*")
     drawn = {file.name for file in folder.glob("figures/*.png")}
     assert drawn == {f"study_{path.name}_{name}.png" for name in ("condition", "proof")}

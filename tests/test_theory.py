@@ -14,10 +14,10 @@ from scipy import optimize
 from l2m.config.user_folders import conf_dir
 from l2m.paper.studies import STUDIES, Claim, Setting
 from l2m.paper.studies.fixed_point import fixed_point, least_squares, minimax, spectral_radius, weighted
-from l2m.paper.studies.group_losses import Floats, GroupLosses, descend, mixed, sample
+from l2m.paper.studies.group_losses import Floats, GroupLosses, descend, mix, sample
 from l2m.paper.studies.mixing_convergence import DISAGREE, MixingConvergence
-from l2m.paper.studies.one_step import READINGS, OneStep, Problem
-from l2m.paper.studies.one_step_proof import checks
+from l2m.paper.studies.one_step import OneStep, Problem
+from l2m.paper.studies.one_step_proof import READINGS, check_proof
 from l2m.sampling.sampler import Learn2MixBatchSampler
 
 SMALL = MixingConvergence(
@@ -34,7 +34,7 @@ STEPS = OneStep(problems=40, dimensions=6, groups=5)
 
 @pytest.fixture(scope="module")
 def setting() -> Setting:
-    return Setting(results_dir="", data_dir="", tell=lambda line: None)
+    return Setting(results_dir="", data_dir="", report=lambda line: None)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def on_a_line(curvature: list[float], minimisers: list[float], least: list[float
     return GroupLosses(
         curvature=np.reshape(curvature, (k, 1, 1)).astype(float),
         minimisers=np.reshape(minimisers, (k, 1)).astype(float),
-        least=np.array(least, float),
+        minima=np.array(least, float),
         ridges=np.zeros((k, 0, 1)),
     )
 
@@ -83,7 +83,7 @@ def test_gradients_are_those_of_the_losses(ridges: int) -> None:
     for i in range(3):
         numeric = optimize.approx_fprime(theta, lambda at, i=i: groups.losses(at[None])[0, i], 1e-7)
         np.testing.assert_allclose(groups(theta[None])[1][0, i], numeric, atol=1e-5)
-    np.testing.assert_allclose(np.diagonal(groups.losses(groups.minimisers)), groups.least, rtol=1e-14)
+    np.testing.assert_allclose(np.diagonal(groups.losses(groups.minimisers)), groups.minima, rtol=1e-14)
     np.testing.assert_allclose(np.diagonal(groups(groups.minimisers)[1]), 0, atol=1e-15)
 
 
@@ -124,7 +124,7 @@ def test_mixing_is_that_of_the_sampler(losses: list[float]) -> None:
     start = [0.2, 0.5, 0.3]
     sampler = Learn2MixBatchSampler([0, 1, 2], batch_size=1, mixing_rate=0.3, proportions=start)
     sampler.update(losses)
-    ours = mixed(np.array([start]), np.array([losses]), np.array([0.3]))[0]
+    ours = mix(np.array([start]), np.array([losses]), np.array([0.3]))[0]
     np.testing.assert_allclose(ours, sampler.proportions.numpy(), rtol=1e-12)
     assert (ours == start).all() == (not any(losses))
 
@@ -138,7 +138,7 @@ def test_a_step_uses_the_losses_before_it() -> None:
     np.testing.assert_allclose(alpha[0], [0.5 + 0.2 * (1 / 3 - 0.5), 0.5 + 0.2 * (2 / 3 - 0.5)])
 
 
-# Where training rests
+# Where training settles
 
 
 def test_the_fixed_point_of_two_parabolas_is_a_root_of_a_cubic() -> None:
@@ -176,15 +176,15 @@ def test_the_spectral_radius_is_that_of_a_numeric_jacobian() -> None:
     groups = sample(np.random.default_rng(3), groups=3, parameters=4, condition=5.0, spread=1.0)
     root = fixed_point(groups)
     losses = groups.losses(root[None])[0]
-    rest = np.concatenate([root, losses / losses.sum()])
+    settled = np.concatenate([root, losses / losses.sum()])
 
     def step(state: Floats) -> Floats:
         states = descend(groups, state[None, :4], state[None, 4:], np.array([0.3]), np.array([0.6]))
         next(states)
         return np.concatenate([part[0] for part in next(states)])
 
-    np.testing.assert_allclose(step(rest), rest, atol=1e-12)
-    numeric = optimize.approx_fprime(rest, step, 1e-7)
+    np.testing.assert_allclose(step(settled), settled, atol=1e-12)
+    numeric = optimize.approx_fprime(settled, step, 1e-7)
     assert spectral_radius(groups, root, 0.3, 0.6) == pytest.approx(np.abs(np.linalg.eigvals(numeric)).max(), abs=1e-5)
 
 
@@ -197,7 +197,7 @@ def test_training_lands_at_the_root(mixing: dict[str, pd.DataFrame]) -> None:
     theta, alpha = np.zeros(groups.minimisers.shape[1]), tilde
     for _ in range(3000):  # eq. 3 and 4, group by group
         losses, gradients = [], []
-        for curvature, minimiser, least in zip(groups.curvature, groups.minimisers, groups.least, strict=True):
+        for curvature, minimiser, least in zip(groups.curvature, groups.minimisers, groups.minima, strict=True):
             gradients.append(curvature @ (theta - minimiser))
             losses.append(least + (theta - minimiser) @ gradients[-1] / 2)
         theta = theta - 0.1 * sum(a * g for a, g in zip(alpha, gradients, strict=True))
@@ -222,7 +222,7 @@ def test_groups_with_one_curvature_converge_at_the_known_rate() -> None:
     same = replace(groups, curvature=np.broadcast_to(2 * np.eye(groups.minimisers.shape[1]), groups.curvature.shape))
     start = np.ones((1, groups.minimisers.shape[1]))
     states = descend(
-        same, start, np.full((1, len(groups.least)), 1 / len(groups.least)), np.array([0.1]), np.array([0.5])
+        same, start, np.full((1, len(groups.minima)), 1 / len(groups.minima)), np.array([0.1]), np.array([0.5])
     )
     for t, (theta, _alpha) in zip(range(5), states, strict=False):
         np.testing.assert_allclose(theta, 0.8**t, rtol=1e-12)
@@ -297,8 +297,8 @@ def test_a_problem_whose_answer_is_known() -> None:
     """d = (0.2, 0.8) − (0.5, 0.5), so v = 0.9 and g̃ = 2.5: eq. 9 asks for (1 − 2.5η) 0.9 ≥ 0.405 ηγ."""
     point = by_hand().point
     np.testing.assert_allclose(point.e, 1)
-    assert point.helpful() == (0.0, pytest.approx(0.4 / 0.5))
-    assert point.most_mixing(0.2) == pytest.approx(2 * 0.5 / (0.2 * 0.9))
+    assert point.helpful_rates() == (0.0, pytest.approx(0.4 / 0.5))
+    assert point.largest_gamma(0.2) == pytest.approx(2 * 0.5 / (0.2 * 0.9))
     for eta, gamma, better in ((0.1, 0.9, True), (0.39, 0.1, True), (0.39, 0.2, False), (0.41, 0.01, False)):
         ours, classical = (abs(1 - eta * (2.5 + rate * 0.9)) for rate in (gamma, 0))
         assert (ours <= classical) == better
@@ -352,12 +352,12 @@ def test_another_unit_changes_parameters_and_nothing_else() -> None:
     np.testing.assert_allclose(other.point.e, 7 * problem.point.e)
     np.testing.assert_allclose(other.point.excess, problem.point.excess)
     np.testing.assert_allclose(other.point.gradients, problem.point.gradients / 7)
-    np.testing.assert_allclose(other.point.helpful(), problem.point.helpful())
+    np.testing.assert_allclose(other.point.helpful_rates(), problem.point.helpful_rates())
 
 
 def test_the_steps_of_the_proof_at_a_point_known_by_hand() -> None:
     """At x = 1 with η = 0.2 and γ = 0.5: ∇L = 2.95, ∇L̃ = 2.5, J = 0.04 (2.95² − 2.5²), H = 0.4 · 0.45."""
-    table = checks(by_hand().point, np.array([0.2]), np.array([0.5]), READINGS).set_index("step")
+    table = check_proof(by_hand().point, np.array([0.2]), np.array([0.5])).set_index("step")
     assert (table["checked"].drop(["58", "40 norm", "40 sum", "40 mean", "40 weighted"]) == 1).all()
     j, h, lipschitz, apart = 0.04 * (2.95**2 - 2.5**2), 0.4 * 0.45, np.sqrt(17), 0.5 * 0.3 * np.sqrt(2)
     eq45, eq46 = 2 * 0.04 * lipschitz * apart * (2.95 + 2.5), 2 * 0.04 * lipschitz * apart * 4
@@ -440,17 +440,17 @@ def test_the_verdicts_follow_the_tables(steps: dict[str, pd.DataFrame]) -> None:
     assert found["corollary"].verdict == found["bounds"].verdict == "reproduced"
     assert found["chain"].verdict == found["unit"].verdict == "not reproduced"
 
-    mended = {name: table.copy() for name, table in steps.items()}
-    table = mended["problems"]
+    corrected = {name: table.copy() for name, table in steps.items()}
+    table = corrected["problems"]
     holds = table["first_factor"] * table["norm"] > 0
     table["low"], table["high"] = np.where(holds, 0.0, np.nan), np.where(holds, np.inf, np.nan)
     table[["other_low", "other_high"]] = table[["low", "high"]]
     table["other_norm"], table["other_first_factor"] = table["norm"], table["first_factor"]
-    mended["proof"]["holds"] = mended["proof"]["checked"]
-    mended["grid"]["holds"] = mended["grid"]["problems"]
-    assert {claim.verdict for claim in STEPS.claims(mended)} == {"reproduced"}
+    corrected["proof"]["holds"] = corrected["proof"]["checked"]
+    corrected["grid"]["holds"] = corrected["grid"]["problems"]
+    assert {claim.verdict for claim in STEPS.claims(corrected)} == {"reproduced"}
     table.loc[holds.idxmax(), "high"] = 2.0
-    judged = by_key(STEPS.claims(mended))
+    judged = by_key(STEPS.claims(corrected))
     assert judged["iff"].verdict == "direction only"
     assert judged["sufficient"].verdict == "reproduced"
 

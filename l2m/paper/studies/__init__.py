@@ -1,8 +1,8 @@
-"""Studies: questions that a run does not answer, one file each. A study states its claims, and its numbers judge them.
+"""Studies: questions that a run does not answer. A study states its claims, and its numbers judge them.
 
-A study is a dataclass whose fields are its options, registered in ``STUDIES``; ``conf/study/`` has a file for each.
-``run`` makes tables; ``claims`` and ``figures`` are pure functions of these, so that the report needs no more than
-what lies in the results folder. :mod:`l2m.study` is the door.
+A study is a dataclass, registered in ``STUDIES``. Its fields are its options; ``conf/study/`` has a file for each
+study, which says what they mean. ``run`` makes tables. ``claims`` and ``figures`` are pure functions of these tables,
+so the report needs only the results folder. :mod:`l2m.study` is the command.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from l2m.registry import Registry
@@ -26,14 +27,14 @@ Tables = Mapping[str, pd.DataFrame]
 Finding = Literal[
     "reproduced", "direction only", "not reproduced", "contradicted", "inconclusive", "too few seeds", "not run"
 ]
-"""What became of a claim, by its study's own rule; ``docs/studies.md`` says what the words mean."""
+"""The verdict on a claim, by its study's own rule; ``docs/studies.md`` says what the words mean."""
 
 
 class Claim(NamedTuple):
     """A line of the ledger."""
 
     key: str
-    """Letters and underscores, one of its own in the study."""
+    """Letters and underscores, unique in the study."""
     claim: str
     """What is claimed, and where: "α → c/Σc inside (0, 2/L*) (Proposition 2.3)"."""
     source: str
@@ -44,20 +45,30 @@ class Claim(NamedTuple):
     note: str = ""
 
 
+def grade(reproduced: bool | np.bool_, direction: bool | np.bool_ = False) -> Finding:
+    """The verdict, given whether the claim holds and whether at least its direction does."""
+    return "reproduced" if reproduced else "direction only" if direction else "not reproduced"
+
+
+def count(holds: pd.Series[bool]) -> str:
+    """``12 of 20``: how many are true."""
+    return f"{int(holds.sum())} of {len(holds)}"
+
+
 @dataclass(frozen=True)
 class Setting:
     """Where a study runs.
 
     Attributes:
-        results_dir: for ordinary runs that a study needs; its own tables are written by the door.
+        results_dir: for ordinary runs that a study needs; the command writes the study's own tables.
         data_dir: where data sets lie.
-        tell: prints a line of progress.
+        report: prints a line of progress.
         force: repeat ordinary runs that are finished.
     """
 
     results_dir: str
     data_dir: str
-    tell: Callable[[str], None]
+    report: Callable[[str], None]
     force: bool = False
 
 
@@ -70,7 +81,6 @@ class Study:
     """Two to five sentences for the results page: the claim, where it stands, and the experiment."""
     rules: ClassVar[str] = ""
     """The module that has the rules of the verdicts, if it is not the study's own."""
-
     variants: ClassVar[Sequence[Mapping[str, Any]]] = ({},)
     """Options that are not at their default, of each variant in the ledger; claims that depend on them name them."""
 
@@ -85,7 +95,7 @@ class Study:
         raise NotImplementedError
 
     def claims(self, tables: Tables) -> list[Claim]:
-        """What the tables say of each claim."""
+        """The claims, as the tables judge them."""
         raise NotImplementedError
 
     def figures(self, tables: Tables) -> dict[str, Figure]:

@@ -6,31 +6,28 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise, product
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.figure import Figure
 
 from l2m.errors import UserError
-from l2m.paper.studies import STUDIES, Claim, Finding, Setting, Study, Tables
-from l2m.paper.studies.feature_figures import AXES, METHODS, growth_figure, sizes_figure
+from l2m.paper.studies import STUDIES, Claim, Setting, Study, Tables, grade
+from l2m.paper.studies.feature_learning_figures import AXES, METHODS, draw_growth, draw_sizes
 from l2m.paper.studies.feature_patches import Definition, accuracy, descend, measures, span
-from l2m.report.statistics import half
+from l2m.report.statistics import half, interval
 from l2m.schema import Range
 from l2m.seeding import generator
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 Positive = Annotated[float, Range(0, above=True)]
 Share = Annotated[float, Range(0, 1)]
 Mixing = Annotated[float, Range(0.5, 1, below=True)]
 Size = Annotated[int, Range(1)]
 
-
-UNTOUCHED: dict[str, tuple[str, ...]] = {"standard": ("mixing", "stop_at"), "mixup": ("stop_at",), "stopped": ()}
-"""Options that change nothing in a method."""
+UNUSED: dict[str, tuple[str, ...]] = {"standard": ("mixing", "stop_at"), "mixup": ("stop_at",), "stopped": ()}
+"""Options that a method does not use."""
 
 
 @STUDIES.register("feature_learning")
@@ -38,16 +35,16 @@ UNTOUCHED: dict[str, tuple[str, ...]] = {"standard": ("mixing", "stop_at"), "mix
 class FeatureLearning(Study):
     """Full-batch gradient descent on the talk's two-layer network, with and without mixup.
 
-    The source gives the distribution, the model, the measure Σ_r ⟨w_{1,r}, v⟩² and the three methods, but no sizes,
-    step or scale of the start, and its curves are not in its text. The claims are those of the text beside the figure
-    and, for standard training, of the summary of Zou et al. (2023), which it cites.
+    The source gives the distribution, the model, the measure Σ_r ⟨w_{1,r}, v⟩² and the three methods, but not the
+    sizes, the step or the scale of the initial weights; its curves are only in a figure. The claims are those of the
+    text beside that figure and, for standard training, of the summary of Zou et al. (2023), which it cites.
 
     Choices where the source is silent: mixup has one constant λ, and its loss is the mean over all n² ordered pairs, so
-    that it is full-batch too. After the stop, training is standard. ``stop_at`` stands for the figure's 10 000, which
-    means nothing without its step. :class:`~l2m.paper.studies.feature_patches.Definition` says how samples are drawn.
-    The sizes put the noise between the features: from a small start ⟨w, v⟩ grows in proportion to n(1 − ρ)/2, ⟨w, v'⟩
-    to nρ/2 and ⟨w, ξ_i⟩ to ‖ξ_i‖² ≈ σ_p² d, here 90, 10 and 14. They and the step were tried on seed 0, which is not
-    among the ``seeds``. At one seed all methods have the same data and initial weights. Descent is in float32.
+    it is full-batch too. After the stop, training is standard. ``stop_at`` replaces the figure's 10 000, which means
+    nothing without its step. :class:`~l2m.paper.studies.feature_patches.Definition` says how samples are drawn. The
+    sizes put the noise between the features: from small weights ⟨w, v⟩ grows in proportion to n(1 − ρ)/2, ⟨w, v'⟩ to
+    nρ/2 and ⟨w, ξ_i⟩ to ‖ξ_i‖² ≈ σ_p² d, here 90, 10 and 14. Sizes and step were tried on seed 0, which is not among
+    the ``seeds``. At one seed all methods have the same data and initial weights. Descent is in float32.
 
     Rules, fixed before the ``seeds`` were run. A feature has strength Σ_r ⟨w_{1,r}, feature⟩², which it adds to the
     logit of its class. A quantity is *above* another if the 95 % t-interval over seeds of the mean difference of their
@@ -67,29 +64,10 @@ class FeatureLearning(Study):
       ``stops``.
     - Other sizes: *reproduced* if the rare feature's strength with mixup is above that with standard training at the
       defaults and in every variation but those of the stop, *direction only* if in more than half of them.
-
-    Attributes:
-        seeds: data and initial weights are drawn for each.
-        samples: n.
-        dimension: d, at least 5.
-        patches: P.
-        rare_share: ρ.
-        borrowed: b, the most patches of a sample with feature noise; below P.
-        feature_noise: α.
-        noise: σ_p.
-        width: m.
-        start: σ_0, the deviation of initial weights.
-        learning_rate: of gradient descent.
-        mixing: λ, the larger share of a mixed pair; 0.5 mixes both evenly.
-        iterations: in all.
-        stop_at: when early-stopped mixup becomes standard training; below ``iterations``.
-        points: of a curve, evenly spaced on a logarithmic axis from iteration 1; iteration 0 and the stop are added.
-        test_samples: with common features, and as many with rare ones.
-        rare_shares, noises, widths, mixings, stops: other values, each tried with everything else at its default.
     """
 
-    title: ClassVar[str] = "Common and rare features"
-    question: ClassVar[str] = (
+    title = "Common and rare features"
+    question = (
         "The talk cites Zou et al. (2023): standard training learns features that many samples share and fails to "
         "learn rare ones, mixup learns both, and stopping mixup early helps. Its Definition 3.1 draws samples of "
         "patches, one of which holds a common or a rare feature. A two-layer network with quadratic activations learns "
@@ -131,7 +109,7 @@ class FeatureLearning(Study):
         """
         for stop in (self.stop_at, *self.stops):
             if stop >= self.iterations:
-                raise UserError(f"a stop at iteration {stop} must lie below study.iterations={self.iterations}")
+                raise UserError(f"a stop at iteration {stop} must be below study.iterations={self.iterations}")
         if self.borrowed >= self.patches:
             raise UserError(f"study.borrowed={self.borrowed} must be below study.patches={self.patches}")
         growth, ends = [], []
@@ -141,10 +119,10 @@ class FeatureLearning(Study):
         try:
             for varied, value, study in self._variations():
                 for seed, method in product(self.seeds, METHODS):
-                    if varied in UNTOUCHED[method]:
+                    if varied in UNUSED[method]:
                         rows = defaults[seed, method]
                     else:
-                        setting.tell(f"{varied} {value:g}, seed {seed}, {METHODS[method].words}")
+                        setting.report(f"{varied} {value:g}, seed {seed}, {METHODS[method].words}")
                         rows = list(study._descent(seed, method))
                     if varied == "default":
                         defaults[seed, method] = rows
@@ -190,100 +168,89 @@ class FeatureLearning(Study):
             yield row
 
     def claims(self, tables: Tables) -> list[Claim]:
-        """What the tables say, by the rules of the class."""
-        ends = tables["ends"]
-        ends = ends.assign(common=np.log(ends["common"]), rare=np.log(ends["rare"]))  # strengths on the log scale
-        default = ends[ends["varied"] == "default"]
-        at_start = tables["growth"].query("iteration == 0")
-
-        def end(method: str, column: str, rows: pd.DataFrame = default) -> pd.Series[float]:
-            return rows[rows["method"] == method].set_index("seed")[column]
-
-        def after(stop: int, column: str) -> pd.Series[float]:
-            rows = default if stop == self.stop_at else ends[(ends["varied"] == "stop_at") & (ends["value"] == stop)]
-            return end("stopped", column, rows)
-
+        columns = ["common", "rare", "accuracy_rare"]
+        ends = tables["ends"].assign(common=np.log(tables["ends"]["common"]), rare=np.log(tables["ends"]["rare"]))
+        ends = ends.pivot(index="seed", columns=["varied", "value", "method"], values=columns).sort_index(axis=1)
+        common, rare, accuracy = (ends[column, "default", 0] for column in columns)
+        growth = tables["growth"].query("iteration == 0").pivot(index="seed", columns="method", values="common")
         claims = []
         for method in ("standard", "mixup"):
-            strong = end(method, "common")
-            grew = strong - np.log(end(method, "common", at_start))
+            grown = common[method] - np.log(growth[method])
             text = f"{METHODS[method].words.capitalize()} learns the common feature (Figure 2a)"
-            claims.append(_claim(f"{method}_common", text, f"strength {_geometric(strong)}", [strong], [grew]))
-        weak = end("standard", "rare")
-        less = end("standard", "common") - weak
+            ours = f"strength {_geometric(common[method])}"
+            claims.append(_claim(f"{method}_common", text, ours, [common[method]], [grown]))
+        weak = rare["standard"]
+        ratio = common["standard"] - weak
         text = "Standard training fails to learn the rare feature (Figure 2b)"
-        said = f"strength {_geometric(weak)}; the common one's is {_geometric(less)} times that"
-        claims.append(_claim("standard_rare", text, said, [-weak], [less]))
+        ours = f"strength {_geometric(weak)}; the common one's is {_geometric(ratio)} times that"
+        claims.append(_claim("standard_rare", text, ours, [-weak], [ratio]))
         for method in ("mixup", "stopped"):
-            strong = end(method, "rare")
-            more = strong - weak
+            gain = rare[method] - weak
             text = f"{METHODS[method].words.capitalize()} learns the rare feature (Figure 2b)"
-            said = f"strength {_geometric(strong)}, {_geometric(more)} times that in standard training"
-            claims.append(_claim(f"{method}_rare", text, said, [strong, more], [more]))
-        gain = end("mixup", "accuracy_rare") - end("standard", "accuracy_rare")
+            ours = f"strength {_geometric(rare[method])}, {_geometric(gain)} times that in standard training"
+            claims.append(_claim(f"{method}_rare", text, ours, [rare[method], gain], [gain]))
+        gain = accuracy["mixup"] - accuracy["standard"]
         text = "Mixup classifies data with rare features better than standard training does"
         claims.append(_claim("rare_test", text, _points(gain), [gain]))
-        for feature in ("common", "rare"):
-            more = end("stopped", feature) - end("mixup", feature)
+        for feature, strength in (("common", common), ("rare", rare)):
+            gain = strength["stopped"] - strength["mixup"]
             text = f"Stopping mixup early makes the {feature} feature stronger than mixup throughout"
-            claims.append(
-                _claim(f"stopping_{feature}", text, f"{_geometric(more)} times its strength with mixup", [more])
-            )
+            ours = f"{_geometric(gain)} times its strength with mixup"
+            claims.append(_claim(f"stopping_{feature}", text, ours, [gain]))
         if self.stops:
             first, last = self.stops[0], self.stops[-1]
-            more = after(self.stop_at, "rare") - after(first, "rare")
+            keys = {stop: ("stop_at", stop, "stopped") for stop in self.stops}
+            keys[self.stop_at] = ("default", 0, "stopped")
+            early = ends["rare"][keys[first]]
+            gain = rare["stopped"] - early
             text = f"A stop at {first} instead of {self.stop_at} is too early for the rare feature"
-            said = f"strength {_geometric(after(first, 'rare'))}, after the later stop {_geometric(more)} times that"
-            claims.append(_claim("too_early", text, said, [more]))
-            gain = after(self.stop_at, "accuracy_rare") - after(last, "accuracy_rare")
+            ours = f"strength {_geometric(early)}, after the later stop {_geometric(gain)} times that"
+            claims.append(_claim("too_early", text, ours, [gain]))
+            gain = accuracy["stopped"] - ends["accuracy_rare"][keys[last]]
             text = f"A stop at {last} instead of {self.stop_at} is too late: accuracy on rare features falls"
             claims.append(_claim("too_late", text, f"{_points(gain)} for the earlier stop", [gain]))
-        rest = []
-        settings = [setting for setting in ends.groupby(["varied", "value"]) if setting[0][0] != "stop_at"]
-        for (varied, value), rows in settings:
-            if not _interval(end("mixup", "rare", rows) - end("standard", "rare", rows))[0] > 0:
-                rest.append(f"{varied} {value:g}")
-        verdict: Finding = "not reproduced"
-        if len(gain) < 2:
-            verdict = "too few seeds"
-        elif len(rest) < len(settings) / 2:
-            verdict = "direction only" if rest else "reproduced"
+        mixup, standard = (ends.xs(("rare", method), axis=1, level=(0, "method")) for method in ("mixup", "standard"))
+        gains = (mixup - standard).drop(columns="stop_at", level="varied", errors="ignore")
+        lows = gains.apply(lambda gain: _interval(gain)[0])
+        others = [f"{varied} {value:g}" for varied, value in lows.index[~(lows > 0)]]
+        few = len(gains) < 2
         text = "At other sizes too, the rare feature is stronger with mixup than with standard training"
-        said = f"in {len(settings) - len(rest)} of {len(settings)} settings"
-        note = f"not at {', '.join(rest)}" if rest and verdict != "too few seeds" else ""
-        claims.append(Claim("other_sizes", text, "no numbers", said, verdict, note))
-        return claims
+        ours = f"in {gains.shape[1] - len(others)} of {gains.shape[1]} settings"
+        verdict = "too few seeds" if few else grade(not others, len(others) < gains.shape[1] / 2)
+        note = "" if few or not others else f"not at {', '.join(others)}"
+        return [*claims, Claim("other_sizes", text, "no numbers", ours, verdict, note)]
 
     def figures(self, tables: Tables) -> dict[str, Figure]:
         """``growth``, as in the talk's figure, and ``sizes``, the rare feature's strength in all variations."""
         defaults = {name: float(getattr(self, name)) for name in AXES}
         return {
-            "growth": growth_figure(tables["growth"], self.stop_at),
-            "sizes": sizes_figure(tables["ends"], defaults, self.iterations),
+            "growth": draw_growth(tables["growth"], self.stop_at),
+            "sizes": draw_sizes(tables["ends"], defaults, self.iterations),
         }
 
 
 def _interval(values: pd.Series[float]) -> tuple[float, float]:
     """The 95 % t-interval of the mean; NaN for one value."""
-    width = half(values)
-    return float(values.mean()) - width, float(values.mean()) + width
+    return float(values.mean()) - half(values), float(values.mean()) + half(values)
 
 
 def _claim(
     key: str, text: str, ours: str, whole: Sequence[pd.Series[float]], direction: Sequence[pd.Series[float]] = ()
 ) -> Claim:
     """Reproduced where the intervals of ``whole`` lie above 0, direction only where those of ``direction`` do."""
-    n = len(whole[0])
-    verdict: Finding = "not reproduced"
-    if n < 2:
-        return Claim(key, text, "no numbers", f"{ours} (n = {n})", "too few seeds")
-    if all(_interval(values)[0] > 0 for values in whole):
-        verdict = "reproduced"
-    elif direction and all(_interval(values)[0] > 0 for values in direction):
-        verdict = "direction only"
-    worse = any(_interval(values)[1] < 0 for values in whole)
-    note = "the interval lies on the other side" if worse else "the interval leaves both open"
-    return Claim(key, text, "no numbers", f"{ours} (n = {n})", verdict, "" if verdict == "reproduced" else note)
+    reproduced = all(_interval(values)[0] > 0 for values in whole)
+    few = len(whole[0]) < 2
+    directed = bool(direction) and all(_interval(values)[0] > 0 for values in direction)
+    opposite = any(_interval(values)[1] < 0 for values in whole)
+    note = "the interval lies on the other side" if opposite else "the interval leaves both open"
+    return Claim(
+        key,
+        text,
+        "no numbers",
+        f"{ours} (n = {len(whole[0])})",
+        "too few seeds" if few else grade(reproduced, directed),
+        "" if few or reproduced else note,
+    )
 
 
 def _geometric(logarithms: pd.Series[float]) -> str:
@@ -292,7 +259,6 @@ def _geometric(logarithms: pd.Series[float]) -> str:
     return f"{math.exp(logarithms.mean()):.3g} [{math.exp(low):.3g}, {math.exp(high):.3g}]"
 
 
-def _points(differences: pd.Series[float]) -> str:
+def _points(gain: pd.Series[float]) -> str:
     """``+12.3 ± 4.5 points``: a difference of accuracies in %, and half of its 95 % t-interval."""
-    low, high = _interval(100 * differences)
-    return f"{(low + high) / 2:+.1f} ± {(high - low) / 2:.1f} points"
+    return f"{interval(100 * gain.mean(), 100 * half(gain), len(gain), 1)} points"

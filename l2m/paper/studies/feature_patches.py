@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-FEATURES = ("v", "u", "v'", "u'")
-"""The four features are the first four unit vectors, in this order: the common ones of class 1 and 2, the rare ones.
+FEATURES = 4
+"""The features v, u, v', u' are the first unit vectors: the common ones of class 1 and 2, then the rare ones.
 
-That they are orthonormal is the definition's choice as far as H goes. Everything else in it is invariant to rotations.
+The projection H of the definition assumes that they are orthonormal. All else in it is invariant to rotations.
 """
 
-COMMON, RARE = FEATURES.index("v"), FEATURES.index("v'")
+COMMON, RARE = 0, 2
+"""Those of class 1."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,9 @@ class Definition:
         dimension: d, at least 5.
         patches: P.
         rare_share: ρ in [0, 1].
-        borrowed: b < P, the most patches with feature noise. Their number is drawn evenly from 0 … b ("up to b").
+        borrowed: b < P, the most patches with feature noise. Their number is uniform in 0 … b ("up to b").
         feature_noise: α, the length of feature noise. One of α·u and α·v is drawn for a sample.
-        noise: σ_p, the deviation of Gaussian noise in each of the d − 4 directions that hold no feature.
+        noise: σ_p, the sd of Gaussian noise in each of the d − 4 directions that hold no feature.
     """
 
     dimension: int
@@ -62,12 +63,12 @@ class Definition:
         """n independent samples."""
         positive = torch.randint(2, (n,), generator=generator)
         rare = torch.rand(n, generator=generator) < self.rare_share
-        place = torch.rand(n, self.patches, generator=generator).argsort(1)  # the feature patch is at place 0
+        rank = torch.rand(n, self.patches, generator=generator).argsort(1)  # the feature patch has rank 0
         lent = torch.randint(self.borrowed + 1, (n, 1), generator=generator)
-        kinds = torch.where(place == 0, 0, torch.where(place <= lent, 1, 2))
+        kinds = torch.where(rank == 0, 0, torch.where(rank <= lent, 1, 2))
         shape = n, self.patches, self.dimension
         inputs = self.noise * torch.randn(shape, generator=generator, dtype=torch.float64)
-        inputs[..., : len(FEATURES)] = 0  # the projection H
+        inputs[..., :FEATURES] = 0  # the projection H
         inputs[kinds != 2] = 0
         inputs[torch.arange(n), (kinds == 0).int().argmax(1), 1 - positive + 2 * rare] = 1
         sample, patch = (kinds == 1).nonzero(as_tuple=True)
@@ -107,7 +108,7 @@ def loss(weights: Tensor, data: Patches, share: float) -> Tensor:
 
 
 def descend(weights: Tensor, data: Patches, share: float, rate: float, steps: int) -> Tensor:
-    """The weights after so many steps of gradient descent on :func:`loss`."""
+    """The weights after ``steps`` of gradient descent on :func:`loss`."""
     for _ in range(steps):
         weights = weights.detach().requires_grad_()
         (slope,) = torch.autograd.grad(loss(weights, data, share), weights)
@@ -116,15 +117,14 @@ def descend(weights: Tensor, data: Patches, share: float, rate: float, steps: in
 
 
 def span(data: Patches) -> Tensor:
-    """An orthonormal basis (d, k) of a space that holds the features and all patches: gradients lie in it.
+    """An orthonormal basis (d, k) of a space that holds the features and all patches, and so all gradients.
 
-    Descent in its k coordinates is descent in all d, at a fraction of the cost where k is far below d.
+    Descent in its k coordinates equals descent in all d, and is much cheaper where k is far below d.
     """
-    dimension, features = data.inputs.shape[2], len(FEATURES)
-    drawn = data.inputs[data.kinds == 2][:, features:]
-    if len(drawn) >= dimension - features:
-        return torch.eye(dimension, dtype=torch.float64)
-    basis: Tensor = torch.block_diag(torch.eye(features, dtype=torch.float64), torch.linalg.qr(drawn.T).Q)
+    noise = data.inputs[data.kinds == 2][:, FEATURES:]
+    if len(noise) >= noise.shape[1]:
+        return torch.eye(data.inputs.shape[2], dtype=torch.float64)
+    basis: Tensor = torch.block_diag(torch.eye(FEATURES, dtype=torch.float64), torch.linalg.qr(noise.T).Q)
     return basis
 
 
@@ -134,9 +134,9 @@ def strength(weights: Tensor, feature: int) -> float:
 
 
 def memorised(weights: Tensor, data: Patches) -> float:
-    """What a rare sample's Gaussian noise adds to its own class's logit, the mean over rare samples of class 1.
+    """Σ_p Σ_r ⟨w_{1,r}, ξ^(p)⟩² over noise patches: what they add to the logit of class 1.
 
-    Σ_p Σ_r ⟨w_{1,r}, ξ^(p)⟩² over noise patches; NaN if there is no such sample.
+    The mean over rare samples of class 1; NaN if there are none.
     """
     chosen = data.rare & (data.positive == 1)
     noise = data.inputs[chosen] * (data.kinds[chosen] == 2)[..., None]

@@ -2,8 +2,8 @@
 
     L_i(θ) = c_i + ½ (θ − θ_i)ᵀ A_i (θ − θ_i) + Σ_r log cosh(b_irᵀ (θ − θ_i))
 
-Without ridges b it is quadratic. Its Hessian lies between A_i and A_i + Σ_r b_ir b_irᵀ, and comes as near to both as
-one likes: near the second at θ_i, near the first far from it.
+Without ridges b it is quadratic. Its Hessian lies between A_i and A_i + Σ_r b_ir b_irᵀ, and both bounds are tight: it
+is the second at θ_i and tends to the first far from it.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ class GroupLosses:
     Attributes:
         curvature: A (k, m, m), symmetric and positive definite.
         minimisers: θ_i (k, m).
-        least: c (k,), the losses at their minimisers, at least 0.
+        minima: c (k,), the losses at their minimisers, at least 0.
         ridges: b (k, r, m); r may be 0.
     """
 
     curvature: Floats
     minimisers: Floats
-    least: Floats
+    minima: Floats
     ridges: Floats
 
     @property
@@ -41,8 +41,8 @@ class GroupLosses:
     @property
     def lipschitz(self) -> Floats:
         """L_i (k,), the Lipschitz constants of the gradients: the largest eigenvalue of A_i + Σ_r b_ir b_irᵀ."""
-        most = self.curvature + self.ridges.transpose(0, 2, 1) @ self.ridges
-        return np.asarray(np.linalg.eigvalsh(most)[:, -1], np.float64)
+        largest = self.curvature + self.ridges.transpose(0, 2, 1) @ self.ridges
+        return np.asarray(np.linalg.eigvalsh(largest)[:, -1], np.float64)
 
     def __call__(self, theta: Floats) -> tuple[Floats, Floats]:
         """L_i(θ) − c_i (n, k) and ∇L_i(θ) (n, k, m) for n parameters θ (n, m)."""
@@ -58,7 +58,7 @@ class GroupLosses:
 
     def losses(self, theta: Floats) -> Floats:
         """L_i(θ) (n, k) for n parameters θ (n, m)."""
-        return self.least + self(theta)[0]
+        return self.minima + self(theta)[0]
 
 
 def sample(
@@ -80,13 +80,13 @@ def sample(
     return GroupLosses(
         curvature=(vectors * values[:, None]) @ vectors.transpose(0, 2, 1),
         minimisers=spread * rng.normal(size=(k, m)),
-        least=np.exp(rng.uniform(np.log(0.01), np.log(10), k)),
+        minima=np.exp(rng.uniform(np.log(0.01), np.log(10), k)),
         ridges=rng.normal(size=(k, ridges, m)) * np.sqrt(largest / m)[:, None, None],
     )
 
 
-def mixed(alpha: Floats, losses: Floats, gamma: Floats) -> Floats:
-    """α + γ (L / ΣL − α) for n of them (eq. 3); where all losses are 0, α stays, as in ``Learn2MixBatchSampler``.
+def mix(alpha: Floats, losses: Floats, gamma: Floats) -> Floats:
+    """α + γ (L / ΣL − α) (eq. 3); where all losses are 0, α stays, as in ``Learn2MixBatchSampler``.
 
     Args:
         alpha: (n, k), on the simplex.
@@ -94,23 +94,24 @@ def mixed(alpha: Floats, losses: Floats, gamma: Floats) -> Floats:
         gamma: (n,).
     """
     largest = losses.max(axis=1, keepdims=True)
-    some = largest > 0
-    target = losses / np.where(some, largest, 1)
-    total = np.where(some, target.sum(axis=1, keepdims=True), 1)
-    moved: Floats = alpha + np.where(some, gamma[:, None] * (target / total - alpha), 0)
-    return moved
+    positive = largest > 0
+    target = losses / np.where(positive, largest, 1)
+    total = np.where(positive, target.sum(axis=1, keepdims=True), 1)
+    return alpha + np.where(positive, gamma[:, None] * (target / total - alpha), 0)
 
 
 def descend(
     groups: GroupLosses, theta: Floats, alpha: Floats, eta: Floats, gamma: Floats
 ) -> Iterator[tuple[Floats, Floats]]:
-    """θ^t (n, m) and α^t (n, k), t = 0, 1, …, of n trainings with learn2mix (eq. 3 and 4), without end.
+    """Yield θ^t (n, m) and α^t (n, k), t = 0, 1, …, of n trainings with learn2mix (eq. 3 and 4), endlessly.
 
-    A training that has grown beyond 1e100 stays there.
+    A training that has grown beyond 1e100 stays there. θ^0 and α^0 may be one vector for all trainings.
     """
+    theta = np.broadcast_to(theta, (len(eta), theta.shape[-1]))
+    alpha = np.broadcast_to(alpha, (len(eta), alpha.shape[-1]))
     while True:
         yield theta, alpha
         excess, gradients = groups(theta)
         rate = np.where(np.abs(theta).max(axis=1) > 1e100, 0, eta)
         theta = theta - rate[:, None] * np.einsum("nk,nkm->nm", alpha, gradients)
-        alpha = mixed(alpha, groups.least + excess, gamma)
+        alpha = mix(alpha, groups.minima + excess, gamma)

@@ -8,48 +8,49 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from l2m.paper.studies.guided_fashion import LEAKING, MODELS_OF, ORDINARY, QUANTITIES, TALK
+from l2m.paper.studies.guided_fashion import ALL_MODELS, LEAKING, ORDINARY, QUANTITIES, TALK
 from l2m.report import drawing
 from l2m.report.statistics import half_width
 
 COLOURS = {"baseline": "#000000", "teacher": "#0072B2", "all": "#E69F00", "low": "#009E73", "high": "#D55E00"}
-"""By a model's last word: those of Okabe and Ito."""
+"""By the last word of a model's name."""
 
 SHOWN = ("accuracy", "nll", "weight_norm", "train_gradient")
 
 
-def far(values: pd.Series[float], talk: Iterable[float] = ()) -> list[str]:
-    """The high filter's students that lie further off the other models and the talk's than these from each other."""
+def find_outliers(values: pd.Series[float], talk: Iterable[float] = ()) -> list[str]:
+    """The high filter's students that are further from the other models and the talk's than those are apart."""
     high = [name for name in values.index if name.split()[-1] == "high"]
     rest = [*values.drop(high), *talk]
     return [name for name in high if not abs(2 * values[name] - max(rest) - min(rest)) <= 3 * (max(rest) - min(rest))]
 
 
-def ends(models: pd.DataFrame, clean: float) -> Figure:
-    """What each model ends with: every seed, mean with 95 % t-interval, and the talk's number."""
-    figure, axes = drawing.panels(len(SHOWN), 2)
-    places = {name: -i - (name in LEAKING) * 0.5 for i, name in enumerate(MODELS_OF)}
-    for place, quantity in zip(axes, SHOWN, strict=True):
+def draw_ends(models: pd.DataFrame, clean: float) -> Figure:
+    """Final numbers of each model: every seed, mean with 95 % t-interval, and the talk's number."""
+    figure, panels = drawing.panels(len(SHOWN), 2)
+    places = {name: -i - (name in LEAKING) * 0.5 for i, name in enumerate(ALL_MODELS)}
+    for axes, quantity in zip(panels, SHOWN, strict=True):
         table = models[models["quantity"] == quantity].pivot(index="model", columns="seed", values="value")
-        off = far(table.mean(axis=1), TALK[quantity].values())
+        outliers = find_outliers(table.mean(axis=1), TALK[quantity].values())
         for name, y in places.items():
             values, colour = table.loc[name], COLOURS[name.split()[-1]]
-            if name in off:
-                said = f"{values.mean():.{QUANTITIES[quantity][1]}f}"
-                x, said = (0.02, f"← {said}") if values.mean() < table.loc["baseline"].mean() else (0.65, f"{said} →")
-                place.text(x, y, said, color=colour, transform=place.get_yaxis_transform(), va="center")
+            if name in outliers:
+                number = f"{values.mean():.{QUANTITIES[quantity][1]}f}"
+                below = values.mean() < table.loc["baseline"].mean()
+                x, text = (0.02, f"← {number}") if below else (0.65, f"{number} →")
+                axes.text(x, y, text, color=colour, transform=axes.get_yaxis_transform(), va="center")
                 continue
-            place.plot(values, [y - 0.3] * len(values), "|", color=colour, markersize=3, alpha=0.6)
+            axes.plot(values, [y - 0.3] * len(values), "|", color=colour, markersize=3, alpha=0.6)
             half = half_width(table.loc[[name]]).fillna(0).iloc[0]
-            place.errorbar(values.mean(), y, xerr=half, fmt="o", color=colour, markersize=3.5, linewidth=0.9)
+            axes.errorbar(values.mean(), y, xerr=half, fmt="o", color=colour, markersize=3.5, linewidth=0.9)
             if name in TALK[quantity]:
-                place.plot(TALK[quantity][name], y, "o", color=colour, **drawing.CIRCLE)
-        place.set_yticks(list(places.values()), list(places))
-        place.set_ylim(min(places.values()) - 0.5, 0.5)
-        place.set_xlabel(QUANTITIES[quantity][0])
-        place.axhline(-len(ORDINARY) + 0.25, color="#888888", linewidth=0.5, linestyle=":")
-    for place in axes[1::2]:
-        place.set_yticklabels([])
+                axes.plot(TALK[quantity][name], y, "o", color=colour, **drawing.CIRCLE)
+        axes.set_yticks(list(places.values()), list(places))
+        axes.set_ylim(min(places.values()) - 0.5, 0.5)
+        axes.set_xlabel(QUANTITIES[quantity][0])
+        axes.axhline(-len(ORDINARY) + 0.25, color="#888888", linewidth=0.5, linestyle=":")
+    for axes in panels[1::2]:
+        axes.set_yticklabels([])
     handles = [
         Line2D([], [], color="#666666", marker="o", linestyle="none", markersize=3.5, label="mean, 95 % interval"),
         Line2D([], [], color="#666666", marker="|", linestyle="none", markersize=4, label="a seed"),
@@ -64,22 +65,22 @@ def ends(models: pd.DataFrame, clean: float) -> Figure:
     return figure
 
 
-def curves(table: pd.DataFrame, clean: float) -> Figure:
+def draw_curves(table: pd.DataFrame, clean: float) -> Figure:
     """Test accuracy and NLL over epochs, mean over seeds, with the teacher of either method."""
-    figure, axes = drawing.panels(4, 2)
+    figure, panels = drawing.panels(4, 2)
     oracle = ("baseline", LEAKING[0], "all", *LEAKING[1:])
     for i, (column, label) in enumerate((("test_metric", "test accuracy in %"), ("test_loss", "test NLL"))):
         means = table.pivot_table(index="epoch", columns="model", values=column)
         means *= 100 if column == "test_metric" else 1
         for j, (title, names) in enumerate((("method 2: training set", tuple(ORDINARY)), ("method 1: leaks", oracle))):
-            place = axes[2 * i + j]
+            axes = panels[2 * i + j]
             for name in names:
-                place.plot(means[name], color=COLOURS[name.split()[-1]], linewidth=1.0)
-            off = far(means.iloc[-1][list(names)])
-            title += "".join(f"\noff the axes: high, {means[name].iloc[-1]:.{3 * i or 1}f}" for name in off)
-            settled = means.iloc[len(means) // 10 :][[name for name in names if name not in off]].to_numpy()
-            room = 0.05 * (settled.max() - settled.min())
-            place.set(xlabel="epoch", ylabel=label, title=title, ylim=(settled.min() - room, settled.max() + room))
+                axes.plot(means[name], color=COLOURS[name.split()[-1]], linewidth=1.0)
+            outliers = find_outliers(means.iloc[-1][list(names)])
+            title += "".join(f"\noff the axes: high, {means[name].iloc[-1]:.{3 * i or 1}f}" for name in outliers)
+            settled = means.iloc[len(means) // 10 :][[name for name in names if name not in outliers]].to_numpy()
+            margin = 0.05 * (settled.max() - settled.min())
+            axes.set(xlabel="epoch", ylabel=label, title=title, ylim=(settled.min() - margin, settled.max() + margin))
     handles = [Line2D([], [], color=colour, linewidth=1.0, label=name) for name, colour in COLOURS.items()]
     figure.legend(handles=handles, loc="outside upper center", ncols=5, columnspacing=1, handlelength=1.4, borderpad=0)
     drawing.note(

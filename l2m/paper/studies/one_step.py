@@ -1,46 +1,44 @@
 """Proposition 2.5 by numbers: does one step of learn2mix end nearer to θ* than one of classical training?
 
 A problem meets the assumptions: strongly convex group losses with Lipschitz gradients and one θ* = 0, which the proof
-of Corollary 2.4 needs; α^{t-1} = α̃; and θ^t one classical step after θ^{t-1}. With e = θ^t − θ*,
+of Corollary 2.4 needs; α^{t-1} = α̃; and θ^t is one classical step after θ^{t-1}. With e = θ^t − θ*,
 ΔL = L(θ^t) − L(θ*), d = L(θ^{t-1}) / 1ᵀL(θ^{t-1}) − α̃, and gradients g̃ = ∇L(θ^t, α̃) and v = Σ d_i ∇L_i(θ^t), eq. 9
 is exactly
 
     F² − G² = −2ηγ (e − ηg̃)ᵀv + η²γ² ‖v‖² ≤ 0.
 
-So some small γ satisfies it just if (e − ηg̃)ᵀv > 0, whatever β is: an interval of learning rates.
+So some small γ satisfies it exactly if (e − ηg̃)ᵀv > 0, whatever β is: an interval of learning rates.
 
-The scalar minus the vector in eq. 8 and 40, ‖e‖ − ΔL, is read in four ways: minus the norm of ΔL, which the
-Cauchy-Schwarz inequality would give and which the claims use, its sum, its mean, or α̃ᵀΔL. The proposition takes the
-gradient as Lipschitz continuous in α. No constant serves all θ at once, so L_α is the least one at θ^t, the largest
+Eq. 8 and 40 subtract a vector from a scalar, ‖e‖ − ΔL. Four readings are tried: minus the norm of ΔL, which the
+Cauchy-Schwarz inequality would give and which the claims use, its sum, its mean, or α̃ᵀΔL. The proposition assumes that
+the gradient is Lipschitz continuous in α. No constant holds for all θ, so L_α is the smallest one at θ^t, the largest
 singular value of the gradients.
 
-Two facts decide what eq. 8 says. Its first factor is never positive: α̃ᵀΔL ≤ L*/2 ‖e‖², so that it is at most
-(μ* − L*)/2 ‖e‖². In the same way, for every γ in (0, 1], the bound K of eq. 55 is at least η (L* − μ*) ‖e‖². So eq. 56
-never starts from K ≤ 0, and eq. 58 divides eq. 57 by a number that is negative wherever the quotient is positive.
+Two facts decide what eq. 8 says. Its first factor is never positive: α̃ᵀΔL ≤ L*/2 ‖e‖², so it is at most
+(μ* − L*)/2 ‖e‖². Likewise, for every γ in (0, 1], the bound K of eq. 55 is at least η (L* − μ*) ‖e‖². So eq. 56 never
+starts from K ≤ 0, and eq. 58 divides eq. 57 by a number that is negative wherever the quotient is positive.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from itertools import product
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
-from l2m.paper.studies import STUDIES, Claim, Setting, Study, Tables, one_step_report
+from l2m.paper.studies import STUDIES, Claim, Setting, Study, Tables
 from l2m.paper.studies.group_losses import Floats, GroupLosses, sample
-from l2m.paper.studies.one_step_proof import Point, checks
+from l2m.paper.studies.one_step_claims import judge
+from l2m.paper.studies.one_step_figures import draw_condition, draw_proof
+from l2m.paper.studies.one_step_proof import READINGS, Point, check_proof
 from l2m.schema import Range
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-READINGS = ("norm", "sum", "mean", "weighted")
-"""How ΔL becomes a number."""
-
 FRACTIONS = np.array([0.01, 0.1, 0.5, 0.99])
-"""γ as shares of the largest that is tried."""
+"""γ as shares of the largest γ that is tried."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ class Problem:
     """One problem at one step.
 
     Attributes:
-        losses: of the groups, whose minimisers are all 0.
+        losses: of the groups; all minimisers are 0.
         tilde: α̃ (k,).
         before: θ^{t-1} (m,).
         first: the learning rate that led from θ^{t-1} to θ^t, in units of 2/L*.
@@ -61,10 +59,10 @@ class Problem:
 
     @cached_property
     def point(self) -> Point:
-        """What the proof speaks of."""
+        """θ^t, with the quantities of the proof."""
         mu, largest = float(self.losses.mu.min()), float(self.losses.lipschitz.max())
         excess, gradients = self.losses(self.before[None])
-        earlier = self.losses.least + excess[0]
+        earlier = self.losses.minima + excess[0]
         after = self.before - self.first * 2 / largest * (self.tilde @ gradients[0])
         excess, gradients = self.losses(after[None])
         return Point(
@@ -86,20 +84,11 @@ class Problem:
 @STUDIES.register("one_step")
 @dataclass(kw_only=True)
 class OneStep(Study):
-    """Random problems that meet the assumptions; half of them quadratic, half with ridges.
+    """Random problems that meet the assumptions, quadratic and with ridges in turn."""
 
-    Attributes:
-        problems: how many.
-        dimensions: the most parameters; a problem has 2 to so many.
-        groups: the most groups; a problem has 2 to so many.
-        condition: the largest condition number of a group's A_i.
-        learning_rates: η in units of 2/L*.
-        seed: all randomness; problem p is drawn by ``numpy.random.default_rng([seed, p])``.
-    """
-
-    rules: ClassVar[str] = "l2m.paper.studies.one_step_report"
-    title: ClassVar[str] = "One step of learn2mix against one classical step"
-    question: ClassVar[str] = (
+    rules = judge.__module__
+    title = "One step of learn2mix against one classical step"
+    question = (
         "Proposition 2.5 says that if and only if a condition holds (eq. 8), every learning rate has mixing rates in "
         "(0, β] for which a step of learn2mix ends at least as near to θ* as a classical one (eq. 9). Random problems "
         "that meet its assumptions compare the condition with eq. 9 itself, and check each inequality of the proof."
@@ -120,25 +109,23 @@ class OneStep(Study):
             grid: for each reading, truth of eq. 8, η and γ, how many problems there are and in how many eq. 9 holds.
                 γ is ``fraction`` times min(β, 1) where eq. 8 holds, which makes β positive, and times 1 elsewhere.
             proof: a row for each step of the proof: how often it was checked and how often it holds.
-            counterexamples: a problem each, at the least η of the grid that makes it one.
+            counterexamples: a row for each, at the smallest η of the grid that makes it one.
         """
         rows, grids, proofs, counterexamples = [], [], [], []
         for index in range(self.problems):
             problem = self.problem(index)
             rows.append(self.measure(index, problem))
             grids.append(self.grid(problem.point))
-            proofs.append(checks(problem.point, self.etas(problem.point), FRACTIONS, READINGS))
+            proofs.append(check_proof(problem.point, self.etas(problem.point), FRACTIONS))
             counterexamples += self.counterexample(index, problem.point)
             if (index + 1) % 250 == 0:
-                setting.tell(f"problem {index + 1} of {self.problems}")
+                setting.report(f"problem {index + 1} of {self.problems}")
         keys = ["reading", "condition", "learning_rate", "fraction"]
         return {
             "problems": pd.DataFrame(rows),
             "grid": pd.concat(grids)
-            .groupby(keys)["holds"]
-            .agg(["size", "sum"])
-            .reset_index()
-            .set_axis([*keys, "problems", "holds"], axis=1),
+            .groupby(keys, as_index=False)
+            .agg(problems=("holds", "size"), holds=("holds", "sum")),
             "proof": pd.concat(proofs).groupby(["step", "statement"], as_index=False, sort=False).sum(),
             "counterexamples": pd.DataFrame(
                 counterexamples, columns=["problem", "kind", "learning_rate", "mixing_rate", "beta", "difference"]
@@ -146,13 +133,13 @@ class OneStep(Study):
         }
 
     def claims(self, tables: Tables) -> list[Claim]:
-        return one_step_report.claims(tables)
+        return judge(tables)
 
     def figures(self, tables: Tables) -> dict[str, Figure]:
-        return one_step_report.figures(tables)
+        return {"condition": draw_condition(tables["problems"]), "proof": draw_proof(tables["proof"])}
 
     def problem(self, index: int) -> Problem:
-        """Sizes, curvatures and α̃ are random; ‖θ^{t-1}‖ is log-uniform in [0.01, 100], for eq. 8 depends on it."""
+        """A random problem; ‖θ^{t-1}‖ is log-uniform in [0.01, 100], because eq. 8 depends on it."""
         rng = np.random.default_rng([self.seed, index])
         losses = sample(
             rng,
@@ -164,13 +151,13 @@ class OneStep(Study):
         direction = rng.normal(size=(losses.minimisers.shape[1],))
         return Problem(
             losses=losses,
-            tilde=rng.dirichlet(np.ones(len(losses.least))),
+            tilde=rng.dirichlet(np.ones(len(losses.minima))),
             before=direction / np.linalg.norm(direction) * 10 ** rng.uniform(-2, 2),
             first=float(rng.uniform(0, 1)),
         )
 
     def etas(self, point: Point) -> Floats:
-        """η (n,) at which a problem is looked at."""
+        """η (n,) for the study's learning rates."""
         return np.asarray(self.learning_rates) * 2 / point.largest
 
     def measure(self, index: int, problem: Problem) -> dict[str, Any]:
@@ -184,7 +171,7 @@ class OneStep(Study):
         excess = float(np.linalg.norm(point.excess))
         unit = excess / point.distance * (0.5 if point.distance > excess else 2.0)
         other = problem.scaled(unit).point
-        low, high = point.helpful()
+        low, high = point.helpful_rates()
         return {
             "problem": index,
             "family": ("quadratic", "ridges")[index % 2],
@@ -199,47 +186,36 @@ class OneStep(Study):
             "unit": unit,
             "other_first_factor": other.first_factor / (other.largest * other.distance**2),
             "other_norm": other.distance - other.read("norm"),
-            "other_low": other.helpful()[0],
-            "other_high": other.helpful()[1],
+            "other_low": other.helpful_rates()[0],
+            "other_high": other.helpful_rates()[1],
         }
 
     def grid(self, point: Point) -> pd.DataFrame:
         """Whether eq. 9 holds, for each reading, η and fraction."""
-        eta = self.etas(point)
-        tables = []
+        eta, rows = self.etas(point), []
         for reading in READINGS:
             beta = point.beta(eta, reading)
-            largest = np.where(beta > 0, np.minimum(beta, 1), 1)
-            gamma = largest[:, None] * FRACTIONS
-            tables.append(
-                pd.DataFrame(
-                    {
-                        "reading": reading,
-                        "condition": bool(beta[0] > 0),
-                        "learning_rate": np.repeat(self.learning_rates, len(FRACTIONS)),
-                        "fraction": np.tile(FRACTIONS, len(eta)),
-                        "holds": (point.difference(eta[:, None], gamma) <= 0).ravel(),
-                    }
-                )
-            )
-        return pd.concat(tables)
+            gamma = np.where(beta > 0, np.minimum(beta, 1), 1)[:, None] * FRACTIONS
+            holds = (point.difference(eta[:, None], gamma) <= 0).ravel()
+            cells = product([reading], [beta[0] > 0], self.learning_rates, FRACTIONS)
+            rows += [(*cell, held) for cell, held in zip(cells, holds, strict=True)]
+        return pd.DataFrame(rows, columns=["reading", "condition", "learning_rate", "fraction", "holds"])
 
     def counterexample(self, index: int, point: Point) -> list[tuple[Any, ...]]:
         """(index, kind, η / (2/L*), γ, β, (F² − G²) / ‖e‖²), or nothing.
 
-        Where eq. 8 holds but no γ satisfies eq. 9, γ is half of min(β, 1); where it fails and some do, half of the
-        largest that does, or of 1.
+        Where eq. 8 holds but no γ satisfies eq. 9, γ is half of min(β, 1). Where eq. 8 fails but some γ satisfies
+        eq. 9, γ is half of the largest that does, or of 1.
         """
-        eta = self.etas(point)
-        low, high = point.helpful()
-        helps = (low < np.asarray(self.learning_rates)) & (np.asarray(self.learning_rates) < high)
+        eta, rates = self.etas(point), np.asarray(self.learning_rates)
+        low, high = point.helpful_rates()
+        helps = (low < rates) & (rates < high)
         beta = point.beta(eta, "norm")
         holds = bool(beta[0] > 0)
-        odd = np.flatnonzero(helps != holds)
-        if not len(odd):
+        if (helps == holds).all():
             return []
-        at = odd[0]
-        gamma = min(float(beta[at]) if holds else point.most_mixing(float(eta[at])), 1.0) / 2
+        at = np.argmax(helps != holds)
+        gamma = min(float(beta[at]) if holds else point.largest_gamma(float(eta[at])), 1.0) / 2
         difference = float(point.difference(eta[at], np.array(gamma))) / point.distance**2
         kind = "(8) holds, (9) fails" if holds else "(8) fails, (9) holds"
         return [(index, kind, self.learning_rates[at], gamma, float(beta[at]), difference)]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,10 +15,18 @@ from l2m.paper.studies.group_losses import Floats
 
 Bools = NDArray[np.bool_]
 
+READINGS: dict[str, Callable[[Floats, Floats], Any]] = {
+    "norm": lambda excess, tilde: np.linalg.norm(excess),
+    "sum": lambda excess, tilde: excess.sum(),
+    "mean": lambda excess, tilde: excess.mean(),
+    "weighted": lambda excess, tilde: tilde @ excess,
+}
+"""How eq. 8 and 40 may read the vector ΔL, the ``excess``, as the number that they subtract from ‖e‖."""
+
 
 @dataclass(frozen=True)
 class Point:
-    """θ^t and what the proposition needs to know there.
+    """θ^t, with the quantities of the proposition there.
 
     Attributes:
         e: θ^t − θ* (m,).
@@ -63,31 +72,25 @@ class Point:
         return float(np.linalg.norm(self.gradients, ord=2) * self.largest * np.linalg.norm(self.towards))
 
     def read(self, reading: str) -> float:
-        """ΔL as the number that eq. 8 and 40 take from ‖e‖: its norm, sum or mean, or α̃ᵀΔL (``weighted``)."""
-        readings = {
-            "norm": np.linalg.norm(self.excess),
-            "sum": self.excess.sum(),
-            "mean": self.excess.mean(),
-            "weighted": self.tilde @ self.excess,
-        }
-        return float(readings[reading])
+        """ΔL as a number."""
+        return float(READINGS[reading](self.excess, self.tilde))
 
     def beta(self, eta: Floats, reading: str) -> Floats:
-        """β of eq. 40; positive just if eq. 8 holds."""
+        """β of eq. 40; positive exactly if eq. 8 holds."""
         return np.asarray(self.first_factor / (eta * self.scale * (self.distance - self.read(reading))))
 
     def difference(self, eta: Floats, gamma: Floats) -> Floats:
-        """F² − G² of eq. 43 without its cancellation: eq. 9 holds just if it is at most 0."""
+        """F² − G² of eq. 43 without cancellation: eq. 9 holds exactly if it is at most 0."""
         across, length = (self.e - eta[..., None] * self.classical) @ self.change, self.change @ self.change
         return np.asarray(-2 * eta * gamma * across + (eta * gamma) ** 2 * length)
 
-    def most_mixing(self, eta: float) -> float:
+    def largest_gamma(self, eta: float) -> float:
         """The largest γ for which eq. 9 holds; none does if it is at most 0."""
         across = (self.e - eta * self.classical) @ self.change
         return float(2 * across / (eta * self.change @ self.change))
 
-    def helpful(self) -> tuple[float, float]:
-        """Between which η, in units of 2/L*, some γ > 0 satisfies eq. 9; NaN twice if at none."""
+    def helpful_rates(self) -> tuple[float, float]:
+        """The least and the largest η, in units of 2/L*, for which some γ > 0 satisfies eq. 9; NaN twice if none."""
         push, pull = float(self.e @ self.change), float(self.classical @ self.change)
         unit = self.largest / 2
         if push > 0:
@@ -95,23 +98,23 @@ class Point:
         return (push / pull * unit, np.inf) if pull < 0 else (np.nan, np.nan)
 
 
-def checks(point: Point, eta: Floats, gamma: Floats, readings: Iterable[str]) -> pd.DataFrame:
+def check_proof(point: Point, eta: Floats, gamma: Floats) -> pd.DataFrame:
     """Each step of the proof at every pair of η (n,) and γ (q,): how often it was ``checked`` and ``holds``.
 
-    A bound holds if it does but for a relative 1e-9 of rounding. Where a step has a premise, or divides by a number
-    that must be positive, it is checked where that is so.
+    Bounds hold up to a relative 1e-9 of rounding. A step that has a premise, or divides by a number that must be
+    positive, is checked only where that is so.
     """
     eta, gamma = eta[:, None], gamma[None, :]
     r, mu, top, first = point.distance, point.mu, point.largest, point.first_factor
     g = point.classical + gamma[..., None] * point.change  # ∇L(θ^t, α^t), (1, q, m)
-    size, was = np.linalg.norm(g, axis=-1), np.linalg.norm(point.classical)
+    size, classical_size = np.linalg.norm(g, axis=-1), np.linalg.norm(point.classical)
     step = gamma * np.linalg.norm(point.change)  # ‖∇L(θ^t, α^t) − ∇L(θ^t, α̃)‖
     drop = point.towards @ point.excess  # dᵀΔL
     h = 2 * eta * gamma * (point.e @ point.change)
     j = eta**2 * gamma * ((point.change * (g + point.classical)).sum(axis=-1))
     eq44 = step * np.linalg.norm(g + point.classical, axis=-1)
     lipschitz = point.scale / top * gamma  # L_α ‖α^t − α̃‖
-    eq45 = 2 * eta**2 * lipschitz * (size + was)
+    eq45 = 2 * eta**2 * lipschitz * (size + classical_size)
     eq48 = 2 * eta**2 * lipschitz * top * r
     along = g @ point.e  # eᵀ∇L(θ^t, α^t)
     eq52 = mu / 2 * r**2 + point.tilde @ point.excess + gamma * drop
@@ -123,7 +126,7 @@ def checks(point: Point, eta: Floats, gamma: Floats, readings: Iterable[str]) ->
     def eq57(at: Floats) -> Bools:
         return np.asarray(first >= at * bracket)
 
-    found: list[tuple[str, str, Bools, Bools | bool]] = [
+    steps: list[tuple[str, str, Bools, Bools | bool]] = [
         ("28 low", "(28): μ*/2 ‖e‖ ≤ ‖∇L‖", _at_most(mu / 2 * r, size), True),
         ("28 high", "(28): ‖∇L‖ ≤ L* ‖e‖", _at_most(size, top * r), True),
         ("44 printed", "J ≤ (44), as printed", _at_most(j, eq44 + 0 * eta), True),
@@ -141,21 +144,17 @@ def checks(point: Point, eta: Floats, gamma: Floats, readings: Iterable[str]) ->
         ("56", "K ≤ 0", k <= 0, True),
         ("58", "(57) at γ = (58)/2 > 0", eq57(eq58 / 2), eq58 > 0),
     ]
-    for reading in readings:
+    for reading in READINGS:
         beta = point.beta(eta, reading)
-        found += [
+        half_beta = np.minimum(beta, 1) / 2
+        steps += [
             (f"59 {reading}", f"(58) ≤ (59), {reading}", _at_most(eq58, beta), True),
-            (
-                f"40 {reading}",
-                f"(57) at γ = min(β, 1)/2 > 0, {reading}",
-                eq57(np.minimum(beta, 1) / 2),
-                beta > 0,
-            ),
+            (f"40 {reading}", f"(57) at γ = min(β, 1)/2 > 0, {reading}", eq57(half_beta), beta > 0),
         ]
     rows = []
-    for name, statement, holds, premise in found:
-        asked = np.broadcast_to(premise, holds.shape)
-        rows.append((name, statement, int(asked.sum()), int((holds & asked).sum())))
+    for name, statement, holds, premise in steps:
+        checked = np.broadcast_to(premise, holds.shape)
+        rows.append((name, statement, int(checked.sum()), int((holds & checked).sum())))
     return pd.DataFrame(rows, columns=["step", "statement", "checked", "holds"])
 
 

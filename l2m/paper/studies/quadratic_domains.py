@@ -5,15 +5,15 @@ loss is V(θ) = ½ |θ − v|² with v = (1, −1). With weights α = ((1 + s)/2
 θ*(s) = s·(1, 1), so that V(θ*(s)) = 1 + s², and the best weights are equal: s = 0.
 
 T inner steps of rate η at fixed s lead from θ to θ_T with θ_T,j = ρ_j θ_j + (1 − ρ_j) s, ρ_j = (1 − ηλ_j)^T for
-λ = (1, κ). So the hypergradient is h = dV(θ_T)/ds = Σ_j (1 − ρ_j) (θ_T,j − v_j). A scheme that goes on from θ_T rests
-where θ = θ*(s) and h = 0, that is (1 − ρ_1)(s − 1) + (1 − ρ_2)(s + 1) = 0, and
+λ = (1, κ). So the hypergradient is h = dV(θ_T)/ds = Σ_j (1 − ρ_j) (θ_T,j − v_j). A scheme that continues from θ_T
+settles where θ = θ*(s) and h = 0, that is (1 − ρ_1)(s − 1) + (1 − ρ_2)(s + 1) = 0, and
 
     s_T = (ρ_2 − ρ_1) / (2 − ρ_1 − ρ_2).
 
 For T = 1 this is (1 − κ)/(1 + κ), whatever the rates and however long it runs. For T → ∞ it goes to 0 as ρ_1 does.
 
 Exponentiated gradients of outer rate β move the log-odds ℓ = log(α_1/α_2), s = tanh(ℓ/2), by −2βh: the hypergradients
-of α_1 and α_2 are h and −h, but for what they share.
+of α_1 and α_2 are h and −h, up to a common term.
 """
 
 from __future__ import annotations
@@ -30,38 +30,39 @@ Floats = NDArray[np.float64]
 def fixed_point(inner_steps: NDArray[np.int64], conditions: Floats) -> Floats:
     """s_T for every T and κ, (T, κ), at the inner rate 1/(2κ)."""
     slow, fast = ((1 - rate) ** inner_steps[:, None] for rate in (1 / (2 * conditions), np.full_like(conditions, 0.5)))
-    found: Floats = (fast - slow) / (2 - slow - fast)
-    return found
+    return (fast - slow) / (2 - slow - fast)
 
 
-def simulate(longest: int, conditions: Floats, told: Sequence[int], outer_rate: float = 0.5) -> Floats:
-    """s after so many outer steps, (told, T, κ) for T = 1 … ``longest``, at the inner rate 1/(2κ).
+def simulate(longest: int, conditions: Floats, outer_steps: Sequence[int], outer_rate: float = 0.5) -> Floats:
+    """s after ``outer_steps``, (outer steps, T, κ) for T = 1 … ``longest``, at the inner rate 1/(2κ).
 
-    Each inner step is taken, and its derivative in s with it; nothing of the closed form is used. All begin at s = 0,
-    the best weights, and at θ = 0.
+    Each inner step is taken together with its derivative in s, without the closed form. All begin at s = 0, the best
+    weights, and at θ = 0.
     """
     rates = np.stack([1 / (2 * conditions), np.full_like(conditions, 0.5)])  # η λ_j, (2, κ)
     target = np.array([1.0, -1.0])[:, None]
     theta = np.zeros((longest, 2, len(conditions)))
     odds = np.zeros((longest, len(conditions)))
-    found = []
-    for step in range(1, max(told) + 1):
+    weights = []
+    for step in range(1, max(outer_steps) + 1):
         s = np.tanh(odds / 2)[:, None]
         slope = np.zeros_like(theta)
         for first in range(longest):  # rows of a larger T take more steps
             theta[first:] -= rates * (theta[first:] - s[first:])
             slope[first:] -= rates * (slope[first:] - 1)
         odds -= 2 * outer_rate * (slope * (theta - target)).sum(1)
-        if step in told:
-            found.append(np.tanh(odds / 2))
-    return np.stack(found)
+        if step in outer_steps:
+            weights.append(np.tanh(odds / 2))
+    return np.stack(weights)
 
 
-class Budgeted(NamedTuple):
-    """Mean over the outer steps that a budget allows, each (budgets, inner rates, outer rates, runs); NaN for none.
+class Gaps(NamedTuple):
+    """Mean gaps over the outer steps that a budget allows, each (budgets, inner rates, outer rates, runs).
+
+    They are NaN if it allows none.
 
     Attributes:
-        weights: s², what V(θ*(s)) is above its least.
+        weights: s², the excess of V(θ*(s)) over its minimum.
         parameters: ½ |θ_T|², half the squared distance from θ* of the best weights, noise included.
     """
 
@@ -78,12 +79,12 @@ def spend(
     condition: float,
     noise: float,
     rng: np.random.Generator,
-) -> Budgeted:
+) -> Gaps:
     """Spend each budget of N inner steps on ⌊N/T⌋ outer steps.
 
-    A stochastic gradient is the gradient plus normal noise of sd ``noise`` in each coordinate, so that T inner steps
-    add normal noise of variance η² σ² Σ_t (1 − ηλ_j)^(2t), which is drawn at once. A hypergradient is that of the
-    noisy steps. Runs share their noise across rates.
+    A stochastic gradient is the gradient plus normal noise of sd ``noise`` in each coordinate, so T inner steps add
+    normal noise of variance η² σ² Σ_t (1 − ηλ_j)^(2t), which is drawn at once. A hypergradient is that of the noisy
+    steps. Runs share their noise across rates.
 
     Args:
         inner_steps: T.
@@ -97,7 +98,7 @@ def spend(
     odds = np.broadcast_to(starts[0], (len(inner_rates), len(outer_rates), len(starts[0]))).copy()
     theta = np.broadcast_to(starts[1][:, None, None], (2, *odds.shape)).copy()
     target, moves = np.array([1.0, -1.0])[:, None, None, None], 2 * outer_rates[:, None]
-    sums, found = np.zeros((2, *odds.shape)), np.full((2, len(budgets), *odds.shape), np.nan)
+    sums, gaps = np.zeros((2, *odds.shape)), np.full((2, len(budgets), *odds.shape), np.nan)
     rounds = [budget // inner_steps for budget in budgets]
     for step in range(1, rounds[-1] + 1):
         s = np.tanh(odds / 2)
@@ -107,7 +108,6 @@ def spend(
         sums[0] += s * s
         sums[1] += (theta * theta).sum(0) / 2
         odds -= moves * ((1 - left) * (theta - target)).sum(0)
-        for place, last in enumerate(rounds):
-            if step == last:
-                found[:, place] = sums / step
-    return Budgeted(*found)
+        if step in rounds:
+            gaps[:, np.equal(rounds, step)] = sums[:, None] / step
+    return Gaps(*gaps)

@@ -1,4 +1,4 @@
-"""The directory of a study: ``<results_dir>/studies/<name>-<hash>``, with a CSV for each table; what is in it."""
+"""The directory of a study: ``<results_dir>/studies/<name>-<hash>``, with a CSV for each table."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ class StudyConfig:
     threads: Annotated[Threads | None, "CPU threads; null is torch's choice"] = None
     data_dir: Annotated[str, "where data sets lie; the default is L2M_DATA_DIR, or data"] = "data"
     results_dir: Annotated[str, "where records are written, under studies/"] = "outputs"
-    force: Annotated[bool, "repeat, and overwrite, what is finished"] = False
+    force: Annotated[bool, "repeat and overwrite finished studies"] = False
     debug: Annotated[bool, "show the traceback of an error"] = False
 
     @property
     def path(self) -> Path:
-        """The study's directory: its name, and eight digits that stand for options that are not at their default."""
+        """The study's directory."""
         name = self.study["name"]
         return Path(self.results_dir) / "studies" / f"{name}-{digest(self.study)}"
 
 
 class Recorded(NamedTuple):
-    """A study that was run, as it was written."""
+    """A study that was run."""
 
     study: Study
     path: Path
@@ -48,15 +48,15 @@ class Recorded(NamedTuple):
     """Those that are not at their default."""
 
 
-def changed(choice: Mapping[str, Any]) -> dict[str, Any]:
+def changed_options(choice: Mapping[str, Any]) -> dict[str, Any]:
     """Options of a study that are not at their default."""
     defaults = STUDIES.defaults(choice["name"])
     return {key: value for key, value in choice.items() if key != "name" and defaults.get(key) != value}
 
 
 def digest(choice: Mapping[str, Any]) -> str:
-    """Eight hexadecimal digits of the SHA-256 of a study's name and of what is not at its default."""
-    return short_hash({"name": choice["name"], **changed(choice)})
+    """Eight hexadecimal digits that identify a study's name and its options that are not at their default."""
+    return short_hash({"name": choice["name"], **changed_options(choice)})
 
 
 def check(raw: Mapping[str, Any]) -> StudyConfig:
@@ -72,24 +72,25 @@ def check(raw: Mapping[str, Any]) -> StudyConfig:
     return StudyConfig(**values)
 
 
-def done(path: Path) -> bool:
-    """Whether a study's directory is whole."""
+def is_finished(path: Path) -> bool:
+    """Whether a study's directory is complete."""
     file = path / "run.json"
     try:
         return file.exists() and json.loads(read_text(file))["status"] == "done"
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{file} can't be read as a record: remove it, and the study is repeated") from error
+        raise UserError(f"{file} cannot be read as a record: remove it and run the study again") from error
 
 
 def write(config: StudyConfig, tables: Tables, info: Mapping[str, Any]) -> None:
     """Write a study's records, ``run.json`` last.
 
     Raises:
-        UserError: they can't be written.
+        UserError: they cannot be written.
     """
+    choice = json.loads(json.dumps(config.study))  # YAML has no tuples
     try:
         (config.path / "run.json").unlink(missing_ok=True)
-        write_whole(config.path / "config.yaml", yaml.safe_dump(_plain(config.study), sort_keys=False).encode())
+        write_whole(config.path / "config.yaml", yaml.safe_dump(choice, sort_keys=False).encode())
         for name, table in tables.items():
             text = table.to_csv(index=False, float_format="%.7g", lineterminator="\n")
             write_whole(config.path / f"{name}.csv", text.encode())
@@ -97,12 +98,12 @@ def write(config: StudyConfig, tables: Tables, info: Mapping[str, Any]) -> None:
         write_whole(config.path / "run.json", (json.dumps(content, indent=2) + "\n").encode())
     except OSError as error:
         raise UserError(
-            f"{config.path} can't be written ({error.strerror}): choose a results_dir that can be"
+            f"{config.path} cannot be written ({error.strerror}): choose a results_dir that can be"
         ) from error
 
 
 def read(path: Path) -> Recorded:
-    """What a study's directory holds.
+    """Read a study's directory.
 
     Raises:
         ValueError: what is wrong with it.
@@ -112,27 +113,23 @@ def read(path: Path) -> Recorded:
         raise ValueError(f"run.json has status {info.get('status')} and schema {info.get('schema')}, not {SCHEMA}")
     choice = check({"study": choice}).study
     if path.name != f"{choice['name']}-{digest(choice)}":
-        raise ValueError("it is not where its configuration belongs")
+        raise ValueError("its directory is not the one of its configuration")
     tables = {}
     for name in info["tables"]:
         if not (isinstance(name, str) and name.isidentifier()):
             raise ValueError(f"run.json names a table {name!r}")
         tables[name] = pd.read_csv(path / f"{name}.csv")
-    return Recorded(STUDIES.build(choice), path, tables, changed(choice))
+    return Recorded(STUDIES.build(choice), path, tables, changed_options(choice))
 
 
 def read_all(results_dir: Path) -> tuple[list[Recorded], list[str]]:
-    """The studies below a results folder, each at its defaults first, and a sentence for each one left out."""
-    found, problems = [], []
+    """The studies in a results folder, each at its defaults first, and a sentence for each one left out."""
+    studies, problems = [], []
     for path in sorted(path for path in results_dir.glob("studies/*") if path.is_dir()):
         try:
-            if done(path):
-                found.append(read(path))
-        except Exception as error:  # whatever a damaged record makes its reader say
-            problems.append(f"{path} is left out ({'; '.join(str(error).splitlines())}): remove it, and repeat it")
-    return sorted(found, key=lambda one: (one.path.name.rpartition("-")[0], len(one.options))), problems
-
-
-def _plain(choice: Mapping[str, Any]) -> dict[str, Any]:
-    plain: dict[str, Any] = json.loads(json.dumps(choice))
-    return plain
+            if is_finished(path):
+                studies.append(read(path))
+        except Exception as error:  # a damaged record may raise anything
+            reason = "; ".join(str(error).splitlines())
+            problems.append(f"{path} is left out ({reason}): remove it and run the study again")
+    return sorted(studies, key=lambda one: (one.path.name.rpartition("-")[0], len(one.options))), problems

@@ -1,4 +1,4 @@
-"""The figures of the study of common and rare features."""
+"""Figures of :mod:`l2m.paper.studies.feature_learning`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from l2m.paper.studies.geometric_means import geometric_interval
 from l2m.report import drawing
-from l2m.report.statistics import half_width
 
 
 class Method(NamedTuple):
-    """How a method is drawn and called."""
+    """How figures and claims show a method."""
 
     colour: str
     dashes: Any
@@ -37,20 +37,21 @@ AXES = {
     "mixing": "mixup's share λ",
     "stop_at": "iteration of the stop",
 }
-"""What is varied, as an axis says it."""
+"""Labels of the options that are varied."""
 
 
-def growth_figure(growth: pd.DataFrame, stop: int) -> Figure:
+def draw_growth(growth: pd.DataFrame, stop: int) -> Figure:
     """Strength of the common and the rare feature by iteration, a line a method."""
     figure, axes = drawing.panels(2, 2)
     for ax, feature in zip(axes, ("common", "rare"), strict=True):
         for name, method in METHODS.items():
-            mean, low, high = _spread(growth[growth["method"] == name], "iteration", feature)
+            rows = growth[growth["method"] == name]
+            mean, low, high = geometric_interval(rows.pivot(index="iteration", columns="seed", values=feature))
             ax.plot(mean.index, mean, color=method.colour, linestyle=method.dashes, linewidth=1.1, label=method.words)
             ax.fill_between(mean.index, low, high, color=method.colour, alpha=0.15, linewidth=0)
         ax.set(xscale="log", title=f"{feature} feature", xlabel="iteration", xlim=(1, growth["iteration"].max()))
         drawing.plain(ax.xaxis)
-    _alike(axes)
+    _share_scale(axes)
     axes[0].set_ylabel("strength Σ⟨w, feature⟩²")
     _legend(figure)
     drawing.note(
@@ -61,7 +62,7 @@ def growth_figure(growth: pd.DataFrame, stop: int) -> Figure:
     return figure
 
 
-def sizes_figure(ends: pd.DataFrame, defaults: Mapping[str, float], iterations: int) -> Figure:
+def draw_sizes(ends: pd.DataFrame, defaults: Mapping[str, float], iterations: int) -> Figure:
     """The rare feature's strength at the last iteration, a panel for each option that is varied."""
     varied = [name for name in AXES if name in set(ends["varied"])] or list(AXES)[:1]
     figure, axes = drawing.panels(len(varied), 2)
@@ -69,7 +70,8 @@ def sizes_figure(ends: pd.DataFrame, defaults: Mapping[str, float], iterations: 
         rows = ends[ends["varied"].isin([name, "default"])]
         rows = rows.assign(value=rows["value"].where(rows["varied"] == name, defaults[name]))
         for i, (key, method) in enumerate(METHODS.items()):
-            mean, low, high = _spread(rows[rows["method"] == key], "value", "rare")
+            strengths = rows[rows["method"] == key].pivot(index="value", columns="seed", values="rare")
+            mean, low, high = geometric_interval(strengths)
             ax.errorbar(
                 np.arange(len(mean)) + 0.2 * (i - 1),
                 mean,
@@ -83,7 +85,7 @@ def sizes_figure(ends: pd.DataFrame, defaults: Mapping[str, float], iterations: 
             )
             ax.set_xticks(np.arange(len(mean)), [f"{value:g}" for value in mean.index])
         ax.set(xlabel=AXES[name], xlim=(-0.5, len(ax.get_xticks()) - 0.5))
-    _alike(axes)
+    _share_scale(axes)
     for ax in axes[::2]:
         ax.set_ylabel("rare feature's strength")
     _legend(figure)
@@ -95,14 +97,7 @@ def sizes_figure(ends: pd.DataFrame, defaults: Mapping[str, float], iterations: 
     return figure
 
 
-def _spread(rows: pd.DataFrame, index: str, column: str) -> tuple[pd.Series[float], ...]:
-    """The geometric mean over seeds, and the lower and upper end of its 95 % t-interval, by ``index``."""
-    logarithms = rows.pivot(index=index, columns="seed", values=column).apply(np.log)
-    mean, half = logarithms.mean(axis=1), half_width(logarithms)
-    return np.exp(mean), np.exp(mean - half), np.exp(mean + half)
-
-
-def _alike(axes: Sequence[Axes]) -> None:
+def _share_scale(axes: Sequence[Axes]) -> None:
     """One logarithmic scale of strengths for all panels, and the line above which a feature counts as learned."""
     for ax in axes:
         ax.axhline(1, color="#999999", linewidth=0.5, zorder=0)
