@@ -266,7 +266,7 @@ def test_sweep_runs_all_and_tells_which_failed(door: Door, tmp_path: Path) -> No
 def test_dry_run_tells_the_plan_and_trains_nothing(door: Door, tmp_path: Path) -> None:
     sweep = ("-m", *QUICK, "strategy=classical,learn2mix", "seed=0,1", "results_dir=here")
     told = door(*sweep, "dry_run=true")
-    unknown = "no record to tell the time by: mean_estimation"
+    unknown = "no finished run of mean_estimation to estimate the time from"
     assert (told.status, told.out) == (0, f"4 runs: 0 done, 0 failed, 4 to do, {unknown}\n")
     assert written(tmp_path) == []
     door(*QUICK, "results_dir=here")
@@ -282,7 +282,7 @@ def test_dry_run_over_a_record_that_cannot_be_read(door: Door, tmp_path: Path) -
     info.write_text("{")
     told = door(*QUICK, "results_dir=here", "dry_run=true")
     assert told.out.startswith("1 runs: 0 done, 1 failed, 0 to do")
-    assert re.search(r"^failed: here/runs/mean_estimation.*\n  .*run\.json can't be read as a record", told.out, re.M)
+    assert re.search(r"^failed: here/runs/mean_estimation.*\n  .*run\.json is not a valid run record", told.out, re.M)
     assert "Traceback" not in told.err
 
 
@@ -384,5 +384,5 @@ def test_interrupted_by_a_signal(tmp_path: Path, by: signal.Signals) -> None:
     assert sorted(file.name for file in (tmp_path / found[1]).iterdir()) == ["checkpoint.pt", "config.yaml", "run.json"]
     again = process(tmp_path, *command)
     assert (again.returncode, again.stderr) == (0, "")
-    assert again.stdout.startswith(f"mean_estimation learn2mix seed 0: goes on after epoch {found[2]}\n")
+    assert again.stdout.startswith(f"mean_estimation learn2mix seed 0: continues after epoch {found[2]}\n")
     assert (tmp_path / found[1] / "model.pt").exists()

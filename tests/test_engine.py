@@ -28,7 +28,7 @@ from l2m.data import Batch
 from l2m.records import EpochRow
 from l2m.records.directory import RunDirectory
 from l2m.strategies import STRATEGIES, Statistics, Strategy
-from l2m.training.cuda_graph import captured, untouched
+from l2m.training.cuda_graph import capture, preserving
 from l2m.training.device import torch_state, warn_of_slow_bf16
 from l2m.training.engine import Trainer
 from l2m.training.run import train
@@ -254,7 +254,7 @@ def test_a_processor_without_bf16_is_told_once(
     assert caplog.text == ""
     for seed in range(2):
         train(tiny(tmp_path, *SMALL, "precision=bf16", f"seed={seed}"))
-    assert caplog.text.count("precision=fp32 is quicker here") == (not has)
+    assert caplog.text.count("precision=fp32 is faster here") == (not has)
 
 
 def test_on_a_cpu_tf32_is_fp32(tmp_path: Path) -> None:
@@ -406,7 +406,7 @@ def test_a_rehearsal_changes_nothing(overrides: tuple[str, ...], tmp_path: Path,
         rehearsed = Trainer(config)
         batch = rehearsed.train_set.batch(torch.arange(config.batch_size))
         before = [value.clone() for value in rehearsed._changing()]
-        with untouched(rehearsed._changing()):
+        with preserving(rehearsed._changing()):
             for _ in range(3):
                 rehearsed._step(batch)
             assert not all(map(torch.equal, before, rehearsed._changing()))
@@ -437,6 +437,6 @@ def test_a_replay_takes_each_batch(tmp_path: Path) -> None:
     with torch_state(config):
         trainer = Trainer(config)
         batches = [trainer.train_set.batch(torch.arange(at, at + 19, device="cuda")) for at in (0, 19)]
-        replay = captured(trainer._step, batches[0], trainer._changing())
+        replay = capture(trainer._step, batches[0], trainer._changing())
         first, second = (replay(batch)[0] for batch in batches)
     assert not torch.equal(first, second)

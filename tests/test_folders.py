@@ -44,9 +44,9 @@ def _for_a_while(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[No
     monkeypatch.delenv(folders.VARIABLE, raising=False)
     known = registries()
     before = {group: {name: registry[name] for name in registry.names()} for group, registry in known.items()}
-    folders._packages.cache_clear()
+    folders._find_packages.cache_clear()
     yield
-    folders._packages.cache_clear()
+    folders._find_packages.cache_clear()
     for group, registry in known.items():
         registry._entries = before[group]
     for name in [name for name in sys.modules if name.startswith(("l2m_config_dir.", "theirs"))]:
@@ -230,8 +230,8 @@ def test_a_package_that_is_gone_is_named(
     told = door(*QUICK)
     assert told.status == 1
     assert told.err == (
-        f"error: the package {package}, which the entry point ours of the group l2m names, can't be found ({why}): "
-        "install it anew, or uninstall it\n"
+        f"error: the package {package}, named by the entry point ours of the group l2m, cannot be found ({why}): "
+        "reinstall or uninstall it\n"
     )
 
 
@@ -250,8 +250,8 @@ def test_a_file_that_cant_be_imported_is_told_once(
     file = written(tmp_path / "mine", python) / "strategy" / "hardest.py"
     told = door("--config-dir=mine", "-m", *QUICK, "seed=range(3)")
     assert told.status == 1
-    assert f": {file}{where} can't be imported ({why}" in told.err
-    assert told.err.endswith("): mend it, or take it out of there\n")
+    assert f": {file}{where} cannot be imported ({why}" in told.err
+    assert told.err.endswith("): fix or remove it\n")
     assert told.err.count("\n") == 1
     file.write_text(HARDEST)
     assert compose(*QUICK, config_dir="mine").strategy["name"] == "hardest"  # mended, in the same process
@@ -260,9 +260,9 @@ def test_a_file_that_cant_be_imported_is_told_once(
 @pytest.mark.parametrize(
     ("place", "problem"),
     [
-        ("nowhere", "nowhere is no folder: let --config-dir, or L2M_CONFIG_DIR, name one that holds yours"),
-        ("mine/strategy", "holds none of the folders dataset, experiment"),
-        ("mine/strategy/hardest.py", "hardest.py is no folder"),
+        ("nowhere", "nowhere is not a directory: point --config-dir or L2M_CONFIG_DIR at your configuration folder"),
+        ("mine/strategy", "has none of the folders dataset, experiment"),
+        ("mine/strategy/hardest.py", "hardest.py is not a directory"),
     ],
 )
 def test_a_folder_that_is_none_is_named(door: Door, mine: Path, place: str, problem: str) -> None:
@@ -274,7 +274,7 @@ def test_a_folder_that_is_none_is_named(door: Door, mine: Path, place: str, prob
 
 def test_a_file_that_has_the_name_of_one_of_the_suites_is_not_passed_over(mine: Path) -> None:
     (mine / "strategy" / "focal.yaml").write_text("name: hardest\n")
-    with pytest.raises(UserError, match=r"focal\.yaml has the name of one of the suite's own: give it another"):
+    with pytest.raises(UserError, match=r"focal\.yaml has the name of one of the suite's own choices: rename it"):
         compose(*QUICK, config_dir=mine)
 
 

@@ -135,7 +135,7 @@ def test_without_slurm_the_runs_are_not_lost(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("PATH", str(tmp_path))
     launcher = choose_launcher(settings("submitit_slurm", folder=str(tmp_path / "jobs")))
     assert launcher
-    with pytest.raises(UserError, match=r"the runs can't be sent \(RuntimeError: Could not detect \"srun\""):
+    with pytest.raises(UserError, match=r"the runs cannot be submitted \(RuntimeError: Could not detect \"srun\""):
         launcher.send([compose(*SMALL, f"results_dir={tmp_path}")])
 
 
@@ -214,7 +214,7 @@ def test_a_cluster_that_is_not_there_is_told(tmp_path: Path) -> None:
     status, _, err = end(begin(tmp_path, "epochs=1", "hydra/launcher=ray"))
     assert status == 1
     assert "there is no Ray cluster at hydra.launcher.address=auto" in err
-    assert "begin one with `ray start --head`" in err
+    assert "start one with `ray start --head`" in err
 
 
 @pytest.fixture(scope="module")

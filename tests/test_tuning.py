@@ -37,13 +37,13 @@ def test_options_of_the_yaml_are_those_of_the_search() -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ((GAMMA,), "must not choose by the test set, which is to judge what was chosen: add validation_fraction=0.2"),
-        (("validation_fraction=0.2",), "give it something to choose, as strategy.mixing_rate='interval(0.01,0.5)'"),
+        ((GAMMA,), "must not choose by the test set, which judges the choice: add validation_fraction=0.2"),
+        (("validation_fraction=0.2",), "to choose, for example strategy.mixing_rate='interval(0.01,0.5)'"),
         ((GAMMA, "dataset=digits,mnist"), "chooses values for one data set"),
         ((GAMMA, "hydra.sweeper.n_trials=0"), "hydra.sweeper.n_trials=0 must be at least 1"),
         ((GAMMA, "hydra.sweeper.metric=accuracy"), "must be one of test_metric, worst_group, test_loss"),
         ((GAMMA, "hydra.sweeper.trials=3"), "(did you mean hydra.sweeper.n_trials?)"),
-        (("strategy.mixing_rate=interval(0.5,0.1)",), "interval(0.5,0.1) can't be searched"),
+        (("strategy.mixing_rate=interval(0.5,0.1)",), "interval(0.5,0.1) cannot be searched"),
         (("strategy=classical", "validation_fraction=0.2", GAMMA), "strategy.mixing_rate is not an option"),
         (("validation_fraction=0.2", "strategy.mixing_rate=interval(2,3)"), "must be in [0, 1]"),
     ],
