@@ -59,7 +59,7 @@ def gpu() -> Iterator[FakeGPU]:
 
 
 def small(folder: Path, *overrides: str, device: str = "cuda") -> RunConfig:
-    """Five steps an epoch, on digits unless told."""
+    """Five steps an epoch, on digits by default."""
     dataset = () if any(each.startswith("dataset=") for each in overrides) else ("dataset=digits", "batch_size=90")
     needed = ["strategy.warm_up=1"] if "strategy=curriculum" in overrides else []
     config = compose(*dataset, "threads=1", "epochs=3", f"results_dir={folder}", *needed, *overrides)

@@ -145,11 +145,11 @@ def test_a_page_does_what_it_says(page: Path, reader: Reader) -> None:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(block.text)
         elif block.language == "sh":
-            told = reader.shell(tried(block.text) if block.no_run else block.text)
-            if told.returncode and "l2m[" in told.stderr:
+            result = reader.shell(tried(block.text) if block.no_run else block.text)
+            if result.returncode and "l2m[" in result.stderr:
                 pytest.skip(f"{where} needs an extra")
-            assert told.returncode == 0, f"{where}:\n{block.text}\n{told.stdout}\n{told.stderr}"
-            assert "error:" not in told.stderr, f"{where}:\n{told.stderr}"
+            assert result.returncode == 0, f"{where}:\n{block.text}\n{result.stdout}\n{result.stderr}"
+            assert "error:" not in result.stderr, f"{where}:\n{result.stderr}"
             ran += not block.no_run
         elif block.language == "python":
             code = "\n" * (block.line - 1) + block.text
@@ -226,8 +226,8 @@ def test_the_site_is_built_without_a_warning_and_needs_no_host(tmp_path: Path) -
     pytest.importorskip("mkdocstrings")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
     environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
-    told = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=SECONDS)
-    assert (told.returncode, told.stderr) == (0, "")
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=SECONDS)
+    assert (result.returncode, result.stderr) == (0, "")
     pages = [file.read_text(encoding="utf-8") for file in tmp_path.glob("*.html")]
     assert len(pages) == len(PAGES)  # the README is not there, but 404.html
     for page in pages:

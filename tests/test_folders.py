@@ -1,4 +1,4 @@
-"""Choices from outside the package: found by the command line, its workers, Python and the reports, or told why not."""
+"""Choices from outside the package: found by the command line, its workers, Python and the reports, or reported."""
 
 from __future__ import annotations
 
@@ -91,13 +91,13 @@ def test_the_command_line_knows_a_strategy_of_ones_own(door: Door, mine: Path, t
         (("share=0.2",), "share is not a key by itself: write strategy.share="),
     ],
 )
-def test_its_mistakes_are_told_as_those_of_the_suites_own(
+def test_its_errors_are_reported_as_those_of_the_suites_own(
     door: Door, mine: Path, words: tuple[str, ...], sentence: str
 ) -> None:
-    told = door("--config-dir=mine", *words)
-    assert told.status == 1
-    assert told.err.startswith(f"error: {sentence}")
-    assert told.err.count("\n") == 1
+    result = door("--config-dir=mine", *words)
+    assert result.status == 1
+    assert result.err.startswith(f"error: {sentence}")
+    assert result.err.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -107,22 +107,22 @@ def test_its_mistakes_are_told_as_those_of_the_suites_own(
         ("yaml", "{0}/hardest.py has no hardest.yaml beside it"),
     ],
 )
-def test_half_a_choice_is_told_which_half_is_missing(door: Door, mine: Path, gone: str, lacking: str) -> None:
+def test_the_error_for_half_a_choice_names_the_missing_file(door: Door, mine: Path, gone: str, lacking: str) -> None:
     (mine / "strategy" / f"hardest.{gone}").unlink()
-    told = door("--config-dir=mine", *QUICK)
-    assert told.status == 1
-    assert told.err == f"error: strategy=hardest is not known: {lacking.format(mine / 'strategy')}\n"
+    result = door("--config-dir=mine", *QUICK)
+    assert result.status == 1
+    assert result.err == f"error: strategy=hardest is not known: {lacking.format(mine / 'strategy')}\n"
 
 
 @pytest.mark.parametrize("text", ["name: hardest\n  share: [\n", "hardest\n"])
-def test_a_yaml_that_is_none_is_told(door: Door, mine: Path, text: str) -> None:
+def test_an_invalid_yaml_is_reported(door: Door, mine: Path, text: str) -> None:
     file = mine / "strategy" / "hardest.yaml"
     file.write_text(text)
-    told = door("--config-dir=mine", *QUICK)
-    assert told.status == 1
-    assert told.err.startswith("error: ")
-    assert told.err.count("\n") == 1
-    assert "hardest" in told.err
+    result = door("--config-dir=mine", *QUICK)
+    assert result.status == 1
+    assert result.err.startswith("error: ")
+    assert result.err.count("\n") == 1
+    assert "hardest" in result.err
 
 
 HOOKS = [
@@ -156,7 +156,7 @@ def test_a_hook_that_breaks_its_contract_ends_the_run(
 def test_workers_of_a_sweep_know_it_and_the_command_that_repeats_a_run_names_the_folder(mine: Path) -> None:
     file = mine / "strategy" / "hardest.py"
     file.write_text(file.read_text().replace("        return", "        1 / (self.share - 0.25)\n        return"))
-    told = subprocess.run(
+    result = subprocess.run(
         [
             sys.executable,
             "-m",
@@ -172,9 +172,9 @@ def test_workers_of_a_sweep_know_it_and_the_command_that_repeats_a_run_names_the
         text=True,
         timeout=300,
     )
-    assert told.returncode == 1
-    assert "2 runs: 1 done, 0 skipped (done before), 1 failed" in told.stdout
-    assert "    python -m l2m.run --config-dir mine dataset=digits epochs=1 strategy=hardest" in told.stdout
+    assert result.returncode == 1
+    assert "2 runs: 1 done, 0 skipped (done before), 1 failed" in result.stdout
+    assert "    python -m l2m.run --config-dir mine dataset=digits epochs=1 strategy=hardest" in result.stdout
 
 
 def test_from_python_and_for_the_report(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,9 +227,9 @@ def test_a_package_that_is_gone_is_named(
 ) -> None:
     entry_points(tmp_path / "site", package)
     monkeypatch.syspath_prepend(tmp_path / "site")
-    told = door(*QUICK)
-    assert told.status == 1
-    assert told.err == (
+    result = door(*QUICK)
+    assert result.status == 1
+    assert result.err == (
         f"error: the package {package}, named by the entry point ours of the group l2m, cannot be found ({why}): "
         "reinstall or uninstall it\n"
     )
@@ -244,15 +244,15 @@ def test_a_package_that_is_gone_is_named(
         (HARDEST.replace('"hardest"', '"focal"'), ", line 9,", "ValueError: strategy focal is registered already"),
     ],
 )
-def test_a_file_that_cant_be_imported_is_told_once(
+def test_a_file_that_cannot_be_imported_is_reported_once(
     door: Door, tmp_path: Path, python: str, where: str, why: str
 ) -> None:
     file = written(tmp_path / "mine", python) / "strategy" / "hardest.py"
-    told = door("--config-dir=mine", "-m", *QUICK, "seed=range(3)")
-    assert told.status == 1
-    assert f": {file}{where} cannot be imported ({why}" in told.err
-    assert told.err.endswith("): fix or remove it\n")
-    assert told.err.count("\n") == 1
+    result = door("--config-dir=mine", "-m", *QUICK, "seed=range(3)")
+    assert result.status == 1
+    assert f": {file}{where} cannot be imported ({why}" in result.err
+    assert result.err.endswith("): fix or remove it\n")
+    assert result.err.count("\n") == 1
     file.write_text(HARDEST)
     assert compose(*QUICK, config_dir="mine").strategy["name"] == "hardest"  # mended, in the same process
 
@@ -265,11 +265,11 @@ def test_a_file_that_cant_be_imported_is_told_once(
         ("mine/strategy/hardest.py", "hardest.py is not a directory"),
     ],
 )
-def test_a_folder_that_is_none_is_named(door: Door, mine: Path, place: str, problem: str) -> None:
-    told = door("--config-dir", place, *QUICK)
-    assert told.status == 1
-    assert problem in told.err
-    assert told.err.count("\n") == 1
+def test_a_folder_that_is_not_a_directory_is_named(door: Door, mine: Path, place: str, problem: str) -> None:
+    result = door("--config-dir", place, *QUICK)
+    assert result.status == 1
+    assert problem in result.err
+    assert result.err.count("\n") == 1
 
 
 def test_a_file_that_has_the_name_of_one_of_the_suites_is_not_passed_over(mine: Path) -> None:
@@ -278,7 +278,7 @@ def test_a_file_that_has_the_name_of_one_of_the_suites_is_not_passed_over(mine: 
         compose(*QUICK, config_dir=mine)
 
 
-def test_a_data_set_without_a_task_is_told_what_it_lacks(tmp_path: Path) -> None:
+def test_a_data_set_without_a_task_is_reported(tmp_path: Path) -> None:
     folder = tmp_path / "mine" / "dataset"
     folder.mkdir(parents=True)
     (folder / "nothing.yaml").write_text(

@@ -231,9 +231,9 @@ def test_a_yaml_that_changes_in_the_middle_changes_no_run(tmp_path: Path) -> Non
     await_true(lambda: bool(checkpoints(tmp_path)))
     mine.write_text("name: learn2mix\nmixing_rate: 0.7\n")
     assert end(sweep)[0] == 0
-    told = [file.read_text() for file in tmp_path.rglob("config.yaml")]
-    assert len(told) == 4
-    assert all("mixing_rate: 0.2" in text for text in told)
+    texts = [file.read_text() for file in tmp_path.rglob("config.yaml")]
+    assert len(texts) == 4
+    assert all("mixing_rate: 0.2" in text for text in texts)
 
 
 def test_a_damaged_record_and_one_of_another_run_stop_no_other(tmp_path: Path) -> None:

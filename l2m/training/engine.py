@@ -11,7 +11,7 @@ import logging
 import math
 import time
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
@@ -53,7 +53,7 @@ class Trainer:
 
     Args:
         config: the run.
-        needed: final parameters of the runs that the strategy or the mixing needs, by name.
+        parameters_of: gives the final parameters of a run that the strategy or the mixing needs.
         loaded: the data to train on; None loads the data set of the configuration.
 
     Raises:
@@ -63,7 +63,7 @@ class Trainer:
     def __init__(
         self,
         config: RunConfig,
-        needed: Mapping[str, Mapping[str, Tensor]] | None = None,
+        parameters_of: Callable[[RunConfig], Mapping[str, Tensor]] | None = None,
         loaded: data.Data | None = None,
     ) -> None:
         self.config = config
@@ -86,9 +86,10 @@ class Trainer:
 
         self.strategy: strategies.Strategy = strategies.STRATEGIES.build(config.strategy)
         self.mixing: mixing.Mixing | None = mixing.MIXINGS.build(config.mixing)
-        trained = {name: self._build_model(loaded, parameters) for name, parameters in (needed or {}).items()}
-        scoring = trained.keys() & self.strategy.needs(config)
-        losses = {name: self._losses(trained[name], loaded.train) for name in scoring}
+        scoring, teachers = self.strategy.needs(config), self.mixing.needs(config) if self.mixing else {}
+        needed = (scoring | teachers).items()
+        trained = {name: self._build_model(loaded, parameters_of(run)) for name, run in needed if parameters_of}
+        losses = {name: self._losses(trained[name], loaded.train) for name in trained.keys() & scoring}
 
         torch.manual_seed(derive(config.seed, "parameters"))
         self.model = self._build_model(loaded)

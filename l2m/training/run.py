@@ -130,20 +130,16 @@ def _train_epochs(
 
 def prepared(config: RunConfig) -> Trainer:
     """The trainer of a run before its first epoch; the runs that its strategy and mixing need are trained first."""
-    return Trainer(config, {name: final_parameters(needed) for name, needed in _needed_models(config).items()})
+    return Trainer(config, final_parameters)
 
 
 def needs(config: RunConfig) -> list[RunConfig]:
     """The runs to be done before this one: those of its strategy and mixing, and the one that sets its seconds."""
-    return [*_needed_models(config).values(), *filter(None, [_timed_run(config)])]
-
-
-def _needed_models(config: RunConfig) -> dict[str, RunConfig]:
-    """The runs, by name, whose final parameters the strategy and the mixing use."""
     registry = registries()
     strategy: strategies.Strategy = registry["strategy"].build(config.strategy)
     mixing: Mixing | None = registry["mixing"].build(config.mixing)
-    return strategy.needs(config) | (mixing.needs(config) if mixing else {})
+    models = strategy.needs(config) | (mixing.needs(config) if mixing else {})
+    return [*models.values(), *filter(None, [_timed_run(config)])]
 
 
 def _timed_run(config: RunConfig) -> RunConfig | None:
