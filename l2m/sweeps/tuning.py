@@ -47,7 +47,7 @@ def tune(
     overrides: Sequence[Override],
     compose: Callable[[list[list[str]]], list[Composed | None]],
     settings: Mapping[str, Any],
-    launcher: Mapping[str, Any],
+    launcher_settings: Mapping[str, Any],
 ) -> None:
     """Search, and print the best values with the command that tries them on the test set.
 
@@ -55,7 +55,7 @@ def tune(
         overrides: the command line. Intervals and lists of values are searched; scores are averaged over ``seed``.
         compose: makes configurations from command lines; None for one that was refused and reported.
         settings: the sweeper's.
-        launcher: the launcher's.
+        launcher_settings: the launcher's.
 
     Raises:
         UserError: the options are wrong, there is nothing to choose, or only the test set to choose by.
@@ -80,7 +80,7 @@ def tune(
         )
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     sampler = optuna.samplers.TPESampler(seed=search.seed, constant_liar=True)
-    study, trainer = optuna.create_study(direction="maximize", sampler=sampler), choose_launcher(launcher)
+    study, launcher = optuna.create_study(direction="maximize", sampler=sampler), choose_launcher(launcher_settings)
     scored: list[tuple[float, list[str], RunConfig]] = []
     for first in range(0, search.n_trials, search.n_jobs):
         trials = [study.ask(space) for _ in range(min(search.n_jobs, search.n_trials - first))]
@@ -97,7 +97,7 @@ def tune(
         if any(config.dry_run for config, _ in runs):
             print(f"{search.n_trials} trials of {len(seeds)} runs, {search.n_jobs} at a time; the first of them:")
             return
-        launch(plan(runs), trainer)
+        launch(plan(runs), launcher)
         for number, (trial, words) in enumerate(zip(trials, proposed, strict=True)):
             configs = [config for config, _ in runs[number * len(seeds) : (number + 1) * len(seeds)]]
             values = _last_values(configs, search.metric)

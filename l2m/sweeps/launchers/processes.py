@@ -77,9 +77,10 @@ class Processes(Launcher):
         count, gpus = count_workers(configs), visible_gpus(configs)
         threads = max(1, cpu_count() // count) if count > 1 else None
         self._configs = [replace(config, threads=config.threads or threads) for config in configs]
-        for i in range(count):
-            self._workers.append(_Worker({"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} if gpus[1:] else None))
-            self._free.put(self._workers[i])
+        environments = [{"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} if gpus[1:] else None for i in range(count)]
+        self._workers, self._free = [_Worker(each) for each in environments], SimpleQueue()
+        for worker in self._workers:
+            self._free.put(worker)
 
     def outcomes(self) -> Iterator[tuple[int, Outcome]]:
         with ThreadPoolExecutor(len(self._workers)) as threads:

@@ -52,6 +52,7 @@ class Ray(Launcher):
     def submit(self, configs: Sequence[RunConfig]) -> None:
         """Submit the runs; each waits until a machine has enough free cores."""
         ray, here = self._connect(), os.getcwd()
+        self._tasks = []  # a search submits several times
         for config in configs:
             cpus = self.cpus or config.threads or 1
             run = RemoteRun(with_resources(config, cpus, self.gpus), here)
