@@ -241,7 +241,7 @@ def test_a_package_that_is_gone_is_named(
         ("import nowhere\n", ", line 1,", "ModuleNotFoundError: No module named 'nowhere'"),
         ("one = 1\ntwo = one / 0\n", ", line 2,", "ZeroDivisionError: division by zero"),
         ("def loss(:\n", "", "SyntaxError: invalid syntax (hardest.py, line 1)"),
-        (HARDEST.replace('"hardest"', '"focal"'), ", line 9,", "ValueError: strategy focal is registered already"),
+        (HARDEST.replace('"hardest"', '"focal"'), ", line 9,", "ValueError: strategy focal is already registered"),
     ],
 )
 def test_a_file_that_cannot_be_imported_is_reported_once(
@@ -288,7 +288,7 @@ def test_a_data_set_without_a_task_is_reported(tmp_path: Path) -> None:
     (folder / "nothing.py").write_text(
         'from l2m.data import DATASETS\n\n\n@DATASETS.register("nothing")\ndef nothing(source):\n    raise OSError\n'
     )
-    with pytest.raises(UserError, match="dataset=nothing has no task: give its function the option task"):
+    with pytest.raises(UserError, match="dataset=nothing has no task: add the option task"):
         compose("dataset=nothing", config_dir="mine")
 
 
@@ -299,5 +299,5 @@ def test_a_definition_that_is_run_again_replaces_what_it_registered() -> None:
     define("a_notebook")
     again = define("a_notebook")
     assert registries()["strategy"]["hardest"] is again
-    with pytest.raises(ValueError, match="strategy hardest is registered already"):
+    with pytest.raises(ValueError, match="strategy hardest is already registered"):
         define("another_notebook")
