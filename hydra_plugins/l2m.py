@@ -1,54 +1,50 @@
-"""The suite's Hydra plugins; Hydra takes them from this namespace alone. Imports nothing heavy: every command does."""
+"""The suite's Hydra plugins, where Hydra looks for them. Every command imports this module: it stays light."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
-from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from l2m.cli.hydra_private import BasicLauncher
+
 
 class Collector(BasicLauncher):
-    """Composes the runs of a sweep here; :mod:`l2m.sweeps.launchers` then sends the unfinished ones by the settings."""
+    """Composes the runs of a sweep here; :mod:`l2m.sweeps.launchers` then trains them as the settings say."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__()
 
 
 class Optuna(Sweeper):
-    """Values that Optuna proposes: composes them, and lets :mod:`l2m.sweeps.tuning` train and judge them."""
+    """Composes runs with values from Optuna; :mod:`l2m.sweeps.tuning` trains and judges them."""
 
     def __init__(self, params: Mapping[str, str] | None = None, **settings: Any) -> None:
         self._params, self._settings = params or {}, settings
-        self._launcher: Launcher | None = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Hydra's, before :meth:`sweep`."""
-        self.hydra_context, self.config = hydra_context, config
+        """Hydra calls it before :meth:`sweep`."""
+        self.config, self._loader = config, hydra_context.config_loader
+        self._launcher_settings = dict(config.hydra.launcher)
         self._launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
     def sweep(self, arguments: list[str]) -> None:
-        """Ask, compose, train and tell, until all trials are done."""
+        """Propose, compose and train until all trials are done."""
         from l2m.sweeps.tuning import tune
 
-        context, config, launcher = self.hydra_context, self.config, self._launcher
-        if not (context and config and launcher):
-            raise RuntimeError("setup comes before sweep")
         self.validate_batch_is_legal([])
         words = [f"{key}={value}" for key, value in self._params.items()] + arguments
-        overrides = {}
-        for override in OverridesParser.create(config_loader=context.config_loader).parse_overrides(words):
-            overrides[override.get_key_element()] = override  # the command line's comes last
+        overrides = OverridesParser.create(config_loader=self._loader).parse_overrides(words)
+        last = {override.get_key_element(): override for override in overrides}  # the command line's come last
 
-        def composed(batch: list[list[str]]) -> list[Any]:
-            return [job.return_value for job in launcher.launch(batch, 0)]
+        def compose(batch: list[list[str]]) -> list[Any]:
+            return [job.return_value for job in self._launcher.launch(batch, 0)]
 
-        tune(list(overrides.values()), composed, self._settings, dict(config.hydra.launcher))
+        tune(list(last.values()), compose, self._settings, self._launcher_settings)

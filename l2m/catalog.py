@@ -1,8 +1,8 @@
-"""All choices: hands the registry of each group to :mod:`l2m.config`, which imports none of them."""
+"""Imports the registries of all choices and sets them in :mod:`l2m.config`, which imports none of them."""
 
 from __future__ import annotations
 
-from l2m.config.choices import hand_over, registries
+from l2m.config.choices import registries, set_registries
 from l2m.data import DATASETS, RECIPES
 from l2m.loggers import LOGGERS
 from l2m.mixing import MIXINGS
@@ -12,4 +12,4 @@ from l2m.strategies import STRATEGIES
 
 __all__ = ["registries"]
 
-hand_over((DATASETS, RECIPES, MODELS, STRATEGIES, OPTIMIZERS, MIXINGS, LOGGERS))
+set_registries((DATASETS, RECIPES, MODELS, STRATEGIES, OPTIMIZERS, MIXINGS, LOGGERS))

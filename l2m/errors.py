@@ -3,21 +3,21 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-LONGEST = 300
-"""Characters of what is quoted inside a sentence."""
+QUOTED_LENGTH = 300
+"""Characters of quoted text in an error message, at most."""
 
 
 class UserError(ValueError):
-    """A problem that the caller can fix: the message says the value, the rule and the remedy."""
+    """An error that the user can fix: the message gives the value, the rule and the remedy."""
 
 
 def cause(error: BaseException) -> str:
-    """Another library's error in one line, to stand inside a sentence."""
+    """Another library's error in one line, to quote in a message."""
     return shown(f"{type(error).__name__}: {error}")
 
 
-def shown(value: object, longest: int = LONGEST) -> str:
-    """What a file holds, in one printable line of at most ``longest`` characters, to stand inside a sentence."""
+def shown(value: object, longest: int = QUOTED_LENGTH) -> str:
+    """A value in one printable line of at most ``longest`` characters, to quote in a message."""
     text = " ".join(str(value)[: 2 * longest].split())
     text = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
     return text if len(text) <= longest else f"{text[:longest]}…"

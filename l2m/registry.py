@@ -1,7 +1,7 @@
-"""Named things to choose from: data sets, recipes, models, strategies, optimizers.
+"""Named choices: data sets, recipes, models, strategies, optimizers.
 
-An entry is a function or a dataclass; its keyword-only parameters are its options, their annotations the
-options' types and ranges. A name is taken once; an unknown one is answered with the choices.
+An entry is a function or a dataclass. Its keyword-only parameters are its options, and their annotations the types
+and ranges of these. A name can be registered once; an unknown name is an error that lists the choices.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from l2m.schema import coerce
 T = TypeVar("T", bound=Callable[..., Any])
 
 
-def unknown(kind: str, name: object, choices: Iterable[str]) -> str:
-    """The sentence that answers an unknown name."""
-    known = sorted(choices)
-    said = f"key {name}" if kind == "key" else f"{kind}={name}"
-    return f"{said} is not known{did_you_mean(name, known)}: choose one of {', '.join(known)}"
+def describe_unknown(kind: str, name: object, choices: Iterable[str]) -> str:
+    """Format the error message for an unknown name."""
+    names = sorted(choices)
+    subject = f"key {name}" if kind == "key" else f"{kind}={name}"
+    return f"{subject} is not known{did_you_mean(name, names)}: choose one of {', '.join(names)}"
 
 
 class Registry(Generic[T]):
     """Entries of one kind, by name.
 
     Args:
-        kind: what an entry is, as it is called in configurations and messages.
-        package: whose modules register the entries; they are imported when the registry is first looked into.
+        kind: what an entry is, as named in configurations and messages.
+        package: its modules register the entries; they are imported when the registry is first read.
     """
 
     def __init__(self, kind: str, package: str | None = None) -> None:
@@ -41,15 +41,15 @@ class Registry(Generic[T]):
         self._revisions: dict[str, int] = {}
 
     def register(self, name: str, revision: int = 1) -> Callable[[T], T]:
-        """Decorator that enters a function or class under ``name``; a name that another one has is refused.
+        """Decorator that registers a function or class under a ``name`` that no other entry has.
 
-        A ``revision`` above 1 says that the entry gave other numbers under the same options before: runs of it are
-        not those of the earlier ones.
+        Raise ``revision`` when the entry gives other numbers under the same options than before: its runs then
+        differ from the earlier ones.
         """
 
         def enter(entry: T) -> T:
             if name in self._entries and _place(self._entries[name]) != _place(entry):
-                raise ValueError(f"{self.kind} {name} is registered already, by {self._entries[name]!r}")
+                raise ValueError(f"{self.kind} {name} is already registered by {self._entries[name]!r}")
             self._entries[name], self._revisions[name] = entry, revision
             return entry
 
@@ -62,11 +62,11 @@ class Registry(Generic[T]):
 
     def __getitem__(self, name: str) -> T:
         if name not in self.names():
-            raise UserError(unknown(self.kind, name, self._entries))
+            raise UserError(describe_unknown(self.kind, name, self._entries))
         return self._entries[name]
 
     def _fill(self) -> None:
-        """Import the modules of the package, once, so that their entries register themselves."""
+        """Import the package's modules, once, so that their entries register themselves."""
         if self._package:
             path = importlib.import_module(self._package).__path__
             for module in pkgutil.walk_packages(path, f"{self._package}."):
@@ -74,23 +74,23 @@ class Registry(Generic[T]):
             self._package = None
 
     def revision(self, name: str) -> int:
-        """How often the meaning of an entry has changed, counted from 1."""
+        """The entry's revision, counted from 1."""
         self._fill()
         return self._revisions[name]
 
     def defaults(self, name: str) -> dict[str, Any]:
-        """Options of an entry that have a default, with it; those without are left out."""
+        """Default values of an entry's options; options without one are left out."""
         options = self._options(name)
         return {key: p.default for key, p in options.items() if p.default is not inspect.Parameter.empty}
 
     def check(self, choice: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
         """``{name, option: value, ...}`` with typed values and defaults filled in.
 
-        What is wrong is appended to ``problems``, a sentence each.
+        Each error is appended to ``problems`` as a sentence.
         """
         name = choice.get("name")
         if name not in self.names():
-            problems.append(unknown(self.kind, name, self._entries))
+            problems.append(describe_unknown(self.kind, name, self._entries))
             return dict(choice)
         hints = _hints(self._entries[name])
         checked: dict[str, Any] = {"name": name}
@@ -111,7 +111,7 @@ class Registry(Generic[T]):
         return checked
 
     def build(self, choice: Mapping[str, Any], *arguments: Any) -> Any:
-        """Call the entry that ``choice`` names with ``arguments`` and its options."""
+        """Call the entry named in ``choice`` with ``arguments`` and its options."""
         options = {key: value for key, value in choice.items() if key != "name"}
         return self[choice["name"]](*arguments, **options)
 
@@ -121,11 +121,11 @@ class Registry(Generic[T]):
 
 
 def _place(entry: Callable[..., Any]) -> tuple[str, str]:
-    """Where it is defined: a module that is run again, or a notebook's cell, replaces what it has registered."""
+    """Where it is defined: re-running a module or a notebook's cell replaces its own entries."""
     return entry.__module__, entry.__qualname__
 
 
 @cache
 def _hints(entry: Callable[..., Any]) -> dict[str, Any]:
-    """Types of the options, evaluated once for the hundreds of records that a report checks."""
+    """Types of the options, cached for the hundreds of records that a report checks."""
     return get_type_hints(entry, include_extras=True)

@@ -1,4 +1,4 @@
-"""``python -m l2m.run``: train a run or a sweep. Nothing heavy is imported before the command line is known."""
+"""``python -m l2m.run``: train a run or a sweep. Nothing heavy is imported before the command line is parsed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HELP = Help(
 
 
 def main() -> None:
-    """Carry out the command line; a user's error is one sentence, with exit status 1."""
+    """Run the command line; a user's error is one sentence, with exit status 1."""
     run_command("config", _check, _carry_out, HELP, uses_launcher=True)
 
 
@@ -38,18 +38,17 @@ def _check(raw: dict[str, Any]) -> RunConfig:
 
 
 def _carry_out(runs: Checked, refused: Refused, sweep: Sweep | None) -> bool:
-    """Train the runs, or print the plan; whether one failed."""
     from l2m.sweeps.launching import choose_launcher, launch
-    from l2m.sweeps.plan import describe, plan
-    from l2m.sweeps.progress import watch
+    from l2m.sweeps.plan import format_plan, plan
+    from l2m.sweeps.progress import train_with_progress
     from l2m.training.device import keep_memory
 
     if any(config.dry_run for config, _ in runs):
-        print(describe(plan(runs)))
+        print(format_plan(plan(runs)))
         return False
     if not sweep:
         keep_memory()
-        print(watch(runs[0][0]))
+        print(train_with_progress(runs[0][0]))
         return False
     planned = plan(runs)
     if sweep.tuned:

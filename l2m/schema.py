@@ -1,4 +1,4 @@
-"""Types and ranges of configuration values: how an annotation becomes a check. Imports no torch."""
+"""Checks configuration values against their annotations. Does not import torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from l2m.errors import UserError
 
 @dataclass(frozen=True)
 class Range:
-    """A closed interval; ``above`` takes off its lower end, ``below`` its upper one."""
+    """A closed interval; ``above`` excludes the lower end, ``below`` the upper one."""
 
     low: float
     high: float = math.inf
@@ -34,7 +34,7 @@ class Range:
 
 @dataclass(frozen=True)
 class Pattern:
-    """Text that matches a regular expression as a whole; ``rule`` says so in words, after "must be "."""
+    """Text that matches a whole regular expression; ``rule`` describes it in words, after "must be "."""
 
     expression: str
     rule: str
@@ -47,13 +47,13 @@ class Pattern:
 
 
 def coerce(value: Any, annotation: Any) -> Any:
-    """``value`` as the annotation asks for it.
+    """``value`` converted to the type of the annotation.
 
-    Understands bool, int, float, str, ``Literal``, ``X | None``, ``tuple[X, ...]``, ``dict`` and ``Annotated`` with
+    Supports bool, int, float, str, ``Literal``, ``X | None``, ``tuple[X, ...]``, ``dict`` and ``Annotated`` with
     a :class:`Range` or a :class:`Pattern`. Whole floats pass as int, int as float, lists as tuples.
 
     Raises:
-        ValueError: the rule that the value breaks, as the end of a sentence ("must be ...").
+        ValueError: the broken rule, as the end of a sentence ("must be ...").
     """
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
@@ -95,15 +95,15 @@ def coerce(value: Any, annotation: Any) -> Any:
         if not isinstance(value, str) or not value:
             raise ValueError("must be text")
     else:
-        raise TypeError(f"no rule for the annotation {annotation}")
+        raise TypeError(f"the annotation {annotation} is not supported")
     return value
 
 
-def checked(name: str, value: Any, annotation: Any, remedy: str) -> Any:
-    """An argument as the annotation asks for it; a number of numpy or torch passes as the number it is.
+def check_argument(name: str, value: Any, annotation: Any, remedy: str) -> Any:
+    """The argument converted to its annotation; scalars of numpy and torch count as numbers.
 
     Raises:
-        UserError: its name, the value, the rule that it breaks and the remedy.
+        UserError: the value breaks a rule of the annotation.
     """
     try:
         return coerce(value.item() if getattr(value, "ndim", None) == 0 else value, annotation)
@@ -112,7 +112,7 @@ def checked(name: str, value: Any, annotation: Any, remedy: str) -> Any:
 
 
 def type_name(annotation: Any) -> str:
-    """An annotation in words, for ``--help``: ``int, at least 1``."""
+    """Format an annotation for ``--help``: ``int, at least 1``."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return ", ".join([type_name(arguments[0]), *(str(n) for n in arguments[1:] if isinstance(n, (Range, Pattern)))])

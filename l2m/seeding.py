@@ -1,4 +1,4 @@
-"""Named random generators, all drawn from one seed without getting in each other's way."""
+"""Independent random generators, derived from one seed by the name of their purpose."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def generator(seed: int, purpose: str) -> torch.Generator:
 
 
 def to_device(tensor: Tensor, device: torch.device | str) -> Tensor:
-    """``tensor`` on ``device``; a copy from the CPU to a GPU goes through pinned memory, and nothing waits for it."""
+    """Move a tensor; a copy from the CPU to a GPU goes through pinned memory and is asynchronous."""
     if tensor.device.type == "cpu" and torch.device(device).type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)

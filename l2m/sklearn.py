@@ -20,7 +20,7 @@ from l2m.errors import UserError
 from l2m.models.mlp import network
 from l2m.optimizers import adam
 from l2m.sampling.sampler import Learn2MixBatchSampler
-from l2m.schema import Range, checked
+from l2m.schema import Range, check_argument
 from l2m.seeding import derive, generator
 from l2m.strategies import Statistics
 
@@ -56,7 +56,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         hints = get_type_hints(type(self).__init__, include_extras=True)
         given = {name: value for name, value in self.get_params(deep=False).items() if name != "random_state"}
         return {
-            name: checked(name, value, hints[name], f"a parameter of {type(self).__name__}")
+            name: check_argument(name, value, hints[name], f"a parameter of {type(self).__name__}")
             for name, value in given.items()
         }
 

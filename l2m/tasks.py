@@ -1,4 +1,4 @@
-"""Tasks: the loss of each sample, and the metric that is reported."""
+"""Tasks: the loss of each sample, and the reported metric."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Task:
 
     Attributes:
         loss: (outputs (M, ...), targets) -> losses (M,).
-        score: (outputs, targets, losses) -> metric of each sample (M,); its mean over a set is reported.
-        metric: what that mean is called.
+        score: (outputs, targets, losses) -> metric of each sample (M,); its mean over a data set is reported.
+        metric: the name of that mean.
         higher_is_better: whether a worst group is the one with the lowest metric.
     """
 
@@ -34,14 +34,14 @@ def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def correct(outputs: Tensor, targets: Tensor, losses: Tensor) -> Tensor:
-    """1 where the largest logit is the label's, else 0."""
+    """1 where the largest logit belongs to the label, else 0."""
     return (outputs.argmax(1) == targets).to(torch.float32)
 
 
 def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Squared error of predictions (M, d), d = 1 but for images: its mean over a sample's d numbers."""
+    """Squared error of predictions (M, d), averaged over d; d = 1 except for images."""
     losses = functional.mse_loss(outputs.float(), targets.flatten(1), reduction="none")
-    return losses.mean(1) if losses.shape[1] > 1 else losses.squeeze(1)  # of one number without a pass of its own
+    return losses.mean(1) if losses.shape[1] > 1 else losses.squeeze(1)  # squeezing takes no pass over them
 
 
 def squared_error_of_image(outputs: Tensor, targets: Tensor, losses: Tensor) -> Tensor:

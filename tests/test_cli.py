@@ -47,15 +47,15 @@ def written(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def assert_refused(told: Told, folder: Path, *fragments: str, lines: int = 1) -> None:
+def assert_refused(result: Told, folder: Path, *fragments: str, lines: int = 1) -> None:
     """Exit status 1, a line for each problem, no traceback, and nothing written."""
-    assert told.status == 1
-    problems = told.err.splitlines()
-    assert len(problems) == lines, told.err
+    assert result.status == 1
+    problems = result.err.splitlines()
+    assert len(problems) == lines, result.err
     assert all(line.startswith("error: ") for line in problems)
-    assert "Traceback" not in told.err + told.out
+    assert "Traceback" not in result.err + result.out
     for fragment in fragments:
-        assert fragment in told.err
+        assert fragment in result.err
     assert list(folder.iterdir()) == []
 
 
@@ -89,12 +89,12 @@ def test_unknown_option_lists_the_options(door: Door, tmp_path: Path, key: str) 
 
 
 def test_an_option_like_another_lists_those_that_have_it(door: Door, tmp_path: Path) -> None:
-    told = door("dataset=hugging_face", "dataset.split=train")
-    assert_refused(told, tmp_path, "did you mean dataset.test_split?): dataset=hugging_face has augmentation, ")
-    assert "mnist" not in told.err
+    result = door("dataset=hugging_face", "dataset.split=train")
+    assert_refused(result, tmp_path, "did you mean dataset.test_split?): dataset=hugging_face has augmentation, ")
+    assert "mnist" not in result.err
 
 
-def test_a_path_with_signs_is_told_the_quotes_it_needs(door: Door, tmp_path: Path) -> None:
+def test_the_error_for_a_path_with_signs_gives_the_quotes_it_needs(door: Door, tmp_path: Path) -> None:
     assert_refused(door("dataset=image_folder", "dataset.path=photos (1)"), tmp_path, "as 'key=\"a, b (c)\"'")
 
 
@@ -103,7 +103,7 @@ def test_an_option_without_its_group_is_sent_home(door: Door, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("word", ["--seed=1", "--dry_run", "-x"])
-def test_a_key_with_dashes_is_told_how_keys_are_written(door: Door, tmp_path: Path, word: str) -> None:
+def test_the_error_for_a_key_with_dashes_says_how_keys_are_written(door: Door, tmp_path: Path, word: str) -> None:
     assert_refused(door(word), tmp_path, f"{word} is not known", "KEY=VALUE, without dashes")
 
 
@@ -162,15 +162,15 @@ def test_data_dir_that_is_not_there(door: Door, tmp_path: Path, dataset: str) ->
 
 
 def test_strategy_for_another_task(door: Door, tmp_path: Path) -> None:
-    told = door("strategy=smote")
-    assert_refused(told, tmp_path, "strategy=smote", "regression", "dataset=mean_estimation", "classification")
+    result = door("strategy=smote")
+    assert_refused(result, tmp_path, "strategy=smote", "regression", "dataset=mean_estimation", "classification")
 
 
 def test_model_for_other_inputs(door: Door, tiny_data: Path, tmp_path: Path) -> None:
-    told = door("dataset=wine_quality", "model=lenet5", "batch_size=10", f"data_dir={tiny_data}")
-    assert_refused(told, tmp_path, "model=lenet5", "images", "model=mlp")
-    told = door("dataset=wine_quality", "model=autoencoder", "batch_size=10", f"data_dir={tiny_data}")
-    assert_refused(told, tmp_path, "model=autoencoder", "reconstruction", "another model")
+    result = door("dataset=wine_quality", "model=lenet5", "batch_size=10", f"data_dir={tiny_data}")
+    assert_refused(result, tmp_path, "model=lenet5", "images", "model=mlp")
+    result = door("dataset=wine_quality", "model=autoencoder", "batch_size=10", f"data_dir={tiny_data}")
+    assert_refused(result, tmp_path, "model=autoencoder", "reconstruction", "another model")
 
 
 def test_several_values_for_one_run(door: Door, tmp_path: Path) -> None:
@@ -178,36 +178,36 @@ def test_several_values_for_one_run(door: Door, tmp_path: Path) -> None:
 
 
 def test_values_that_a_choice_needs(door: Door, tmp_path: Path) -> None:
-    told = door("imbalance=step")
-    assert_refused(told, tmp_path, "imbalance.groups has no value", "imbalance.factor has no value", lines=2)
+    result = door("imbalance=step")
+    assert_refused(result, tmp_path, "imbalance.groups has no value", "imbalance.factor has no value", lines=2)
 
 
 @pytest.mark.parametrize("garbage", ["seed=[", "seed=${epochs", "seed", "=", "seed=1 2]"])
 def test_garbage(door: Door, tmp_path: Path, garbage: str) -> None:
-    told = door(garbage)
-    assert_refused(told, tmp_path)
-    assert len(told.err) < 300
+    result = door(garbage)
+    assert_refused(result, tmp_path)
+    assert len(result.err) < 300
 
 
 def test_a_line_for_every_problem(door: Door, tmp_path: Path) -> None:
-    told = door("seed=-1", "epochs=0", "strategy.mixing_rate=2")
-    assert_refused(told, tmp_path, "seed=-1", "epochs=0", "strategy.mixing_rate=2", lines=3)
+    result = door("seed=-1", "epochs=0", "strategy.mixing_rate=2")
+    assert_refused(result, tmp_path, "seed=-1", "epochs=0", "strategy.mixing_rate=2", lines=3)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="where nobody may write, not even root")
 def test_results_dir_that_cannot_be_written(door: Door, tmp_path: Path) -> None:
-    told = door(*QUICK, "results_dir=/proc/nowhere")
-    assert_refused(told, tmp_path, "/proc/nowhere", "results_dir")
-    assert "epoch 1/1" not in told.out, "told before training"
+    result = door(*QUICK, "results_dir=/proc/nowhere")
+    assert_refused(result, tmp_path, "/proc/nowhere", "results_dir")
+    assert "epoch 1/1" not in result.out, "reported before training"
 
 
 # Runs
 
 
-def test_a_run_tells_where_its_records_are(door: Door, tmp_path: Path) -> None:
-    told = door(*QUICK)
-    assert (told.status, told.err) == (0, "")
-    path = tmp_path / told.out.splitlines()[-1].strip()
+def test_a_run_prints_where_its_records_are(door: Door, tmp_path: Path) -> None:
+    result = door(*QUICK)
+    assert (result.status, result.err) == (0, "")
+    path = tmp_path / result.out.splitlines()[-1].strip()
     assert json.loads((path / "run.json").read_text())["status"] == "done"
     assert path.relative_to(tmp_path).parts[:4] == ("outputs", "runs", "mean_estimation", "learn2mix")
     assert {file.parent for file in written(tmp_path)} == {path}, "nothing is written elsewhere"
@@ -228,10 +228,10 @@ def test_the_same_command_twice_trains_once(door: Door, tmp_path: Path) -> None:
 
 
 def test_loss_that_is_not_finite_is_recorded_as_failed(door: Door, tmp_path: Path) -> None:
-    told = door(*QUICK, "learning_rate=1e30")
-    assert told.status == 1
-    assert told.err.startswith("error: the loss is not finite in epoch 1")
-    assert len(told.err.splitlines()) == 1
+    result = door(*QUICK, "learning_rate=1e30")
+    assert result.status == 1
+    assert result.err.startswith("error: the loss is not finite in epoch 1")
+    assert len(result.err.splitlines()) == 1
     (record,) = tmp_path.rglob("run.json")
     assert json.loads(record.read_text())["status"] == "failed"
 
@@ -250,11 +250,11 @@ def test_plain_lines_where_nobody_watches(door: Door, epochs: int) -> None:
 # Sweeps
 
 
-def test_sweep_runs_all_and_tells_which_failed(door: Door, tmp_path: Path) -> None:
-    told = door("-m", "strategy=smote,classical", *QUICK)
-    assert told.status == 1
-    assert "2 runs: 1 done, 0 skipped (done before), 1 failed" in told.out
-    (problem,) = told.err.splitlines()
+def test_sweep_runs_all_and_lists_the_failed(door: Door, tmp_path: Path) -> None:
+    result = door("-m", "strategy=smote,classical", *QUICK)
+    assert result.status == 1
+    assert "2 runs: 1 done, 0 skipped (done before), 1 failed" in result.out
+    (problem,) = result.err.splitlines()
     assert problem.startswith("error: ")
     assert "strategy=smote" in problem
     assert "strategy=classical" not in problem
@@ -263,16 +263,16 @@ def test_sweep_runs_all_and_tells_which_failed(door: Door, tmp_path: Path) -> No
     assert json.loads(record.read_text())["status"] == "done"
 
 
-def test_dry_run_tells_the_plan_and_trains_nothing(door: Door, tmp_path: Path) -> None:
+def test_dry_run_prints_the_plan_and_trains_nothing(door: Door, tmp_path: Path) -> None:
     sweep = ("-m", *QUICK, "strategy=classical,learn2mix", "seed=0,1", "results_dir=here")
-    told = door(*sweep, "dry_run=true")
-    unknown = "no record to tell the time by: mean_estimation"
-    assert (told.status, told.out) == (0, f"4 runs: 0 done, 0 failed, 4 to do, {unknown}\n")
+    result = door(*sweep, "dry_run=true")
+    unknown = "no finished run of mean_estimation to estimate the time from"
+    assert (result.status, result.out) == (0, f"4 runs: 0 done, 0 failed, 4 to do, {unknown}\n")
     assert written(tmp_path) == []
     door(*QUICK, "results_dir=here")
     before = {file: file.stat().st_mtime_ns for file in written(tmp_path)}
-    told = door(*sweep, "dry_run=true")
-    assert re.fullmatch(r"4 runs: 1 done, 0 failed, 3 to do, about \d s\n", told.out)
+    result = door(*sweep, "dry_run=true")
+    assert re.fullmatch(r"4 runs: 1 done, 0 failed, 3 to do, about \d s\n", result.out)
     assert {file: file.stat().st_mtime_ns for file in written(tmp_path)} == before
 
 
@@ -280,25 +280,25 @@ def test_dry_run_over_a_record_that_cannot_be_read(door: Door, tmp_path: Path) -
     door(*QUICK, "results_dir=here")
     (info,) = tmp_path.glob("here/runs/*/*/*/run.json")
     info.write_text("{")
-    told = door(*QUICK, "results_dir=here", "dry_run=true")
-    assert told.out.startswith("1 runs: 0 done, 1 failed, 0 to do")
-    assert re.search(r"^failed: here/runs/mean_estimation.*\n  .*run\.json can't be read as a record", told.out, re.M)
-    assert "Traceback" not in told.err
+    result = door(*QUICK, "results_dir=here", "dry_run=true")
+    assert result.out.startswith("1 runs: 0 done, 1 failed, 0 to do")
+    assert re.search(r"^failed: here/runs/mean_estimation.*\n  .*run\.json is not a valid run record", result.out, re.M)
+    assert "Traceback" not in result.err
 
 
 def test_sweep_without_failures(door: Door, tmp_path: Path) -> None:
-    told = door("-m", "strategy=classical,learn2mix", "seed=range(2)", *QUICK)
-    assert (told.status, told.err) == (0, "")
-    assert "4 runs: 4 done, 0 skipped (done before), 0 failed" in told.out
+    result = door("-m", "strategy=classical,learn2mix", "seed=range(2)", *QUICK)
+    assert (result.status, result.err) == (0, "")
+    assert "4 runs: 4 done, 0 skipped (done before), 0 failed" in result.out
     assert len(list(tmp_path.rglob("model.pt"))) == 4
     assert {file.name for file in written(tmp_path)} == {
         "config.yaml", "metrics.csv", "groups.csv", "run.json", "model.pt",
     }  # fmt: skip
 
 
-def test_a_large_sweep_is_told_before_it_is_checked(door: Door) -> None:
-    told = door("-m", "seed=range(30)", *QUICK, "dry_run=true")
-    assert told.out.startswith("checking 30 runs\n30 runs: 0 done, ")
+def test_the_size_of_a_large_sweep_is_printed_before_it_is_checked(door: Door) -> None:
+    result = door("-m", "seed=range(30)", *QUICK, "dry_run=true")
+    assert result.out.startswith("checking 30 runs\n30 runs: 0 done, ")
 
 
 def test_sweep_with_an_unknown_choice_runs_nothing(door: Door, tmp_path: Path) -> None:
@@ -314,24 +314,24 @@ def test_help_names_every_key_without_importing_torch(tmp_path: Path) -> None:
         "heavy = lambda: [name for name in ('torch', 'pandas', 'sklearn') if name in sys.modules]\n"
         "atexit.register(lambda: print(heavy(), file=sys.stderr)); main()"
     )
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=300
     )
-    assert told.stderr.strip() == "[]"
+    assert result.stderr.strip() == "[]"
     for field in fields(RunConfig):
-        assert re.search(rf"^  {field.name}\b", told.stdout, re.MULTILINE), field.name
+        assert re.search(rf"^  {field.name}\b", result.stdout, re.MULTILINE), field.name
     for group in GROUPS:
         for name in registries()[group].names():
-            assert name in told.stdout
+            assert name in result.stdout
     for option in ("mixing_rate", "cadence", "focusing", "batches"):
-        assert option in told.stdout
+        assert option in result.stdout
     assert list(tmp_path.iterdir()) == []
 
 
 def test_help_shows_what_the_command_line_gives(door: Door, tmp_path: Path) -> None:
-    told = door("--help", "dataset=wine_quality")
-    assert told.status == 0
-    assert "name: wine_quality" in told.out
+    result = door("--help", "dataset=wine_quality")
+    assert result.status == 0
+    assert "name: wine_quality" in result.out
     assert list(tmp_path.iterdir()) == []
 
 
@@ -341,20 +341,20 @@ def test_debug_shows_the_traceback(door: Door) -> None:
 
 
 def test_hydra_full_error_shows_the_traceback(tmp_path: Path) -> None:
-    told = process(tmp_path, "epochs=0", HYDRA_FULL_ERROR="1")
-    assert told.returncode == 1
-    assert "Traceback" in told.stderr
-    assert "epochs=0 must be at least 1" in told.stderr
+    result = process(tmp_path, "epochs=0", HYDRA_FULL_ERROR="1")
+    assert result.returncode == 1
+    assert "Traceback" in result.stderr
+    assert "epochs=0 must be at least 1" in result.stderr
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_process_of_its_own(tmp_path: Path) -> None:
     refused = process(tmp_path, "dataset=mnits")
     assert_refused(Told(refused.returncode, refused.stdout, refused.stderr), tmp_path, "did you mean mnist?")
-    told = process(tmp_path, *QUICK, "threads=1", "epochs=3")
-    assert (told.returncode, told.stderr) == (0, "")
-    assert re.findall(r"epoch (\d)/3", told.stdout) == ["1", "2", "3"]
-    assert "\x1b" not in told.stdout
+    result = process(tmp_path, *QUICK, "threads=1", "epochs=3")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert re.findall(r"epoch (\d)/3", result.stdout) == ["1", "2", "3"]
+    assert "\x1b" not in result.stdout
     assert len(list(tmp_path.rglob("model.pt"))) == 1
 
 
@@ -384,5 +384,5 @@ def test_interrupted_by_a_signal(tmp_path: Path, by: signal.Signals) -> None:
     assert sorted(file.name for file in (tmp_path / found[1]).iterdir()) == ["checkpoint.pt", "config.yaml", "run.json"]
     again = process(tmp_path, *command)
     assert (again.returncode, again.stderr) == (0, "")
-    assert again.stdout.startswith(f"mean_estimation learn2mix seed 0: goes on after epoch {found[2]}\n")
+    assert again.stdout.startswith(f"mean_estimation learn2mix seed 0: continues after epoch {found[2]}\n")
     assert (tmp_path / found[1] / "model.pt").exists()

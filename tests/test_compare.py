@@ -131,7 +131,7 @@ def test_the_budget_of_choices_is_the_same_for_all(door: Door, tmp_path: Path) -
         (["strategies=[lern2mix]"], ["strategies=lern2mix is not known (did you mean learn2mix?)"]),
         (["strategies=[classical]"], ["leaves nothing to compare"]),
         (["strategies=learn2mix"], ["strategies=learn2mix must be a list"]),
-        (["strategies=learn2mix,focal"], ["is no list: write strategies=[learn2mix,focal]"]),
+        (["strategies=learn2mix,focal"], ["is not a list: write strategies=[learn2mix,focal]"]),
         (["metric=mean_squared_error"], ["metric=mean_squared_error is not for classification", "macro_f1"]),
         (["metric=acuracy"], ["metric=acuracy must be one of", "balanced_accuracy"]),
         (["dataset=wine_quality", "strategies=[focal]"], ["strategy=focal is not defined for regression"]),

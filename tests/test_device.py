@@ -59,7 +59,7 @@ def gpu() -> Iterator[FakeGPU]:
 
 
 def small(folder: Path, *overrides: str, device: str = "cuda") -> RunConfig:
-    """Five steps an epoch, on digits unless told."""
+    """Five steps an epoch, on digits by default."""
     dataset = () if any(each.startswith("dataset=") for each in overrides) else ("dataset=digits", "batch_size=90")
     needed = ["strategy.warm_up=1"] if "strategy=curriculum" in overrides else []
     config = compose(*dataset, "threads=1", "epochs=3", f"results_dir={folder}", *needed, *overrides)
@@ -299,9 +299,9 @@ def test_an_optimizer_of_torch_trains_with_graphs_asked_for(
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("cuda", "device=cuda is not here, where torch sees 0 GPUs: use device=cpu or device=auto"),
-        ("cuda:1", "device=cuda:1 is not here, where torch sees 0 GPUs: use device=cpu or device=auto"),
-        ("mps", "device=mps has no float64, in which a run sums its losses: use device=cpu"),
+        ("cuda", "device=cuda is not available, torch sees 0 GPUs: use device=cpu or device=auto"),
+        ("cuda:1", "device=cuda:1 is not available, torch sees 0 GPUs: use device=cpu or device=auto"),
+        ("mps", "device=mps lacks float64, which a run needs to sum its losses: use device=cpu"),
     ],
 )
 def test_a_device_that_is_not_here_is_a_sentence_wherever_a_run_starts(
@@ -324,7 +324,7 @@ def test_a_device_that_is_not_here_is_a_sentence_wherever_a_run_starts(
 
 def test_a_gpu_has_its_number(gpu: FakeGPU) -> None:
     assert [str(choose_device(name)) for name in ("auto", "cpu", "cuda", "cuda:0")] == ["cuda", "cpu", "cuda", "cuda:0"]
-    with pytest.raises(UserError, match="device=cuda:1 is not here, where torch sees 1 GPUs: use device=cpu"):
+    with pytest.raises(UserError, match="device=cuda:1 is not available, torch sees 1 GPUs: use device=cpu"):
         choose_device("cuda:1")
 
 

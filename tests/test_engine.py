@@ -28,7 +28,7 @@ from l2m.data import Batch
 from l2m.records import EpochRow
 from l2m.records.directory import RunDirectory
 from l2m.strategies import STRATEGIES, Statistics, Strategy
-from l2m.training.cuda_graph import captured, untouched
+from l2m.training.cuda_graph import capture, preserving
 from l2m.training.device import torch_state, warn_of_slow_bf16
 from l2m.training.engine import Trainer
 from l2m.training.run import train
@@ -126,15 +126,15 @@ def test_statistics_are_equation_10(cells: int, monkeypatch: pytest.MonkeyPatch)
     random = torch.Generator().manual_seed(0)
     losses = torch.rand(5, 6, generator=random)
     groups = torch.tensor([[0, 0, 1, 1, 1, 1], [1] * 6, [0, 1, 1, 1, 1, 2], [2] * 6, [0, 1, 1, 1, 1, 0]])  # 3 never
-    told = Statistics.of(losses, groups, 4)
+    result = Statistics.of(losses, groups, 4)
     for group in range(4):
         held = [losses[step][groups[step] == group].mean().item() for step in range(5) if group in groups[step]]
         loss = sum(held) / len(held) if held else math.nan
-        assert told.loss[group].item() == pytest.approx(loss, rel=1e-6, nan_ok=True)
+        assert result.loss[group].item() == pytest.approx(loss, rel=1e-6, nan_ok=True)
         last = losses[4][groups[4] == group].mean().item()
-        assert told.last_loss[group].item() == pytest.approx(last, rel=1e-6, nan_ok=True)
-    assert told.count.tolist() == [5, 18, 7, 0]
-    assert told.last_count.tolist() == [2, 4, 0, 0]
+        assert result.last_loss[group].item() == pytest.approx(last, rel=1e-6, nan_ok=True)
+    assert result.count.tolist() == [5, 18, 7, 0]
+    assert result.last_count.tolist() == [2, 4, 0, 0]
 
 
 @pytest.mark.parametrize("numbers", [data.EVALUATION_NUMBERS, (1, 7 * 64)])
@@ -144,15 +144,15 @@ def test_evaluation_of_classification(
     monkeypatch.setattr(data, "EVALUATION_NUMBERS", numbers)
     subject = trainer_of(tiny(tmp_path, "dataset=digits"))
     subject.train_epoch()
-    told = subject.evaluate()
+    result = subject.evaluate()
     with torch.no_grad():
         every = subject.test_set.batch(slice(None))
         probabilities = subject.model(every.inputs).double().softmax(1).numpy()
     truth, guess = every.targets.numpy(), probabilities.argmax(1)
-    assert told.loss.item() == pytest.approx(log_loss(truth, probabilities), rel=1e-5)
-    assert told.metric.item() == pytest.approx(accuracy_score(truth, guess))
+    assert result.loss.item() == pytest.approx(log_loss(truth, probabilities), rel=1e-5)
+    assert result.metric.item() == pytest.approx(accuracy_score(truth, guess))
     by_group = [accuracy_score(truth[truth == group], guess[truth == group]) for group in range(10)]
-    assert told.group_metric.tolist() == pytest.approx(by_group)
+    assert result.group_metric.tolist() == pytest.approx(by_group)
 
 
 def test_evaluation_takes_inputs_by_their_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,28 +176,28 @@ def test_evaluation_of_regression(numbers: tuple[int, int], tmp_path: Path, monk
     monkeypatch.setattr(data, "EVALUATION_NUMBERS", numbers)
     subject = trainer_of(tiny(tmp_path, *SMALL))
     subject.train_epoch()
-    told = subject.evaluate()
+    result = subject.evaluate()
     with torch.no_grad():
         every = subject.test_set.batch(slice(None))
         guess = subject.model(every.inputs).numpy()
     truth, groups = every.targets.numpy(), every.groups.numpy()
-    assert told.loss.item() == told.metric.item() == pytest.approx(mean_squared_error(truth, guess), rel=1e-5)
+    assert result.loss.item() == result.metric.item() == pytest.approx(mean_squared_error(truth, guess), rel=1e-5)
     by_group = [mean_squared_error(truth[groups == group], guess[groups == group]) for group in range(4)]
-    assert told.group_metric.tolist() == pytest.approx(by_group, rel=1e-5)
+    assert result.group_metric.tolist() == pytest.approx(by_group, rel=1e-5)
 
 
 def test_evaluation_of_reconstruction_sums_over_pixels(tiny_data: Path, tmp_path: Path) -> None:
     subject = trainer_of(tiny(tmp_path, "dataset=cifar10_reconstruction", "batch_size=4", f"data_dir={tiny_data}"))
     subject.train_epoch()
-    told = subject.evaluate()
+    result = subject.evaluate()
     images = subject.test_set.inputs.double().flatten(1).numpy() / 255
     with torch.no_grad():
         guess = subject.model(subject.test_set.batch(slice(None)).inputs).double().numpy()
-    assert told.loss.item() == pytest.approx(mean_squared_error(images, guess), rel=1e-5)
+    assert result.loss.item() == pytest.approx(mean_squared_error(images, guess), rel=1e-5)
     errors = ((images - guess) ** 2).sum(1)
-    assert told.metric.item() == pytest.approx(errors.mean(), rel=1e-5)
+    assert result.metric.item() == pytest.approx(errors.mean(), rel=1e-5)
     by_group = [errors[subject.test_set.groups.numpy() == group].mean() for group in range(10)]
-    assert told.group_metric.tolist() == pytest.approx(by_group, rel=1e-5)
+    assert result.group_metric.tolist() == pytest.approx(by_group, rel=1e-5)
 
 
 def test_evaluation_drops_nothing_out_and_training_does(tmp_path: Path) -> None:
@@ -221,12 +221,12 @@ def test_the_worst_group_is_the_worst(row: tuple[str, ...], worst: type[min], tm
         assert metrics["worst_group"] == pytest.approx(worst(groups["test_metric"]))
 
 
-def test_each_row_is_told_as_it_comes(tmp_path: Path) -> None:
-    told: list[EpochRow] = []
-    records = train(tiny(tmp_path, *SMALL, "epochs=3"), told.append)
-    assert [row.epoch for row in told] == [1, 2, 3]
-    assert [row.steps for row in told] == [5, 10, 15]
-    ours = pd.DataFrame([dataclasses.asdict(row) for row in told])
+def test_each_row_is_reported_as_it_comes(tmp_path: Path) -> None:
+    rows: list[EpochRow] = []
+    records = train(tiny(tmp_path, *SMALL, "epochs=3"), rows.append)
+    assert [row.epoch for row in rows] == [1, 2, 3]
+    assert [row.steps for row in rows] == [5, 10, 15]
+    ours = pd.DataFrame([dataclasses.asdict(row) for row in rows])
     pd.testing.assert_frame_equal(ours, records.metrics, rtol=1e-6)
 
 
@@ -244,7 +244,7 @@ def test_bf16_trains(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("has", [True, False])
-def test_a_processor_without_bf16_is_told_once(
+def test_a_processor_without_bf16_is_reported_once(
     has: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     known = {"architecture": "x86_64", "avx512_bf16": has, "amx_bf16": False}
@@ -254,7 +254,7 @@ def test_a_processor_without_bf16_is_told_once(
     assert caplog.text == ""
     for seed in range(2):
         train(tiny(tmp_path, *SMALL, "precision=bf16", f"seed={seed}"))
-    assert caplog.text.count("precision=fp32 is quicker here") == (not has)
+    assert caplog.text.count("precision=fp32 is faster here") == (not has)
 
 
 def test_on_a_cpu_tf32_is_fp32(tmp_path: Path) -> None:
@@ -302,10 +302,10 @@ def test_a_failed_run_keeps_its_records_and_is_tried_again(
 ) -> None:
     base = tiny(tmp_path, *SMALL, "strategy=classical", "epochs=4")
     config = check(base.to_dict() | {"strategy": {"name": "spoiled"}})
-    told: list[EpochRow] = []
+    rows: list[EpochRow] = []
     with pytest.raises(UserError, match="epoch 3, steps 11 to 15"):
-        train(config, told.append)
-    assert [row.epoch for row in told] == [1, 2]
+        train(config, rows.append)
+    assert [row.epoch for row in rows] == [1, 2]
     (record,) = tmp_path.rglob("run.json")
     assert json.loads(record.read_text())["status"] == "failed"
     assert pd.read_csv(record.parent / "metrics.csv")["epoch"].tolist() == [1, 2]
@@ -314,26 +314,26 @@ def test_a_failed_run_keeps_its_records_and_is_tried_again(
     with pytest.raises(UserError, match="epoch 3, steps 11 to 15"):
         train(config)
     monkeypatch.setattr(spoiled, "spoiled_from", 99)
-    mended = train(config)
-    assert mended.path == record.parent
-    assert mended.info["status"] == "done"
-    assert "problem" not in mended.info
-    assert same(mended, train(base))
+    repeated = train(config)
+    assert repeated.path == record.parent
+    assert repeated.info["status"] == "done"
+    assert "problem" not in repeated.info
+    assert same(repeated, train(base))
 
 
 def test_a_finished_run_is_read_and_not_repeated(tmp_path: Path) -> None:
-    told: list[EpochRow] = []
+    rows: list[EpochRow] = []
     config = tiny(tmp_path, *SMALL)
-    first = train(config, told.append)
+    first = train(config, rows.append)
     before = written(tmp_path)
-    again = train(config, told.append)
+    again = train(config, rows.append)
     assert written(tmp_path) == before
-    assert len(told) == 1
+    assert len(rows) == 1
     assert again.info == first.info
     pd.testing.assert_frame_equal(again.metrics, first.metrics)
 
-    forced = train(dataclasses.replace(config, force=True), told.append)
-    assert len(told) == 2
+    forced = train(dataclasses.replace(config, force=True), rows.append)
+    assert len(rows) == 2
     assert forced.path == first.path
     after = written(tmp_path)
     assert after.keys() == before.keys()
@@ -406,7 +406,7 @@ def test_a_rehearsal_changes_nothing(overrides: tuple[str, ...], tmp_path: Path,
         rehearsed = Trainer(config)
         batch = rehearsed.train_set.batch(torch.arange(config.batch_size))
         before = [value.clone() for value in rehearsed._changing()]
-        with untouched(rehearsed._changing()):
+        with preserving(rehearsed._changing()):
             for _ in range(3):
                 rehearsed._step(batch)
             assert not all(map(torch.equal, before, rehearsed._changing()))
@@ -437,6 +437,6 @@ def test_a_replay_takes_each_batch(tmp_path: Path) -> None:
     with torch_state(config):
         trainer = Trainer(config)
         batches = [trainer.train_set.batch(torch.arange(at, at + 19, device="cuda")) for at in (0, 19)]
-        replay = captured(trainer._step, batches[0], trainer._changing())
+        replay = capture(trainer._step, batches[0], trainer._changing())
         first, second = (replay(batch)[0] for batch in batches)
     assert not torch.equal(first, second)

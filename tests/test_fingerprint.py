@@ -92,7 +92,7 @@ def test_a_run_on_other_files_is_another_run(folder: Path, config: RunConfig, ca
     torch.save(state, directory.path / "checkpoint.pt")
     caplog.clear()
     train(unfinished)
-    assert f"has other files now: {directory.path} begins anew" in caplog.text
+    assert f"has other files now: {directory.path} starts from the beginning" in caplog.text
     assert RunDirectory(unfinished).status() == "done"
 
 

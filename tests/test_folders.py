@@ -1,4 +1,4 @@
-"""Choices from outside the package: found by the command line, its workers, Python and the reports, or told why not."""
+"""Choices from outside the package: found by the command line, its workers, Python and the reports, or reported."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def _for_a_while(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[No
     monkeypatch.delenv(folders.VARIABLE, raising=False)
     known = registries()
     before = {group: {name: registry[name] for name in registry.names()} for group, registry in known.items()}
-    folders._packages.cache_clear()
+    folders._find_packages.cache_clear()
     yield
-    folders._packages.cache_clear()
+    folders._find_packages.cache_clear()
     for group, registry in known.items():
         registry._entries = before[group]
     for name in [name for name in sys.modules if name.startswith(("l2m_config_dir.", "theirs"))]:
@@ -91,13 +91,13 @@ def test_the_command_line_knows_a_strategy_of_ones_own(door: Door, mine: Path, t
         (("share=0.2",), "share is not a key by itself: write strategy.share="),
     ],
 )
-def test_its_mistakes_are_told_as_those_of_the_suites_own(
+def test_its_errors_are_reported_as_those_of_the_suites_own(
     door: Door, mine: Path, words: tuple[str, ...], sentence: str
 ) -> None:
-    told = door("--config-dir=mine", *words)
-    assert told.status == 1
-    assert told.err.startswith(f"error: {sentence}")
-    assert told.err.count("\n") == 1
+    result = door("--config-dir=mine", *words)
+    assert result.status == 1
+    assert result.err.startswith(f"error: {sentence}")
+    assert result.err.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -107,22 +107,22 @@ def test_its_mistakes_are_told_as_those_of_the_suites_own(
         ("yaml", "{0}/hardest.py has no hardest.yaml beside it"),
     ],
 )
-def test_half_a_choice_is_told_which_half_is_missing(door: Door, mine: Path, gone: str, lacking: str) -> None:
+def test_the_error_for_half_a_choice_names_the_missing_file(door: Door, mine: Path, gone: str, lacking: str) -> None:
     (mine / "strategy" / f"hardest.{gone}").unlink()
-    told = door("--config-dir=mine", *QUICK)
-    assert told.status == 1
-    assert told.err == f"error: strategy=hardest is not known: {lacking.format(mine / 'strategy')}\n"
+    result = door("--config-dir=mine", *QUICK)
+    assert result.status == 1
+    assert result.err == f"error: strategy=hardest is not known: {lacking.format(mine / 'strategy')}\n"
 
 
 @pytest.mark.parametrize("text", ["name: hardest\n  share: [\n", "hardest\n"])
-def test_a_yaml_that_is_none_is_told(door: Door, mine: Path, text: str) -> None:
+def test_an_invalid_yaml_is_reported(door: Door, mine: Path, text: str) -> None:
     file = mine / "strategy" / "hardest.yaml"
     file.write_text(text)
-    told = door("--config-dir=mine", *QUICK)
-    assert told.status == 1
-    assert told.err.startswith("error: ")
-    assert told.err.count("\n") == 1
-    assert "hardest" in told.err
+    result = door("--config-dir=mine", *QUICK)
+    assert result.status == 1
+    assert result.err.startswith("error: ")
+    assert result.err.count("\n") == 1
+    assert "hardest" in result.err
 
 
 HOOKS = [
@@ -156,7 +156,7 @@ def test_a_hook_that_breaks_its_contract_ends_the_run(
 def test_workers_of_a_sweep_know_it_and_the_command_that_repeats_a_run_names_the_folder(mine: Path) -> None:
     file = mine / "strategy" / "hardest.py"
     file.write_text(file.read_text().replace("        return", "        1 / (self.share - 0.25)\n        return"))
-    told = subprocess.run(
+    result = subprocess.run(
         [
             sys.executable,
             "-m",
@@ -172,9 +172,9 @@ def test_workers_of_a_sweep_know_it_and_the_command_that_repeats_a_run_names_the
         text=True,
         timeout=300,
     )
-    assert told.returncode == 1
-    assert "2 runs: 1 done, 0 skipped (done before), 1 failed" in told.stdout
-    assert "    python -m l2m.run --config-dir mine dataset=digits epochs=1 strategy=hardest" in told.stdout
+    assert result.returncode == 1
+    assert "2 runs: 1 done, 0 skipped (done before), 1 failed" in result.stdout
+    assert "    python -m l2m.run --config-dir mine dataset=digits epochs=1 strategy=hardest" in result.stdout
 
 
 def test_from_python_and_for_the_report(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,11 +227,11 @@ def test_a_package_that_is_gone_is_named(
 ) -> None:
     entry_points(tmp_path / "site", package)
     monkeypatch.syspath_prepend(tmp_path / "site")
-    told = door(*QUICK)
-    assert told.status == 1
-    assert told.err == (
-        f"error: the package {package}, which the entry point ours of the group l2m names, can't be found ({why}): "
-        "install it anew, or uninstall it\n"
+    result = door(*QUICK)
+    assert result.status == 1
+    assert result.err == (
+        f"error: the package {package}, named by the entry point ours of the group l2m, cannot be found ({why}): "
+        "reinstall or uninstall it\n"
     )
 
 
@@ -241,18 +241,18 @@ def test_a_package_that_is_gone_is_named(
         ("import nowhere\n", ", line 1,", "ModuleNotFoundError: No module named 'nowhere'"),
         ("one = 1\ntwo = one / 0\n", ", line 2,", "ZeroDivisionError: division by zero"),
         ("def loss(:\n", "", "SyntaxError: invalid syntax (hardest.py, line 1)"),
-        (HARDEST.replace('"hardest"', '"focal"'), ", line 9,", "ValueError: strategy focal is registered already"),
+        (HARDEST.replace('"hardest"', '"focal"'), ", line 9,", "ValueError: strategy focal is already registered"),
     ],
 )
-def test_a_file_that_cant_be_imported_is_told_once(
+def test_a_file_that_cannot_be_imported_is_reported_once(
     door: Door, tmp_path: Path, python: str, where: str, why: str
 ) -> None:
     file = written(tmp_path / "mine", python) / "strategy" / "hardest.py"
-    told = door("--config-dir=mine", "-m", *QUICK, "seed=range(3)")
-    assert told.status == 1
-    assert f": {file}{where} can't be imported ({why}" in told.err
-    assert told.err.endswith("): mend it, or take it out of there\n")
-    assert told.err.count("\n") == 1
+    result = door("--config-dir=mine", "-m", *QUICK, "seed=range(3)")
+    assert result.status == 1
+    assert f": {file}{where} cannot be imported ({why}" in result.err
+    assert result.err.endswith("): fix or remove it\n")
+    assert result.err.count("\n") == 1
     file.write_text(HARDEST)
     assert compose(*QUICK, config_dir="mine").strategy["name"] == "hardest"  # mended, in the same process
 
@@ -260,25 +260,25 @@ def test_a_file_that_cant_be_imported_is_told_once(
 @pytest.mark.parametrize(
     ("place", "problem"),
     [
-        ("nowhere", "nowhere is no folder: let --config-dir, or L2M_CONFIG_DIR, name one that holds yours"),
-        ("mine/strategy", "holds none of the folders dataset, experiment"),
-        ("mine/strategy/hardest.py", "hardest.py is no folder"),
+        ("nowhere", "nowhere is not a directory: point --config-dir or L2M_CONFIG_DIR at your configuration folder"),
+        ("mine/strategy", "has none of the folders dataset, experiment"),
+        ("mine/strategy/hardest.py", "hardest.py is not a directory"),
     ],
 )
-def test_a_folder_that_is_none_is_named(door: Door, mine: Path, place: str, problem: str) -> None:
-    told = door("--config-dir", place, *QUICK)
-    assert told.status == 1
-    assert problem in told.err
-    assert told.err.count("\n") == 1
+def test_a_folder_that_is_not_a_directory_is_named(door: Door, mine: Path, place: str, problem: str) -> None:
+    result = door("--config-dir", place, *QUICK)
+    assert result.status == 1
+    assert problem in result.err
+    assert result.err.count("\n") == 1
 
 
 def test_a_file_that_has_the_name_of_one_of_the_suites_is_not_passed_over(mine: Path) -> None:
     (mine / "strategy" / "focal.yaml").write_text("name: hardest\n")
-    with pytest.raises(UserError, match=r"focal\.yaml has the name of one of the suite's own: give it another"):
+    with pytest.raises(UserError, match=r"focal\.yaml has the name of one of the suite's own choices: rename it"):
         compose(*QUICK, config_dir=mine)
 
 
-def test_a_data_set_without_a_task_is_told_what_it_lacks(tmp_path: Path) -> None:
+def test_a_data_set_without_a_task_is_reported(tmp_path: Path) -> None:
     folder = tmp_path / "mine" / "dataset"
     folder.mkdir(parents=True)
     (folder / "nothing.yaml").write_text(
@@ -288,7 +288,7 @@ def test_a_data_set_without_a_task_is_told_what_it_lacks(tmp_path: Path) -> None
     (folder / "nothing.py").write_text(
         'from l2m.data import DATASETS\n\n\n@DATASETS.register("nothing")\ndef nothing(source):\n    raise OSError\n'
     )
-    with pytest.raises(UserError, match="dataset=nothing has no task: give its function the option task"):
+    with pytest.raises(UserError, match="dataset=nothing has no task: add the option task"):
         compose("dataset=nothing", config_dir="mine")
 
 
@@ -299,5 +299,5 @@ def test_a_definition_that_is_run_again_replaces_what_it_registered() -> None:
     define("a_notebook")
     again = define("a_notebook")
     assert registries()["strategy"]["hardest"] is again
-    with pytest.raises(ValueError, match="strategy hardest is registered already"):
+    with pytest.raises(ValueError, match="strategy hardest is already registered"):
         define("another_notebook")

@@ -61,7 +61,7 @@ def test_processes_of_this_machine_are_the_launcher_unless_said_otherwise() -> N
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (("-m", "hydra/launcher=joblib"), "hydra/launcher=joblib is not known"),
         (("-m", "hydra/launcher=rai"), "did you mean ray?"),
@@ -70,10 +70,10 @@ def test_processes_of_this_machine_are_the_launcher_unless_said_otherwise() -> N
         (("-m", "hydra.launcher.partition=gpu"), "add hydra/launcher=submitit_slurm, which has it"),
     ],
 )
-def test_a_launcher_that_is_not_there_is_told(door: Door, words: tuple[str, ...], told: str) -> None:
+def test_an_unknown_launcher_is_reported(door: Door, words: tuple[str, ...], message: str) -> None:
     status, out, err = door(*words)
     assert (status, out) == (1, "")
-    assert told in err
+    assert message in err
 
 
 def test_a_study_is_not_sent(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -84,7 +84,7 @@ def test_a_study_is_not_sent(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     assert "hydra/launcher=ray is not known: choose one of basic" in err
 
 
-def test_a_missing_package_is_told_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_reported_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, package in (("ray", "ray"), ("submitit_slurm", "submitit")):
         monkeypatch.setattr("l2m.sweeps.launching.find_spec", {}.get)
         with pytest.raises(UserError, match=rf"hydra/launcher={name} needs {package}: pip install 'l2m\[launchers\]'"):
@@ -92,11 +92,11 @@ def test_a_missing_package_is_told_with_its_extra(monkeypatch: pytest.MonkeyPatc
 
 
 @extras
-def test_wrong_settings_are_told_all_at_once() -> None:
+def test_wrong_settings_are_reported_all_at_once() -> None:
     pytest.importorskip("submitit")
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as caught:
         choose_launcher(settings("submitit_slurm", timeout_min=0, additional_parameters=3))
-    assert str(told.value) == (
+    assert str(caught.value) == (
         "hydra.launcher.timeout_min=0 must be at least 1\n"
         "hydra.launcher.additional_parameters=3 must be a mapping, like {key:value}"
     )
@@ -135,7 +135,7 @@ def test_without_slurm_the_runs_are_not_lost(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("PATH", str(tmp_path))
     launcher = choose_launcher(settings("submitit_slurm", folder=str(tmp_path / "jobs")))
     assert launcher
-    with pytest.raises(UserError, match=r"the runs can't be sent \(RuntimeError: Could not detect \"srun\""):
+    with pytest.raises(UserError, match=r"the runs cannot be submitted \(RuntimeError: Could not detect \"srun\""):
         launcher.send([compose(*SMALL, f"results_dir={tmp_path}")])
 
 
@@ -155,7 +155,7 @@ def test_jobs_write_the_records_of_processes_and_only_unfinished_runs_are_sent(t
 
 
 @extras
-def test_a_job_that_is_preempted_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+def test_a_preempted_job_continues_from_its_checkpoint(tmp_path: Path) -> None:
     """The signal is the one that Slurm sends; submitit then starts the job again."""
     pytest.importorskip("submitit")
     words = ("epochs=150", "strategy=classical")
@@ -208,13 +208,13 @@ def processes(folder: Path) -> list[int]:
 
 
 @extras
-def test_a_cluster_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_cluster_is_reported(tmp_path: Path) -> None:
     """Before the cluster below is begun, which ``auto`` would find."""
     pytest.importorskip("ray")
     status, _, err = end(begin(tmp_path, "epochs=1", "hydra/launcher=ray"))
     assert status == 1
     assert "there is no Ray cluster at hydra.launcher.address=auto" in err
-    assert "begin one with `ray start --head`" in err
+    assert "start one with `ray start --head`" in err
 
 
 @pytest.fixture(scope="module")
@@ -245,7 +245,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @extras
-def test_a_ray_cluster_trains_as_processes_do_and_tells_what_failed(cluster: str, tmp_path: Path) -> None:
+def test_a_ray_cluster_trains_as_processes_do_and_reports_what_failed(cluster: str, tmp_path: Path) -> None:
     to = ("hydra/launcher=ray", f"hydra.launcher.address={cluster}")
     words = ("epochs=3", "strategy=classical,learn2mix", "learning_rate=0.001,1e30")
     train(compose(*SMALL, "epochs=3", "strategy=classical", "learning_rate=0.001", f"results_dir={tmp_path}/outputs"))

@@ -11,7 +11,7 @@ import pytest
 from l2m import UserError, compose, train
 from l2m.config.run import RunConfig
 from l2m.records.directory import RunDirectory
-from l2m.sweeps.plan import describe, plan
+from l2m.sweeps.plan import format_plan, plan
 from l2m.training.run import needs
 
 
@@ -26,17 +26,17 @@ def rewrite(config: RunConfig, **changes: object) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | changes))
 
 
-def tell(*configs: RunConfig, workers: int = 1) -> str:
-    return describe(plan((config, "") for config in configs), workers)
+def planned(*configs: RunConfig, workers: int = 1) -> str:
+    return format_plan(plan((config, "") for config in configs), workers)
 
 
-def test_nothing_is_done_and_no_record_tells_the_time(tmp_path: Path) -> None:
-    line = tell(*(small(tmp_path, f"seed={seed}") for seed in range(2)))
-    assert line == "2 runs: 0 done, 0 failed, 2 to do, no record to tell the time by: mean_estimation"
+def test_without_finished_runs_there_is_no_estimate(tmp_path: Path) -> None:
+    line = planned(*(small(tmp_path, f"seed={seed}") for seed in range(2)))
+    assert line == "2 runs: 0 done, 0 failed, 2 to do, no finished run of mean_estimation to estimate the time from"
     assert not list(tmp_path.iterdir())
 
 
-def test_the_time_left_is_told_by_finished_runs_of_the_strategy(tmp_path: Path) -> None:
+def test_the_time_left_is_estimated_from_finished_runs_of_the_strategy(tmp_path: Path) -> None:
     seconds = {"learn2mix": (30, 60, 300), "classical": (6000, 6000, 6000)}
     for strategy, each in seconds.items():
         for seed, took in enumerate(each):
@@ -44,21 +44,21 @@ def test_the_time_left_is_told_by_finished_runs_of_the_strategy(tmp_path: Path) 
             train(config)
             rewrite(config, seconds=took)
     sweep = [small(tmp_path, f"seed={seed}", "epochs=6") for seed in range(2)]
-    assert tell(*sweep) == "2 runs: 0 done, 0 failed, 2 to do, about 4 min"
-    assert tell(*sweep, workers=2) == "2 runs: 0 done, 0 failed, 2 to do, about 2 min"
+    assert planned(*sweep) == "2 runs: 0 done, 0 failed, 2 to do, about 4 min"
+    assert planned(*sweep, workers=2) == "2 runs: 0 done, 0 failed, 2 to do, about 2 min"
     mixed = [*sweep, small(tmp_path), small(tmp_path, "strategy=balanced")]
-    assert tell(*mixed) == "4 runs: 1 done, 0 failed, 3 to do, about 56 min"  # 52.5 of them by the median of all
-    assert tell(small(tmp_path)) == "1 runs: 1 done, 0 failed, 0 to do"
+    assert planned(*mixed) == "4 runs: 1 done, 0 failed, 3 to do, about 56 min"  # 52.5 of them by the median of all
+    assert planned(small(tmp_path)) == "1 runs: 1 done, 0 failed, 0 to do"
 
 
-def test_records_of_before_seconds_were_counted_tell_the_time_as_well(tmp_path: Path) -> None:
+def test_records_without_seconds_give_an_estimate_as_well(tmp_path: Path) -> None:
     train(small(tmp_path))
     file = RunDirectory(small(tmp_path)).path / "run.json"
     info = json.loads(file.read_text())
     del info["seconds"]
     end = pd.Timestamp(info["start"]) + pd.Timedelta(seconds=300)
     file.write_text(json.dumps(info | {"end": end.isoformat()}))
-    assert tell(small(tmp_path, "seed=1")) == "1 runs: 0 done, 0 failed, 1 to do, about 5 min"
+    assert planned(small(tmp_path, "seed=1")) == "1 runs: 0 done, 0 failed, 1 to do, about 5 min"
 
 
 def test_failed_runs_are_named_with_their_reason_and_broken_ones_are_to_do(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_failed_runs_are_named_with_their_reason_and_broken_ones_are_to_do(tmp_p
     killed = small(tmp_path)
     train(killed)
     rewrite(killed, status="running")
-    line = tell(failed, killed)
+    line = planned(failed, killed)
     assert line.startswith("2 runs: 0 done, 1 failed, 1 to do, ")
     assert f"failed: {RunDirectory(failed).path}\n  the loss is not finite in epoch " in line
 
@@ -76,7 +76,7 @@ def test_failed_runs_are_named_with_their_reason_and_broken_ones_are_to_do(tmp_p
 def test_what_a_run_needs_is_planned_once(tmp_path: Path) -> None:
     digits = ("dataset=digits", "strategy=curriculum", "device=cpu", f"results_dir={tmp_path}")
     sweep = [compose(*digits, f"strategy.order={order}") for order in ("easiest", "random")]
-    assert tell(*sweep).startswith("3 runs (1 that others need): 0 done, 0 failed, 3 to do")
+    assert planned(*sweep).startswith("3 runs (1 that others need): 0 done, 0 failed, 3 to do")
 
 
 def test_a_run_of_equal_seconds_ends_with_the_first_epoch_past_those_of_classical(tmp_path: Path) -> None:

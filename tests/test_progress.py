@@ -32,7 +32,7 @@ def test_a_line_keeps_the_time_and_the_metric(
     progress = Progress(config)
     progress.advance(EpochRow(config.epochs // 2, 7, 7, 0.0, 0.0, 1.2345e-05, 0.0, 1.0))
     screen = Console(width=width, file=io.StringIO())
-    screen.print(progress._bar.get_renderable())
+    screen.print(progress.bar.get_renderable())
     (line,) = screen.file.getvalue().splitlines()
     assert len(line) <= width
     assert re.search(r" \d+/\d+ -:--:-- (accuracy|error) 1\.234e-05 *$", line)

@@ -195,12 +195,12 @@ def test_model_pt_holds_the_preprocessing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"schema": 1}', "null"])
-def test_a_damaged_record_is_told(content: str, tmp_path: Path) -> None:
+def test_a_damaged_record_is_reported(content: str, tmp_path: Path) -> None:
     config = tiny(tmp_path)
     file = RunDirectory(config).path / "run.json"
     file.parent.mkdir(parents=True)
     file.write_text(content)
-    with pytest.raises(UserError, match=r"run\.json can't be read as a record .*: remove it"):
+    with pytest.raises(UserError, match=r"run\.json is not a valid run record .*: remove it"):
         train(config)
     assert file.read_text() == content
     file.unlink()
@@ -219,16 +219,16 @@ def test_a_packed_run_is_read_and_its_repetition_is_not_packed(tmp_path: Path) -
     pd.testing.assert_frame_equal(again.groups, first.groups)
 
 
-def test_a_finished_run_that_lost_a_file_is_told(tmp_path: Path) -> None:
+def test_a_finished_run_that_lost_a_file_is_reported(tmp_path: Path) -> None:
     config = tiny(tmp_path)
     (train(config).path / "metrics.csv").unlink()
-    with pytest.raises(UserError, match=r"not whole .*metrics.csv.*: remove it"):
+    with pytest.raises(UserError, match=r"is incomplete .*metrics.csv.*: remove it"):
         train(config)
 
 
-def test_a_folder_that_cannot_be_written_is_told_before_training(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported_before_training(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    told: list[EpochRow] = []
-    with pytest.raises(UserError, match=r"file/runs/.* can't be written .*: choose a results_dir"):
-        train(tiny(tmp_path / "file"), told.append)
-    assert not told
+    rows: list[EpochRow] = []
+    with pytest.raises(UserError, match=r"file/runs/.* cannot be written .*: choose a results_dir"):
+        train(tiny(tmp_path / "file"), rows.append)
+    assert not rows

@@ -280,8 +280,8 @@ def test_a_damaged_checkpoint_is_told_and_the_run_begins_anew(
     seen: list[int] = []
     with caplog.at_level(logging.WARNING):
         train(config, lambda row: seen.append(row.epoch))
-    assert f"{file} can't be read (" in caplog.text
-    assert "the run begins anew" in caplog.text
+    assert f"{file} cannot be read (" in caplog.text
+    assert "the run starts from the beginning" in caplog.text
     assert seen[0] == 1
     assert same(config, undisturbed())
     assert not trap.exists(), "nothing in it is executed"
@@ -302,8 +302,8 @@ def test_a_checkpoint_of_another_run_is_refused_with_both_values(tmp_path: Path)
     config, file = interrupted(tmp_path)
     other, its = interrupted(tmp_path, "learning_rate=0.002", "strategy=balanced")
     file.replace(its)
-    with pytest.raises(UserError, match=r"checkpoint\.pt is of another run: it has learning_rate=0.001, this run has "
-                       r"learning_rate=0.002: move .* away"):  # fmt: skip
+    with pytest.raises(UserError, match=r"checkpoint\.pt belongs to another run: it has learning_rate=0.001, this "
+                       r"run has learning_rate=0.002: move .* away"):  # fmt: skip
         train(other)
     assert its.exists()
     assert train(config).info["status"] == "done"
@@ -317,7 +317,7 @@ def test_a_directory_of_another_configuration_is_refused_with_both_values(finish
     file = RunDirectory(config).path / "config.yaml"
     file.write_text(file.read_text().replace("batch_size: 50", "batch_size: 60"))
     before = {each: each.read_bytes() for each in file.parent.iterdir()}
-    with pytest.raises(UserError, match=r"config\.yaml is of another run: it has batch_size=60, this run has "
+    with pytest.raises(UserError, match=r"config\.yaml belongs to another run: it has batch_size=60, this run has "
                        r"batch_size=50: move .* away"):  # fmt: skip
         train(config)
     assert {each: each.read_bytes() for each in file.parent.iterdir()} == before
@@ -386,10 +386,10 @@ def test_a_full_disk(limit: int, undisturbed: Undisturbed, tmp_path: Path) -> No
     (line,) = ended.stderr.splitlines()
     if limit:
         assert line.startswith(f"error: {RunDirectory(config).path}")
-        assert "can't be written (File too large): choose a results_dir that can be" in line
+        assert "cannot be written (File too large): choose a results_dir that can be" in line
     else:  # nothing can be written anywhere
-        assert line.startswith("error: a file can't be written (No usable temporary directory found in ")
-        assert "make room, or let TMPDIR name a folder" in line
+        assert line.startswith("error: a file cannot be written (No usable temporary directory found in ")
+        assert "free some space, or set TMPDIR to a writable directory" in line
     assert {file: file.read_bytes() for file in RunDirectory(finished).path.iterdir()} == before
     train(config)
     assert same(config, undisturbed())

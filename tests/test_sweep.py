@@ -157,7 +157,7 @@ def test_a_sweep_that_is_killed_and_repeated_ends_as_if_it_never_was(tmp_path: P
         sweep.communicate()
     status, out, err = end(begin(tmp_path, *words))
     assert status == 0, err
-    assert "goes on after epoch" in out
+    assert "continues after epoch" in out
     for config in runs(tmp_path, "epochs=200", strategies=("classical", "learn2mix"), seeds=2):
         assert sorted(file.name for file in RunDirectory(config).path.iterdir()) == FILES
         alone = compose(*SMALL, "epochs=200", f"strategy={config.strategy['name']}", f"seed={config.seed}",
@@ -185,7 +185,7 @@ def test_a_worker_that_is_killed_takes_no_other_run_with_it(tmp_path: Path) -> N
         f"{sys.executable} -m l2m.run {command}", shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=300
     )
     assert (again.returncode, again.stderr) == (0, "")
-    assert "goes on after epoch" in again.stdout
+    assert "continues after epoch" in again.stdout
     assert statuses(tmp_path) == ["done"] * 3
     assert not list(tmp_path.rglob("log.txt"))
 
@@ -231,9 +231,9 @@ def test_a_yaml_that_changes_in_the_middle_changes_no_run(tmp_path: Path) -> Non
     await_true(lambda: bool(checkpoints(tmp_path)))
     mine.write_text("name: learn2mix\nmixing_rate: 0.7\n")
     assert end(sweep)[0] == 0
-    told = [file.read_text() for file in tmp_path.rglob("config.yaml")]
-    assert len(told) == 4
-    assert all("mixing_rate: 0.2" in text for text in told)
+    texts = [file.read_text() for file in tmp_path.rglob("config.yaml")]
+    assert len(texts) == 4
+    assert all("mixing_rate: 0.2" in text for text in texts)
 
 
 def test_a_damaged_record_and_one_of_another_run_stop_no_other(tmp_path: Path) -> None:
@@ -247,8 +247,8 @@ def test_a_damaged_record_and_one_of_another_run_stop_no_other(tmp_path: Path) -
     status, out, err = end(begin(tmp_path, "epochs=2", "strategy=classical", "seed=range(3)"))
     assert status == 1
     assert "3 runs: 1 done, 0 skipped (done before), 2 failed" in out
-    assert "run.json can't be read as a record" in err
-    assert "config.yaml is of another run: it has epochs=3, this run has epochs=2" in err
+    assert "run.json is not a valid run record" in err
+    assert "config.yaml belongs to another run: it has epochs=3, this run has epochs=2" in err
     assert {file: file.read_bytes() for file in before} == before
     assert RunDirectory(configs[2]).status() == "done"
 
@@ -274,6 +274,6 @@ def test_a_run_without_memory_enough_stops_no_other(tmp_path: Path) -> None:
     status, out, err = end(sweep)
     assert status == 1
     assert "2 runs: 1 done, 0 skipped (done before), 1 failed" in out
-    assert "there is not memory enough for batch_size=20 and model=mlp (" in err
+    assert "there is not enough memory for batch_size=20 and model=mlp (" in err
     assert "use smaller ones, or fewer workers" in err
     assert statuses(tmp_path) == ["done"]

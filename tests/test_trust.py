@@ -240,7 +240,7 @@ def test_name_that_leads_elsewhere_is_not_known(group: str, name: object) -> Non
 def test_override_that_leads_elsewhere_is_refused(override: str) -> None:
     with pytest.raises(UserError) as caught:
         l2m.compose(override)
-    assert "not known" in str(caught.value) or "can't be" in str(caught.value)
+    assert "not known" in str(caught.value) or "cannot be" in str(caught.value)
 
 
 @pytest.mark.parametrize("seed", [-1, "../1", "1/../../2", 1.5, True, 2**31])
@@ -371,7 +371,7 @@ def test_information_of_another_kind_is_left_out(results: Path, kind: str) -> No
     (second(results) / "run.json").write_text(INFOS[kind])
     left_out(results, second(results))
     config = compose("dataset=digits", "batch_size=10", "epochs=4", "strategy=focal", f"results_dir={results}")
-    assert plan.told(plan.plan([(config, "")])).startswith("1 runs: 0 done"), "a plan tells the time by whole records"
+    assert plan.format_plan(plan.plan([(config, "")])).startswith("1 runs: 0 done"), "whole records give the time"
 
 
 @pytest.mark.parametrize("name", ["<script>", "a b", "..x", "$(touch trace)", "a\nb", "\x1b[2J", "%0a", "{{7*7}}"])

@@ -35,23 +35,23 @@ def test_options_of_the_yaml_are_those_of_the_search() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
-        ((GAMMA,), "must not choose by the test set, which is to judge what was chosen: add validation_fraction=0.2"),
-        (("validation_fraction=0.2",), "give it something to choose, as strategy.mixing_rate='interval(0.01,0.5)'"),
+        ((GAMMA,), "must not choose by the test set, which judges the choice: add validation_fraction=0.2"),
+        (("validation_fraction=0.2",), "to choose, for example strategy.mixing_rate='interval(0.01,0.5)'"),
         ((GAMMA, "dataset=digits,mnist"), "chooses values for one data set"),
         ((GAMMA, "hydra.sweeper.n_trials=0"), "hydra.sweeper.n_trials=0 must be at least 1"),
         ((GAMMA, "hydra.sweeper.metric=accuracy"), "must be one of test_metric, worst_group, test_loss"),
         ((GAMMA, "hydra.sweeper.trials=3"), "(did you mean hydra.sweeper.n_trials?)"),
-        (("strategy.mixing_rate=interval(0.5,0.1)",), "interval(0.5,0.1) can't be searched"),
+        (("strategy.mixing_rate=interval(0.5,0.1)",), "interval(0.5,0.1) cannot be searched"),
         (("strategy=classical", "validation_fraction=0.2", GAMMA), "strategy.mixing_rate is not an option"),
         (("validation_fraction=0.2", "strategy.mixing_rate=interval(2,3)"), "must be in [0, 1]"),
     ],
 )
-def test_a_search_that_can_not_be_is_told(door: Door, tmp_path: Path, words: tuple[str, ...], told: str) -> None:
+def test_an_invalid_search_is_refused(door: Door, tmp_path: Path, words: tuple[str, ...], message: str) -> None:
     status, _, err = door("-m", *SEARCH, *words, f"results_dir={tmp_path}/outputs")
     assert status == 1
-    assert told in err
+    assert message in err
     assert "Traceback" not in err
     assert not (tmp_path / "outputs").exists()
 
@@ -69,7 +69,7 @@ def test_the_best_trial_is_the_one_with_the_best_held_out_mean(tmp_path: Path) -
         assert config["validation_fraction"] == 0.2
         values = (config["strategy"]["mixing_rate"], config["learning_rate"])
         found.setdefault(values, []).append(pd.read_csv(file.parent / "metrics.csv")["test_metric"].iloc[-1])
-    assert {(float(gamma), float(rate)): float(f"{float(told):.4g}") for gamma, rate, told in trials} == {
+    assert {(float(gamma), float(rate)): float(f"{float(score):.4g}") for gamma, rate, score in trials} == {
         values: float(f"{sum(each) / 2:.4g}") for values, each in found.items()
     }
     assert all(0.01 <= gamma <= 0.5 and 0.0001 <= rate <= 0.01 for gamma, rate in found)

@@ -1,4 +1,4 @@
-"""Runs a command line: composes it, checks it, and carries it out; a user's error ends it with one sentence."""
+"""Runs a command line: composes it, checks it, carries it out, and reports a user's error in one sentence."""
 
 from __future__ import annotations
 
@@ -13,22 +13,21 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.plugins.sweeper import Sweeper
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from l2m.cli.help import Help, store_help
-from l2m.cli.hydra_private import forget_namesakes, get_args_parser
+from l2m.cli.hydra_private import forget_schemas, get_args_parser, replace_batch_check
 from l2m.config.composing import plain_values
-from l2m.config.override_errors import explain
-from l2m.config.user_folders import added, conf_dir, using
+from l2m.config.override_errors import describe_user_error
+from l2m.config.user_folders import conf_dir, find_user_folders, set_variable, use_folder
 from l2m.errors import UserError
-from l2m.registry import unknown
+from l2m.registry import describe_unknown
 
 TUNER = "hydra_plugins.l2m.Optuna"
 
-MANY = 30
-"""Runs of a sweep that take seconds to check, so that their number is printed first."""
+ANNOUNCED_RUNS = 30
+"""From this many runs on, checking a sweep takes seconds: their number is printed first."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +35,8 @@ class Sweep:
     """Hydra's settings of a sweep.
 
     Attributes:
-        launcher: its launcher's settings.
-        tuned: whether the runs were trained as they were chosen, by ``hydra/sweeper=optuna``.
+        launcher: the launcher's settings.
+        tuned: whether ``hydra/sweeper=optuna`` chose the runs, and trained them meanwhile.
     """
 
     launcher: dict[str, Any]
@@ -45,10 +44,10 @@ class Sweep:
 
 
 Checked = Sequence[tuple[Any, str]]
-"""Configurations, each with the command that means it."""
+"""Configurations, each with its command."""
 
 Refused = Sequence[tuple[str, str]]
-"""Commands that were refused, each with the reason."""
+"""Refused commands, each with the reason."""
 
 
 def run_command(
@@ -59,19 +58,20 @@ def run_command(
     resumes: str = "run the same command to continue",
     uses_launcher: bool = False,
 ) -> None:
-    """Compose the command line, check it, and carry it out; exit status 1 after an error, which is one sentence.
+    """Compose the command line, check it, and carry it out; exit with status 1 after an error.
 
     Args:
         name: the YAML of ``conf/`` that the command line changes.
-        check: makes a configuration of its values.
-        carry_out: takes the configurations with their commands, the refused commands with the reason, and the
-            :class:`Sweep`, None for a single configuration; returns whether something failed.
-        help_page: what ``--help`` prints, with the keys and the groups that have choices.
-        resumes: what the same command does after it was stopped.
+        check: makes a configuration from plain values.
+        carry_out: (configurations with their commands, refused commands with the reason, the sweep or None for a
+            single configuration) -> whether something failed.
+        help_page: the page that ``--help`` prints, with the keys and the groups that have choices.
+        resumes: the advice printed after the command was stopped.
         uses_launcher: whether ``carry_out`` uses Hydra's launcher and sweeper.
     """
-    before = os.environ.get("HYDRA_FULL_ERROR")
-    debug = before == "1" or any(re.fullmatch(r"\+*debug=(true|yes|on|y|1)", word.lower()) for word in sys.argv)
+    debug = os.environ.get("HYDRA_FULL_ERROR") == "1" or any(
+        re.fullmatch(r"\+*debug=(true|yes|on|y|1)", word.lower()) for word in sys.argv
+    )
     runs: list[tuple[Any, str]] = []
     refused: list[tuple[str, str]] = []
     sweep: Sweep | None = None
@@ -79,76 +79,70 @@ def run_command(
     options, others = get_args_parser().parse_known_args()
     config_dir = options.config_dir
     if others:
-        _complain(f"{others[0]} is not known: a key is written KEY=VALUE, without dashes (--help lists all)")
+        _print_error(f"{others[0]} is not known: a key is written KEY=VALUE, without dashes (--help lists all)")
         sys.exit(1)
 
     @hydra.main(config_path=str(conf_dir()), config_name=name, version_base="1.3")
     def job(raw: DictConfig) -> tuple[Any, str] | None:
-        """Only note what to do: all is composed before anything begins, so later changes of a YAML do not count."""
+        """Only record the run: all are composed before anything begins, so later changes of a YAML do not count."""
         nonlocal sweep
         settings = HydraConfig.get()
         if settings.mode is RunMode.MULTIRUN:
             sweep = Sweep(plain_values(settings.launcher), settings.sweeper._target_ == TUNER)
         command = shlex.join([*(["--config-dir", config_dir] if config_dir else []), *settings.overrides.task])
         try:
-            _refuse_plugins(settings, uses_launcher)
+            _check_plugins(settings, uses_launcher)
             runs.append((check(plain_values(raw)), command))
             return runs[-1]
         except Exception as error:
-            sentence = explain(error, help_page.keys, help_page.groups)
+            sentence = describe_user_error(error, help_page.keys, help_page.groups)
             if debug or not sentence:
                 raise
-            if sentence not in (reason for _, reason in refused):  # as of a file that all runs need
-                _complain(sentence, command + ": " if sweep else "")
+            if sentence not in (reason for _, reason in refused):  # all runs may lack the same file
+                _print_error(sentence, command + ": " if sweep else "")
             refused.append((command, sentence))
             return None
 
-    def begin(sweeper: Any, batch: Sequence[Any]) -> None:
-        """Hydra's own would compose all, as job will."""
-        _refuse_plugins(sweeper.config.hydra, uses_launcher)
-        if len(batch) >= MANY:
+    def check_batch(sweeper: Any, batch: Sequence[Any]) -> None:
+        _check_plugins(sweeper.config.hydra, uses_launcher)
+        if len(batch) >= ANNOUNCED_RUNS:
             print(f"checking {len(batch)} runs", flush=True)
 
-    forget_namesakes(conf_dir() / "hydra")
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors on, to be reported here
-    Sweeper.validate_batch_is_legal = begin  # type: ignore
-    with using(config_dir):
+    forget_schemas(conf_dir() / "hydra")
+    replace_batch_check(check_batch)
+    with set_variable("HYDRA_FULL_ERROR", "1"), use_folder(config_dir):  # Hydra raises its errors, to be reported here
         try:
             if options.help:
-                sys.argv.append(store_help(help_page, [conf_dir(), *added()]))
+                sys.argv.append(store_help(help_page, [conf_dir(), *find_user_folders()]))
             job()
             failed = bool(refused) | (bool(runs) and carry_out(runs, refused, sweep))
-        except BrokenPipeError:  # as of --help | head
+        except BrokenPipeError:  # for example by --help | head
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except Exception as error:
-            sentence = explain(error, help_page.keys, help_page.groups)
+            sentence = describe_user_error(error, help_page.keys, help_page.groups)
             if debug or not sentence:
                 raise
             failed = True
-            _complain(sentence)
+            _print_error(sentence)
         except KeyboardInterrupt as stop:
             state = f"{stop}; " if str(stop) else ""
             print(f"\nstopped: {state}{resumes}", file=sys.stderr)
             sys.exit(128 + getattr(stop, "signal", signal.SIGINT))
-        finally:
-            del os.environ["HYDRA_FULL_ERROR"]
-            if before is not None:
-                os.environ["HYDRA_FULL_ERROR"] = before
     if failed:
         sys.exit(1)
 
 
-def _refuse_plugins(settings: Any, uses_launcher: bool) -> None:
-    """Raise a UserError for a launcher or sweeper that knows nothing of records, or that would have no effect."""
+def _check_plugins(settings: Any, uses_launcher: bool) -> None:
+    """Raise a UserError for a launcher or sweeper that does not write records, or would have no effect."""
     for group in ("hydra/launcher", "hydra/sweeper"):
         name = settings.runtime.choices[group]
         ours = ["basic", *(file.stem for file in (conf_dir() / group).glob("*.yaml") if uses_launcher)]
         if name not in ours:
-            raise UserError(unknown(group, name, ours))
+            raise UserError(describe_unknown(group, name, ours))
         if name != "basic" and settings.mode is not RunMode.MULTIRUN:
             raise UserError(f"{group}={name} is for a sweep: add -m")
 
 
-def _complain(problem: str, run: str = "") -> None:
+def _print_error(problem: str, run: str = "") -> None:
     for line in problem.splitlines():
         print(f"error: {run}{line}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The text of ``--help``: choices and their options from YAML files, keys and ranges from the schema."""
+"""Writes the text of ``--help``: choices and options from YAML files, keys and ranges from the schema."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from l2m.schema import type_name
 
 @dataclass(frozen=True)
 class Help:
-    """What ``--help`` prints of one command.
+    """The ``--help`` page of one command.
 
     Attributes:
-        about: what the command does, and how to call it.
+        about: what the command does, and examples.
         keys: the dataclass of the keys.
-        groups: those of the keys that have choices.
+        groups: the keys that have choices.
         listed: the groups whose choices' options are listed.
-        example: an option of a choice with a value.
+        example: an option of a choice, with a value.
         added: groups that a command line adds with ``+``.
     """
 
@@ -35,7 +35,7 @@ class Help:
     added: Sequence[str] = ()
 
     def text(self, folders: Sequence[Path]) -> str:
-        """The page, with the choices that lie in ``folders``, in Hydra's template language."""
+        """The page, with the choices in ``folders``, in Hydra's template language."""
 
         def choices(group: str) -> list[Path]:
             return sorted((file for f in folders for file in (f / group).glob("*.yaml")), key=lambda file: file.stem)
@@ -65,7 +65,7 @@ class Help:
 
 
 def store_help(page: Help, folders: Sequence[Path]) -> str:
-    """Give Hydra the page; the override that chooses it."""
+    """Store the page in Hydra and return the override that selects it."""
     node = {"app_name": "l2m", "header": "", "footer": "", "template": page.text(folders)}
     ConfigStore.instance().store("l2m", node, "hydra/help")
     return "hydra/help=l2m"

@@ -26,7 +26,7 @@ from l2m.files import write_whole
 from l2m.records.directory import RunDirectory
 from l2m.report import drawing
 from l2m.sweeps.launching import choose_launcher, launch
-from l2m.sweeps.plan import Planned, describe, plan
+from l2m.sweeps.plan import PlannedRun, format_plan, plan
 from l2m.training.device import torch_state
 from l2m.training.engine import Trainer
 from l2m.training.run import needs
@@ -134,11 +134,11 @@ class Comparing:
             most = max(map(len, self._choices.values()))
             print(f"choosing, on a validation part, among {most} settings of each of {strategies} strategies:")
             planned = self._planned(config for configs in self._choices.values() for config in self._seeds(configs))
-            print(describe(planned))
+            print(format_plan(planned))
             print(f"then training what was chosen: {strategies} strategies, {each} runs each")
         else:
             finals = (run for (setting,) in self._choices.values() for run in self._finals(setting))
-            print(describe(self._planned(finals)))
+            print(format_plan(self._planned(finals)))
 
     def _choose(self) -> dict[str, RunConfig]:
         """By strategy, the setting with the best mean score on the validation part; of equals the first.
@@ -170,7 +170,7 @@ class Comparing:
             self._failed.setdefault(why, []).append(run.command)
         return {_path(run.config) for run, _ in failed}
 
-    def _planned(self, configs: Iterable[RunConfig]) -> list[Planned]:
+    def _planned(self, configs: Iterable[RunConfig]) -> list[PlannedRun]:
         return plan((config, self._command(config)) for config in configs)
 
     def _command(self, config: RunConfig) -> str:

@@ -13,7 +13,7 @@ from l2m.config.choices import GROUPS, registries
 from l2m.config.composing import available, compose_with
 from l2m.config.run import Count, RunConfig, short_hash
 from l2m.errors import UserError
-from l2m.registry import unknown
+from l2m.registry import describe_unknown
 from l2m.schema import Range
 
 EXPENSIVE = ("bilevel", "pike")
@@ -106,7 +106,7 @@ def check(raw: Mapping[str, Any]) -> Comparison:
         problems.append(f"metric={values['metric']} is not for {task}: choose one of {', '.join(SCORES[task])}")
     names = available("strategy")
     asked = values.get("strategies") or ()
-    problems += [unknown("strategies", name, names) for name in asked if name not in names]
+    problems += [describe_unknown("strategies", name, names) for name in asked if name not in names]
     problems += [
         f"{key}=[] needs one rate at least" for key in ("learning_rates", "mixing_rates") if values.get(key) == ()
     ]

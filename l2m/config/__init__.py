@@ -1,1 +1,1 @@
-"""Configurations: what a run is, its identity, and how plain values or a command line become one."""
+"""Configurations of runs: their fields and identity, and how to make them from plain values or a command line."""

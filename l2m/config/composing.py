@@ -1,4 +1,4 @@
-"""Configurations from the words of a command line, through Hydra, which nothing above this module knows."""
+"""Composes configurations from command-line overrides, with Hydra."""
 
 from __future__ import annotations
 
@@ -17,52 +17,52 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from l2m.config.checking import check
-from l2m.config.override_errors import explain
+from l2m.config.override_errors import describe_user_error
 from l2m.config.run import RunConfig
-from l2m.config.user_folders import added, conf_dir, using
+from l2m.config.user_folders import conf_dir, find_user_folders, use_folder
 from l2m.errors import UserError
 
 
-class AddedFolders(SearchPathPlugin):
-    """Lets Hydra look into the users' folders after the suite's own."""
+class UserFolders(SearchPathPlugin):
+    """Adds the users' folders to Hydra's search path, after the suite's own."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        for folder in added():
+        for folder in find_user_folders():
             search_path.append("l2m", f"file://{folder}")
 
 
 def compose(*overrides: str, config_dir: str | os.PathLike[str] | None = None) -> RunConfig:
-    """The configuration that the command line ``python -m l2m.run *overrides`` means.
+    """The configuration of the command line ``python -m l2m.run *overrides``.
 
     Args:
-        config_dir: a folder of your own choices, as ``--config-dir`` names it (:mod:`l2m.config.user_folders`).
+        config_dir: a folder with your own choices, as in ``--config-dir`` (:mod:`l2m.config.user_folders`).
 
     Raises:
-        UserError: what is wrong with it, in sentences.
+        UserError: the overrides or the folder are not valid.
     """
-    with using(config_dir):
+    with use_folder(config_dir):
         try:
             with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
                 return check(plain_values(hydra.compose("config", overrides=list(overrides))))
         except Exception as error:
-            if sentence := explain(error):
+            if sentence := describe_user_error(error):
                 raise UserError(sentence) from error
             raise
 
 
 def compose_with(*overrides: str) -> dict[str, Any]:
-    """Plain values of the command line that is being checked, with more overrides."""
+    """Plain values of the command line that is being checked, with extra overrides."""
     settings = HydraConfig.get()
     return plain_values(hydra.compose(settings.job.config_name, [*settings.overrides.task, *overrides]))
 
 
 def available(group: str) -> list[str]:
-    """Names of a group's choices while a command line is checked, those of a ``--config-dir`` among them."""
+    """Names of a group's choices while a command line is being checked, with those of a ``--config-dir``."""
     return list(GlobalHydra.instance().config_loader().get_group_options(group))
 
 
 def plain_values(raw: DictConfig) -> dict[str, Any]:
-    """Plain values; what has none is left out, for :func:`l2m.config.checking.check` to report."""
+    """Plain values without the missing ones, which :func:`l2m.config.checking.check` reports."""
     with open_dict(raw):
         for key in OmegaConf.missing_keys(raw):
             group, _, option = key.rpartition(".")
@@ -73,12 +73,12 @@ def plain_values(raw: DictConfig) -> dict[str, Any]:
 
 @cache
 def _scratch() -> str:
-    """A folder for what Hydra writes of a sweep, removed at exit."""
+    """A folder for the files that Hydra writes in a sweep, removed at exit."""
     folder = tempfile.TemporaryDirectory(prefix="l2m-")
     atexit.register(folder.cleanup)
     return folder.name
 
 
-Plugins.instance().register(AddedFolders)
+Plugins.instance().register(UserFolders)
 OmegaConf.register_new_resolver("scratch", _scratch, replace=True)
 OmegaConf.register_new_resolver("data_dir", lambda: os.environ.get("L2M_DATA_DIR") or "data", replace=True)

@@ -1,4 +1,4 @@
-"""What tells configurations apart, in words."""
+"""Describes in words how configurations differ."""
 
 from __future__ import annotations
 
@@ -10,33 +10,34 @@ from l2m.config.run import RunConfig
 
 
 def settings(config: RunConfig) -> dict[str, Any]:
-    """The scientific configuration but for the seed, flat, every option of every group in it."""
+    """The scientific configuration without the seed, flat, with every option of every group."""
     plain, science = config.to_dict(), config.identity()
     flat = {f"{group}.{key}": value for group in GROUPS if group in science
             for key, value in plain[group].items()}  # fmt: skip
     return flat | {key: value for key, value in science.items() if key not in (*GROUPS, "seed")}
 
 
-def named(settings: dict[str, Any], of_dataset: list[dict[str, Any]]) -> dict[str, Any]:
+def subject_and_label(settings: dict[str, Any], of_dataset: list[dict[str, Any]]) -> dict[str, Any]:
     """``subject`` and ``label`` of a configuration among all of its data set."""
-    same = [other for other in of_dataset if _subject(other) == _subject(settings)]
-    subject = [settings["dataset.name"], *_differing(_subject(settings), of_dataset)]
-    return {"subject": " ".join(subject), "label": label(settings, same)}
+    subject = _test_settings(settings)
+    same = [other for other in of_dataset if _test_settings(other) == subject]
+    words = [settings["dataset.name"], *_differing(subject, of_dataset)]
+    return {"subject": " ".join(words), "label": label(settings, same)}
 
 
-def _subject(settings: dict[str, Any]) -> dict[str, Any]:
-    """What metrics are of: runs that differ here were tested on different samples."""
+def _test_settings(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings that choose the test samples: metrics of runs that differ here are not comparable."""
     return {k: v for k, v in settings.items() if k.startswith("dataset.") or k in ("data_seed", "validation_fraction")}
 
 
 def label(settings: dict[str, Any], all_settings: list[dict[str, Any]]) -> str:
-    """The strategy's name, and what else tells a configuration from the others."""
+    """The strategy's name, and what distinguishes the configuration from the others."""
     return " ".join([settings["strategy.name"], *_differing(settings, all_settings)])
 
 
 def _differing(settings: dict[str, Any], all_settings: list[dict[str, Any]]) -> list[str]:
-    """Choices that differ among the configurations, and options of the same choice, but for those without a value."""
-    told = []
+    """Choices that differ among the configurations, and options of the same choice, except those without a value."""
+    words = []
     for key, value in settings.items():
         group, _, option = key.partition(".")
         if option == "name":
@@ -45,19 +46,15 @@ def _differing(settings: dict[str, Any], all_settings: list[dict[str, Any]]) -> 
             same = [s for s in all_settings if s.get(f"{group}.name") == settings.get(f"{group}.name")]
             differs = any(other.get(key) != value for other in same)
         if differs and value not in (None, []):
-            told.append(f"{group if option in ('name', '') else option}={value}")
-    return told
+            words.append(f"{group if option in ('name', '') else option}={value}")
+    return words
 
 
-def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What each of two identities has where they differ, as ``strategy.mixing_rate=0.1``."""
-    flat = _flat(there), _flat(here)
-
-    def told(key: str, values: Mapping[str, Any]) -> str:
-        return f"{key}={values[key]}" if key in values else f"{key} at its default"
-
+def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """The values of two identities where they differ, as ``strategy.mixing_rate=0.1``."""
+    flat = _flat(first), _flat(second)
     return [
-        (told(key, flat[0]), told(key, flat[1]))
+        tuple(f"{key}={values[key]}" if key in values else f"{key} at its default" for values in flat)
         for key in sorted(flat[0].keys() | flat[1].keys())
         if flat[0].get(key) != flat[1].get(key)
     ]

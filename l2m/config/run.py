@@ -1,4 +1,4 @@
-"""What a run is made of, and its identity. Imports neither torch nor Hydra."""
+"""The configuration of a run and its identity. Imports neither torch nor Hydra."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from l2m.config.choices import GROUPS, registries
 from l2m.schema import Pattern, Range
 
 Choice = dict[str, Any]
-"""A group's choice: its ``name`` and the options of what it names."""
+"""A group's choice: a ``name`` and its options."""
 
 UNMIXED = {"name": "none"}
-"""The choice of ``mixing`` that is not part of an identity: runs were known by theirs before there was another."""
+"""The choice of ``mixing`` that is left out of the identity: the first runs had no mixing."""
 
 Seed = Annotated[int, Range(0, 2**31 - 1)]
 Count = Annotated[int, Range(1)]
@@ -38,46 +38,48 @@ class RunConfig:
     learning_rate: Annotated[float, Range(0, above=True), "the optimizer's step size (eta in the paper)"]
     schedule: Annotated[
         Literal["constant", "cosine"],
-        "how the learning rate goes: it stays, or falls to 0 along half a cosine, a step an epoch",
+        "constant learning rate, or one that falls to 0 along half a cosine, a step an epoch",
     ] = "constant"
     seed: Annotated[Seed, "draws initial parameters and the order of samples"] = 0
     data_seed: Annotated[Seed, "draws synthetic data, splits and imbalance, the same for all runs"] = 42
     validation_fraction: Annotated[
         float,
         Range(0, 1, below=True),
-        "hold out this share of each group of the training set, drawn by data_seed, and test on it, not on the test "
-        "set, which then can judge what was chosen by such runs",
+        "test on this share of each group of the training set, held out and drawn by data_seed, instead of the test "
+        "set, so that the test set can judge what you choose with such runs",
     ] = 0.0
     equal_seconds: Annotated[
         bool,
-        "train as long as classical training takes for these epochs, which is measured first, here",
+        "train for as many seconds as classical training takes for these epochs, which is measured first",
     ] = False
     checkpoint_seconds: Annotated[
-        float, Range(0), "write a checkpoint at most this often, between two epochs; 0 is after each"
+        float,
+        Range(0),
+        "write a checkpoint after an epoch if the last is this many seconds old; 0 is after each epoch",
     ] = 60.0
     precision: Annotated[
         Literal["fp32", "tf32", "bf16"],
-        "arithmetic: all in fp32; products on a GPU in TF32, on a CPU as fp32; or the forward pass in bf16",
+        "arithmetic: fp32; tf32 in matrix products on a GPU (fp32 on a CPU); or bf16 in the forward pass",
     ] = "fp32"
     cuda_graphs: Annotated[
         bool,
-        "on a GPU launch each step whole, as a CUDA graph, not kernel by kernel: for small networks; it does nothing "
-        "with mixing, a rate that falls, or a strategy or optimizer that is not replayable",
+        "on a GPU launch each step as one CUDA graph instead of kernel by kernel, for small networks; no effect with "
+        "mixing, schedule=cosine, or a strategy or optimizer that is not replayable",
     ] = False
-    device: Annotated[Device, "where to train; auto takes a GPU if there is one, cuda:1 is the second one"] = "auto"
+    device: Annotated[Device, "where to train; auto takes a GPU if there is one, cuda:1 is the second GPU"] = "auto"
     logger: Annotated[
-        dict[str, Any], "trackers that follow the run, beside its records, by name; several as logger=[mlflow,wandb]"
+        dict[str, Any], "trackers that log the run besides its records, by name; several as logger=[mlflow,wandb]"
     ] = field(default_factory=dict)
     threads: Annotated[
-        Threads | None, "CPU threads of one run; the default comes with the data set, null is torch's"
+        Threads | None, "CPU threads of one run; the default comes with the data set, null is torch's default"
     ] = None
     workers: Annotated[
-        Threads | None, "runs of a sweep side by side; default: one a core; on GPUs one each, or 2 to 4 small ones"
+        Threads | None, "parallel runs of a sweep; default: one a core; on GPUs one each, or 2 to 4 small ones"
     ] = None
-    data_dir: Annotated[str, "where data sets lie; the default is L2M_DATA_DIR, or data"] = "data"
-    results_dir: Annotated[str, "where records are written, under runs/"] = "outputs"
-    dry_run: Annotated[bool, "print the plan, how many runs are done and to do, and train nothing"] = False
-    force: Annotated[bool, "run again, and overwrite, what is finished"] = False
+    data_dir: Annotated[str, "directory of the data sets; the default is L2M_DATA_DIR, or data"] = "data"
+    results_dir: Annotated[str, "directory of the records, which are written under runs/"] = "outputs"
+    dry_run: Annotated[bool, "print how many runs are done and to do, and train nothing"] = False
+    force: Annotated[bool, "repeat finished runs and overwrite their records"] = False
     debug: Annotated[bool, "show the traceback of an error"] = False
 
     @property
@@ -91,28 +93,23 @@ class RunConfig:
         return plain
 
     def identity(self) -> dict[str, Any]:
-        """What makes this run this run: everything that may change its numbers, and nothing else.
+        """Everything that may change the run's numbers, and nothing else.
 
-        An option that stands at its default is left out, so that a later version may add options without
-        orphaning the records there are. It follows that a default is never changed. What gives other numbers than it
-        did under the same options has another revision in its registry.
+        Options at their default are left out, so that a later version may add options without orphaning existing
+        records. Therefore a default never changes. An entry that gives other numbers than before under the same
+        options gets a new revision in its registry.
         """
-        known, plain = registries(), self.to_dict()
-        science = {key: plain[key] for key in ("seed", "data_seed", *SCIENTIFIC)}
-        if self.equal_seconds:
-            science["equal_seconds"] = True
-        if self.schedule != "constant":
-            science["schedule"] = self.schedule
-        if self.validation_fraction:
-            science["validation_fraction"] = self.validation_fraction
+        registry, plain = registries(), self.to_dict()
+        science = {key: plain[key] for key in SCIENTIFIC}
+        science |= {key: plain[key] for key, default in LATER_KEYS.items() if plain[key] != default}
         for group in (group for group in GROUPS if (group, plain[group]) != ("mixing", UNMIXED)):
-            defaults = json.loads(json.dumps(known[group].defaults(plain[group]["name"])))
+            defaults = json.loads(json.dumps(registry[group].defaults(plain[group]["name"])))
             science[group] = {
                 key: value
                 for key, value in plain[group].items()
                 if key == "name" or key not in defaults or defaults[key] != value
             }
-            if (revision := known[group].revision(plain[group]["name"])) > 1:
+            if (revision := registry[group].revision(plain[group]["name"])) > 1:
                 science[group]["revision"] = revision
         return science
 
@@ -121,10 +118,13 @@ class RunConfig:
         return short_hash(self.identity())
 
 
-SCIENTIFIC = ("epochs", "batch_size", "learning_rate", "precision")
+SCIENTIFIC = ("seed", "data_seed", "epochs", "batch_size", "learning_rate", "precision")
+
+LATER_KEYS = {"equal_seconds": False, "schedule": "constant", "validation_fraction": 0.0}
+"""Keys added after the first records, with their defaults."""
 
 
 def short_hash(identity: Mapping[str, Any]) -> str:
-    """Eight hexadecimal digits of the SHA-256 of plain values, in whatever order their keys are."""
+    """Eight hexadecimal digits of the SHA-256 of plain values, whatever the order of their keys."""
     text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:8]

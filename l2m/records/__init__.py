@@ -1,19 +1,19 @@
-"""Records: one directory a run, and in it all that the reports read.
+"""Records: one directory a run, with everything that the reports read.
 
     <results_dir>/runs/<dataset>/<strategy>/seed<k>-<digest>/
-        config.yaml   the configuration whole; the digest is that of its scientific part
+        config.yaml   the whole configuration; the digest is the hash of its scientific part
         metrics.csv   a row an epoch: the fields of EpochRow
         groups.csv    a row an epoch and group: the fields of GroupRow; or groups.csv.gz, packed by scripts/pack.py
         run.json      schema, version, commit, torch, device, threads, start, end, seconds, status; its model; why it
-                      failed, and where it was resumed; of own data and CIFAR, a fingerprint of the files; of a GPU,
+                      failed, and where it was resumed; for own data and CIFAR, a fingerprint of the files; for a GPU,
                       versions of CUDA, cuDNN and the driver, and whether steps were replayed as CUDA graphs
-        model.pt      parameters, shapes, names and fitted preprocessing: :mod:`l2m.trained` reads it; loads with
+        model.pt      parameters, shapes, names and fitted preprocessing, which :mod:`l2m.trained` reads; loads with
                       ``weights_only=True``
-        log.txt       of a run that failed: when, and the traceback
-        checkpoint.pt while the run is not done: all that it goes on from; loads with ``weights_only=True``
-        lock          while a process trains it, or was killed in doing so
+        log.txt       of a failed run: the time and the traceback
+        checkpoint.pt until the run is done: all that is needed to continue; loads with ``weights_only=True``
+        lock          while a process trains the run, or after that process was killed
 
-Files are written beside their place and renamed into it; ``run.json`` with the status ``done`` comes last.
+Each file is written to a temporary name and then renamed; ``run.json`` with the status ``done`` comes last.
 """
 
 from __future__ import annotations
@@ -25,16 +25,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
+SCHEMA = 1
+"""Version of this layout; raised when a reader of the old one would misread the new."""
+
 
 @dataclass(frozen=True)
 class EpochRow:
-    """A row of ``metrics.csv``. Counts and seconds are totals since the run's start."""
+    """A row of ``metrics.csv``. Counts and seconds are totals since the start of the run."""
 
     epoch: int
     steps: int
     samples: int
     train_loss: float
-    """Mean over the epoch's batches of what was descended: not comparable across strategies."""
+    """Mean training objective over the epoch's batches: not comparable across strategies."""
     test_loss: float
     test_metric: float
     """Accuracy in [0, 1], mean squared error in the target's unit squared, or squared error summed over an image."""
@@ -52,17 +55,17 @@ class GroupRow:
     group: int
     name: str
     proportion: float
-    """α_i as the epoch began."""
+    """α_i at the start of the epoch."""
     count: int
     """Samples of the group in the epoch's batches."""
     train_loss: float
-    """L_i of eq. 10: the task's loss, whatever the strategy descends; empty if no batch held the group."""
+    """L_i of eq. 10: the task's loss, whatever the training objective; empty if no batch had the group."""
     test_metric: float
 
 
 @dataclass(frozen=True)
 class Records:
-    """A run as it was written."""
+    """The records of a finished run."""
 
     path: Path
     metrics: pd.DataFrame

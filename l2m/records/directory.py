@@ -1,4 +1,4 @@
-"""The directory of one run: what is in it, and how it gets there."""
+"""The directory of one run."""
 
 from __future__ import annotations
 
@@ -23,23 +23,21 @@ from l2m.config.run import RunConfig
 from l2m.data.fingerprint import fingerprint, recorded
 from l2m.errors import UserError
 from l2m.files import packed_path, read_bytes, read_text, write_whole
-from l2m.records import EpochRow, GroupRow, Records
+from l2m.records import SCHEMA, EpochRow, GroupRow, Records
+from l2m.records.checkpoint import Checkpoint, read_checkpoint, serialize
 from l2m.records.provenance import now, provenance
 
-SCHEMA = 1
-"""Version of the layout above; raised when a reader of the old one would misread the new."""
-
 MODEL = "model.pt"
-"""The final checkpoint, which ``run.json`` names."""
+"""The file of the final parameters, which ``run.json`` names."""
 
-PASSING = ("checkpoint.pt", "log.txt")
-"""What a run has only until it is done."""
+TEMPORARY = ("checkpoint.pt", "log.txt")
+"""Files that are removed when the run is done."""
 
 LOG = logging.getLogger(__name__)
 
 
 class RunDirectory:
-    """The directory of one run: what is in it, and how it gets there. Made with its first file."""
+    """Reads and writes the directory of one run, which is created with its first file."""
 
     def __init__(self, config: RunConfig) -> None:
         self.config = config
@@ -49,55 +47,46 @@ class RunDirectory:
         self._rows: list[EpochRow] = []
         self._groups: list[GroupRow] = []
         self._info: dict[str, Any] = {}
-        self._spent = self._began = 0.0
+        self._earlier_seconds = self._began = 0.0
 
     def status(self) -> str | None:
-        """``done``, ``failed``, ``running`` (or killed), or None if the run never started.
+        """``done``, ``failed``, ``running`` (or killed), or None if the run never started; raises as `read_info`."""
+        return self.read_info().get("status")
+
+    def read_info(self) -> dict[str, Any]:
+        """The content of ``run.json``, which has a ``status``; empty if the run never started.
 
         Raises:
-            UserError: ``run.json`` can't be read, the directory holds another run, or it is done on files that have
-                changed since.
+            UserError: ``run.json`` cannot be read, the directory belongs to another run, or the run is done on files
+                that have changed since.
         """
-        self._refuse_another()
+        self._check_config_file()
         file = self.path / "run.json"
         if not file.exists():
-            return None
+            return {}
         try:
-            info = json.loads(read_text(file))
-            status = str(info["status"])
+            info: dict[str, Any] = json.loads(read_text(file))
+            info["status"] = str(info["status"])
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(
-                f"{file} can't be read as a record (it must be JSON with a status): remove it, and the run is repeated"
+                f"{file} is not a valid run record (it must be JSON with a status): remove it to repeat the run"
             ) from error
-        if status == "done" and not self.config.force and self._changed(info):
+        if info["status"] == "done" and not self.config.force and self._data_changed(info):
             raise UserError(
                 f"{self.path} was trained on other files than {self._data} has now: use force=true to train again, or "
                 "another results_dir to keep both"
             )
-        return status
-
-    @property
-    def _data(self) -> str:
-        """Where the data set's files are."""
-        return str(self.config.dataset.get("path") or self.config.data_dir)
-
-    def _files(self) -> str | None:
-        return fingerprint(self.config.dataset, Path(self.config.data_dir))
-
-    def _changed(self, info: Mapping[str, Any]) -> bool:
-        """Whether the data set's files are others now than ``run.json`` says; not if they are no longer here."""
-        before, now = recorded(self.config.dataset, info), self._files()
-        return None not in (before, now) and before != now
+        return info
 
     @contextlib.contextmanager
-    def claimed(self) -> Iterator[None]:
-        """Inside, no other process that asks is here; one that is, is waited for. The kernel frees what dies.
+    def locked(self) -> Iterator[None]:
+        """Lock the directory, after waiting for a process that has; the kernel frees the lock of one that dies.
 
         Raises:
-            UserError: the directory can't be written to; better now than after hours of training.
+            UserError: the directory cannot be written to; better now than after hours of training.
         """
         lock = FileLock(self.path / "lock")
-        with self._telling("lock"):
+        with self._report_write_errors("lock"):
             self.path.mkdir(parents=True, exist_ok=True)
             try:
                 lock.acquire(blocking=False)
@@ -107,93 +96,87 @@ class RunDirectory:
         try:
             yield
         finally:
-            (self.path / "lock").unlink(missing_ok=True)  # whoever waits for it sees that it is gone
+            (self.path / "lock").unlink(missing_ok=True)  # before the release: a waiting process sees that it is gone
             lock.release()
             with contextlib.suppress(OSError):
                 self.path.rmdir()  # if nothing was written
 
-    def start(self, device: torch.device) -> dict[str, Any] | None:
-        """Begin, or go on: the state of a checkpoint that is there, of a run that is not to be forced.
+    def start(self, device: torch.device) -> Mapping[str, Any] | None:
+        """Start the run, or continue from its checkpoint unless ``force`` is set; the state of that checkpoint.
 
-        A checkpoint that can't be read is told, and the run begins anew.
+        A checkpoint that cannot be read, or is of other data, is reported, and the run starts from the beginning.
 
         Raises:
-            UserError: the checkpoint is of another run, or the directory can't be written to.
+            UserError: the checkpoint belongs to another run, or the directory cannot be written to.
         """
-        for part in self.path.glob("*.part"):  # of a process that was killed as it wrote
+        for part in self.path.glob("*.part"):  # of a process that was killed while writing
             part.unlink(missing_ok=True)
         self._began = time.monotonic()
-        self._rows, self._groups, self._info = [], [], {"schema": SCHEMA, **provenance(device)}
-        if files := self._files():
-            self._info["files"] = files
-        found = None if self.config.force else self._checkpoint()
-        if found and self._changed(found["info"]):
-            LOG.warning("%s has other files now: %s begins anew", self._data, self.path)
-            found = None
-        if found:
-            self._rows, self._groups = found["metrics"], found["groups"]
-            here = {"epoch": len(self._rows), **provenance(device)}
-            self._info = found["info"] | {"resumed": [*found["info"].get("resumed", []), here]}
-        self._spent = self._info.pop("seconds", 0.0)
+        here = provenance(device)
+        checkpoint = None if self.config.force else read_checkpoint(self.path / "checkpoint.pt")
+        if checkpoint:
+            self._check_identity("checkpoint.pt", checkpoint.identity)
+            if self._data_changed(checkpoint.info):
+                LOG.warning("%s has other files now: %s starts from the beginning", self._data, self.path)
+                checkpoint = None
+        if checkpoint:
+            self._rows, self._groups = checkpoint.metrics, checkpoint.groups
+            resumed = [*checkpoint.info.get("resumed", []), {"epoch": len(self._rows), **here}]
+            self._info = checkpoint.info | {"resumed": resumed}
+        else:
+            files = self._fingerprint()
+            self._rows, self._groups = [], []
+            self._info = {"schema": SCHEMA, **here, **({"files": files} if files else {})}
+        self._earlier_seconds = self._info.pop("seconds", 0.0)
         self._info["status"] = "running"
         self._write("config.yaml", yaml.safe_dump(self.config.to_dict(), sort_keys=False).encode())
         self._write_info()
-        return found and found["state"]
+        return checkpoint.state if checkpoint else None
 
     def add(self, row: EpochRow, groups: Sequence[GroupRow]) -> None:
-        """Keep an epoch's rows."""
+        """Add the rows of an epoch."""
         self._rows.append(row)
         self._groups += groups
 
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
-        """Write ``checkpoint.pt``: the rows there are, and the state to go on from."""
-        content = {
-            "schema": SCHEMA,
-            "identity": self.config.identity(),
-            "info": self._info | {"seconds": self._seconds()},
-            "metrics": [astuple(row) for row in self._rows],
-            "groups": [astuple(row) for row in self._groups],
-            "state": state,
-        }
-        self._write("checkpoint.pt", _saved(content))
+        """Write ``checkpoint.pt``: the rows so far, and the trainer's state."""
+        info = self._info | {"seconds": self._seconds()}
+        checkpoint = Checkpoint(self.config.identity(), info, self._rows, self._groups, state)
+        self._write("checkpoint.pt", checkpoint.to_bytes())
 
     def finish(self, model: torch.nn.Module, described: Mapping[str, Any], **info: Any) -> None:
-        """Write the records of a run that is done: its model, with what ``Data.described`` says, ``info``, its end."""
+        """Write the records of a finished run: tables, model with the content of ``Data.described``, and ``info``."""
         state = {name: value.cpu() for name, value in model.state_dict().items()}
         self._write_tables()
-        self._write(MODEL, _saved({"parameters": state, **described}))
+        self._write(MODEL, serialize({"parameters": state, **described}))
         self._info |= {**info, "end": now(), "seconds": self._seconds(), "model": MODEL, "status": "done"}
         self._write_info()
-        self._clear()
+        self._remove_temporary()
 
-    def tidy(self) -> None:
-        """Remove what a process left of a run that is done, if it was killed before it could."""
-        if any((self.path / name).exists() for name in (*PASSING, "lock")):
-            with self.claimed():
+    def remove_leftovers(self) -> None:
+        """Remove the files of a process that was killed after it finished the run and before it removed them."""
+        if any((self.path / name).exists() for name in (*TEMPORARY, "lock")):
+            with self.locked():
                 if self.status() == "done":
-                    self._clear()
+                    self._remove_temporary()
 
     def fail(self, problem: str, log: str) -> None:
-        """Write the records of a run that failed, as far as the disk lets us, and add to its log."""
+        """Write the records of a failed run, as far as the disk allows, and add to its log."""
         with contextlib.suppress(UserError):
             self._write_tables()
-            self._add_to_log(log)
-            self._info |= {"end": now(), "seconds": self._seconds(), "status": "failed", "problem": problem}
-            self._write_info()
+            self._write_failure(problem, log, seconds=self._seconds())
 
     def mark_failed(self, problem: str, log: str) -> None:
-        """The same of a run whose process is gone; its rows are in its checkpoint, if it left one."""
+        """Mark a run as failed whose process is gone; its rows are in its checkpoint, if it left one."""
         with contextlib.suppress(OSError, ValueError):
             self._info = json.loads((self.path / "run.json").read_text())
-            self._add_to_log(log)
-            self._info |= {"end": now(), "status": "failed", "problem": problem}
-            self._write_info()
+            self._write_failure(problem, log)
 
     def read(self) -> Records:
         """The records of a finished run.
 
         Raises:
-            UserError: one of its files is missing or can't be read.
+            UserError: one of its files is missing or cannot be read.
         """
         import pandas as pd  # which training does without
 
@@ -202,98 +185,85 @@ class RunDirectory:
             metrics, groups = (pd.read_csv(io.BytesIO(table)) for table in tables)
         except ValueError as error:
             raise UserError(
-                f"{self.path} is not whole (metrics.csv or groups.csv is missing, or no table): remove it, and the run "
-                "repeats"
+                f"{self.path} is incomplete (metrics.csv or groups.csv is missing or not a table): remove it to repeat "
+                "the run"
             ) from error
         return Records(self.path, metrics, groups, json.loads((self.path / "run.json").read_text()))
 
-    def _checkpoint(self) -> dict[str, Any] | None:
-        """What ``checkpoint.pt`` holds, if it is there and can be read."""
-        file = self.path / "checkpoint.pt"
-        if not file.exists():
-            return None
-        try:
-            found: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
-            if found["schema"] != SCHEMA:
-                raise ValueError(f"schema {found['schema']}, this version reads {SCHEMA}")
-            if found.keys() != {"schema", "identity", "info", "metrics", "groups", "state"}:
-                raise ValueError("it lacks a part")
-            rows, groups = [EpochRow(*row) for row in found["metrics"]], [GroupRow(*row) for row in found["groups"]]
-        except Exception as error:  # torch.load has no exception of its own
-            why = error if isinstance(error, (OSError, ValueError)) else type(error).__name__
-            LOG.warning("%s can't be read (%s): the run begins anew", file, why)
-            return None
-        self._refuse(file, found["identity"])
-        return found | {"metrics": rows, "groups": groups}
-
-    def _refuse_another(self) -> None:
-        """Nothing, if ``config.yaml`` is not there or is of this run."""
+    def _check_config_file(self) -> None:
         file = self.path / "config.yaml"
         if file.exists():
             try:
-                found = read_config(file)
+                config = read_config(file)
             except ValueError as error:
                 raise UserError(
-                    f"{self.path} holds another run, or a damaged one ({'; '.join(str(error).splitlines())}): remove "
-                    "it, and the run is repeated"
+                    f"{self.path} holds another run or a damaged one ({'; '.join(str(error).splitlines())}): remove it "
+                    "to repeat the run"
                 ) from error
-            self._refuse(file, found.identity())
+            self._check_identity("config.yaml", config.identity())
 
-    def _refuse(self, file: Path, identity: Mapping[str, Any]) -> None:
-        """Say which value another run's ``identity`` has."""
+    def _check_identity(self, name: str, identity: Mapping[str, Any]) -> None:
+        """Raise a UserError, with the first value that differs, if a file has another run's identity."""
         if differing := differences(identity, self.config.identity()):
             raise UserError(
-                f"{file} is of another run: it has {differing[0][0]}, this run has {differing[0][1]}: move {self.path} "
-                "away, or choose another results_dir"
+                f"{self.path / name} belongs to another run: it has {differing[0][0]}, this run has {differing[0][1]}: "
+                f"move {self.path} away, or choose another results_dir"
             )
+
+    @property
+    def _data(self) -> str:
+        return str(self.config.dataset.get("path") or self.config.data_dir)
+
+    def _fingerprint(self) -> str | None:
+        return fingerprint(self.config.dataset, Path(self.config.data_dir))
+
+    def _data_changed(self, info: Mapping[str, Any]) -> bool:
+        """Whether the data set's files differ from those in ``run.json``; not if they are no longer here."""
+        before, now = recorded(self.config.dataset, info), self._fingerprint()
+        return None not in (before, now) and before != now
 
     def _seconds(self) -> float:
         """Since the run's start, without the time between processes."""
-        return round(self._spent + time.monotonic() - self._began, 3)
+        return round(self._earlier_seconds + time.monotonic() - self._began, 3)
 
     def _write_tables(self) -> None:
         for name, kind, rows in (("metrics.csv", EpochRow, self._rows), ("groups.csv", GroupRow, self._groups)):
             text = io.StringIO(newline="")
             table = csv.writer(text, lineterminator="\n")
             table.writerow(field.name for field in fields(kind))
-            table.writerows(map(_cells, rows))
+            table.writerows(map(_format_cells, rows))
             self._write(name, text.getvalue().encode())
             packed_path(self.path / name).unlink(missing_ok=True)  # of the run that this one repeats
 
-    def _clear(self) -> None:
-        for name in PASSING:
-            (self.path / name).unlink(missing_ok=True)
-
-    def _add_to_log(self, text: str) -> None:
+    def _write_failure(self, problem: str, log: str, **info: float) -> None:
         file = self.path / "log.txt"
         before = file.read_text() if file.exists() else ""
-        self._write("log.txt", f"{before}{now()}\n{text.rstrip()}\n\n".encode())
+        self._write("log.txt", f"{before}{now()}\n{log.rstrip()}\n\n".encode())
+        self._info |= {"end": now(), **info, "status": "failed", "problem": problem}
+        self._write_info()
+
+    def _remove_temporary(self) -> None:
+        for name in TEMPORARY:
+            (self.path / name).unlink(missing_ok=True)
 
     def _write_info(self) -> None:
         self._write("run.json", (json.dumps(self._info, indent=2) + "\n").encode())
 
     def _write(self, name: str, content: bytes | memoryview) -> None:
-        with self._telling(name):
+        with self._report_write_errors(name):
             write_whole(self.path / name, content)
 
     @contextlib.contextmanager
-    def _telling(self, name: str) -> Iterator[None]:
-        """A file that can't be written, as a user's error."""
+    def _report_write_errors(self, name: str) -> Iterator[None]:
         try:
             yield
         except OSError as error:
             raise UserError(
-                f"{self.path / name} can't be written ({error.strerror}): choose a results_dir that can be"
+                f"{self.path / name} cannot be written ({error.strerror}): choose a results_dir that can be"
             ) from error
 
 
-def _cells(row: EpochRow | GroupRow) -> list[str]:
-    """A row of a table as text; a number that is missing is empty."""
+def _format_cells(row: EpochRow | GroupRow) -> list[str]:
+    """A row of a table as text; a missing number is empty."""
     numbers = (f"{value:.7g}" if isinstance(value, float) else str(value) for value in astuple(row))
     return ["" if text == "nan" else text for text in numbers]
-
-
-def _saved(content: Mapping[str, Any]) -> memoryview:
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    return buffer.getbuffer()

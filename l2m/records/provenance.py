@@ -1,4 +1,4 @@
-"""What trained a run, where and when."""
+"""Version, commit, device and start of a run, for ``run.json``."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import torch
 
 from l2m import __version__
 
-HOME = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def provenance(device: torch.device) -> dict[str, Any]:
-    """What trains, where and since when."""
+    """Version, commit, device, threads and the current time."""
     return {
         "version": __version__,
         "commit": _commit(),
@@ -29,7 +29,7 @@ def provenance(device: torch.device) -> dict[str, Any]:
 
 
 def device_name(device: torch.device) -> str:
-    """``cpu``, or what the GPU calls itself."""
+    """``cpu``, or the name of the GPU."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
@@ -40,23 +40,23 @@ def now() -> str:
 
 @cache
 def _cuda() -> dict[str, Any]:
-    """Versions of CUDA, cuDNN and the driver; None of one that this machine does not say."""
-    driver = _ask("nvidia-smi --query-gpu=driver_version --format=csv,noheader").partition("\n")[0]
+    """Versions of CUDA, cuDNN and the driver; None for one that is unknown."""
+    driver = _run("nvidia-smi --query-gpu=driver_version --format=csv,noheader").partition("\n")[0]
     return {"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version(), "driver": driver or None}
 
 
-@cache  # as the code was when it was loaded, though a sweep goes on for hours
+@cache  # the code may change while a long sweep runs
 def _commit() -> str | None:
-    """The commit of the checkout the package runs from, ``-dirty`` if its code was changed; None outside one."""
-    if not (HOME / ".git").exists():
+    """The commit of the package's checkout, with ``-dirty`` if its code was changed; None outside a checkout."""
+    if not (ROOT / ".git").exists():
         return None
-    commit, changes = _ask("git rev-parse HEAD"), _ask("git status --porcelain -- l2m conf")
+    commit, changes = _run("git rev-parse HEAD"), _run("git status --porcelain -- l2m conf")
     return f"{commit}-dirty" if commit and changes else commit or None
 
 
-def _ask(command: str) -> str:
-    """What a program prints; nothing where there is no such program."""
+def _run(command: str) -> str:
+    """The output of a program; empty if it is not installed."""
     try:
-        return subprocess.run(command.split(), cwd=HOME, capture_output=True, text=True).stdout.strip()
+        return subprocess.run(command.split(), cwd=ROOT, capture_output=True, text=True).stdout.strip()
     except OSError:
         return ""

@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 from l2m.catalog import registries
 from l2m.config.checking import read_config
 from l2m.config.choices import GROUPS
-from l2m.config.description import named, settings
+from l2m.config.description import settings, subject_and_label
 from l2m.config.run import RunConfig
 from l2m.data.fingerprint import recorded
 from l2m.errors import UserError, cause, shown
 from l2m.files import read_bytes, read_text
-from l2m.records import EpochRow, GroupRow
-from l2m.records.directory import SCHEMA, RunDirectory
+from l2m.records import SCHEMA, EpochRow, GroupRow
+from l2m.records.directory import RunDirectory
 from l2m.tasks import TASKS, Task
 
 CHECKPOINTS = (0.25, 0.5, 1.0)
@@ -173,7 +173,9 @@ def read_runs(results_dir: Path, may_be_empty: bool = False) -> RunsRead:
     together = [
         replace(
             runs,
-            **named(runs.settings, [other.settings for other in found.values() if other.dataset == runs.dataset]),
+            **subject_and_label(
+                runs.settings, [other.settings for other in found.values() if other.dataset == runs.dataset]
+            ),
             metrics=dict(sorted(runs.metrics.items())),
             groups=dict(sorted(runs.groups.items())),
             info=dict(sorted(runs.info.items())),

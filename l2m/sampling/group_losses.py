@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor, distributed
 
 from l2m.errors import UserError
-from l2m.schema import Range, checked
+from l2m.schema import Range, check_argument
 
 
 class GroupLosses:
@@ -31,7 +31,9 @@ class GroupLosses:
     """
 
     def __init__(self, groups: int) -> None:
-        self._groups: int = checked("groups", groups, Annotated[int, Range(1)], "how many groups the labels have")
+        self._groups: int = check_argument(
+            "groups", groups, Annotated[int, Range(1)], "how many groups the labels have"
+        )
         self._totals: Tensor | None = None  # (2, k), on the device: of the batches' means, and of batches
         self.batches = 0
 

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset, Sampler
 
 from l2m.errors import UserError
 from l2m.sampling.apportion import Floats, Ints, apportion
-from l2m.schema import Range, checked
+from l2m.schema import Range, check_argument
 
 _CELLS = 2**20
 """Cells of (batch, group) that are drawn at a time: 8 MiB an array."""
@@ -77,10 +77,10 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
                 f"group {int(np.flatnonzero(self._sizes == 0)[0])} has no samples, but labels go up to "
                 f"{groups.max()}: number the groups without gaps, as numpy.unique(labels, return_inverse=True)[1] does"
             )
-        self.batch_size: int = checked(
+        self.batch_size: int = check_argument(
             "batch_size", batch_size, Annotated[int, Range(1, len(groups))], f"1 to the {len(groups)} samples there are"
         )
-        self.mixing_rate: float = checked("mixing_rate", mixing_rate, *_RATE)
+        self.mixing_rate: float = check_argument("mixing_rate", mixing_rate, *_RATE)
         self._alpha = self._start(proportions)
         self._losses: Floats = np.full(len(self._sizes), np.nan)
         if generator is None:
@@ -167,7 +167,7 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
             target = self._losses / largest  # so that no sum can overflow
             if unknown.any():
                 target[unknown] = np.nanmean(target)
-            rate = checked("mixing_rate", self.mixing_rate, *_RATE)  # a schedule may have set another
+            rate = check_argument("mixing_rate", self.mixing_rate, *_RATE)  # a schedule may have set another
             self._alpha = self._alpha + rate * (target / target.sum() - self._alpha)
 
     def state_dict(self, batches: int | None = None) -> dict[str, Any]:

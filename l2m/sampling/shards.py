@@ -11,7 +11,7 @@ from torch.utils.data import Sampler
 
 from l2m.errors import UserError
 from l2m.sampling.sampler import Learn2MixBatchSampler
-from l2m.schema import Range, checked
+from l2m.schema import Range, check_argument
 
 
 class ShardedBatchSampler(Sampler[list[int]]):
@@ -44,13 +44,13 @@ class ShardedBatchSampler(Sampler[list[int]]):
                 "num_replicas and rank are not known before torch.distributed is initialised: call "
                 "init_process_group first, or give both"
             )
-        self._replicas: int = checked(
+        self._replicas: int = check_argument(
             "num_replicas",
             distributed.get_world_size() if num_replicas is None else num_replicas,
             Annotated[int, Range(1)],
             "how many processes share a batch",
         )
-        self._rank: int = checked(
+        self._rank: int = check_argument(
             "rank",
             distributed.get_rank() if rank is None else rank,
             Annotated[int, Range(0, self._replicas - 1)],

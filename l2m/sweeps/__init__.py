@@ -1,1 +1,1 @@
-"""Many runs: what is to do, where it is trained, what is printed meanwhile, and the search for good values."""
+"""Many runs: the plan, launchers, progress, and the search for good values."""

@@ -1,4 +1,4 @@
-"""Trains the unfinished runs of a sweep through its launcher, and reports how they end."""
+"""Trains the unfinished runs of a sweep with its launcher and reports how they end."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from l2m.errors import UserError
 from l2m.records.directory import RunDirectory
 from l2m.sweeps.launchers import LAUNCHERS, Launcher, Outcome
 from l2m.sweeps.launchers.processes import Processes
-from l2m.sweeps.plan import Planned, describe
+from l2m.sweeps.plan import PlannedRun, format_plan
 from l2m.training.stopping import Stopped, handled_by
 
 
 def choose_launcher(settings: Mapping[str, Any]) -> Launcher:
-    """The launcher that Hydra's settings name; processes of this machine if they name none.
+    """The launcher in Hydra's settings; processes of this machine by default.
 
     Raises:
         UserError: a setting is wrong, or its package is not installed.
@@ -37,22 +37,22 @@ def choose_launcher(settings: Mapping[str, Any]) -> Launcher:
     return launcher
 
 
-def launch(runs: Sequence[Planned], launcher: Launcher) -> list[tuple[Planned, str]]:
+def launch(runs: Sequence[PlannedRun], launcher: Launcher) -> list[tuple[PlannedRun, str]]:
     """Train the unfinished runs and print how they end.
 
     Returns:
-        Those that failed, with the reason.
+        The failed runs, with the reason.
 
     Raises:
-        Stopped: a signal ended the sweep; the runs that were being trained have left checkpoints.
-        UserError: they cannot be submitted.
+        Stopped: a signal ended the sweep; the runs in progress have left checkpoints.
+        UserError: the runs cannot be submitted.
     """
     to_do = [run for run in runs if run.to_do]
     configs = [run.config for run in to_do]
-    print(describe(runs, launcher.capacity(configs) if to_do else 1), flush=True)
+    print(format_plan(runs, launcher.capacity(configs) if to_do else 1), flush=True)
     if not to_do:
         return []
-    ended: list[tuple[Planned, Outcome]] = []
+    ended: list[tuple[PlannedRun, Outcome]] = []
     signals: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -66,7 +66,7 @@ def launch(runs: Sequence[Planned], launcher: Launcher) -> list[tuple[Planned, s
     with handled_by(stop):
         launcher.submit(configs)
         for number, outcome in launcher.outcomes():
-            run, outcome = to_do[number], _settled(to_do[number], outcome, bool(signals))
+            run, outcome = to_do[number], _interpret(to_do[number], outcome, bool(signals))
             ended.append((run, outcome))
             if outcome.status == "done":
                 print(f"[{len(ended)}/{len(to_do)}] {outcome.message}", flush=True)
@@ -80,8 +80,8 @@ def launch(runs: Sequence[Planned], launcher: Launcher) -> list[tuple[Planned, s
     return [(run, outcome.message) for run, outcome in ended if outcome.status == "failed"]
 
 
-def _settled(run: Planned, outcome: Outcome, stopping: bool) -> Outcome:
-    """What an outcome means for a person who did or did not stop the sweep; a lost run is marked as failed."""
+def _interpret(run: PlannedRun, outcome: Outcome, stopping: bool) -> Outcome:
+    """The outcome as reported, given whether the user stopped the sweep; a lost run is marked as failed."""
     if outcome.status == "lost":
         if stopping:
             return Outcome("stopped", "")

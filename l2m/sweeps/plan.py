@@ -1,4 +1,4 @@
-"""What a sweep has to do: which runs are done, failed and to do, and how long the rest may take."""
+"""The plan of a sweep: which runs are done, failed and to do, and how long the rest may take."""
 
 from __future__ import annotations
 
@@ -20,98 +20,95 @@ from l2m.training.run import needs
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlannedRun:
     """A run of a sweep.
 
     Attributes:
-        command: the words that mean it on the command line; empty for one that others need.
-        status: as :meth:`l2m.records.directory.RunDirectory.status` tells it; ``failed`` if it can't.
+        command: its words on the command line; empty for a run that others need.
+        path: its directory.
+        status: as :meth:`l2m.records.directory.RunDirectory.status` gives it; ``failed`` if that raises.
         problem: why it failed.
     """
 
     config: RunConfig
     command: str
+    path: Path
     status: str | None
     problem: str = ""
 
     @property
     def to_do(self) -> bool:
-        """Whether it is to be trained, from its beginning or its checkpoint."""
+        """Whether it must be trained, from the beginning or from its checkpoint."""
         return self.status != "done" or self.config.force
 
 
-def plan(runs: Iterable[tuple[RunConfig, str]]) -> list[Planned]:
-    """Configurations and their commands, each once, with how they stand."""
-    found: dict[Path, Planned] = {}
+def plan(runs: Iterable[tuple[RunConfig, str]]) -> list[PlannedRun]:
+    """The runs of configurations and their commands, each once, with their status."""
+    planned: dict[Path, PlannedRun] = {}
     for config, command in runs:
-        path = RunDirectory(config).path
-        if path not in found:
-            found[path] = _stands(config, command)
-        elif found[path].config.logger != config.logger:
+        directory = RunDirectory(config)
+        path = directory.path
+        if path not in planned:
+            try:
+                info = directory.read_info()
+            except UserError as error:
+                info = {"status": "failed", "problem": error}
+            planned[path] = PlannedRun(config, command, path, info.get("status"), str(info.get("problem", "")))
+        elif (logger := planned[path].config.logger) != config.logger:
             raise UserError(
-                f"a run has one set of loggers, and {path} would have several: write "
-                f"logger=[{','.join(found[path].config.logger | config.logger)}]"
+                f"{path} would be logged by several sets of loggers, but a run has one: write "
+                f"logger=[{','.join(logger | config.logger)}]"
             )
-    return list(found.values())
+    return list(planned.values())
 
 
-def describe(runs: Sequence[Planned], workers: int = 1) -> str:
+def format_plan(runs: Sequence[PlannedRun], workers: int = 1) -> str:
     """How many of the runs, and of those they need, are done, failed and to do, and how long the rest may take.
 
-    The time left is told by finished runs of the same data set in ``results_dir``: the median of their
-    seconds an epoch, evaluation included, of the same strategy where there are such. ``workers`` share it.
+    The time left is estimated from finished runs of the same data set in ``results_dir``: the median of their seconds
+    an epoch, with evaluation, of the same strategy if possible. ``workers`` runs are trained in parallel.
     """
-    everything = plan([(first, "") for run in runs for first in needs(run.config)])
-    everything = list({RunDirectory(run.config).path: run for run in (*everything, *runs)}.values())
+    needed = plan([(config, "") for run in runs for config in needs(run.config)])
+    everything = list({run.path: run for run in (*needed, *runs)}.values())
     left = [run for run in everything if run.to_do]
     failed = [run for run in left if run.status == "failed"]
-    first = len(everything) - len(runs)
-    line = f"{len(everything)} runs" + (f" ({first} that others need)" if first else "")
+    only_needed = len(everything) - len(runs)
+    line = f"{len(everything)} runs" + (f" ({only_needed} that others need)" if only_needed else "")
     line += f": {len(everything) - len(left)} done, {len(failed)} failed, "
     line += f"{len(left) - len(failed)} to do"
-    pace = cache(_pace)
-    times = [(run.config, _seconds_an_epoch(run.config, pace)) for run in left]
-    if known := [config.epochs * each for config, each in times if each is not None]:
-        line += f", about {_duration(sum(known) / workers)}"
-    if unknown := sorted({str(config.dataset["name"]) for config, each in times if each is None}):
-        several = f" for {len(left) - len(known)} of them" if known else ""
-        line += f", no record to tell the time by{several}: {', '.join(unknown)}"
-    return "\n".join([line, *(f"failed: {RunDirectory(run.config).path}\n  {run.problem}" for run in failed)])
+    read_pace = cache(_read_pace)
+    seconds = [(run.config, _seconds_an_epoch(run.config, read_pace)) for run in left]
+    if estimates := [config.epochs * each for config, each in seconds if each is not None]:
+        several = f" for {len(estimates)} of them" if len(estimates) < len(left) else ""
+        line += f", about {_format_duration(sum(estimates) / workers)}{several}"
+    if missing := sorted({str(config.dataset["name"]) for config, each in seconds if each is None}):
+        line += f", no finished run of {', '.join(missing)} to estimate the time from"
+    return "\n".join([line, *(f"failed: {run.path}\n  {run.problem}" for run in failed)])
 
 
-def _stands(config: RunConfig, command: str) -> Planned:
-    directory = RunDirectory(config)
-    try:
-        status = directory.status()
-        problem = str(json.loads((directory.path / "run.json").read_text()).get("problem", "")) if status else ""
-    except UserError as error:
-        status, problem = "failed", str(error)
-    return Planned(config, command, status, problem)
-
-
-def _seconds_an_epoch(config: RunConfig, pace: Callable[[Path], dict[str, list[float]]]) -> float | None:
-    by_strategy = pace(Path(config.results_dir) / "runs" / config.dataset["name"])
+def _seconds_an_epoch(config: RunConfig, read_pace: Callable[[Path], dict[str, list[float]]]) -> float | None:
+    by_strategy = read_pace(Path(config.results_dir) / "runs" / config.dataset["name"])
     same = by_strategy.get(config.strategy["name"]) or [each for some in by_strategy.values() for each in some]
     return median(same) if same else None
 
 
-def _pace(folder: Path) -> dict[str, list[float]]:
-    """Seconds an epoch of a data set's finished runs, by strategy; what can't be read tells nothing."""
-    found: dict[str, list[float]] = {}
+def _read_pace(folder: Path) -> dict[str, list[float]]:
+    """Seconds an epoch of a data set's finished runs, by strategy, without damaged records."""
+    pace: dict[str, list[float]] = {}
     for file in folder.glob("*/*/run.json"):
         try:
             info = json.loads(file.read_text())
             if info["status"] == "done":
                 whole = datetime.fromisoformat(info["end"]) - datetime.fromisoformat(info["start"])
-                seconds = float(info.get("seconds", whole.total_seconds()))  # records of before it was counted
+                seconds = float(info.get("seconds", whole.total_seconds()))  # early records have no seconds
                 epochs = yaml.load((file.parent / "config.yaml").read_text(), LOADER)["epochs"]
-                found.setdefault(file.parents[1].name, []).append(seconds / epochs)
-        except Exception:  # whatever a damaged record makes its reader say
+                pace.setdefault(file.parents[1].name, []).append(seconds / epochs)
+        except Exception:  # a damaged record may raise anything
             continue
-    return found
+    return pace
 
 
-def _duration(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     if seconds < 90:
         return f"{max(seconds, 1):.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

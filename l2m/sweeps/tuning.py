@@ -1,7 +1,7 @@
-"""Tuning: Optuna proposes values, runs are trained with them, and their score on held-out training data is told back.
+"""Tuning: Optuna proposes values, runs are trained with them, and scored on held-out training data.
 
-Values are proposed from a seed and told back in order, so that the same command proposes the same ones again: what is
-done is skipped, and a search that was stopped goes on where it stood.
+Proposals depend on a seed and on earlier scores, in order. So the same command repeats its proposals: finished runs are
+skipped, and a stopped search continues.
 """
 
 from __future__ import annotations
@@ -26,21 +26,17 @@ from l2m.sweeps.plan import plan
 from l2m.tasks import TASKS
 
 Composed = tuple[RunConfig, str]
-"""A configuration and the command that means it."""
+"""A configuration and its command."""
 
 
 @dataclass(kw_only=True)
 class Search:
-    """Options of ``hydra/sweeper=optuna``."""
+    """Options of ``hydra/sweeper=optuna``; its YAML describes them."""
 
     n_trials: Annotated[int, Range(1)] = 20
-    """Sets of values that are tried."""
     n_jobs: Annotated[int, Range(1)] = 4
-    """Of them, how many are proposed, and trained, at a time."""
     metric: Literal["test_metric", "worst_group", "test_loss"] = "test_metric"
-    """The column of ``metrics.csv`` whose last value is to be good."""
     seed: Annotated[int, Range(0)] = 0
-    """Draws the proposals."""
 
 
 SWEEPERS: Registry[type[Search]] = Registry("hydra.sweeper")
@@ -51,18 +47,18 @@ def tune(
     overrides: Sequence[Override],
     compose: Callable[[list[list[str]]], list[Composed | None]],
     settings: Mapping[str, Any],
-    launcher: Mapping[str, Any],
+    launcher_settings: Mapping[str, Any],
 ) -> None:
     """Search, and print the best values with the command that tries them on the test set.
 
     Args:
-        overrides: the command line. Intervals and lists of values are searched, those of ``seed`` averaged over.
-        compose: makes configurations of command lines, None of one that was refused, which was told.
+        overrides: the command line. Intervals and lists of values are searched; scores are averaged over ``seed``.
+        compose: makes configurations from command lines; None for one that was refused and reported.
         settings: the sweeper's.
-        launcher: the launcher's.
+        launcher_settings: the launcher's.
 
     Raises:
-        UserError: there is nothing to choose, or nothing to judge it by but the test set.
+        UserError: the options are wrong, there is nothing to choose, or only the test set to choose by.
     """
     if find_spec("optuna") is None:
         raise UserError("hydra/sweeper=optuna needs optuna: pip install 'l2m[launchers]'")
@@ -79,83 +75,79 @@ def tune(
     fixed = [override.input_line or "" for override in overrides if not override.is_sweep_override()]
     if not space or "dataset" in space:
         raise UserError(
-            "hydra/sweeper=optuna chooses values for one data set: give it something to choose, as "
+            "hydra/sweeper=optuna chooses values for one data set: give it something to choose, for example "
             "strategy.mixing_rate='interval(0.01,0.5)', and one dataset"
         )
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     sampler = optuna.samplers.TPESampler(seed=search.seed, constant_liar=True)
-    study, sent = optuna.create_study(direction="maximize", sampler=sampler), choose_launcher(launcher)
-    found: list[tuple[float, list[str], RunConfig]] = []
+    study, launcher = optuna.create_study(direction="maximize", sampler=sampler), choose_launcher(launcher_settings)
+    scored: list[tuple[float, list[str], RunConfig]] = []
     for first in range(0, search.n_trials, search.n_jobs):
         trials = [study.ask(space) for _ in range(min(search.n_jobs, search.n_trials - first))]
-        proposed = [[f"{key}={_written(value)}" for key, value in trial.params.items()] for trial in trials]
+        proposed = [[f"{key}={_format_value(value)}" for key, value in trial.params.items()] for trial in trials]
         batch = [[*fixed, *words, *([] if seed is None else [f"seed={seed}"])] for words in proposed for seed in seeds]
         runs = [run for run in compose(batch) if run]
         if len(runs) < len(batch):
             return
         if not all(config.validation_fraction for config, _ in runs):
             raise UserError(
-                "hydra/sweeper=optuna must not choose by the test set, which is to judge what was chosen: add "
-                "validation_fraction=0.2, to choose by a part of the training set"
+                "hydra/sweeper=optuna must not choose by the test set, which judges the choice: add "
+                "validation_fraction=0.2 to choose by a part of the training set"
             )
         if any(config.dry_run for config, _ in runs):
             print(f"{search.n_trials} trials of {len(seeds)} runs, {search.n_jobs} at a time; the first of them:")
             return
-        launch(plan(runs), sent)
+        launch(plan(runs), launcher)
         for number, (trial, words) in enumerate(zip(trials, proposed, strict=True)):
             configs = [config for config, _ in runs[number * len(seeds) : (number + 1) * len(seeds)]]
-            values = _last(configs, search.metric)
+            values = _last_values(configs, search.metric)
             name = f"trial {first + number + 1}/{search.n_trials}: {' '.join(words)}"
             if values is None:
                 study.tell(trial, state=optuna.trial.TrialState.FAIL)
                 print(f"{name}: failed", flush=True)
                 continue
             study.tell(trial, _sign(configs[0], search.metric) * mean(values))
-            found.append((mean(values), words, configs[0]))
-            print(f"{name}: {_name(configs[0], search.metric)} {mean(values):.4g}", flush=True)
-    if found:
-        _tell_best(found, search, fixed, swept)
+            scored.append((mean(values), words, configs[0]))
+            print(f"{name}: {_metric_name(configs[0], search.metric)} {mean(values):.4g}", flush=True)
+    if scored:
+        _print_best(scored, search, fixed, swept)
 
 
-def _tell_best(
-    found: Sequence[tuple[float, list[str], RunConfig]],
+def _print_best(
+    scored: Sequence[tuple[float, list[str], RunConfig]],
     search: Search,
     fixed: Sequence[str],
     swept: Mapping[str, Override],
 ) -> None:
-    value, words, config = max(found, key=lambda each: _sign(each[2], search.metric) * each[0])
-    print(f"best of {len(found)} trials, {_name(config, search.metric)} {value:.4g} on the held-out part:")
-    print(f"  {' '.join(words)}\non the test set, by which nothing was chosen:")
+    value, words, config = max(scored, key=lambda each: _sign(each[2], search.metric) * each[0])
+    print(f"best of {len(scored)} trials, {_metric_name(config, search.metric)} {value:.4g} on the held-out part:")
+    print(f"  {' '.join(words)}\nto try them on the test set, which was not used:")
     kept = [word for word in fixed if not word.startswith(("validation_fraction=", "hydra", "+experiment=tune"))]
     seed = [swept["seed"].input_line or ""] if "seed" in swept else []
     print(f"  python -m l2m.run {'-m ' if seed else ''}{shlex.join([*kept, *words, *seed])}")
 
 
 def _distribution(override: Override) -> Any:
-    """What Optuna draws from: an interval, on a logarithmic scale where it is tagged ``log``, or one of some values.
-
-    Raises:
-        UserError: it is no interval of numbers.
-    """
+    """The distribution of an interval, on a logarithmic scale if it is tagged ``log``, or of a list of values."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
     value = override.value()
     try:
         if isinstance(value, IntervalSweep):
             if value.start is None or value.end is None:
-                raise ValueError("an interval has two ends")
+                raise ValueError("an interval needs two ends")
             return FloatDistribution(float(value.start), float(value.end), log="log" in value.tags)
         return CategoricalDistribution(list(override.sweep_string_iterator()))
     except ValueError as error:
-        raise UserError(f"{override.input_line} can't be searched: {error}") from error
+        raise UserError(f"{override.input_line} cannot be searched: {error}") from error
 
 
-def _written(value: object) -> str:
-    """A value on a command line, to four digits."""
+def _format_value(value: object) -> str:
+    """A value for a command line, to four digits."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _last(configs: Sequence[RunConfig], metric: str) -> list[float] | None:
+def _last_values(configs: Sequence[RunConfig], metric: str) -> list[float] | None:
     """The last value of a column in each run's ``metrics.csv``; None if a run is not done."""
     directories = [RunDirectory(config) for config in configs]
     if any(directory.status() != "done" for directory in directories):
@@ -165,9 +157,9 @@ def _last(configs: Sequence[RunConfig], metric: str) -> list[float] | None:
 
 
 def _sign(config: RunConfig, metric: str) -> int:
-    """1 where more is better, else -1."""
+    """1 if higher is better, else -1."""
     return 1 if metric != "test_loss" and TASKS[config.task].higher_is_better else -1
 
 
-def _name(config: RunConfig, metric: str) -> str:
+def _metric_name(config: RunConfig, metric: str) -> str:
     return {"test_metric": TASKS[config.task].metric, "worst_group": "worst group", "test_loss": "loss"}[metric]

@@ -1,4 +1,4 @@
-"""A step as one CUDA graph: all its kernels are launched at once, and not one by one from Python."""
+"""Captures a training step as one CUDA graph, which launches all its kernels at once."""
 
 from __future__ import annotations
 
@@ -17,38 +17,36 @@ LOG = logging.getLogger(__name__)
 Step = Callable[[Batch], tuple[Tensor, ...]]
 
 REHEARSALS = 3
-"""Steps before a capture, in which libraries choose their kernels and set up what they need."""
+"""Steps before a capture, in which libraries choose their kernels and allocate their workspaces."""
 
 
-def captured(step: Step, first: Batch, state: Iterable[Tensor]) -> Step | None:
-    """``step`` as a graph, for batches of the shape of ``first``; None, with a warning, if it cannot be captured.
-
-    Nothing has been trained when it is made.
+def capture(step: Step, first: Batch, state: Iterable[Tensor]) -> Step | None:
+    """Capture ``step`` as a graph, without training; None, with a warning, if it cannot be captured.
 
     Args:
-        step: takes a batch and gives tensors; all that it does is on the GPU, and never waits for it.
-        first: a batch, of which the graph keeps a copy that each next batch is copied to.
-        state: what a step changes, in place: parameters, buffers, moments.
+        step: a function of a batch that returns tensors, runs on the GPU and never waits for it.
+        first: a batch with the shape of all; the graph keeps a copy, into which each next batch is copied.
+        state: the tensors that a step changes in place: parameters, buffers, moments.
     """
-    place = Batch(*(part.clone() for part in first))
+    inputs = Batch(*(part.clone() for part in first))
     side, main = torch.cuda.Stream(), torch.cuda.current_stream()
     side.wait_stream(main)
     graph = torch.cuda.CUDAGraph()
     try:
-        with torch.cuda.stream(side), untouched(state):
+        with torch.cuda.stream(side), preserving(state):
             for _ in range(REHEARSALS):
-                step(place)
+                step(inputs)
         main.wait_stream(side)
         with torch.cuda.graph(graph):
-            results = step(place)
+            results = step(inputs)
     except RuntimeError as error:
-        torch.cuda.set_stream(main)  # a capture that fails may leave another
+        torch.cuda.set_stream(main)  # a failed capture may leave another
         LOG.warning("cuda_graphs=true does nothing: a step cannot be captured as a CUDA graph (%s)", cause(error))
         return None
 
     def replay(batch: Batch) -> tuple[Tensor, ...]:
-        for own, given in zip(place, batch, strict=True):
-            own.copy_(given)
+        for own, new in zip(inputs, batch, strict=True):
+            own.copy_(new)
         graph.replay()
         return tuple(result.clone() for result in results)  # the next replay writes to the same memory
 
@@ -56,8 +54,8 @@ def captured(step: Step, first: Batch, state: Iterable[Tensor]) -> Step | None:
 
 
 @contextmanager
-def untouched(state: Iterable[Tensor]) -> Iterator[None]:
-    """Put tensors and torch's generators back as they were."""
+def preserving(state: Iterable[Tensor]) -> Iterator[None]:
+    """Restore tensors and torch's generators at the end."""
     kept = [(tensor, tensor.clone()) for tensor in state]
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     try:

@@ -1,4 +1,4 @@
-"""The device of a run: its choice, its clock, its arithmetic, and torch's state while a run has it."""
+"""The device of a run: its choice, its clock, its arithmetic, and torch's global state during the run."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def choose_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "mps":
-        raise UserError("device=mps has no float64, in which a run sums its losses: use device=cpu")
+        raise UserError("device=mps lacks float64, which a run needs to sum its losses: use device=cpu")
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= (count := torch.cuda.device_count()):
-        raise UserError(f"device={name} is not here, where torch sees {count} GPUs: use device=cpu or device=auto")
+        raise UserError(f"device={name} is not available, torch sees {count} GPUs: use device=cpu or device=auto")
     return device
 
 
 def stopwatch(device: torch.device) -> Callable[[], Callable[[], float]]:
-    """Start it; call it to stop it; call what that gives for the seconds, once the device has been waited for."""
+    """Start a stopwatch. Calling it stops it and returns a function for the seconds, to call after synchronizing."""
 
     def mark() -> Any:
         if device.type != "cuda":
@@ -51,7 +51,7 @@ def stopwatch(device: torch.device) -> Callable[[], Callable[[], float]]:
 
 @contextmanager
 def torch_state(config: RunConfig) -> Iterator[None]:
-    """Torch's default generators, number of threads, current GPU and TF32, put back as they were at the end."""
+    """Set torch's number of threads, GPU and TF32 inside; restore them and torch's default generators at the end."""
     threads, device = torch.get_num_threads(), choose_device(config.device)
     on_gpu = device.type == "cuda"
     with (
@@ -69,11 +69,11 @@ def torch_state(config: RunConfig) -> Iterator[None]:
 
 @contextmanager
 def set_tf32(config: RunConfig) -> Iterator[None]:
-    """Inside, matrix products and convolutions are in TF32 if the run is, else in float32; on a CPU always in float32.
+    """Compute matrix products and convolutions inside in TF32 if the run does, else, and on a CPU, in float32.
 
-    Torch's defaults differ: cuDNN would round the inputs of convolutions to TF32.
+    By torch's defaults cuDNN would round the inputs of convolutions to TF32.
     """
-    backends: Any = torch.backends  # of which its stubs lack some
+    backends: Any = torch.backends  # torch's stubs lack some
     on_gpu = backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn
     on_cpu = backends.mkldnn.matmul, backends.mkldnn.conv, backends.mkldnn.rnn
     before = {kind: kind.fp32_precision for kind in (*on_gpu, *on_cpu)}
@@ -90,33 +90,33 @@ def set_tf32(config: RunConfig) -> Iterator[None]:
 
 @contextmanager
 def compute_like(config: RunConfig, device: torch.device) -> Iterator[None]:
-    """Inside, a model of the run computes its outputs as in the run's records: the context of every use after it."""
+    """Compute outputs of the run's model inside with the run's arithmetic: for every use after training."""
     with set_tf32(config), precision(config, device):
         yield
 
 
 def precision(config: RunConfig, device: torch.device) -> AbstractContextManager[None]:
-    """Inside, a forward pass is in bf16 if the run is; within :func:`torch_state`, which has set the rest."""
+    """Run forward passes inside in bf16 if the run does; for use within :func:`torch_state`, which sets the rest."""
     if config.precision != "bf16":
-        return nullcontext()  # autocast takes time even where it does nothing
+        return nullcontext()  # a disabled autocast takes time too
     return torch.autocast(device.type, torch.bfloat16)
 
 
 @cache
 def warn_of_slow_bf16() -> None:
-    """Say, once a process, that this processor has no instructions for bf16, if torch says so."""
-    told = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    if told.get("architecture") == "x86_64" and not (told.get("avx512_bf16") or told.get("amx_bf16")):
-        LOG.warning("this processor has no instructions for bf16: precision=fp32 is quicker here")
+    """Warn, once a process, if this processor has no instructions for bf16, as far as torch can tell."""
+    cpu = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    if cpu.get("architecture") == "x86_64" and not (cpu.get("avx512_bf16") or cpu.get("amx_bf16")):
+        LOG.warning("this processor has no instructions for bf16: precision=fp32 is faster here")
 
 
 def keep_memory() -> None:
-    """Let this process keep the memory that it has once had, where it comes from glibc.
+    """Keep freed memory in this process, if glibc allocates it.
 
-    Else what a step allocates is given back to the kernel and fetched anew, page by page: on a CPU a quarter of the
-    time of an image row.
+    Otherwise each step returns its memory to the kernel and fetches it again, page by page: a quarter of the time of
+    an image row on a CPU.
     """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
-        libc.mallopt(-4, 0)  # M_MMAP_MAX: no piece is mapped by itself, and given back when it is freed
-        libc.mallopt(-1, -1)  # M_TRIM_THRESHOLD: nor is the heap's end
+        libc.mallopt(-4, 0)  # M_MMAP_MAX: no separate mappings, which are returned when freed
+        libc.mallopt(-1, -1)  # M_TRIM_THRESHOLD: nor is the end of the heap returned

@@ -1,8 +1,8 @@
-"""The one training loop.
+"""The training loop.
 
-Nothing in it waits for the device between the first step of an epoch and its end, where it is read once, except where
-the next batch depends on the losses of the last one: exp3, and learn2mix with ``cadence=batch``, read them once a step;
-pike reads what it moves its proportions by once every T steps.
+Within an epoch it never waits for the device, and at its end it reads once from it. The exceptions are strategies whose
+next batch depends on the last losses: exp3, and learn2mix with ``cadence=batch``, read them once a step, and pike once
+every T steps.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ import logging
 import math
 import time
 import weakref
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
@@ -31,7 +30,7 @@ from l2m.seeding import derive, generator, to_device
 from l2m.strategies import checks as contract
 from l2m.strategies.inner_loop import Inner
 from l2m.tasks import TASKS
-from l2m.training.cuda_graph import Step, captured
+from l2m.training.cuda_graph import Step, capture
 from l2m.training.device import choose_device, precision, stopwatch
 
 LOG = logging.getLogger(__name__)
@@ -39,7 +38,7 @@ LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The test set's verdict, on the device: (), (), (k,)."""
+    """Results on the test set, on the device: (), (), (k,)."""
 
     loss: Tensor
     metric: Tensor
@@ -47,24 +46,24 @@ class Evaluation:
 
 
 class Trainer:
-    """A model, its data and its strategy, trained an epoch at a time.
+    """Trains a model by its strategy, an epoch at a time.
 
-    Draws initial parameters from torch's default generator, which it seeds: call it inside
+    It seeds torch's default generator and draws initial parameters from it: create it inside
     ``torch.random.fork_rng()``, as :func:`l2m.training.run.train` does.
 
     Args:
         config: the run.
-        needed: by the name of a run that the strategy or the mixing needs, the parameters it left.
-        loaded: what to train on in place of the data set that the configuration names.
+        parameters_of: gives the final parameters of a run that the strategy or the mixing needs.
+        loaded: the data to train on; None loads the data set of the configuration.
 
     Raises:
-        UserError: the batch is larger than the training set; the data, the model or the device can't be had, or mixed.
+        UserError: the batch is larger than the training set, or the device, data, model or mixing cannot be used.
     """
 
     def __init__(
         self,
         config: RunConfig,
-        needed: Mapping[str, Mapping[str, Tensor]] | None = None,
+        parameters_of: Callable[[RunConfig], Mapping[str, Tensor]] | None = None,
         loaded: data.Data | None = None,
     ) -> None:
         self.config = config
@@ -81,17 +80,19 @@ class Trainer:
         self.group_names = loaded.group_names
         self.described = loaded.described()
         self.augmentation = loaded.augmentation
-        self._squared_unit = loaded.target_unit[1] ** 2  # of a regression's metric; 1 but for own data
+        self._precision = partial(precision, config, self.device)
+        self._squared_unit = loaded.target_unit[1] ** 2  # of a regression's metric; 1 except for own data
         k = len(self.group_names)
 
         self.strategy: strategies.Strategy = strategies.STRATEGIES.build(config.strategy)
         self.mixing: mixing.Mixing | None = mixing.MIXINGS.build(config.mixing)
-        trained = {name: self._trained(parameters, loaded) for name, parameters in (needed or {}).items()}
-        asked = trained.keys() & self.strategy.needs(config)
-        losses = {name: self._losses(trained[name], loaded.train) for name in asked}
+        scoring, teachers = self.strategy.needs(config), self.mixing.needs(config) if self.mixing else {}
+        needed = (scoring | teachers).items()
+        trained = {name: self._build_model(loaded, parameters_of(run)) for name, run in needed if parameters_of}
+        losses = {name: self._losses(trained[name], loaded.train) for name in trained.keys() & scoring}
 
         torch.manual_seed(derive(config.seed, "parameters"))
-        self.model = models.MODELS.build(config.model, loaded).to(self.device, memory_format=torch.channels_last)
+        self.model = self._build_model(loaded)
         self.optimizer = optimizers.OPTIMIZERS.build(config.optimizer, self.model.parameters(), config.learning_rate)
         torch.manual_seed(derive(config.seed, "dropout"))
 
@@ -102,13 +103,14 @@ class Trainer:
         self.train_set: Split = contract.prepared(self.strategy, context).to(self.device)
         self.test_set = loaded.test.to(self.device)
         if self.mixing:
-            losses_of = torch.no_grad()(partial(Trainer._losses_of, weakref.proxy(self)))  # mixing is not to keep it
+            losses_of = torch.no_grad()(partial(Trainer._losses_of, weakref.proxy(self)))  # or mixing would keep it
             under = {name: partial(losses_of, model.eval()) for name, model in trained.items()}
             self.mixing.prepare(context, config.epochs, loaded, under)
-        alike = self.mixing is None and config.schedule == "constant"  # a graph repeats one step
-        alike = alike and self.strategy.replayable and getattr(self.optimizer, "replayable", False)
-        self.replays = config.cuda_graphs and self.device.type == "cuda" and alike
-        if config.cuda_graphs and self.device.type == "cuda" and not alike:
+        replayable = self.mixing is None and config.schedule == "constant"  # a graph repeats one step
+        replayable = replayable and self.strategy.replayable and getattr(self.optimizer, "replayable", False)
+        graphs = config.cuda_graphs and self.device.type == "cuda"
+        self.replays = graphs and replayable
+        if graphs and not replayable:
             LOG.warning("cuda_graphs=true does nothing: the strategy, optimizer, mixing or schedule is not replayable")
         self._replay: Step | None = None
         self._mixes: mixing.Mixing | None = None
@@ -119,30 +121,28 @@ class Trainer:
         """Take the P steps of the next epoch.
 
         Returns:
-            The mean over the steps of what was descended, (), and the groups' statistics, on the device.
+            The mean training objective over the steps, (), and the groups' statistics, on the device.
         """
         self.epoch += 1
         self.model.train()
         if self.config.schedule == "cosine":
             optimizers.anneal(self.optimizer, self.config.learning_rate, self.epoch, self.config.epochs)
         self._mixes = self.mixing if self.mixing and self.mixing.begin_epoch(self.epoch) else None
-        losses, groups, objective = [], [], []
+        steps = []
         for batch in self._inner_loops() if self.strategy.every else self._batches():
             if self.replays and not self._replay:
-                self._replay = captured(self._step, batch, self._changing())
+                self._replay = capture(self._step, batch, self._changing())
                 self.replays = self._replay is not None
             per_sample, loss = (self._replay or self._step)(batch)
-            losses.append(per_sample)
-            groups.append(batch.groups)
-            objective.append(loss)
+            steps.append((per_sample, batch.groups, loss))
             self.strategy.after_step(batch, per_sample)
-        told = strategies.Statistics.of(torch.stack(losses), torch.stack(groups), len(self.group_names))
-        return torch.stack(objective).double().mean(), told
+        losses, groups, objective = (torch.stack(each) for each in zip(*steps, strict=True))
+        return objective.double().mean(), strategies.Statistics.of(losses, groups, len(self.group_names))
 
     def _step(self, batch: Batch) -> tuple[Tensor, ...]:
-        """Descend once: the samples' losses (M,) and what was descended, (), both detached.
+        """Take one step and return the samples' losses (M,) and the training objective (), both detached.
 
-        The losses are those of the model's own outputs; of mixed samples, as the strategy adjusts them.
+        The losses are those of the model's unadjusted outputs; with mixing, those of the adjusted outputs.
         """
         if self._mixes:
             per_sample, loss = self._mixes.losses(batch, self._adjusted_losses, self._objective)
@@ -150,8 +150,8 @@ class Trainer:
             outputs = self._outputs(self.model, batch.inputs)
             per_sample = self.task.loss(outputs, batch.targets)
             adjusted = self.strategy.adjust(outputs)
-            given = per_sample if adjusted is outputs else self.task.loss(adjusted, batch.targets)
-            loss = self._objective(batch, given)
+            losses = per_sample if adjusted is outputs else self.task.loss(adjusted, batch.targets)
+            loss = self._objective(batch, losses)
         self.optimizer.zero_grad()
         optimizers.backward(loss)
         self.optimizer.step()
@@ -161,7 +161,7 @@ class Trainer:
         return contract.scalar(self.strategy, self.strategy.loss(batch, per_sample))
 
     def _adjusted_losses(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        """What the strategy's loss is given, for samples (m,)."""
+        """The losses of samples (m,) that the strategy's ``loss`` gets."""
         return self.task.loss(self.strategy.adjust(self._outputs(self.model, inputs)), targets)
 
     def _losses_of(self, model: torch.nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
@@ -169,7 +169,6 @@ class Trainer:
         return self.task.loss(self._outputs(model, inputs), targets)
 
     def _outputs(self, model: torch.nn.Module, inputs: Tensor) -> Tensor:
-        """A forward pass in the run's precision."""
         with self._precision():
             outputs: Tensor = model(inputs)
         return outputs
@@ -180,7 +179,7 @@ class Trainer:
         yield from (leaf for leaf in tree_leaves(states) if isinstance(leaf, Tensor))
 
     def _batches(self) -> Iterator[Batch]:
-        """Those of the epoch, as the strategy draws them."""
+        """The epoch's batches, drawn by the strategy."""
         augment = self.augmentation and partial(  # the same draws for every strategy
             self.augmentation, generator(self.config.seed, f"augmentation/{self.epoch}")
         )
@@ -195,7 +194,7 @@ class Trainer:
                 yield self.train_set.batch(to_device(index, self.device), augment)
 
     def _inner_loops(self) -> Iterator[Batch]:
-        """Batches of the epoch; after each ``every`` of them, and after the last, the strategy looks back."""
+        """The epoch's batches, with the strategy's ``outer`` after each ``every`` of them and after the last."""
         batches = self._batches()
         for first in batches:
             inner = Inner(self._draw, self.model, self.optimizer, self.task.loss, self._precision)
@@ -215,27 +214,26 @@ class Trainer:
         for outputs, targets, loss in self._pass(self.model, self.test_set):
             losses.append(loss)
             scores.append(self.task.score(outputs, targets, loss))
-            del outputs, targets  # before the next are made
+            del outputs, targets  # before the next are allocated
         score = torch.cat(scores).double() * self._squared_unit
         by_group = torch.zeros(len(self._test_counts), dtype=torch.float64, device=self.device)
         by_group.index_add_(0, self.test_set.groups, score)
         return Evaluation(torch.cat(losses).double().mean(), score.mean(), by_group / self._test_counts)
 
     def run_epoch(self) -> tuple[EpochRow, list[GroupRow]]:
-        """Train, evaluate, read both from the device at once, and let the strategy move.
+        """Train, evaluate, read both from the device at once, and let the strategy adapt.
 
         Raises:
-            FloatingPointError: a loss is not finite; names the groups it was found in, if a group's is.
+            FloatingPointError: a loss is not finite; names the groups whose loss it is, if any.
         """
-        stop = stopwatch(self.device)
-        proportions = contract.shares(self.strategy, len(self.group_names))
-        objective, told = self.train_epoch()
+        k, stop = len(self.group_names), stopwatch(self.device)
+        proportions = contract.shares(self.strategy, k)
+        objective, trained = self.train_epoch()
         seconds = stop()
         tested = self.evaluate()
-        k = len(self.group_names)
         read = torch.cat([
             torch.stack([objective, tested.loss, tested.metric]),
-            told.loss, told.last_loss, told.count.double(), told.last_count.double(), tested.group_metric,
+            trained.loss, trained.last_loss, trained.count.double(), trained.last_count.double(), tested.group_metric,
             to_device(proportions, self.device),
         ]).cpu()  # fmt: skip
         train_loss, test_loss, test_metric = read[:3].tolist()
@@ -243,35 +241,23 @@ class Trainer:
         statistics = strategies.Statistics(loss, last_loss, count.long(), last_count.long())
         losses, counts = loss.tolist(), statistics.count.tolist()
         means = zip(self.group_names, losses, counts, strict=True)
-        lost = [name for name, mean, drawn in means if drawn and not math.isfinite(mean)]
-        if lost or not all(map(math.isfinite, (train_loss, test_loss, test_metric))):
-            more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
-            where = f"in groups {', '.join(lost[:5])}{more}" if lost else "on the test set, or after weighting"
+        bad = [name for name, mean, drawn in means if drawn and not math.isfinite(mean)]
+        if bad or not all(map(math.isfinite, (train_loss, test_loss, test_metric))):
+            more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
+            where = f"in groups {', '.join(bad[:5])}{more}" if bad else "on the test set, or after weighting"
             raise FloatingPointError(where)
         began = time.perf_counter()
         self.strategy.end_epoch(statistics)
         self.seconds += seconds() + time.perf_counter() - began
         worst = group_metric.min() if self.task.higher_is_better else group_metric.max()
-        row = EpochRow(
-            epoch=self.epoch,
-            steps=self.epoch * self.steps,
-            samples=self.epoch * self.steps * self.config.batch_size,
-            train_loss=train_loss,
-            test_loss=test_loss,
-            test_metric=test_metric,
-            worst_group=float(worst),
-            seconds=self.seconds,
-        )
-        groups = [
-            GroupRow(self.epoch, i, name, *values)
-            for i, (name, *values) in enumerate(
-                zip(self.group_names, proportions.tolist(), counts, losses, group_metric.tolist(), strict=True)
-            )
-        ]  # fmt: skip
-        return row, groups
+        steps = self.epoch * self.steps
+        samples = steps * self.config.batch_size
+        row = EpochRow(self.epoch, steps, samples, train_loss, test_loss, test_metric, float(worst), self.seconds)
+        columns = zip(self.group_names, proportions.tolist(), counts, losses, group_metric.tolist(), strict=True)
+        return row, [GroupRow(self.epoch, group, *values) for group, values in enumerate(columns)]
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the next epochs depend on, between two epochs: tensors, numbers and strings."""
+        """Everything that the next epochs depend on: tensors, numbers and strings."""
         generators = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
             generators["cuda"] = torch.cuda.get_rng_state(self.device)
@@ -285,7 +271,7 @@ class Trainer:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a ``state_dict`` of the same run, on whatever device."""
+        """Continue from a ``state_dict`` of the same run, on any device."""
         self.epoch, self.seconds = state["epoch"], state["seconds"]
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -296,23 +282,20 @@ class Trainer:
             torch.cuda.set_rng_state(generators["cuda"], self.device)
 
     def _pass(self, model: torch.nn.Module, split: Split) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Outputs, targets and losses of the whole of a split, a batch at a time."""
+        """Outputs, targets and losses of a whole split, a batch at a time."""
         model.eval()
         for batch in split.passes():
             outputs = self._outputs(model, batch.inputs)
             yield outputs, batch.targets, self.task.loss(outputs, batch.targets)
-            del batch, outputs  # before the next are made
+            del batch, outputs  # before the next are allocated
 
-    def _trained(self, parameters: Mapping[str, Tensor], loaded: data.Data) -> Any:
-        """The model with these parameters."""
+    def _build_model(self, loaded: data.Data, parameters: Mapping[str, Tensor] | None = None) -> Any:
         model = models.MODELS.build(self.config.model, loaded)
-        model.load_state_dict(parameters)
+        if parameters is not None:
+            model.load_state_dict(parameters)
         return model.to(self.device, memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def _losses(self, model: torch.nn.Module, split: Split) -> Tensor:
         """The task's loss of each sample of a split (N,) under a model, on the CPU."""
         return torch.cat([loss for _, _, loss in self._pass(model, split.to(self.device))]).cpu()
-
-    def _precision(self) -> AbstractContextManager[None]:
-        return precision(self.config, self.device)

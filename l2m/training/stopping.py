@@ -1,4 +1,4 @@
-"""Signals that end a run: SIGINT (Ctrl-C) and SIGTERM, kept until the epoch is over."""
+"""Signals that end a run after the current epoch: SIGINT (Ctrl-C) and SIGTERM."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from types import FrameType
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 _has_parent = False
-"""Whether another process reports on this one to the user."""
+"""Whether the parent process talks to the user."""
 
 
 class Stopped(KeyboardInterrupt):
-    """A run that a signal ended, with a checkpoint to go on from.
+    """A signal ended the run, which left a checkpoint or is done.
 
     Attributes:
-        signal: the signal's number; a process that ends by it has the exit status 128 + ``signal``.
+        signal: the signal's number; the exit status of the process is 128 + ``signal``.
     """
 
     def __init__(self, signal: int, message: str) -> None:
@@ -30,10 +30,9 @@ class Stopped(KeyboardInterrupt):
 
 
 def end_with_parent(parent: int) -> None:
-    """Let this process end with its parent, and leave Ctrl-C, which a terminal sends to both, to that one to tell.
+    """End this process when its parent dies, and leave Ctrl-C, which a terminal sends to both, to the parent.
 
-    Should the parent die, however it does, a SIGTERM follows: at once for a process that is idle, after the epoch for
-    one that trains.
+    This process then gets a SIGTERM, which ends it at once if it is idle, and after the epoch if it trains.
     """
     global _has_parent
     _has_parent = True
@@ -49,36 +48,36 @@ def end_with_parent(parent: int) -> None:
 
 @contextmanager
 def handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[Callable[[], None]]:
-    """Inside, SIGINT and SIGTERM are the handler's, unless they are ignored; the function given ends that earlier."""
-    heard = [each for each in SIGNALS if signal.getsignal(each) not in (signal.SIG_IGN, None)]
-    before = {each: signal.signal(each, handler) for each in heard}
+    """Handle SIGINT and SIGTERM inside, unless they are ignored; the yielded function restores their handlers early."""
+    handled = [each for each in SIGNALS if signal.getsignal(each) not in (signal.SIG_IGN, None)]
+    before = {each: signal.signal(each, handler) for each in handled}
 
-    def put_back() -> None:
+    def restore() -> None:
         for each, handler in before.items():
             signal.signal(each, handler)
 
     try:
-        yield put_back
+        yield restore
     finally:
-        put_back()
+        restore()
 
 
 @contextmanager
 def stop_between_epochs() -> Iterator[list[int]]:
-    """Inside, the first signal is only noted, in the list that is given; a second one ends the process as ever.
+    """Only record the first signal inside, in the yielded list; a second one ends the process as usual.
 
-    Outside a process's main thread, where signals are not delivered, the list stays empty.
+    The list stays empty outside the main thread, where signals are not delivered.
     """
-    asked: list[int] = []
+    signals: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield asked
+        yield signals
         return
 
-    def note(number: int, frame: FrameType | None) -> None:
-        asked.append(number)
+    def record(number: int, frame: FrameType | None) -> None:
+        signals.append(number)
         if not _has_parent:
             print("\nstopping after this epoch (once more: at once)", file=sys.stderr, flush=True)
-        put_back()
+        restore()
 
-    with handled_by(note) as put_back:
-        yield asked
+    with handled_by(record) as restore:
+        yield signals

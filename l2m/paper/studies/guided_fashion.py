@@ -280,7 +280,7 @@ def _train_unrecorded(
 ) -> tuple[dict[str, Tensor], pd.DataFrame]:
     """Train without records what no configuration describes; final parameters and rows of epochs."""
     with torch_state(config):
-        trainer = Trainer(config, needed, loaded)
+        trainer = Trainer(config, lambda _: (needed or {})["teacher"], loaded)
         rows = [asdict(trainer.run_epoch()[0]) for _ in range(config.epochs)]
     return {name: value.cpu() for name, value in trainer.model.state_dict().items()}, pd.DataFrame(rows)
 

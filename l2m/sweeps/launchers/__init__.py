@@ -1,7 +1,7 @@
-"""Launchers: where the unfinished runs of a sweep are trained; by default in processes of this machine.
+"""Launchers: where a sweep trains its unfinished runs; by default in processes of this machine.
 
-A launcher submits configurations that were checked here and reports how each run ended; the records are written where
-it is trained, into the ``results_dir`` that all machines share.
+A launcher submits checked configurations and reports how each run ended. The training machine writes the records, into
+the ``results_dir`` that all machines share.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import ClassVar
 from l2m.config.run import RunConfig
 from l2m.errors import UserError, cause
 from l2m.registry import Registry
-from l2m.sweeps.progress import watch
+from l2m.sweeps.progress import train_with_progress
 from l2m.training.stopping import Stopped
 
 
@@ -28,8 +28,8 @@ class Outcome:
 
     Attributes:
         status: ``done``, ``failed``, ``stopped``, or ``lost`` if its process or machine went away.
-        message: what to print of it.
-        log: what to keep of it in ``log.txt``, if it was lost.
+        message: the line to print.
+        log: for a lost run, the text for ``log.txt``.
     """
 
     status: str
@@ -41,7 +41,7 @@ class Launcher(ABC):
     """Trains the runs of one sweep."""
 
     package: ClassVar[str]
-    """What must be installed."""
+    """The Python package that must be installed."""
 
     @abstractmethod
     def capacity(self, configs: Sequence[RunConfig]) -> int:
@@ -57,14 +57,14 @@ class Launcher(ABC):
 
     @abstractmethod
     def outcomes(self) -> Iterator[tuple[int, Outcome]]:
-        """The number of each run among those submitted and how it ended, as it ends; waits for the rest."""
+        """Wait for the runs; the number of each among those submitted, and how it ended, as it ends."""
 
     @abstractmethod
     def cancel(self) -> None:
-        """Ask the runs to end after their epoch; those that wait are not begun."""
+        """Ask the runs to end after their epoch, and start no others."""
 
     def kill(self) -> None:
-        """End at once, after a second signal."""
+        """End the runs at once, after a second signal."""
         raise KeyboardInterrupt
 
 
@@ -72,30 +72,30 @@ LAUNCHERS: Registry[type[Launcher]] = Registry("hydra.launcher", __name__)
 
 
 def train_and_report(config: RunConfig) -> Outcome:
-    """Train a run, on whatever machine this is, and report how it ended."""
+    """Train a run on this machine and report how it ended."""
     try:
-        return Outcome("done", watch(config, beside_others=True))
+        return Outcome("done", train_with_progress(config, in_parallel=True))
     except Stopped as stopped:
         return Outcome("stopped", str(stopped))
     except Exception as error:
-        if config.debug or not isinstance(error, UserError):  # a fault of ours, or the machine's
+        if config.debug or not isinstance(error, UserError):  # a fault of the suite or the machine
             traceback.print_exc()
         return Outcome("failed", str(error) if isinstance(error, UserError) else cause(error))
 
 
 def with_resources(config: RunConfig, threads: int, gpus: float | None) -> RunConfig:
-    """A run as it is submitted: one that was given GPUs must fail where there is none, not train on the CPU."""
+    """The run to submit: one that gets GPUs must fail on a machine without, not train on its CPU."""
     device = "cuda" if gpus and config.device == "auto" else config.device
     return replace(config, threads=config.threads or threads, device=device)
 
 
 @dataclass(frozen=True)
 class RemoteRun:
-    """A run to be trained on another machine: called there.
+    """A run to be trained on another machine, by calling it there.
 
     Attributes:
         config: the run.
-        directory: the working directory, which relative paths are relative to.
+        directory: the working directory, for relative paths.
     """
 
     config: RunConfig

@@ -1,19 +1,19 @@
-"""Processes of this machine: the default launcher, each process beside the others and able to die without harm to them.
+"""Processes of this machine: the default launcher.
 
-A slot is a thread of this process with a worker process of its own (loky), so that one that runs out of memory or is
-killed takes nothing with it. A worker does one run after another and keeps the data set it has loaded.
+Each of several threads has a worker process of its own (loky): if one runs out of memory or is killed, the others go
+on. A worker trains one run after another and keeps the loaded data set.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from queue import SimpleQueue
+from threading import Event
 from typing import ClassVar
 
 import torch
@@ -27,27 +27,36 @@ from l2m.training.stopping import end_with_parent
 
 
 def count_workers(configs: Sequence[RunConfig]) -> int:
-    """How many runs side by side: as ``workers`` says; else one where seconds are compared, one a GPU, or one a core.
+    """The number of parallel runs: ``workers``, else 1 with ``equal_seconds``, else one a GPU or one a core.
 
-    Two to four share a single GPU if they are small: if each takes one CPU thread. They leave it idle between steps.
+    Two to four runs with one CPU thread each share a single GPU: small runs leave it idle between steps.
     """
-    asked = next((config.workers for config in configs if config.workers), None)
-    if asked is None and any(config.equal_seconds for config in configs):
-        asked = 1
-    if asked is None and (gpus := visible_gpus(configs)):
+    workers = next((config.workers for config in configs if config.workers), None)
+    if workers is None and any(config.equal_seconds for config in configs):
+        workers = 1
+    if workers is None and (gpus := visible_gpus(configs)):
         shared = min(4, max(2, cpu_count())) if all(config.threads == 1 for config in configs) else 1
-        asked = len(gpus) if len(gpus) > 1 else shared
-    asked = asked or cpu_count() // max((config.threads or 1 for config in configs), default=1)
-    return max(1, min(asked, len(configs)))
+        workers = len(gpus) if len(gpus) > 1 else shared
+    workers = workers or cpu_count() // max((config.threads or 1 for config in configs), default=1)
+    return max(1, min(workers, len(configs)))
 
 
 def visible_gpus(configs: Sequence[RunConfig]) -> list[str]:
-    """The GPUs that slots take in turns, as ``CUDA_VISIBLE_DEVICES`` names them; where runs name one, that alone."""
+    """The GPUs for the slots, as in ``CUDA_VISIBLE_DEVICES``; if a run names one, only that."""
     devices: set[str] = {config.device for config in configs}
     if named := [device for device in devices if device.startswith("cuda:")]:
         return named[:1]
     count = torch.cuda.device_count() if devices & {"auto", "cuda"} else 0
     return os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(count)))).split(",")[:count]
+
+
+@dataclass
+class _Worker:
+    """A worker process, which starts with its first run and again after it died."""
+
+    environment: dict[str, str] | None
+    executor: ProcessPoolExecutor | None = None
+    pid: int | None = None
 
 
 class Processes(Launcher):
@@ -56,93 +65,73 @@ class Processes(Launcher):
     package: ClassVar[str] = "loky"
 
     def __init__(self) -> None:
-        self._queue: deque[tuple[int, RunConfig]] = deque()
-        self._ended: SimpleQueue[tuple[int, Outcome] | None] = SimpleQueue()
-        self._gpus: list[str] = []
-        self._threads: int | None = None
-        self._workers = 1
-        self._pids: dict[int, int] = {}  # of the workers, by slot
-        self._stopping = False
+        self._configs: list[RunConfig] = []
+        self._workers: list[_Worker] = []
+        self._free: SimpleQueue[_Worker] = SimpleQueue()
+        self._stopping = Event()
 
     def capacity(self, configs: Sequence[RunConfig]) -> int:
-        """One for each worker process."""
         return count_workers(configs)
 
     def submit(self, configs: Sequence[RunConfig]) -> None:
-        """Queue the runs for the workers."""
-        self._queue.extend(enumerate(configs))
-        self._gpus, self._workers = visible_gpus(configs), count_workers(configs)
-        self._threads = max(1, cpu_count() // self._workers) if self._workers > 1 else None
+        count, gpus = count_workers(configs), visible_gpus(configs)
+        threads = max(1, cpu_count() // count) if count > 1 else None
+        self._configs = [replace(config, threads=config.threads or threads) for config in configs]
+        environments = [{"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} if gpus[1:] else None for i in range(count)]
+        self._workers, self._free = [_Worker(each) for each in environments], SimpleQueue()
+        for worker in self._workers:
+            self._free.put(worker)
 
     def outcomes(self) -> Iterator[tuple[int, Outcome]]:
-        """Start the workers, and report runs as they end."""
-        with ThreadPoolExecutor(self._workers) as threads:
-            slots = [threads.submit(self._fill_slot, slot) for slot in range(self._workers)]
-            for slot in slots:
-                slot.add_done_callback(self._leave_slot)
-            for _ in slots:
-                while ended := self._ended.get():
-                    yield ended
-            for slot in slots:
-                slot.result()
+        with ThreadPoolExecutor(len(self._workers)) as threads:
+            runs = {threads.submit(self._train, config): number for number, config in enumerate(self._configs)}
+            for run in as_completed(runs):
+                if outcome := run.result():
+                    yield runs[run], outcome
+        for worker in self._workers:
+            if worker.executor:  # killing it, as it is idle, saves a second
+                worker.executor.shutdown(wait=True, kill_workers=True)
 
-    def _leave_slot(self, slot: Future[None]) -> None:
-        self._ended.put(None)
-
-    def _fill_slot(self, slot: int) -> None:
-        """Take runs from the queue until it is empty or the sweep is to stop."""
-        executor: ProcessPoolExecutor | None = None
-        while self._queue and not self._is_stopping():
-            try:
-                number, config = self._queue.popleft()
-            except IndexError:  # another slot took the last one
-                break
-            try:
-                if executor is None:
-                    gpu = {"CUDA_VISIBLE_DEVICES": self._gpus[slot % len(self._gpus)]} if self._gpus[1:] else None
-                    executor = ProcessPoolExecutor(1, initializer=_begin, initargs=(os.getpid(),), env=gpu)
-                    self._pids[slot] = executor.submit(os.getpid).result()
-                    if self._is_stopping():  # before its number was known
-                        break
-                threads = config.threads or self._threads
-                outcome = executor.submit(_work, replace(config, threads=threads), os.getpid()).result()
-            except BrokenProcessPool as error:
-                how = "SIGKILL" if "SIGKILL" in str(error) else "a crash"
-                hint = ": did it run out of memory?" if how == "SIGKILL" else ""
-                outcome = Outcome("lost", f"its process was ended by {how}{hint}", str(error))
-                self._pids.pop(slot, None)
-                executor = None
-            self._ended.put((number, outcome))
-        if executor is not None:
-            self._pids.pop(slot, None)
-            executor.shutdown(wait=True, kill_workers=True)  # it has nothing left to do, and would take a second
-
-    def _is_stopping(self) -> bool:  # a signal handler sets it
-        return self._stopping
+    def _train(self, config: RunConfig) -> Outcome | None:
+        """Train a run in a free worker; None if the sweep is stopping."""
+        worker = self._free.get()
+        try:
+            if worker.executor is None and not self._stopping.is_set():
+                worker.executor = ProcessPoolExecutor(
+                    1, initializer=_begin, initargs=(os.getpid(),), env=worker.environment
+                )
+                worker.pid = worker.executor.submit(os.getpid).result()
+            if worker.executor is None or self._stopping.is_set():  # perhaps before its pid was known
+                return None
+            outcome: Outcome = worker.executor.submit(_work, config, os.getpid()).result()
+            return outcome
+        except BrokenProcessPool as error:
+            worker.executor = worker.pid = None
+            how, hint = ("SIGKILL", ": did it run out of memory?") if "SIGKILL" in str(error) else ("a crash", "")
+            return Outcome("lost", f"its process was ended by {how}{hint}", str(error))
+        finally:
+            self._free.put(worker)
 
     def cancel(self) -> None:
-        """Ask the workers to end after their epoch."""
-        self._stopping = True
+        self._stopping.set()
         self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End the workers at once."""
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: int) -> None:
-        for pid in list(self._pids.values()):
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
+        for worker in self._workers:
+            if worker.pid is not None:
+                with suppress(ProcessLookupError):
+                    os.kill(worker.pid, number)
 
 
 def _begin(parent: int) -> None:
-    """Prepare a worker."""
     end_with_parent(parent)
     keep_memory()
 
 
 def _work(config: RunConfig, parent: int) -> Outcome:
-    """A run in a worker."""
     outcome = train_and_report(config)
     if outcome.status == "stopped" and os.getppid() != parent:
         os._exit(1)  # nobody is left to report to

@@ -1,4 +1,4 @@
-"""A Ray cluster: each run is a task of its own."""
+"""A Ray cluster: each run is a task."""
 
 from __future__ import annotations
 
@@ -14,24 +14,20 @@ from l2m.schema import Range
 from l2m.sweeps.launchers import LAUNCHERS, Launcher, Outcome, RemoteRun, with_resources
 
 POLL = 1.0
-"""Seconds that Ray is waited for at a time, so that signals are heard."""
+"""Seconds to wait for Ray at a time, so that signals are handled."""
 
 
 @LAUNCHERS.register("ray")
 @dataclass(kw_only=True)
 class Ray(Launcher):
-    """Tasks of a Ray cluster."""
+    """Tasks of a Ray cluster; the YAML of ``hydra/launcher`` describes the options."""
 
     package: ClassVar[str] = "ray"
 
     address: str = "auto"
-    """Of the cluster; ``auto`` finds the one that this machine belongs to."""
     cpus: Annotated[int, Range(1)] | None = None
-    """Cores, and threads, of a run; None is its threads, or 1."""
     gpus: Annotated[float, Range(0)] = 0.0
-    """GPUs of a run, or the share of one; without, it trains on the CPU."""
     max_retries: Annotated[int, Range(0)] = 0
-    """How often a run whose machine or process went away is begun again, from its checkpoint."""
 
     def __post_init__(self) -> None:
         self._tasks: list[Any] = []
@@ -44,19 +40,19 @@ class Ray(Launcher):
                 ray.init(self.address, log_to_driver=False, logging_level=logging.ERROR)
             except (ConnectionError, ValueError, RuntimeError) as error:
                 raise UserError(
-                    f"there is no Ray cluster at hydra.launcher.address={self.address} ({cause(error)}): begin one "
+                    f"there is no Ray cluster at hydra.launcher.address={self.address} ({cause(error)}): start one "
                     "with `ray start --head`, and on other machines `ray start --address=...`"
                 ) from error
         return ray
 
     def capacity(self, configs: Sequence[RunConfig]) -> int:
-        """As many as the cluster has cores for."""
         cores = self._connect().cluster_resources().get("CPU", 1)
         return max(1, min(len(configs), int(cores // (self.cpus or 1))))
 
     def submit(self, configs: Sequence[RunConfig]) -> None:
-        """Submit the runs; each waits until a machine has the cores for it."""
+        """Submit the runs; each waits until a machine has enough free cores."""
         ray, here = self._connect(), os.getcwd()
+        self._tasks = []  # a search submits several times
         for config in configs:
             cpus = self.cpus or config.threads or 1
             run = RemoteRun(with_resources(config, cpus, self.gpus), here)
@@ -64,7 +60,6 @@ class Ray(Launcher):
             self._tasks.append(task.remote(run))
 
     def outcomes(self) -> Iterator[tuple[int, Outcome]]:
-        """The runs, as they end."""
         ray = self._connect()
         left = {task: number for number, task in enumerate(self._tasks)}
         while left:
@@ -78,7 +73,6 @@ class Ray(Launcher):
                 yield left.pop(task), outcome
 
     def cancel(self) -> None:
-        """Interrupt the tasks, as Ctrl-C does."""
         ray = self._connect()
         for task in self._tasks:
             ray.cancel(task)

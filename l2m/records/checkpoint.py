@@ -1,0 +1,62 @@
+"""The file ``checkpoint.pt`` of an unfinished run."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from l2m.records import SCHEMA, EpochRow, GroupRow
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A run after some of its epochs.
+
+    Attributes:
+        identity: the run's :meth:`~l2m.config.run.RunConfig.identity`.
+        info: the content of ``run.json``.
+        metrics, groups: the rows of the epochs.
+        state: the trainer's ``state_dict``.
+    """
+
+    identity: dict[str, Any]
+    info: dict[str, Any]
+    metrics: list[EpochRow]
+    groups: list[GroupRow]
+    state: Mapping[str, Any]
+
+    def to_bytes(self) -> memoryview:
+        """The content of the file."""
+        rows = {"metrics": [astuple(row) for row in self.metrics], "groups": [astuple(row) for row in self.groups]}
+        return serialize({"schema": SCHEMA, **vars(self), **rows})
+
+
+def read_checkpoint(file: Path) -> Checkpoint | None:
+    """The checkpoint; None if there is none or, with a warning, if it cannot be read."""
+    if not file.exists():
+        return None
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+        if (schema := content.pop("schema")) != SCHEMA:
+            raise ValueError(f"schema {schema}, this version reads {SCHEMA}")
+        rows = [EpochRow(*row) for row in content["metrics"]], [GroupRow(*row) for row in content["groups"]]
+        return Checkpoint(**content | {"metrics": rows[0], "groups": rows[1]})
+    except Exception as error:  # torch.load has no exception of its own
+        why = error if isinstance(error, (OSError, ValueError)) else type(error).__name__
+        LOG.warning("%s cannot be read (%s): the run starts from the beginning", file, why)
+        return None
+
+
+def serialize(content: Mapping[str, Any]) -> memoryview:
+    """The bytes that ``torch.save`` writes."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getbuffer()
