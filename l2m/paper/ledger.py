@@ -10,7 +10,8 @@ from typing import Any, get_args
 
 import yaml
 
-from l2m.paper import alternatives, claims
+from l2m.paper import claims, other_settings
+from l2m.paper import markdown as md
 from l2m.paper import study_claims as studies
 from l2m.paper.results import Results
 from l2m.paper.rows import ROWS
@@ -82,23 +83,22 @@ def markdown(results: Results) -> str:
             lines += [introductions[heading], ""]
         if note := _notes().get(section[0].key.partition(".")[0]) if len(section) > 1 else None:
             lines += [note, ""]
-        lines += ["| claim | paper | ours | verdict | note |", "|---|---|---|---|---|"]
+        rows = []
         for line in section:
             note = " ".join(filter(None, [_sentence(line.judged.note), _notes().get(line.key, "")]))
             words = (line.claim, line.paper, line.ours, line.judged.verdict, note)
-            cells = [word.replace("|", r"\|") for word in words]
-            lines.append(f"| {' | '.join(cells)} |")
-    if made := {row: some for row in ROWS if (some := alternatives.alternatives(row, results.runs))}:
-        lines += ["", "## Which settings come closest to the paper's numbers", "", alternatives.CAPTION]
+            rows.append([word.replace("|", r"\|") for word in words])
+        lines += md.table(["claim", "paper", "ours", "verdict", "note"], "lllll", rows)
+    if made := {row: some for row in ROWS if (some := other_settings.alternatives(row, results.runs))}:
+        lines += ["", "## Which settings come closest to the paper's numbers", "", other_settings.CAPTION]
         for row, settings in made.items():
-            lines += ["", f"### {row.title}", "", *alternatives.markdown(row, settings)]
+            lines += ["", f"### {row.title}", "", *other_settings.table(row, settings)]
             if note := _notes().get(f"alternatives.{row.name}"):
                 lines += ["", note]
     lines += ["", "## Where the paper, its authors' code and this suite part", ""]
     lines += ["The default is the paper's text; what can be switched names its key.", ""]
-    lines += ["| what | paper | authors' code | here |", "|---|---|---|---|"]
-    for entry in _content()["deviations"]:
-        lines.append(f"| {entry['what']} | {entry['paper']} | {entry['authors']} | {entry['here']} |")
+    deviations = [[entry[key] for key in ("what", "paper", "authors", "here")] for entry in _content()["deviations"]]
+    lines += md.table(["what", "paper", "authors' code", "here"], "llll", deviations)
     return "\n".join([*lines, ""])
 
 
@@ -106,10 +106,8 @@ def _counted(title: str, sections: Mapping[str, list[Line]], verdicts: tuple[Ver
     """How often each verdict was reached, a line a section: what they ask is too different to be added up."""
     counts = {heading: Counter(line.judged.verdict for line in section) for heading, section in sections.items()}
     used = [verdict for verdict in verdicts if any(count[verdict] for count in counts.values())]
-    lines = [f"| {title} | {' | '.join(used)} |", "|---|" + "--:|" * len(used)]
-    for heading, count in counts.items():
-        lines.append(f"| {heading} | {' | '.join(str(count[verdict] or '') for verdict in used)} |")
-    return lines
+    rows = [[heading, *(str(count[verdict] or "") for verdict in used)] for heading, count in counts.items()]
+    return md.table([title, *used], "l" + "r" * len(used), rows)
 
 
 def _sentence(text: str) -> str:

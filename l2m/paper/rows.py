@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -51,6 +51,11 @@ class Row:
     table: int
 
     @property
+    def is_percent(self) -> bool:
+        """Whether the metric is an accuracy, shown in %."""
+        return self.table == 1
+
+    @property
     def strategies(self) -> tuple[str, ...]:
         """The strategies that are compared in this row's table."""
         return (*PAPER, *CONTROLS) if self.table == 1 else (*PAPER[:2], *CONTROLS)
@@ -90,6 +95,10 @@ VARIANTS = (
 )
 """Rows whose imbalance the second version changed, as the first one had them: its Table 1 belongs to these."""
 
+ALL = (*ROWS, *VARIANTS)
+
+BY_NAME = {row.name: row for row in ALL}
+
 V3 = {
     "mnist": Row("mnist_v3", "MNIST, third version", 1),
     "fashion_mnist": Row("fashion_mnist_v3", "Fashion-MNIST, third version", 1),
@@ -116,16 +125,26 @@ def with_equal(runs: Mapping[str, Runs]) -> dict[str, Runs]:
 
 
 def missing(row: Row, found: Iterable[Runs], strategies: Collection[str]) -> dict[str, tuple[int, ...]]:
-    """By strategy, those of the paper's five seeds that have no run; strategies that are whole have no key.
+    """By strategy, those of the paper's five seeds that have no run; complete strategies have no key.
 
-    One that is another's by construction lacks what that one lacks, and is not named beside it.
+    A strategy whose runs are another one's by construction is not named beside that one.
     """
-    there = row.runs(found)
-    equal = equal_strategies(there)
-    strategies = [strategy for strategy in strategies if equal.get(strategy) not in strategies]
-    lacks = {choice: tuple(s for s in SEEDS if choice not in there or s not in there[choice].metrics)
-             for choice in strategies}  # fmt: skip
-    return {choice: seeds for choice, seeds in lacks.items() if seeds}
+    runs = row.runs(found)
+    equal = equal_strategies(runs)
+    lacking = {}
+    for strategy in strategies:
+        trained = runs[strategy].metrics if strategy in runs else {}
+        seeds = tuple(seed for seed in SEEDS if seed not in trained)
+        if seeds and equal.get(strategy) not in strategies:
+            lacking[strategy] = seeds
+    return lacking
+
+
+def missing_by_row(
+    rows: Iterable[Row], found: Iterable[Runs], strategies: Callable[[Row], Collection[str]]
+) -> dict[str, dict[str, tuple[int, ...]]]:
+    """:func:`missing` of each row that misses some, by its name."""
+    return {row.name: lacking for row in rows if (lacking := missing(row, found, strategies(row)))}
 
 
 def command(row: str, strategy: str, seeds: Iterable[int]) -> str:
@@ -157,7 +176,7 @@ def _settings(row: str) -> dict[str, dict[str, Any]]:
 @cache
 def _configurations(row: str) -> dict[str, RunConfig]:
     config = compose(f"dataset={row}", "strategy=learn2mix")
-    known, plain = registries()["strategy"], config.to_dict()
+    strategies, plain = registries()["strategy"], config.to_dict()
     row_keys = {"row": {"mixing_rate": config.strategy["mixing_rate"]}}  # what a strategy's YAML refers to
     made = {}
     for choice in STRATEGIES:
@@ -165,6 +184,6 @@ def _configurations(row: str) -> dict[str, RunConfig]:
         node: Any = OmegaConf.create(row_keys | {"strategy": OmegaConf.load(file)})
         OmegaConf.resolve(node)
         options: Any = OmegaConf.to_container(node.strategy)
-        if config.task in known[options["name"]].tasks:
+        if config.task in strategies[options["name"]].tasks:
             made[choice] = check(plain | {"strategy": options})
     return made

@@ -16,7 +16,7 @@ from l2m.errors import UserError
 from l2m.paper.studies import STUDIES, Claim, Finding, Setting, Study, Tables
 from l2m.paper.studies.feature_figures import AXES, METHODS, growth_figure, sizes_figure
 from l2m.paper.studies.feature_patches import Definition, accuracy, descend, measures, span
-from l2m.report.statistics import half
+from l2m.report.statistics import half_width
 from l2m.schema import Range
 from l2m.seeding import generator
 
@@ -265,7 +265,7 @@ class FeatureLearning(Study):
 
 def _interval(values: pd.Series[float]) -> tuple[float, float]:
     """The 95 % t-interval of the mean; NaN for one value."""
-    width = half(values)
+    width = half_width(values)
     return float(values.mean()) - width, float(values.mean()) + width
 
 

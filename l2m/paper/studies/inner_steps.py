@@ -14,7 +14,7 @@ from l2m.paper.studies import STUDIES, Claim, Finding, Setting, Study, Tables
 from l2m.paper.studies.growth import LAWS, fit, geometric_mean, logarithms
 from l2m.paper.studies.quadratic_domains import Floats, fixed_point, simulate, spend
 from l2m.report import drawing
-from l2m.report.statistics import half, half_width
+from l2m.report.statistics import half_width
 from l2m.schema import Range
 
 if TYPE_CHECKING:
@@ -192,11 +192,11 @@ def _law(best: pd.DataFrame, gradients: str, criterion: str) -> Claim:
     slope, apart = fits[claimed]["b"], fits[claimed]["error"] - fits[other]["error"]
     middle = geometric_mean(steps)
     near = fit(claimed, middle)[2]
-    closer = apart.mean() + half(apart) < 0
+    closer = apart.mean() + half_width(apart) < 0
     verdict: Finding = "reproduced" if closer and near <= NEAR else "direction only"
-    if not slope.mean() - half(slope) > 0:
+    if not slope.mean() - half_width(slope) > 0:
         verdict = "not reproduced"
-    elif apart.mean() - half(apart) > 0:
+    elif apart.mean() - half_width(apart) > 0:
         verdict = "contradicted"
     further = f": {other} fits better" if verdict == "contradicted" else ""
     power = np.polyfit(np.log(middle.index), np.log(middle), 1)[0]
@@ -205,10 +205,10 @@ def _law(best: pd.DataFrame, gradients: str, criterion: str) -> Claim:
         f"With {gradients} gradients the best T of a budget N is Θ({claimed}); gap {CRITERIA[criterion]}",
         f"Θ({claimed})",
         f"T = {middle.iloc[0]:.3g} at N = {middle.index[0]} to {middle.iloc[-1]:.3g} at N = {middle.index[-1]}, as "
-        f"N^{power:.2f}; fit a + b · {claimed}, b = {slope.mean():.2g} ± {half(slope):.1g}",
+        f"N^{power:.2f}; fit a + b · {claimed}, b = {slope.mean():.2g} ± {half_width(slope):.1g}",
         verdict,
         f"relative error of the fit {near:.0%}; minus that with {other}, by seed, {100 * apart.mean():+.0f} ± "
-        f"{100 * half(apart):.0f} points{further}",
+        f"{100 * half_width(apart):.0f} points{further}",
     )
 
 
