@@ -1,10 +1,10 @@
-"""What MkDocs does to the pages: fences without marks for the tests, names in docstrings without Sphinx's roles."""
+"""Changes that MkDocs makes to the pages: no marks for the tests on fences, no Sphinx roles in docstrings."""
 
 import re
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:
-    """``no-run`` tells tests/test_docs.py, and not the reader."""
+    """``no-run`` is for tests/test_docs.py, not for readers."""
     return re.sub(r"^```(\w+) no-run$", r"```\1", markdown, flags=re.M)
 
 

@@ -202,7 +202,7 @@ def test_checkpoints_that_no_run_reaches_are_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("places", [[0.5], [0.01, 0.02, 0.03], [0.97, 0.98, 0.99], [0.1, 0.11, 0.5, 0.51, 0.9]])
 def test_names_are_moved_apart_within_the_panel(places: list[float]) -> None:
-    moved = drawing.apart(places, 0.1)
+    moved = drawing.spread_out(places, 0.1)
     assert all(high - low > 0.099 for low, high in pairwise(moved))
     assert 0.04 < min(moved) <= max(moved) < 0.96
-    assert drawing.apart([0.2, 0.5, 0.8], 0.1) == [0.2, 0.5, 0.8]
+    assert drawing.spread_out([0.2, 0.5, 0.8], 0.1) == [0.2, 0.5, 0.8]

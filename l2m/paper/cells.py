@@ -41,7 +41,7 @@ class Cell(NamedTuple):
 
     @property
     def digits(self) -> int:
-        """Digits after the point of the mean, and of all that stands beside it."""
+        """Digits after the point of the mean and of the numbers beside it."""
         return significant(self.values, self.is_percent)
 
     @property
@@ -116,5 +116,5 @@ def scaled(values: pd.Series[float], row: Row) -> pd.Series[float]:
 
 
 def seed_columns(values: pd.Series[float]) -> dict[str, Any]:
-    """How many seeds there are, and which, as every CSV says it."""
+    """The number of seeds, and which, in every CSV."""
     return {"n": len(values), "seeds": " ".join(map(str, values.index))}

@@ -26,7 +26,7 @@ BALANCED = ("mnist", "fashion_mnist", "cifar10")
 NO_NUMBERS = (None, None)
 
 NEGLIGIBLE = 1.05
-"""Seconds of learn2mix's training, divided by classical's, up to which its overhead counts as negligible."""
+"""Up to this ratio of seconds of training to classical's, the overhead is negligible; ``ledger.yaml`` states it too."""
 
 NEAR = 0.25
 """Share of the distance from α̃ to L/1ᵀL that may be left at E for the proportions to count as arrived."""

@@ -1,4 +1,4 @@
-"""Figures of the experiments beside the tables: what a setting of a row does to its test metric.
+"""Figures of experiments that are not in the tables: the test metric of a row as one of its settings varies.
 
 Runs belong to an experiment of a row if they differ from the row's configuration in that setting alone.
 """
@@ -22,10 +22,10 @@ from l2m.report.runs import CHECKPOINTS, EPOCHS, Runs
 from l2m.report.statistics import half_width
 
 Series = dict[str, Runs]
-"""Runs by what was varied, in words, in its order."""
+"""Runs by the value of the varied setting, as text, in its order."""
 
 Values = Mapping[str, "pd.Series[float]"]
-"""By what was varied: a metric by seed, in % or as an error."""
+"""By the value of the varied setting: a metric by seed, in % or as an error."""
 
 TITLES = {
     "mixing_rate": "The mixing rate",
@@ -33,7 +33,7 @@ TITLES = {
     "settings": "Which settings come closest to the paper's numbers?",
     "imbalance_and_rate": "How much imbalance, and at which learning rate?",
 }
-"""By file name, what an experiment's figure shows."""
+"""The titles of the figures, by file name."""
 
 SIGNS = "Points: mean over seeds and its 95 % t-interval; dashes beside: single seeds."
 
@@ -49,15 +49,15 @@ def figures(found: Sequence[Runs]) -> dict[str, Figure | None]:
 
 
 def varied(row: Row, found: Sequence[Runs], key: str) -> Series:
-    """Learn2mix's runs that are the row's but for ``key``: numbers rise, the row's own word is first."""
+    """Learn2mix's runs that differ from the row's in ``key`` alone: by rising value, or the row's own first."""
     wanted = settings(row.configurations()["learn2mix"])
-    alike = [run for run in found if run.settings | {key: None} == wanted | {key: None}]
+    matching = [run for run in found if run.settings | {key: None} == wanted | {key: None}]
 
     def order(run: Runs) -> float:
         value = run.settings[key]
         return value if isinstance(value, float) else float(value != wanted[key])
 
-    return {word(run.settings[key]): run for run in sorted(alike, key=order)}
+    return {word(run.settings[key]): run for run in sorted(matching, key=order)}
 
 
 def word(value: object) -> str:

@@ -111,10 +111,5 @@ def _words(group: str, settings: dict[str, Any]) -> str:
 
 def _range(values: list[int]) -> str:
     """``0-4,7`` for [0, 1, 2, 3, 4, 7]."""
-    parts: list[list[int]] = []
-    for value in values:
-        if parts and value == parts[-1][-1] + 1:
-            parts[-1].append(value)
-        else:
-            parts.append([value])
+    parts = np.split(values, np.flatnonzero(np.diff(values) != 1) + 1)
     return ",".join(str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts)

@@ -20,41 +20,11 @@ from l2m.paper.verdict import EFFECT_RULE, LEVEL_RULE, REPLACED, Effect, Line, V
 
 BESIDE = "Beside balanced and stratified batches (not in the paper, and no claims)"
 
-INTRODUCTION = {
-    BESIDE: (
-        "Balanced draws equal shares of all groups throughout; stratified gives every batch the training set's own. "
-        "What learn2mix has over balanced it owes to adapting; what it has over classical but not over stratified, to "
-        "the lower variance of its batches. Better or worse: the 95 % interval of the difference at E excludes 0. "
-        "Where all groups are as large, the two are one."
-    ),
-    "Cost": (
-        "Seconds of learn2mix's training divided by classical's, median and quartiles over rounds in which they ran in "
-        f"turns. Confirmed: the quartiles are at most {claims.NEGLIGIBLE}; contradicted: they are above."
-    ),
-    "The mixing rate (v1, footnote 1)": (
-        "Practically, we observe that choosing γ in [0.01, 0.5] yields improved performance. Judged by the least "
-        "favourable rate."
-    ),
-    "Faster convergence (sections 4.1 to 4.3)": (
-        "Measured by the mean of the test metric over all epochs, which needs no level to be chosen; the paper has no "
-        "number for it."
-    ),
-    "Epochs to a level, and the metric at an epoch (sections 4.1 to 4.3)": (
-        "The prose prints no sd, so only the side is judged. Where a level is lost in the text, learn2mix's mean at "
-        "the paper's epoch stands for it. All strategies are in `results/tables/thresholds.md`."
-    ),
-    "Equal seconds (v3, Table 1)": (
-        "The paper's numbers are for an RTX 3090 and the printed seconds; ours for as long as classical training takes "
-        "for the row's epochs (`python -m l2m.run -m +experiment=table1_v3`). So only the side is judged. All "
-        "strategies are in `results/tables/table1_v3.md`."
-    ),
-}
-
 
 def markdown(results: Results) -> str:
     """The whole of ``REPRODUCTION.md``."""
     of_rows, of_studies = claims.sections(results), studies.lines(results.studies)
-    introductions = INTRODUCTION | studies.introductions()
+    introductions = _content()["introductions"] | studies.introductions()
     lines = [
         "# Reproduction",
         "",
@@ -103,7 +73,7 @@ def markdown(results: Results) -> str:
 
 
 def _counted(title: str, sections: Mapping[str, list[Line]], verdicts: tuple[Verdict, ...]) -> list[str]:
-    """How often each verdict was reached, a line a section: what they ask is too different to be added up."""
+    """The number of each verdict, a line a section; sections differ too much to be summed."""
     counts = {heading: Counter(line.judged.verdict for line in section) for heading, section in sections.items()}
     used = [verdict for verdict in verdicts if any(count[verdict] for count in counts.values())]
     rows = [[heading, *(str(count[verdict] or "") for verdict in used)] for heading, count in counts.items()]

@@ -15,7 +15,7 @@ TABLE = ("mean_estimation", "wine_quality", "california_housing", "mnist")
 
 BASE = "learn2mix"
 
-BESIDE = (BASE, "classical", "balanced", *MIXERS)
+COMPARED = (BASE, "classical", "balanced", *MIXERS)
 
 CAPTION = (
     "At E, the row's last epoch, after as many steps for each strategy: mean ± sd (ddof 1) over n seeds; accuracies in "
@@ -34,7 +34,7 @@ def rows() -> list[Row]:
 
 def defined(row: Row) -> list[str]:
     """The strategies of the table that are defined for the row's task."""
-    return [strategy for strategy in BESIDE if strategy in row.configurations()]
+    return [strategy for strategy in COMPARED if strategy in row.configurations()]
 
 
 def frame(found: Sequence[Runs]) -> pd.DataFrame:

@@ -21,14 +21,14 @@ PAPER = ("learn2mix", "classical", "focal", "smote")
 """The strategies of the paper's second version."""
 
 CONTROLS = ("balanced", "stratified")
-"""What balancing alone does, and what fixing every batch's proportions alone does."""
+"""Balancing alone, and fixed proportions in every batch alone."""
 
 THIRD = ("importance_sampling", "curriculum")
-"""What the third version compares with besides."""
+"""The strategies that the third version adds."""
 
 MIXERS = tuple(file.stem for file in sorted((conf_dir() / "strategy").glob("*.yaml"))
                if file.stem not in (*PAPER, *CONTROLS, *THIRD))  # fmt: skip
-"""Other ways to mix or to weigh groups, which the paper does not compare with: whatever else the suite has."""
+"""All other strategies of the suite, which the paper does not compare with."""
 
 STRATEGIES = (*PAPER, *CONTROLS, *THIRD, *MIXERS)
 
@@ -41,8 +41,8 @@ class Row:
     """One row of the paper's Table 1 or 2.
 
     Attributes:
-        name: what ``dataset=`` says.
-        title: what the paper calls it.
+        name: the value of ``dataset=``.
+        title: its name in the paper.
         table: 1 (classification) or 2 (regression and reconstruction).
     """
 
@@ -61,16 +61,16 @@ class Row:
         return (*PAPER, *CONTROLS) if self.table == 1 else (*PAPER[:2], *CONTROLS)
 
     def configurations(self) -> dict[str, RunConfig]:
-        """What ``dataset=<row> strategy=<choice>`` means, seed 0, by the choices that are for the row's task."""
+        """The configurations of ``dataset=<row> strategy=<choice>``, seed 0, for the choices defined for its task."""
         return _configurations(self.name)
 
     def runs(self, found: Iterable[Runs], equal_seconds: bool = False) -> dict[str, Runs]:
-        """By strategy, the runs whose scientific settings are exactly the row's, seed aside; none, no key.
+        """By strategy that has any, the runs whose scientific settings but for the seed are exactly the row's.
 
-        With ``equal_seconds`` those that are but for this key, as the third version compares.
+        With ``equal_seconds``, those with this key set, as the third version compares.
         """
-        besides = {"equal_seconds": True} if equal_seconds else {}
-        wanted = {choice: flat | besides for choice, flat in _settings(self.name).items()}
+        more = {"equal_seconds": True} if equal_seconds else {}
+        wanted = {choice: flat | more for choice, flat in _settings(self.name).items()}
         return {choice: run for choice, want in wanted.items() for run in found if run.settings == want}
 
 
@@ -148,7 +148,7 @@ def missing_by_row(
 
 
 def command(row: str, strategy: str, seeds: Iterable[int]) -> str:
-    """The command that trains what is missing of a cell; ``row`` and ``strategy`` may be several, with commas."""
+    """The command that trains the missing runs of a cell; ``row`` and ``strategy`` may be several, with commas."""
     swept = ",".join(map(str, seeds))
     return f"python -m l2m.run -m dataset={row} strategy={strategy} seed={swept} results_dir=results"
 

@@ -14,7 +14,7 @@ from l2m.paper import markdown, published
 from l2m.paper.cells import minus, scaled, seed_columns
 from l2m.paper.published import Claim, Printed
 from l2m.paper.rows import BY_NAME, CONTROLS, Row, with_equal
-from l2m.paper.verdict import FEWEST, Judgement, judge
+from l2m.paper.verdict import MIN_SEEDS, Judgement, judge
 from l2m.report.runs import Runs
 from l2m.report.statistics import Difference, significant, spread
 
@@ -211,7 +211,7 @@ def _sooner(claim: Claim, other: str, first: Values, censored: Values) -> Judgem
     if claim.at is not None:
         printed = claim.values["learn2mix"], claim.values.get(other)
     judged = judge(ours, theirs, printed, higher_is_better=False)
-    if ours is None or theirs is None or len(ours.index.intersection(theirs.index)) < FEWEST:
+    if ours is None or theirs is None or len(ours.index.intersection(theirs.index)) < MIN_SEEDS:
         return judged
     if ours.isna().any():
         note = f"{ours.count()} of {len(ours)} seeds of learn2mix reach the level"

@@ -26,11 +26,11 @@ Effect = Literal[
 """Verdicts on a claim of the paper, in the order that they are counted in."""
 
 Beside = Literal["better", "undecided", "worse", "too few seeds", "not run"]
-"""What learn2mix is beside a strategy that the paper does not compare it with."""
+"""Learn2mix beside a strategy that the paper does not compare it with."""
 
 Verdict = Effect | Finding | Beside
 
-FEWEST, ENOUGH = 3, 5
+MIN_SEEDS, SEEDS_TO_CONTRADICT = 3, 5
 """Common seeds that have a verdict, and those that an interval which holds 0 can contradict with."""
 
 LEVEL_RULE = (
@@ -144,7 +144,7 @@ def judge(
     notes = []
     side = math.copysign(1, paper.mean) if paper and paper.mean else (1 if higher_is_better else -1)
     excludes, opposite = side * mean - half_width > 0, side * mean + half_width < 0
-    if n < FEWEST:
+    if n < MIN_SEEDS:
         verdict = "too few seeds"
         notes = [f"{n} in common" if n else "no seed in common"]
     elif paper is None or paper.error is None:
@@ -158,7 +158,7 @@ def judge(
             verdict = "inconclusive" if agree else "contradicted"
             notes.append("the interval lies on the other side of 0")
         else:
-            verdict = "inconclusive" if agree or n < ENOUGH else "contradicted"
+            verdict = "inconclusive" if agree or n < SEEDS_TO_CONTRADICT else "contradicted"
         if not agree:
             notes.append(f"{z:.1f} standard errors from the paper's Δ")
         if paper.is_unclear:

@@ -11,7 +11,7 @@ from l2m.paper import markdown
 from l2m.paper.costs import Bench
 from l2m.paper.results import Results
 from l2m.paper.rows import ALL, Row, with_equal
-from l2m.paper.verdict import FEWEST
+from l2m.paper.verdict import MIN_SEEDS
 from l2m.report.runs import Runs
 from l2m.report.statistics import Difference, paired
 
@@ -68,7 +68,7 @@ def opponents(results: Results) -> str:
 def _gains(row: Row, runs: Mapping[str, Runs], other: str) -> list[str]:
     """Those of ``COLUMNS``; with their n where it is small."""
     gains = [gain(row, runs, other, *column) for column in COLUMNS]
-    return [each.text(1, bold=True) + f" (n = {each.n})" * (each.n < FEWEST) if each else "" for each in gains]
+    return [each.text(1, bold=True) + f" (n = {each.n})" * (each.n < MIN_SEEDS) if each else "" for each in gains]
 
 
 def _run(found: Sequence[Runs]) -> Iterator[tuple[Row, dict[str, Runs]]]:
