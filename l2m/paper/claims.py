@@ -86,26 +86,22 @@ def prose(found: Sequence[Runs]) -> list[Line]:
     """Epochs to a level, and the metric at an epoch: the paper's claims in :mod:`l2m.paper.speed`."""
     lines = []
     reached, at_epoch = speed.reached(found), speed.at_epoch(found)
+    ours = reached[0]
     for line in reached:
+        ours = line if line.strategy == "learn2mix" else ours  # the first of its claim
         equal = equal_strategies(line.row.runs(found))
         if line.judged and line.strategy in line.claim.values and line.strategy not in equal:
             level = "a lost level" if line.claim.at is None else f"{line.claim.at:g}" + " %" * line.row.is_percent
             claim = f"epochs to {level}, against {_with_equals(line.strategy, equal)}"
-            text = ""
-            if line.judged.verdict != "not run":
-                both = f"{speed.or_never(_learn2mix(line, reached))} against {speed.or_never(line)}"
-                text = f"{both}{_difference(line.judged, 1)}"
-            lines.append(_of_prose("threshold", line, claim, text))
+            text = f"{speed.or_never(ours)} against {speed.or_never(line)}{_difference(line.judged, 1)}"
+            lines.append(_of_prose("threshold", line, claim, "" if line.judged.verdict == "not run" else text))
     for line in at_epoch:
+        ours = line if line.strategy == "learn2mix" else ours
         if line.judged and line.strategy in line.claim.values:
             claim = f"at epoch {line.claim.at}, against {line.strategy}"
-            ours = _learn2mix(line, at_epoch).values
-            lines.append(_of_prose("at", line, claim, _against(ours, line.values, line.judged, line.row.is_percent)))
+            text = _against(ours.values, line.values, line.judged, line.row.is_percent)
+            lines.append(_of_prose("at", line, claim, text))
     return lines
-
-
-def _learn2mix(line: Measured, lines: Sequence[Measured]) -> Measured:
-    return next(each for each in lines if each.claim is line.claim and each.strategy == "learn2mix")
 
 
 def _of_prose(kind: str, line: Measured, claim: str, text: str) -> Line:
