@@ -4,7 +4,7 @@ import re
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:
-    """``no-run`` is for tests/test_docs.py, not for the reader."""
+    """``no-run`` is for tests/test_docs.py, not for readers."""
     return re.sub(r"^```(\w+) no-run$", r"```\1", markdown, flags=re.M)
 
 

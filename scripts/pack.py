@@ -1,4 +1,4 @@
-"""Pack the large tables of finished runs: ``python scripts/pack.py results``; what reads records reads them packed."""
+"""Pack the large tables of finished runs: ``python scripts/pack.py results``; readers of records accept both."""
 
 import argparse
 import json
@@ -6,8 +6,8 @@ from pathlib import Path
 
 from l2m.files import pack
 
-LEAST = 10_000
-"""Bytes of a table that is worth packing; it shrinks to a quarter."""
+MIN_BYTES = 10_000
+"""Bytes from which a table is worth packing; it shrinks to a quarter."""
 
 
 def main() -> None:
@@ -16,7 +16,7 @@ def main() -> None:
     for record in sorted(parser.parse_args().results_dir.glob("runs/*/*/*/run.json")):
         table = record.with_name("groups.csv")
         done = json.loads(record.read_text())["status"] == "done"
-        if done and table.exists() and table.stat().st_size >= LEAST:
+        if done and table.exists() and table.stat().st_size >= MIN_BYTES:
             pack(table)
             print(f"packed: {table}")
 

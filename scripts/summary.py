@@ -1,4 +1,4 @@
-"""Print what a results folder holds, and draw it: ``python scripts/summary.py outputs/quickstart``."""
+"""Print a summary of a results folder, and draw it: ``python scripts/summary.py outputs/quickstart``."""
 
 import argparse
 import sys
@@ -18,18 +18,18 @@ def main() -> None:
     from l2m.report.runs import read_runs
 
     try:
-        found, problems, _ = read_runs(folder)
+        results = read_runs(folder)
     except UserError as error:
         sys.exit(f"error: {error}")
-    for problem in problems:
+    for problem in results.problems:
         print(f"warning: {problem}", file=sys.stderr)
     console = Console(highlight=False)
-    for table in summary.tables(found):
+    for table in summary.tables(results.runs):
         console.print(table)
         console.print()
     console.print(summary.CAPTION)
     file = folder / "summary.png"
-    summary.figure(found, file)
+    summary.figure(results.runs, file)
     print(f"figure: {file}")
 
 

@@ -50,7 +50,7 @@ def filled(page: Path, blocks: dict[str, str]) -> str:
         flags=re.DOTALL,
     )
     if not count:
-        sys.exit(f"error: {page} has no two marks as <!-- results: written by make tables -->: put them back")
+        sys.exit(f"error: {page} has no pair of marks like <!-- results: written by make tables -->: restore them")
     return text
 
 

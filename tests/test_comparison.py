@@ -12,7 +12,7 @@ from scipy import stats
 from l2m.comparison.findings import Findings, findings, recommendation, resample
 from l2m.comparison.tables import Setting, caption, forest, frame, markdown, terminal
 from l2m.evaluation.scores import LABELS, VALUES, Predicted, labelled
-from l2m.report.statistics import half, holm, paired_p
+from l2m.report.statistics import half_width, holm, paired_p
 
 STRATEGIES = ("classical", "learn2mix", "balanced", "focal", "smote", "exp3")
 
@@ -56,7 +56,7 @@ def test_p_values_and_intervals_are_those_of_scipy() -> None:
     assert paired_p(ours, theirs) == pytest.approx(test.pvalue)
     for comparisons in (1, 7):
         low, high = test.confidence_interval(1 - 0.05 / comparisons)
-        assert half(ours - theirs, comparisons) == pytest.approx((high - low) / 2)
+        assert half_width(ours - theirs, comparisons) == pytest.approx((high - low) / 2)
     assert paired_p(ours, ours) == 1, "nothing differs"
     assert paired_p(ours, ours + 1) == pytest.approx(0, abs=1e-12)
     assert paired_p(ours[:1], theirs[:1]) == 1, "one seed says nothing"

@@ -93,7 +93,7 @@ def move(strategy: str, name: str) -> Callable[[Path], None]:
 
 DAMAGE = {
     "no run.json": (lose("run.json"), "(run.json is missing)"),
-    "half a run.json": (put("run.json", '{"status": "do'), "run.json is no JSON at line 1, column 12)"),
+    "half a run.json": (put("run.json", '{"status": "do'), "run.json is not JSON at line 1, column 12)"),
     "run.json of another kind": (put("run.json", "[]"), "run.json has no status"),
     "another schema": (edit("run.json", '"schema": 1', '"schema": 2'), "schema 2, this version reads 1"),
     "no config.yaml": (lose("config.yaml"), "(config.yaml is missing)"),
@@ -119,7 +119,7 @@ DAMAGE = {
     ),
     "text for a number": (
         edit("metrics.csv", ",0.5,0.1,", ",0.5,much,"),
-        "has the value 'much' of test_metric in line 2, which is no number of its kind",
+        "has the value 'much' of test_metric in line 2, which is not a number of its kind",
     ),
     "a value too many": (edit("metrics.csv", "\n3,", "\n3,3,"), "metrics.csv has 9 values in line 4, not 8"),
     "a count that is missing": (edit("metrics.csv", "\n3,", "\n,"), "metrics.csv has the value '' of epoch in line 4"),

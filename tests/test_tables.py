@@ -20,11 +20,10 @@ from scipy import stats
 
 from l2m.catalog import registries
 from l2m.config.user_folders import conf_dir
-from l2m.paper import claims, equal_seconds, hyperparameters, ledger, published, tables
-from l2m.paper import epochs_to_level as thresholds
+from l2m.paper import claims, equal_seconds, hyperparameters, ledger, published, speed, tables
 from l2m.paper import study_claims as studies
-from l2m.paper.alternatives import SUSPECTS
 from l2m.paper.latex import escape
+from l2m.paper.other_settings import VARIED
 from l2m.paper.results import Results, read_results
 from l2m.paper.rows import ROWS, SEEDS, STRATEGIES, V3, VARIANTS, command, commands, missing
 
@@ -221,14 +220,14 @@ def test_summary_fits_80_columns(found: Results) -> None:
 
 
 def test_hyperparameters_are_those_of_the_records(found: Results) -> None:
-    lines = {line.row.name: line for line in hyperparameters.settings(found.runs)}
-    wine = lines["wine_quality"]
-    assert wine.ours is not None
-    assert (wine.ours["train_size"], wine.ours["mixing_rate"], wine.ours["epochs"]) == (1043, 0.05, 300)
-    assert wine.ours["recipe"] == "step keep=first groups=0 factor=0.1"
-    assert wine.proportions_off == pytest.approx(799 / 1043 - 0.766, abs=1e-6)
-    assert lines["cifar10"].ours is None
-    assert "| CIFAR-10 | [125] | [1000] | [1e-5] |" in hyperparameters.markdown(lines.values())
+    frame = hyperparameters.frame(found.runs)
+    lines = frame.set_index("data_set")
+    wine = lines.loc["wine_quality"]
+    assert (wine["train_size"], wine["mixing_rate"], wine["epochs"]) == (1043, 0.05, 300)
+    assert wine["recipe"] == "step keep=first groups=0 factor=0.1"
+    assert wine["largest_difference_of_proportions"] == pytest.approx(799 / 1043 - 0.766, abs=1e-6)
+    assert lines.loc["cifar10", ["epochs", "train_size", "model", "recipe"]].isna().all()
+    assert "| CIFAR-10 | [125] | [1000] | [1e-5] |" in hyperparameters.table(frame)
 
 
 # LaTeX
@@ -272,17 +271,17 @@ def test_latex_compiles(found: Results, tmp_path: Path) -> None:
 
 
 def test_first_epoch_at_a_level(found: Results) -> None:
-    lines = {(line.claim.row, line.claim.source[:2], line.strategy): line for line in thresholds.reached(found.runs)}
+    lines = {(line.claim.row, line.claim.source[:2], line.strategy): line for line in speed.reached(found.runs)}
     ours = lines["mnist", "v1", "learn2mix"]  # 0.91 e/60 and 0.90 e/60 reach 0.70 at 47 and 47; classical at 48 and 48
-    assert (ours.epochs.tolist(), ours.of_mean, ours.seconds.tolist()) == ([47.0, 47.0], 47, [23.5, 23.5])
+    assert (ours.values.tolist(), ours.of_mean, ours.seconds.tolist()) == ([47.0, 47.0], 47, [23.5, 23.5])
     theirs = lines["mnist", "v1", "classical"]
-    assert theirs.epochs.tolist() == [48.0, 48.0]
+    assert theirs.values.tolist() == [48.0, 48.0]
     assert theirs.judged is not None
-    assert (theirs.judged.difference, theirs.judged.half) == (-1.0, 0)
+    assert theirs.judged.difference[:2] == (-1.0, 0)
     assert theirs.judged.verdict == "too few seeds"
     smote = lines["mnist", "v2", "smote"]
     assert smote.judged is not None
-    assert (len(smote.epochs), smote.judged.verdict) == (0, "not run")
+    assert (len(smote.values), smote.judged.verdict) == (0, "not run")
     assert lines["fashion_mnist", "v2", "classical"].level is None
 
 
@@ -293,9 +292,9 @@ def test_controls_and_differences_stand_in_the_thresholds_as_in_the_tables(tmp_p
         for seed, final in enumerate(finals):
             config = compose("dataset=mnist", f"strategy={strategy}")
             write(tmp_path, config, lambda e, f=final: f * e / 60, seed=seed, shares=MNIST_SHARES)
-    lines, at = thresholds.reached(read_results(tmp_path).runs), thresholds.at_epoch(read_results(tmp_path).runs)
-    text = thresholds.markdown(lines, at)
-    told = {line.strategy: line for line in lines if line.claim.row == "mnist" and line.claim.level == 70}
+    lines, at = speed.reached(read_results(tmp_path).runs), speed.at_epoch(read_results(tmp_path).runs)
+    text = speed.tables(lines, at)
+    told = {line.strategy: line for line in lines if line.claim.row == "mnist" and line.claim.at == 70}
     assert list(told) == ["learn2mix", "classical", "focal", "balanced", "stratified"]
     differences = {strategy: line.difference and line.difference[0] for strategy, line in told.items()}
     assert differences == {
@@ -310,10 +309,10 @@ def test_controls_and_differences_stand_in_the_thresholds_as_in_the_tables(tmp_p
     ):
         (line,) = (x for x in text.splitlines() if f"| 70 | v1, section 4.1 | {start}" in x)
         assert line.endswith(end)
-    frame = thresholds.frame(lines, at).query("data_set == 'mnist' and level == 70").set_index("strategy")
+    frame = speed.frame(lines, at).query("data_set == 'mnist' and level == 70").set_index("strategy")
     assert frame.loc["balanced", ["minus_classical", "learn2mix_minus_this"]].tolist() == [-8.0, -3.5]
     assert frame.loc["learn2mix", ["minus_classical", "n_pairs"]].tolist() == [-11.5, 2]
-    assert "balanced" not in " ".join(line.claim for line in claims.speed(read_results(tmp_path).runs)), (
+    assert "balanced" not in " ".join(line.claim for line in claims.prose(read_results(tmp_path).runs)), (
         "no claim of the paper's"
     )
 
@@ -324,14 +323,14 @@ def test_a_seed_that_never_is_at_the_level(tmp_path: Path) -> None:
         config = compose("dataset=mnist", f"strategy={strategy}")
         for seed, final in enumerate(finals):
             write(tmp_path, config, lambda e, f=final: f * e / 60, seed=seed, shares=MNIST_SHARES)
-    lines = {line.strategy: line for line in thresholds.reached(read_results(tmp_path).runs) if line.claim.level == 70}
-    assert lines["classical"].epochs.isna().tolist() == [True, False]
+    lines = {line.strategy: line for line in speed.reached(read_results(tmp_path).runs) if line.claim.at == 70}
+    assert lines["classical"].values.isna().tolist() == [True, False]
     judged = lines["classical"].judged
     assert judged is not None
-    assert judged.difference == pytest.approx(((47 - 60) + (47 - 53)) / 2)
+    assert judged.difference.mean == pytest.approx(((47 - 60) + (47 - 53)) / 2)
     write(tmp_path, compose("dataset=mnist", "strategy=learn2mix"), lambda e: 0.5, seed=2, shares=MNIST_SHARES)
     write(tmp_path, compose("dataset=mnist", "strategy=classical"), lambda e: 0.6, seed=2, shares=MNIST_SHARES)
-    judged = next(x.judged for x in thresholds.reached(read_results(tmp_path).runs) if x.strategy == "classical")
+    judged = next(x.judged for x in speed.reached(read_results(tmp_path).runs) if x.strategy == "classical")
     assert judged is not None
     assert (judged.verdict, judged.note) == ("inconclusive", "2 of 3 seeds of learn2mix reach the level")
 
@@ -341,9 +340,9 @@ def test_whole_epochs_that_are_all_as_far_apart_show_nothing(tmp_path: Path) -> 
         for seed in range(3):
             config = compose("dataset=mnist", f"strategy={strategy}")
             write(tmp_path, config, lambda e, f=final: f * e / 60, seed=seed, shares=MNIST_SHARES)
-    judged = next(x.judged for x in thresholds.reached(read_results(tmp_path).runs) if x.strategy == "classical")
+    judged = next(x.judged for x in speed.reached(read_results(tmp_path).runs) if x.strategy == "classical")
     assert judged is not None
-    assert (judged.difference, judged.half, judged.verdict) == (-1.0, 0, "inconclusive")
+    assert (*judged.difference[:2], judged.verdict) == (-1.0, 0, "inconclusive")
 
 
 def test_a_lost_level_is_learn2mixs_own(tmp_path: Path) -> None:
@@ -351,20 +350,20 @@ def test_a_lost_level_is_learn2mixs_own(tmp_path: Path) -> None:
         config = compose("dataset=fashion_mnist", f"strategy={strategy}")
         for seed in range(2):
             write(tmp_path, config, lambda e, f=final: f * e / 70, seed=seed, shares=(0.1,) * 10)
-    lines = {line.strategy: line for line in thresholds.reached(read_results(tmp_path).runs)
-             if line.claim.row == "fashion_mnist" and line.claim.level is None}  # fmt: skip
+    lines = {line.strategy: line for line in speed.reached(read_results(tmp_path).runs)
+             if line.claim.row == "fashion_mnist" and line.claim.at is None}  # fmt: skip
     assert lines["learn2mix"].level == pytest.approx(35.0)
-    assert lines["learn2mix"].epochs.tolist() == [35.0, 35.0]
+    assert lines["learn2mix"].values.tolist() == [35.0, 35.0]
     assert lines["learn2mix"].of_mean == 35, "the mean is at the level that was taken from it"
-    assert lines["classical"].epochs.tolist() == [49.0, 49.0]
+    assert lines["classical"].values.tolist() == [49.0, 49.0]
 
 
 def test_metric_at_an_epoch(found: Results) -> None:
-    lines = {(line.claim.row, line.strategy): line for line in thresholds.at_epoch(found.runs)}
+    lines = {(line.claim.row, line.strategy): line for line in speed.at_epoch(found.runs)}
     wine = lines["wine_quality", "classical"]
     assert wine.values.tolist() == pytest.approx([6 * value for value in WINE["classical"]])
     assert wine.judged is not None
-    assert wine.judged.difference == pytest.approx(6 * (1.76 - 2.05))
+    assert wine.judged.difference.mean == pytest.approx(6 * (1.76 - 2.05))
 
 
 # Ledger
@@ -381,7 +380,7 @@ def test_ledger_has_every_claim_and_only_notes_that_are_used(found: Results) -> 
     notes = yaml.safe_load((Path(ledger.__file__).with_suffix(".yaml")).read_text(encoding="utf-8"))["notes"]
     used = set(keys) | {key.partition(".")[0] for key in keys} | {"overhead"}
     assert {key for key in notes if not key.startswith("alternatives.")} <= used
-    assert {f"alternatives.{row}" for row in SUSPECTS} == set(notes) - used
+    assert {f"alternatives.{row}" for row in VARIED} == set(notes) - used
     text = ledger.markdown(found)
     for key, note in notes.items():
         assert (note in text) == (key in used) or key == "overhead"  # where there is a bench
@@ -417,7 +416,7 @@ def test_strategies_that_are_equal_by_construction_are_run_and_counted_once(tmp_
     commands_of = [line for line in text.splitlines() if line.startswith("python") and "cifar10 " in line]
     assert commands_of
     assert not any("smote" in line or "balanced" in line for line in commands_of), "they need no runs"
-    keys = [line.key for line in (*claims.others(found.runs), *claims.faster(found.runs), *claims.speed(found.runs))]
+    keys = [line.key for line in (*claims.others(found.runs), *claims.faster(found.runs), *claims.prose(found.runs))]
     assert not any(key.startswith(("final.cifar10.", "faster.cifar10.", "threshold.cifar10.")) and "smote" in key
                    for key in keys)  # fmt: skip
     controls = [line.claim for line in claims.controls(found.runs) if line.claim.startswith("CIFAR-10:")]
@@ -456,10 +455,10 @@ def test_seeds_that_are_not_shared_are_too_few(tmp_path: Path) -> None:
     assert (line.ours, line.judged.verdict) == ("2.00 (n = 1) against 2.00 (n = 1), n = 0", "too few seeds")
     markdown = tables.markdown(tables.table(2, found))
     assert "| E: (-0.28 ± 0.28) too few seeds<br>0.5E: " in markdown
-    speed = {(x.claim.row, x.strategy): x.judged for x in thresholds.at_epoch(found.runs)}
-    judged = speed["wine_quality", "classical"]
+    at_epoch = {(x.claim.row, x.strategy): x.judged for x in speed.at_epoch(found.runs)}
+    judged = at_epoch["wine_quality", "classical"]
     assert judged is not None
-    assert (judged.verdict, judged.note, judged.n) == ("too few seeds", "no seed in common", 0)
+    assert (judged.verdict, judged.note, judged.difference.n) == ("too few seeds", "no seed in common", 0)
 
 
 def test_gap_is_that_of_test_loss_and_training_loss_at_the_training_sets_proportions(found: Results) -> None:
@@ -477,7 +476,7 @@ def test_equal_seconds_are_compared_with_the_classical_training_that_gave_them(t
         write(tmp_path, classical, lambda e, s=seed: 0.015 * e + 0.001 * s, seed=seed, shares=MNIST_SHARES)
     line = claims.equal_seconds(read_results(tmp_path).runs)[0]
     assert (line.key, line.paper) == ("seconds.mnist", "98.46 against 98.14 after 50 s")
-    assert line.judged.difference == pytest.approx(100 * (0.96 - 0.901))
+    assert line.judged.difference.mean == pytest.approx(100 * (0.96 - 0.901))
     assert line.judged.verdict == "same sign"
     assert V3["mnist"].configurations()["learn2mix"].learning_rate == 1e-4
 
@@ -495,7 +494,7 @@ def test_table_of_the_third_version_has_all_its_strategies(tmp_path: Path) -> No
     swept = yaml.safe_load((conf_dir() / "experiment" / "table1_v3.yaml").read_text())["hydra"]["sweeper"]["params"]
     for row in V3:
         assert {*swept["strategy"].split(","), "classical"} <= {x.strategy for x in lines if x.claim.row == row}
-    told = [line for line in equal_seconds.markdown(lines).splitlines() if line.startswith("|")][2:]
+    told = [line for line in equal_seconds.table(lines).splitlines() if line.startswith("|")][2:]
     assert told[:8] == [
         "| **MNIST** | learn2mix | 3 | 49 | 96.2 ± 0.2 | **+6.0 ± 0.0** | 98.46 after 50 s |  |",
         "|  | classical | 3 | 61 | 90.2 ± 0.2 |  | 98.14 after 50 s | same sign |",

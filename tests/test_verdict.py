@@ -45,8 +45,8 @@ def test_an_effect_is_judged_by_its_difference_to_the_papers(difference: float, 
     for base in (80.0, 20.0):
         judged = judge(around(base + difference) + APART, around(base), PAPER)
         assert judged.verdict == verdict
-        assert judged.difference == pytest.approx(difference)
-        assert judged.n == 5
+        assert judged.difference.mean == pytest.approx(difference)
+        assert judged.difference.n == 5
         assert judged.paper == pytest.approx((10.0, ERROR))
         assert ("standard errors from the paper's" in judged.note) == (verdict != "confirmed")
 
@@ -84,7 +84,8 @@ def test_the_interval_is_scipys() -> None:
     ours, theirs = around(83.0) + 20 * APART, around(80.0)
     interval = stats.ttest_rel(ours, theirs).confidence_interval(0.95)
     judged = judge(ours, theirs, PAPER)
-    assert (judged.difference - judged.half, judged.difference + judged.half) == pytest.approx(interval)
+    mean, half_width, _ = judged.difference
+    assert (mean - half_width, mean + half_width) == pytest.approx(interval)
 
 
 @pytest.mark.parametrize(("first", "second"), [(0, 1), (1, 0)])
@@ -107,13 +108,13 @@ def test_without_an_sd_only_the_side_is_judged(pair: tuple[Printed | None, Print
 def test_without_runs_there_is_no_verdict() -> None:
     for pair in ((None, around(1.0)), (around(1.0), None), (None, None)):
         judged = judge(*pair, PAPER)
-        assert (judged.verdict, judged.n, judged.paper) == ("not run", 0, pytest.approx((10.0, ERROR)))
+        assert (judged.verdict, judged.difference.n, judged.paper) == ("not run", 0, pytest.approx((10.0, ERROR)))
     assert judge(pd.Series({0: 1.0}), pd.Series({1: 1.0}), PAPER).note == "no seed in common"
 
 
 def test_equal_runs_hold_0() -> None:
     judged = judge(around(80.0), around(80.0), (None, None))
-    assert (judged.verdict, judged.difference, judged.half) == ("inconclusive", 0.0, 0.0)
+    assert (judged.verdict, judged.difference.mean, judged.difference.half_width) == ("inconclusive", 0.0, 0.0)
 
 
 def test_what_the_paper_does_not_compare_with_is_no_claim() -> None:

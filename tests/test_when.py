@@ -43,7 +43,7 @@ def test_a_gain_is_a_share_of_the_others_error(folder: Path) -> None:
     interval = stats.ttest_rel(theirs, ours).confidence_interval(0.95)
     scale = 100 / theirs.mean()
     assert found.mean == pytest.approx(scale * (theirs - ours).mean())
-    assert (found.mean - found.half, found.mean + found.half) == pytest.approx(
+    assert (found.mean - found.half_width, found.mean + found.half_width) == pytest.approx(
         (scale * interval.low, scale * interval.high)
     )
     assert when.gain(WINE, runs, "stratified", "test_metric", 1.0) is None
@@ -62,13 +62,15 @@ def test_the_grid_finds_its_runs_and_no_others(folder: Path) -> None:
     found = read_results(folder).runs
     grid = imbalance.grid(found)
     assert sorted(grid) == [(1e-4, 10, "classical"), (1e-4, 10, "learn2mix"), (1e-3, 100, "learn2mix")]
-    text = imbalance.markdown(grid)
+    frame = imbalance.frame(grid)
+    text = imbalance.table(frame)
     assert text.count("\n| ") == 3 * 3 * 5
     assert "|  |  | learn2mix | 3 | 61.0 ± 1.0 | **+10.0 ± 0.0** |" in text
-    frame = imbalance.frame(grid).set_index(["rate", "ratio", "strategy"])
+    frame = frame.set_index(["rate", "ratio", "strategy"])
+    assert frame["n"].sum() == 3 * 3
     assert frame.loc[(1e-4, 10, "learn2mix"), "test_metric_minus_classical_percent"] == pytest.approx(10)
     assert imbalance.figure(found) is not None
     assert imbalance.figure([run for run in found if run.dataset == "wine_quality"]) is None
-    assert imbalance.frame({}).empty
+    assert imbalance.frame({})["n"].tolist() == [0] * 3 * 3 * 5
     other = replace(next(iter(grid.values())), settings={})
     assert imbalance.grid([other]) == {}

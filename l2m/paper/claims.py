@@ -1,24 +1,24 @@
-"""What the paper claims of its rows, each claim beside what the records say of it."""
+"""The paper's claims on its rows, each with a verdict from the records."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 
-from l2m.paper import costs as bench
-from l2m.paper import epochs_to_level as thresholds
-from l2m.paper import published
-from l2m.paper.cells import is_percent, measure, scaled
+from l2m.paper import costs, speed
+from l2m.paper.cells import Cell, measure, scaled
 from l2m.paper.costs import Bench
+from l2m.paper.equal_seconds import ended
 from l2m.paper.experiments import varied
 from l2m.paper.results import Results
-from l2m.paper.rows import CONTROLS, PAPER, ROWS, V3, VARIANTS, Row, equal_strategies
+from l2m.paper.rows import ALL, BY_NAME, CONTROLS, PAPER, ROWS, VARIANTS, Row, equal_strategies
+from l2m.paper.speed import Measured
 from l2m.paper.verdict import NOT_RUN, Judgement, Line, Verdict, beside, judge, paper_effect
 from l2m.report.runs import EPOCHS, Runs
-from l2m.report.statistics import interval, significant, spread
+from l2m.report.statistics import significant, spread
 
 BALANCED = ("mnist", "fashion_mnist", "cifar10")
 """Rows whose training set is not thinned, where the paper makes no claim of a tighter alignment."""
@@ -26,7 +26,7 @@ BALANCED = ("mnist", "fashion_mnist", "cifar10")
 NO_NUMBERS = (None, None)
 
 NEGLIGIBLE = 1.05
-"""Seconds of learn2mix's training, divided by classical's, up to which its overhead counts as negligible."""
+"""Up to this ratio of seconds of training to classical's, the overhead is negligible; ``ledger.yaml`` states it too."""
 
 NEAR = 0.25
 """Share of the distance from α̃ to L/1ᵀL that may be left at E for the proportions to count as arrived."""
@@ -34,35 +34,33 @@ NEAR = 0.25
 
 def final(found: Sequence[Runs]) -> list[Line]:
     """Learn2mix against classical at E, in every row; the note has the verdicts before, and the level."""
-    return [_at_checkpoints(row, "classical", found) for row in (*ROWS, *VARIANTS)]
+    return [_at_checkpoints(row, "classical", measure(row, found)) for row in ALL]
 
 
 def others(found: Sequence[Runs]) -> list[Line]:
     """The same against focal loss and SMOTE; without lines for SMOTE where it is classical training."""
     lines = []
-    for row in (*ROWS, *VARIANTS):
+    for row in ALL:
         if row.table == 1:
-            equal = equal_strategies(row.runs(found))
+            cells = measure(row, found)
             compared = ("focal",) if row in VARIANTS else ("focal", "smote")  # the first version has no SMOTE
-            strategies = [strategy for strategy in compared if strategy not in equal]
-            lines += [_at_checkpoints(row, strategy, found) for strategy in strategies]
+            lines += [_at_checkpoints(row, other, cells) for other in compared if not cells[other][0].equal_to]
     return lines
 
 
-def _at_checkpoints(row: Row, other: str, found: Sequence[Runs]) -> Line:
-    cells = measure(row, found)
-    ours, theirs = cells["learn2mix"], cells[other]
-    *before, judged = [cell.judged for cell in theirs if cell.judged]
-    paper = " against ".join(cell.printed.text for cell in (ours[-1], theirs[-1]) if cell.printed) or "none"
-    text = _against(ours[-1].values, theirs[-1].values, judged, is_percent(row))
+def _at_checkpoints(row: Row, other: str, cells: Mapping[str, list[Cell]]) -> Line:
+    ours, theirs = cells["learn2mix"][-1], cells[other][-1]
+    *before, judged = [cell.judged for cell in cells[other] if cell.judged]
+    paper = " against ".join(cell.printed.text for cell in (ours, theirs) if cell.printed) or "none"
     if judged.paper:
-        paper += f", Δ {paper_effect(judged.paper, significant(ours[-1].values, is_percent(row)))}"
+        paper += f", Δ {paper_effect(judged.paper, ours.digits)}"
+    text = _against(ours.values, theirs.values, judged, row.is_percent)
     if judged.verdict != "not run":
         earlier = [f"{name}: {one.verdict}" for name, one in zip(EPOCHS, before, strict=False)]
         outside = [
-            f"{name} lies {abs(cell.level.off):.{significant(cell.values, is_percent(row))}f} "
+            f"{name} lies {abs(cell.level.off):.{cell.digits}f} "
             f"{'above' if cell.level.off > 0 else 'below'} the paper's"
-            for name, cell in (("learn2mix", ours[-1]), (other, theirs[-1]))
+            for name, cell in (("learn2mix", ours), (other, theirs))
             if cell.level and not cell.level.is_within
         ]
         judged = judged._replace(note="; ".join(filter(None, [judged.note, *earlier, *outside])))
@@ -80,38 +78,37 @@ def faster(found: Sequence[Runs]) -> list[Line]:
         for other in PAPER[1:] if row.table == 1 else PAPER[1:2]:
             if other not in equal:
                 claim = f"{row.title}: faster than {_with_equals(other, equal)}"
-                lines.append(_line(f"faster.{row.name}.{other}", claim, means, other, row))
+                lines.append(_line(f"faster.{row.name}.{other}", claim, means, other, row.is_percent))
     return lines
 
 
-def speed(found: Sequence[Runs]) -> list[Line]:
-    """Epochs to a level, and the metric at an epoch: the lines of :mod:`l2m.paper.epochs_to_level`."""
+def prose(found: Sequence[Runs]) -> list[Line]:
+    """Epochs to a level, and the metric at an epoch: the paper's claims in :mod:`l2m.paper.speed`."""
     lines = []
-    reached, at = thresholds.reached(found), thresholds.at_epoch(found)
+    reached, at_epoch = speed.reached(found), speed.at_epoch(found)
+    ours = reached[0]
     for line in reached:
-        if line.judged and line.strategy in line.claim.epochs:
-            row, source = thresholds.BY_NAME[line.claim.row], line.claim.source
-            if line.strategy in (equal := equal_strategies(row.runs(found))):
-                continue
-            ours = next(one for one in reached if one.claim is line.claim and one.strategy == "learn2mix")
-            level = "a lost level" if line.claim.level is None else f"{line.claim.level:g}" + " %" * is_percent(row)
-            claim = f"{row.title}: epochs to {level}, against {_with_equals(line.strategy, equal)} ({source})"
-            paper = f"{line.claim.epochs['learn2mix'].text} against {line.claim.epochs[line.strategy].text}"
-            text = ""
-            if line.judged.verdict != "not run":
-                text = f"{thresholds.or_never(ours)} against {thresholds.or_never(line)}{_apart(line.judged, 1)}"
-            key = f"threshold.{row.name}.{source[:2]}.{line.strategy}"
-            lines.append(Line(key, claim, paper, text, line.judged))
-    for one in at:
-        if one.judged and one.strategy in one.claim.values:
-            row, source = thresholds.BY_NAME[one.claim.row], one.claim.source
-            mine = next(other for other in at if other.claim is one.claim and other.strategy == "learn2mix")
-            printed = [one.claim.values["learn2mix"], one.claim.values[one.strategy]]
-            paper = " against ".join(number.text for number in printed if number) or "lost"
-            claim = f"{row.title}: at epoch {one.claim.epoch}, against {one.strategy} ({source})"
-            text = _against(mine.values, one.values, one.judged, is_percent(row))
-            lines.append(Line(f"at.{row.name}.{source[:2]}.{one.strategy}", claim, paper, text, one.judged))
+        ours = line if line.strategy == "learn2mix" else ours  # the first of its claim
+        equal = equal_strategies(line.row.runs(found))
+        if line.judged and line.strategy in line.claim.values and line.strategy not in equal:
+            level = "a lost level" if line.claim.at is None else f"{line.claim.at:g}" + " %" * line.row.is_percent
+            claim = f"epochs to {level}, against {_with_equals(line.strategy, equal)}"
+            text = f"{speed.or_never(ours)} against {speed.or_never(line)}{_difference(line.judged, 1)}"
+            lines.append(_of_prose("threshold", line, claim, "" if line.judged.verdict == "not run" else text))
+    for line in at_epoch:
+        ours = line if line.strategy == "learn2mix" else ours
+        if line.judged and line.strategy in line.claim.values:
+            claim = f"at epoch {line.claim.at}, against {line.strategy}"
+            text = _against(ours.values, line.values, line.judged, line.row.is_percent)
+            lines.append(_of_prose("at", line, claim, text))
     return lines
+
+
+def _of_prose(kind: str, line: Measured, claim: str, text: str) -> Line:
+    source, printed = line.claim.source, [line.claim.values[s] for s in ("learn2mix", line.strategy)]
+    paper = " against ".join(number.text for number in printed if number) or "lost"
+    key = f"{kind}.{line.row.name}.{source[:2]}.{line.strategy}"
+    return Line(key, f"{line.row.title}: {claim} ({source})", paper, text, line.judged or NOT_RUN)
 
 
 def alignment(found: Sequence[Runs]) -> list[Line]:
@@ -120,12 +117,12 @@ def alignment(found: Sequence[Runs]) -> list[Line]:
     for row in ROWS:
         if row.name not in BALANCED:
             gaps = {s: gap(run) for s, run in row.runs(found).items() if s in ("learn2mix", "classical")}
-            lines.append(_line(f"alignment.{row.name}", row.title, gaps, "classical", row, percent=False))
+            lines.append(_line(f"alignment.{row.name}", row.title, gaps, "classical", is_percent=False))
     return lines
 
 
 def gap(run: Runs) -> pd.Series[float]:
-    """|test loss − Σ α̃_i L_i| of the last epoch, by seed; L_i of eq. 10, the last there is of a group."""
+    """|test loss − Σ α̃_i L_i| of the last epoch, by seed; L_i of eq. 10, a group's last."""
     made = {}
     for seed, table in run.groups.items():
         train = (run.proportions * table.groupby("group")["train_loss"].last().to_numpy()).sum()
@@ -139,20 +136,19 @@ def worst(found: Sequence[Runs]) -> list[Line]:
     for row in ROWS:
         if row.name in ("imagenette", "imdb"):
             ends = {s: scaled(run.at(1.0, "worst_group"), row) for s, run in row.runs(found).items()}
-            lines.append(_line(f"worst.{row.name}", f"{row.title}: worst class at E", ends, "classical", row))
+            lines.append(_line(f"worst.{row.name}", f"{row.title}: worst class at E", ends, "classical", True))
     return lines
 
 
 def equal_seconds(found: Sequence[Runs]) -> list[Line]:
     """v3's last checkpoint: learn2mix against classical training for E epochs, after as many seconds as that took."""
     lines = []
-    for claim in published.equal_seconds():
-        row = V3.get(claim.row, thresholds.BY_NAME[claim.row])
-        runs = row.runs(found, equal_seconds=True)
-        ends = {s: scaled(run.at(1.0), row) for s, run in runs.items()}
-        line = _line(f"seconds.{claim.row}", thresholds.BY_NAME[claim.row].title, ends, "classical", row)
-        paper = " against ".join(claim.values[s].text for s in ("learn2mix", "classical"))
-        lines.append(line._replace(paper=f"{paper} after {claim.seconds} s"))
+    for ours, theirs in pairwise(ended(found)):  # learn2mix stands before classical
+        if theirs.strategy == "classical" and (judged := theirs.cell.judged):
+            claim, printed = theirs.claim, (ours.cell.printed, theirs.cell.printed)
+            paper = " against ".join(number.text for number in printed if number) + f" after {claim.at} s"
+            text = _against(ours.cell.values, theirs.cell.values, judged, True)
+            lines.append(Line(f"seconds.{claim.row}", BY_NAME[claim.row].title, paper, text, judged))
     return lines
 
 
@@ -166,21 +162,19 @@ def mixing_rates(found: Sequence[Runs]) -> list[Line]:
             continue
         base = scaled(classical.at(1.0), row)
         judged = {
-            rate: judge(scaled(run.at(1.0), row), base, NO_NUMBERS, is_percent(row)) for rate, run in advised.items()
+            f"γ = {rate}": judge(scaled(run.at(1.0), row), base, NO_NUMBERS, row.is_percent)
+            for rate, run in advised.items()
         }
-        verdicts = {one.verdict for one in judged.values()}
-        verdict: Verdict = next(
-            (word for word in ("opposite", "too few seeds", "inconclusive") if word in verdicts), "same sign"
-        )
-        digits = significant(base, is_percent(row))
+        verdicts = [one.verdict for one in judged.values()]
+        worst: tuple[Verdict, ...] = ("opposite", "too few seeds", "inconclusive")
+        verdict: Verdict = next((word for word in worst if word in verdicts), "same sign")
+        digits = significant(base, row.is_percent)
         text = "; ".join(
-            f"γ = {rate}: Δ {interval(one.difference, one.half, one.n, digits)} (n = {one.n})"
-            for rate, one in judged.items()
+            f"{rate}: Δ {one.difference.text(digits)} (n = {one.difference.n})" for rate, one in judged.items()
         )
-        note = ", ".join(f"γ = {rate}: {one.verdict}" for rate, one in judged.items() if one.verdict != verdict)
-        whole = judged[next(iter(judged))]._replace(verdict=verdict, note=note)
+        note = ", ".join(f"{rate}: {one.verdict}" for rate, one in judged.items() if one.verdict != verdict)
         claim = f"{row.title}: better than classical at E for every mixing rate in [0.01, 0.5] (footnote 1)"
-        lines.append(Line(f"mixing_rate.{row.name}", claim, "improved performance", text, whole))
+        lines.append(Line(f"mixing_rate.{row.name}", claim, "improved performance", text, Judgement(verdict, note)))
     return lines
 
 
@@ -224,7 +218,7 @@ def overhead(benches: Sequence[Bench]) -> list[Line]:
 
 
 def valuation() -> list[Line]:
-    """The talk's table of test accuracies of guided mixup on seven data sets, which is not run."""
+    """The talk's test accuracies of guided mixup on seven data sets, which are not run."""
     claim = "Guided mixup is better than mixup on seven data sets (the talk's table of test accuracies)"
     note = (
         "`+experiment=mixup_table` is its CIFAR-10 and CIFAR-100: 20 runs of 600 epochs of a ResNet-18, days of a GPU"
@@ -242,23 +236,19 @@ def controls(found: Sequence[Runs]) -> list[Line]:
         equal = equal_strategies(runs)
         for other in CONTROLS:
             if other not in equal:
-                name = _with_equals(other, equal)
-                ours, theirs = ends.get("learn2mix"), ends.get(other)
-                judged = beside(ours, theirs, is_percent(row))
-                text = _against(ours, theirs, judged, is_percent(row))
-                lines.append(Line(f"controls.{row.name}.{other}", f"{row.title}: {name}", "none", text, judged))
+                claim = f"{row.title}: {_with_equals(other, equal)}"
+                lines.append(_line(f"controls.{row.name}.{other}", claim, ends, other, row.is_percent))
     return lines
 
 
 def sections(results: Results) -> dict[str, list[Line]]:
-    """All claims of the paper, by heading; those that are not run come with their cost."""
+    """All claims of the paper, by heading; those not run with their cost."""
     found = results.runs
-    priced = partial(_priced, benches=results.benches)
     claims = {
         "Against classical training at E (Tables 1 and 2)": final(found),
         "Against focal loss and SMOTE at E (Table 1)": others(found),
         "Faster convergence (sections 4.1 to 4.3)": faster(found),
-        "Epochs to a level, and the metric at an epoch (sections 4.1 to 4.3)": speed(found),
+        "Epochs to a level, and the metric at an epoch (sections 4.1 to 4.3)": prose(found),
         "Tighter alignment of training and test error under imbalance (sections 4.1 to 4.3)": alignment(found),
         "Worst class (v3, and the talk)": worst(found),
         "Equal seconds (v3, Table 1)": equal_seconds(found),
@@ -267,48 +257,44 @@ def sections(results: Results) -> dict[str, list[Line]]:
         "Cost": overhead(results.benches),
         "Guided mixup on other data (the talk)": valuation(),
     }
-    return {heading: [priced(line) for line in lines] for heading, lines in claims.items() if lines}
+    return {heading: [_priced(line, results.benches) for line in lines] for heading, lines in claims.items() if lines}
 
 
 def _priced(line: Line, benches: Sequence[Bench]) -> Line:
-    """A line that is not run, with what running it costs."""
-    row = next((word for word in line.key.split(".") if word in thresholds.BY_NAME), None)
+    """A line; if it is not run, its note says what running it costs."""
+    row = next((word for word in line.key.split(".") if word in BY_NAME), None)
     if line.judged.verdict != "not run" or row is None:
         return line
-    note = "; ".join(filter(None, [line.judged.note, bench.cost(row, benches)]))
+    note = "; ".join(filter(None, [line.judged.note, costs.cost(row, benches)]))
     return line._replace(judged=line.judged._replace(note=note))
 
 
 def _with_equals(strategy: str, equal: Mapping[str, str]) -> str:
-    """A strategy, and those of which its runs are by construction: ``classical = smote``."""
+    """A strategy, and those whose runs are the same by construction: ``classical = smote``."""
     return " = ".join([strategy, *(each for each, other in equal.items() if other == strategy)])
 
 
-def _line(
-    key: str, claim: str, values: Mapping[str, pd.Series[float]], other: str, row: Row, percent: bool | None = None
-) -> Line:
+def _line(key: str, claim: str, values: Mapping[str, pd.Series[float]], other: str, is_percent: bool) -> Line:
     """Learn2mix against ``other`` where the paper has no numbers; higher is better for accuracies alone."""
     ours, theirs = values.get("learn2mix"), values.get(other)
-    percent = is_percent(row) if percent is None else percent
-    judged = judge(ours, theirs, NO_NUMBERS, percent)
-    return Line(key, claim, "none", _against(ours, theirs, judged, percent), judged)
+    judged = beside(ours, theirs, is_percent) if other in CONTROLS else judge(ours, theirs, NO_NUMBERS, is_percent)
+    return Line(key, claim, "none", _against(ours, theirs, judged, is_percent), judged)
 
 
-def _against(ours: pd.Series[float] | None, theirs: pd.Series[float] | None, judged: Judgement, percent: bool) -> str:
+def _against(
+    ours: pd.Series[float] | None, theirs: pd.Series[float] | None, judged: Judgement, is_percent: bool
+) -> str:
     """``90.9 ± 0.8 against 89.8 ± 1.1, Δ +1.1 ± 0.6, n = 5``; empty where one is not run.
 
-    A mean of more seeds than both have comes with its own n.
+    A mean over more seeds than both have comes with its own n.
     """
     if ours is None or theirs is None or judged.verdict == "not run":
         return ""
-    digits = significant(ours, percent)
-    means = [
-        spread(values, digits) + (f" (n = {len(values)})" if len(values) != judged.n else "")
-        for values in (ours, theirs)
-    ]
-    return f"{' against '.join(means)}{_apart(judged, digits)}"
+    digits, n = significant(ours, is_percent), judged.difference.n
+    both = [spread(each, digits) + f" (n = {len(each)})" * (len(each) != n) for each in (ours, theirs)]
+    return f"{' against '.join(both)}{_difference(judged, digits)}"
 
 
-def _apart(judged: Judgement, digits: int) -> str:
-    difference = interval(judged.difference, judged.half, judged.n, digits)
-    return f"{f', Δ {difference}' if difference else ''}, n = {judged.n}"
+def _difference(judged: Judgement, digits: int) -> str:
+    difference = judged.difference.text(digits)
+    return f"{f', Δ {difference}' if difference else ''}, n = {judged.difference.n}"

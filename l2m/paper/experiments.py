@@ -1,4 +1,4 @@
-"""Figures of the experiments beside the tables: what a setting of a row does to its test metric.
+"""Figures of experiments that are not in the tables: the test metric of a row as one of its settings varies.
 
 Runs belong to an experiment of a row if they differ from the row's configuration in that setting alone.
 """
@@ -13,19 +13,19 @@ from matplotlib.figure import Figure
 
 from l2m.config.description import settings
 from l2m.paper import imbalance, published
-from l2m.paper.alternatives import PAIR, alternatives, suspects
 from l2m.paper.cells import scaled
+from l2m.paper.other_settings import PAIR, alternatives, varied_names
 from l2m.paper.published import Printed
 from l2m.paper.rows import ROWS, Row
 from l2m.report import drawing
 from l2m.report.runs import CHECKPOINTS, EPOCHS, Runs
-from l2m.report.statistics import half
+from l2m.report.statistics import half_width
 
 Series = dict[str, Runs]
-"""Runs by what was varied, in words, in its order."""
+"""Runs by the value of the varied setting, as text, in its order."""
 
 Values = Mapping[str, "pd.Series[float]"]
-"""By what was varied: a metric by seed, in % or as an error."""
+"""By the value of the varied setting: a metric by seed, in % or as an error."""
 
 TITLES = {
     "mixing_rate": "The mixing rate",
@@ -33,7 +33,7 @@ TITLES = {
     "settings": "Which settings come closest to the paper's numbers?",
     "imbalance_and_rate": "How much imbalance, and at which learning rate?",
 }
-"""By file name, what an experiment's figure shows."""
+"""The titles of the figures, by file name."""
 
 SIGNS = "Points: mean over seeds and its 95 % t-interval; dashes beside: single seeds."
 
@@ -49,15 +49,15 @@ def figures(found: Sequence[Runs]) -> dict[str, Figure | None]:
 
 
 def varied(row: Row, found: Sequence[Runs], key: str) -> Series:
-    """Learn2mix's runs that are the row's but for ``key``: numbers rise, the row's own word is first."""
+    """Learn2mix's runs that differ from the row's in ``key`` alone: by rising value, or the row's own first."""
     wanted = settings(row.configurations()["learn2mix"])
-    alike = [run for run in found if run.settings | {key: None} == wanted | {key: None}]
+    matching = [run for run in found if run.settings | {key: None} == wanted | {key: None}]
 
     def order(run: Runs) -> float:
         value = run.settings[key]
         return value if isinstance(value, float) else float(value != wanted[key])
 
-    return {word(run.settings[key]): run for run in sorted(alike, key=order)}
+    return {word(run.settings[key]): run for run in sorted(matching, key=order)}
 
 
 def word(value: object) -> str:
@@ -100,18 +100,18 @@ def cadence(found: Sequence[Runs]) -> Figure | None:
 
 
 def other_settings(found: Sequence[Runs]) -> Figure | None:
-    """Test metric at .25E, .5E and E under the settings of :data:`~l2m.paper.alternatives.SUSPECTS`."""
+    """Test metric at .25E, .5E and E under the settings of :data:`~l2m.paper.other_settings.VARIED`."""
     rows = {}
     for row in ROWS:
-        if told := sorted(alternatives(row, found), key=lambda one: one.setting):
-            differ = [i for i in range(len(told[0].setting)) if len({one.setting[i] for one in told}) > 1]
-            varies = ", ".join(suspects(row)[i] for i in differ)
-            names = {one.setting: "\n".join(word(one.setting[i]) for i in differ) for one in told}
+        if made := sorted(alternatives(row, found), key=lambda one: one.setting):
+            differ = [i for i in range(len(made[0].setting)) if len({one.setting[i] for one in made}) > 1]
+            varies = ", ".join(varied_names(row)[i] for i in differ)
+            names = {one.setting: "\n".join(word(one.setting[i]) for i in differ) for one in made}
             shares = [
-                {s: {names[one.setting]: one.values[s, i] for one in told if (s, i) in one.values} for s in PAIR}
+                {s: {names[one.setting]: one.values[s, i] for one in made if (s, i) in one.values} for s in PAIR}
                 for i in range(len(CHECKPOINTS))
             ]
-            rows[row] = drawing.metric(told[0].runs[PAIR[0]]), varies, shares
+            rows[row] = drawing.metric(made[0].runs[PAIR[0]]), varies, shares
     return checkpoints(rows)
 
 
@@ -147,16 +147,16 @@ def at(row: Row, series: Series, share: float) -> Values:
 
 
 def against(axes: Axes, series: Mapping[str, Values], paper: Mapping[str, Printed], own: str = "") -> None:
-    """Means with 95 % t-intervals and each seed beside them, by setting; the paper's mean ± sd lies behind as a band.
+    """Means with 95 % t-intervals and each seed beside them, by setting, over a band of the paper's mean ± sd.
 
-    Where ``own`` is given, other settings' means are hollow.
+    With ``own``, the means of all other settings are hollow.
     """
     names = list(dict.fromkeys(name for by_setting in series.values() for name in by_setting))
     for i, (strategy, by_setting) in enumerate(series.items()):
         colour, _ = drawing.STYLES[strategy]
         for name, values in by_setting.items():
             place = names.index(name) + 0.24 * (i - (len(series) - 1) / 2)
-            mean, width = float(values.mean()), half(values)
+            mean, width = float(values.mean()), half_width(values)
             axes.plot([place + 0.1] * values.size, values, "_", color=colour, markersize=3, alpha=0.5)
             face = colour if own in ("", name) else "white"
             axes.errorbar(

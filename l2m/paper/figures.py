@@ -59,13 +59,13 @@ def grid(cells: Mapping[Row, Cells], rows: Sequence[Row], panel: Panel, columns:
     absent = [row.title for row in rows if row not in drawn]
     shown = ("learn2mix",) if panel is proportions else DRAWN
     logarithmic = panel is not proportions and any(row.table == 2 for row in drawn)
-    told = [
+    notes = [
         NOTES[panel],
         LOGARITHMIC if logarithmic else "",
         seeds(cells, drawn, shown),
         f"Not run: {', '.join(absent)}." if absent else "",
     ]
-    drawing.note(figure, " ".join(filter(None, told)))
+    drawing.note(figure, " ".join(filter(None, notes)))
     if panel is not proportions:
         names = [name for name in (*PAPER, *CONTROLS) if any(name in cells[row] for row in drawn)]
         drawing.legend(figure, names, paper=panel is curves)
@@ -73,15 +73,15 @@ def grid(cells: Mapping[Row, Cells], rows: Sequence[Row], panel: Panel, columns:
 
 
 def seeds(cells: Mapping[Row, Cells], rows: Sequence[Row], strategies: Sequence[str]) -> str:
-    """How many seeds each row's means are of; rows and strategies with fewer are named."""
+    """The number of seeds behind the means; rows and strategies with fewer are named."""
     counts = {(row.title, s): len(run.metrics) for row in rows for s, run in cells[row].items() if s in strategies}
     most = max(counts.values())
     fewer: dict[tuple[str, int], list[str]] = {}
     for (title, strategy), n in counts.items():
         if n < most:
             fewer.setdefault((title, n), []).append(strategy)
-    apart = [f"{n} for {title} ({', '.join(names)})" for (title, n), names in fewer.items()]
-    return f"Seeds: {', '.join([str(most), *apart])}."
+    others = [f"{n} for {title} ({', '.join(names)})" for (title, n), names in fewer.items()]
+    return f"Seeds: {', '.join([str(most), *others])}."
 
 
 def curves(axes: Axes, row: Row, cells: Cells) -> None:
@@ -91,8 +91,8 @@ def curves(axes: Axes, row: Row, cells: Cells) -> None:
     for i, strategy in enumerate(PAPER):
         if strategy in cells:
             for share, number in zip(CHECKPOINTS, printed.get(strategy, ()), strict=False):
-                beside = share * cells[strategy].settings["epochs"] * (1 - 0.012 * i)
-                drawing.circle(axes, beside, number.mean, number.sd, strategy)
+                epoch = share * cells[strategy].settings["epochs"] * (1 - 0.012 * i)  # side by side
+                drawing.circle(axes, epoch, number.mean, number.sd, strategy)
 
 
 def worst_group(axes: Axes, row: Row, cells: Cells) -> None:

@@ -1,16 +1,16 @@
-"""Table 3: what the runs were trained with, as their records say, beside what the paper says."""
+"""Table 3: the settings of the runs, from their records, beside the paper's."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from l2m.paper import latex, published
-from l2m.paper.rows import ROWS, VARIANTS, Row
+from l2m.paper import latex, markdown, published
+from l2m.paper.rows import ALL, BY_NAME
 from l2m.report.runs import Runs
 
 NUMBERS = {
@@ -30,40 +30,30 @@ CAPTION = (
 )
 
 
-class Settings(NamedTuple):
-    """Settings of a row: ours by name, None where nothing is run; the paper's; and the largest |α̃ − printed α̃|."""
+def frame(found: Iterable[Runs]) -> pd.DataFrame:
+    """A line a row of the paper, and its variants: ours, missing where nothing is run, and with ``paper_`` the paper's.
 
-    row: Row
-    ours: dict[str, Any] | None
-    paper: dict[str, Any]
-    proportions_off: float | None
-
-
-def settings(found: Iterable[Runs]) -> list[Settings]:
-    """A line a row of the paper, and its variants."""
+    Last, the largest |α̃ − printed α̃|.
+    """
     lines = []
-    for row in (*ROWS, *VARIANTS):
+    for row in ALL:
         paper, runs = published.settings(row.name), row.runs(found)
-        if not {"learn2mix", "classical"} & runs.keys():
-            lines.append(Settings(row, None, paper, None))
-            continue
-        run = runs.get("learn2mix") or runs["classical"]
-        shares = run.proportions
-        printed = paper.get("proportions")
-        ours = {
-            **{key: run.settings[key] for key in ("epochs", "batch_size", "learning_rate")},
-            "mixing_rate": runs["learn2mix"].settings["strategy.mixing_rate"] if "learn2mix" in runs else None,
-            "train_size": train_size(run),
-            "model": _words("model", run.settings),
-            "recipe": _words("imbalance", run.settings),
-        }
-        off = None if printed is None else float(np.abs(shares - printed).max())
-        lines.append(Settings(row, ours, paper, off))
-    return lines
+        line: dict[str, Any] = {"data_set": row.name} | dict.fromkeys((*NUMBERS, *WORDS))
+        line |= {f"paper_{key}": paper[key] for key in (*NUMBERS, *WORDS)}
+        line["largest_difference_of_proportions"] = None
+        if run := runs.get("learn2mix") or runs.get("classical"):
+            line |= {key: run.settings[key] for key in ("epochs", "batch_size", "learning_rate")}
+            line |= {"train_size": train_size(run), "mixing_rate": run.settings.get("strategy.mixing_rate")}
+            line |= {"model": _words("model", run.settings), "recipe": _words("imbalance", run.settings)}
+            if "proportions" in paper:
+                difference = np.abs(run.proportions - paper["proportions"]).max()
+                line["largest_difference_of_proportions"] = float(difference)
+        lines.append(line)
+    return pd.DataFrame(lines).astype({"epochs": "Int64", "batch_size": "Int64", "train_size": "Int64"})
 
 
 def train_size(run: Runs) -> int | None:
-    """The smallest N of P·M to (P + 1)·M − 1 of which every proportion, told to seven digits, is a whole number."""
+    """The smallest N, for P steps of M, that makes each proportion, recorded to seven digits, a whole count."""
     shares = run.proportions
     steps, size = int(next(iter(run.metrics.values()))["steps"].iloc[0]), int(run.settings["batch_size"])
     for n in range(steps * size, (steps + 1) * size):
@@ -73,46 +63,33 @@ def train_size(run: Runs) -> int | None:
     return None
 
 
-def markdown(rows: Iterable[Settings]) -> str:
-    """A line a row."""
+def table(settings: pd.DataFrame) -> str:
+    """:func:`frame` in Markdown."""
     head = ["data set", *NUMBERS.values(), *WORDS.values(), "α̃ off by"]
-    lines = [f"| {' | '.join(head)} |", "|---|" + "--:|" * len(NUMBERS) + "---|---|--:|"]
-    lines += [f"| {' | '.join(_cells(line))} |" for line in rows]
-    return "\n".join([*lines, "", CAPTION, ""])
+    return markdown.page(markdown.table(head, "lrrrrrllr", _cells(settings)), CAPTION)
 
 
-def tex(rows: Iterable[Settings], label: str) -> str:
+def tex(settings: pd.DataFrame, label: str) -> str:
     """The same as a ``longtable``."""
     columns = "l" + "r" * len(NUMBERS) + "p{2.6cm}p{3.2cm}r"
-    head = " & ".join(["", *(latex.escape(name) for name in NUMBERS.values()), *WORDS.values(), r"$\tilde\alpha$ off"])
-    lines = [f"{' & '.join(map(latex.escape, _cells(line)))} \\\\" for line in rows]
+    head = ["", *(latex.escape(name) for name in NUMBERS.values()), *WORDS.values(), r"$\tilde\alpha$ off"]
+    lines = [latex.line(map(latex.escape, words)) for words in _cells(settings)]
     return latex.longtable(columns, head, lines, CAPTION, label)
 
 
-def frame(rows: Iterable[Settings]) -> pd.DataFrame:
-    """A line a row: ours and, with ``paper_`` before, the paper's."""
+def _cells(settings: pd.DataFrame) -> list[list[str]]:
     lines = []
-    for line in rows:
-        keys = (*NUMBERS, *WORDS)
-        both = {key: (line.ours or {}).get(key) for key in keys}
-        both |= {f"paper_{key}": line.paper[key] for key in keys}
-        lines.append({"data_set": line.row.name, **both, "largest_difference_of_proportions": line.proportions_off})
-    return pd.DataFrame(lines).astype({"epochs": "Int64", "batch_size": "Int64", "train_size": "Int64"})
-
-
-def _cells(line: Settings) -> list[str]:
-    words = [line.row.title]
-    for key in (*NUMBERS, *WORDS):
-        paper = _text(line.paper[key])
-        if line.ours is None:
-            words.append(f"[{paper}]")
-            continue
-        ours = _text(line.ours[key])
-        same = key in WORDS or line.ours[key] == line.paper[key]
-        words.append(ours if same else f"{ours} [{paper}]")
-    if line.ours is None:
-        return [*words, "not run"]
-    return [*words, "" if line.proportions_off is None else f"{line.proportions_off:.1g}"]
+    for line in settings.to_dict("records"):
+        words, off = [BY_NAME[line["data_set"]].title], line["largest_difference_of_proportions"]
+        for key in (*NUMBERS, *WORDS):
+            ours, paper = _text(line[key]), f"[{_text(line[f'paper_{key}'])}]"
+            if pd.isna(line["epochs"]):
+                words.append(paper)
+            else:
+                words.append(ours if key in WORDS or line[key] == line[f"paper_{key}"] else f"{ours} {paper}")
+        off_by = "" if pd.isna(off) else f"{off:.1g}"
+        lines.append([*words, "not run" if pd.isna(line["epochs"]) else off_by])
+    return lines
 
 
 def _text(value: Any) -> str:
@@ -120,7 +97,7 @@ def _text(value: Any) -> str:
     if isinstance(value, float) and 0 < value < 1e-3:
         power = math.floor(math.log10(value) + 1e-9)
         return f"{value / 10**power:g}e{power}"
-    return "?" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    return "?" if pd.isna(value) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _words(group: str, settings: dict[str, Any]) -> str:
@@ -134,10 +111,5 @@ def _words(group: str, settings: dict[str, Any]) -> str:
 
 def _range(values: list[int]) -> str:
     """``0-4,7`` for [0, 1, 2, 3, 4, 7]."""
-    parts: list[list[int]] = []
-    for value in values:
-        if parts and value == parts[-1][-1] + 1:
-            parts[-1].append(value)
-        else:
-            parts.append([value])
+    parts = np.split(values, np.flatnonzero(np.diff(values) != 1) + 1)
     return ",".join(str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts)

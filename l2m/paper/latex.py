@@ -38,8 +38,13 @@ def grey(text: str) -> str:
     return rf"{{\scriptsize\color{{gray}}{number(text)}}}" if text else ""
 
 
+def line(words: Iterable[str], keep: bool = False) -> str:
+    """A line of cells; no page break follows it if it must ``keep`` with the next."""
+    return f"{' & '.join(words)} \\\\{'*' * keep}"
+
+
 def longtable(
-    columns: str, head: str, lines: Iterable[str], caption: str, label: str, comments: Sequence[str] = ()
+    columns: str, head: Sequence[str], lines: Iterable[str], caption: str, label: str, comments: Sequence[str] = ()
 ) -> str:
     """A whole table over as many pages as it needs; ``comments`` are left in the source alone."""
     return "\n".join([
@@ -48,8 +53,8 @@ def longtable(
         r"{\footnotesize\setlength{\tabcolsep}{4pt}\setlength{\LTcapwidth}{\linewidth}",
         rf"\begin{{longtable}}{{@{{}}{columns}@{{}}}}",
         rf"\caption{{{escape(caption)}}}\label{{{label}}} \\",
-        r"\toprule", rf"{head} \\", r"\midrule", r"\endfirsthead",
-        r"\toprule", rf"{head} \\", r"\midrule", r"\endhead",
+        r"\toprule", line(head), r"\midrule", r"\endfirsthead",
+        r"\toprule", line(head), r"\midrule", r"\endhead",
         r"\bottomrule", r"\endfoot",
         *lines,
         r"\end{longtable}}",

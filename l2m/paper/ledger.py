@@ -10,7 +10,8 @@ from typing import Any, get_args
 
 import yaml
 
-from l2m.paper import alternatives, claims
+from l2m.paper import claims, other_settings
+from l2m.paper import markdown as md
 from l2m.paper import study_claims as studies
 from l2m.paper.results import Results
 from l2m.paper.rows import ROWS
@@ -19,41 +20,11 @@ from l2m.paper.verdict import EFFECT_RULE, LEVEL_RULE, REPLACED, Effect, Line, V
 
 BESIDE = "Beside balanced and stratified batches (not in the paper, and no claims)"
 
-INTRODUCTION = {
-    BESIDE: (
-        "Balanced draws equal shares of all groups throughout; stratified gives every batch the training set's own. "
-        "What learn2mix has over balanced it owes to adapting; what it has over classical but not over stratified, to "
-        "the lower variance of its batches. Better or worse: the 95 % interval of the difference at E excludes 0. "
-        "Where all groups are as large, the two are one."
-    ),
-    "Cost": (
-        "Seconds of learn2mix's training divided by classical's, median and quartiles over rounds in which they ran in "
-        f"turns. Confirmed: the quartiles are at most {claims.NEGLIGIBLE}; contradicted: they are above."
-    ),
-    "The mixing rate (v1, footnote 1)": (
-        "Practically, we observe that choosing γ in [0.01, 0.5] yields improved performance. Judged by the least "
-        "favourable rate."
-    ),
-    "Faster convergence (sections 4.1 to 4.3)": (
-        "Measured by the mean of the test metric over all epochs, which needs no level to be chosen; the paper has no "
-        "number for it."
-    ),
-    "Epochs to a level, and the metric at an epoch (sections 4.1 to 4.3)": (
-        "The prose prints no sd, so only the side is judged. Where a level is lost in the text, learn2mix's mean at "
-        "the paper's epoch stands for it. All strategies are in `results/tables/thresholds.md`."
-    ),
-    "Equal seconds (v3, Table 1)": (
-        "The paper's numbers are for an RTX 3090 and the printed seconds; ours for as long as classical training takes "
-        "for the row's epochs (`python -m l2m.run -m +experiment=table1_v3`). So only the side is judged. All "
-        "strategies are in `results/tables/table1_v3.md`."
-    ),
-}
-
 
 def markdown(results: Results) -> str:
     """The whole of ``REPRODUCTION.md``."""
     of_rows, of_studies = claims.sections(results), studies.lines(results.studies)
-    introductions = INTRODUCTION | studies.introductions()
+    introductions = _content()["introductions"] | studies.introductions()
     lines = [
         "# Reproduction",
         "",
@@ -82,34 +53,31 @@ def markdown(results: Results) -> str:
             lines += [introductions[heading], ""]
         if note := _notes().get(section[0].key.partition(".")[0]) if len(section) > 1 else None:
             lines += [note, ""]
-        lines += ["| claim | paper | ours | verdict | note |", "|---|---|---|---|---|"]
+        rows = []
         for line in section:
             note = " ".join(filter(None, [_sentence(line.judged.note), _notes().get(line.key, "")]))
             words = (line.claim, line.paper, line.ours, line.judged.verdict, note)
-            cells = [word.replace("|", r"\|") for word in words]
-            lines.append(f"| {' | '.join(cells)} |")
-    if made := {row: some for row in ROWS if (some := alternatives.alternatives(row, results.runs))}:
-        lines += ["", "## Which settings come closest to the paper's numbers", "", alternatives.CAPTION]
+            rows.append([word.replace("|", r"\|") for word in words])
+        lines += md.table(["claim", "paper", "ours", "verdict", "note"], "lllll", rows)
+    if made := {row: some for row in ROWS if (some := other_settings.alternatives(row, results.runs))}:
+        lines += ["", "## Which settings come closest to the paper's numbers", "", other_settings.CAPTION]
         for row, settings in made.items():
-            lines += ["", f"### {row.title}", "", *alternatives.markdown(row, settings)]
+            lines += ["", f"### {row.title}", "", *other_settings.table(row, settings)]
             if note := _notes().get(f"alternatives.{row.name}"):
                 lines += ["", note]
     lines += ["", "## Where the paper, its authors' code and this suite part", ""]
     lines += ["The default is the paper's text; what can be switched names its key.", ""]
-    lines += ["| what | paper | authors' code | here |", "|---|---|---|---|"]
-    for entry in _content()["deviations"]:
-        lines.append(f"| {entry['what']} | {entry['paper']} | {entry['authors']} | {entry['here']} |")
+    deviations = [[entry[key] for key in ("what", "paper", "authors", "here")] for entry in _content()["deviations"]]
+    lines += md.table(["what", "paper", "authors' code", "here"], "llll", deviations)
     return "\n".join([*lines, ""])
 
 
 def _counted(title: str, sections: Mapping[str, list[Line]], verdicts: tuple[Verdict, ...]) -> list[str]:
-    """How often each verdict was reached, a line a section: what they ask is too different to be added up."""
+    """The number of each verdict, a line a section; sections differ too much to be summed."""
     counts = {heading: Counter(line.judged.verdict for line in section) for heading, section in sections.items()}
     used = [verdict for verdict in verdicts if any(count[verdict] for count in counts.values())]
-    lines = [f"| {title} | {' | '.join(used)} |", "|---|" + "--:|" * len(used)]
-    for heading, count in counts.items():
-        lines.append(f"| {heading} | {' | '.join(str(count[verdict] or '') for verdict in used)} |")
-    return lines
+    rows = [[heading, *(str(count[verdict] or "") for verdict in used)] for heading, count in counts.items()]
+    return md.table([title, *used], "l" + "r" * len(used), rows)
 
 
 def _sentence(text: str) -> str:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import io
+import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import matplotlib as mpl
 from markupsafe import Markup
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from l2m.paper import cells, experiments, figures, published
 from l2m.paper import study_claims as studies
-from l2m.paper import svg as inline
 from l2m.paper.cells import Cell
 from l2m.paper.results import Results
 from l2m.paper.rows import ROWS, STRATEGIES, VARIANTS, Row, commands, missing
@@ -24,7 +27,6 @@ from l2m.paper.verdict import EFFECT_RULE, LEVEL_RULE, REPLACED, Judgement, Verd
 from l2m.records.directory import RunDirectory
 from l2m.report import drawing
 from l2m.report.runs import EPOCHS, Runs
-from l2m.report.statistics import interval, significant, spread
 
 SYMBOLS: dict[Verdict, str] = {
     "confirmed": "✓", "smaller": "↓", "larger": "↑", "same sign": "↗", "inconclusive": "?", "opposite": "✗",
@@ -46,9 +48,9 @@ class Section:
         printed: by strategy, the paper's numbers.
         judged: learn2mix against classical at E; None where nothing is run.
         metric: the test metric with its unit.
-        panels: (title, what is to be seen, SVG) of each drawing.
-        records: by strategy and seed, the record's folder as seen from the page.
-        commands: what trains the missing seeds.
+        panels: title, description and SVG of each drawing.
+        records: by strategy and seed, the record's folder, relative to the page.
+        commands: the commands that train the missing seeds.
     """
 
     row: Row
@@ -70,10 +72,9 @@ class Section:
         """Our Δ with its interval, and the paper's with 2 of its standard errors, for people to read."""
         if not self.judged or self.verdict == "not run":
             return ""
-        digits = significant(self.cells["learn2mix"][-1].values, cells.is_percent(self.row))
-        ours = interval(self.judged.difference, self.judged.half, self.judged.n, digits)
+        digits = self.cells["learn2mix"][-1].digits
         paper = paper_effect(self.judged.paper, digits)
-        return f"Δ {ours}" + (f", the paper's {paper}" if paper else "")
+        return f"Δ {self.judged.difference.text(digits)}" + (f", the paper's {paper}" if paper else "")
 
     @property
     def strategies(self) -> list[str]:
@@ -86,19 +87,6 @@ class Section:
         return [strategy for strategy in self.strategies if strategy in self.cells]
 
 
-class Told:
-    """A study as the page shows it."""
-
-    def __init__(self, one: Recorded, folder: Path) -> None:
-        self.name = one.path.name.rpartition("-")[0]
-        self.id = one.path.name
-        self.study = one.study
-        self.options = ", ".join(f"{key}={value}" for key, value in one.options.items())
-        self.lines = studies.claims(self.name, one)
-        self.figures = [inline.element(figure, name) for _, name, figure in studies.figures([one])]
-        self.files = [(one.path / f"{name}.csv").relative_to(folder).as_posix() for name in one.tables]
-
-
 def write(found: Results, file: Path) -> None:
     """Write the page; its links go to ``runs/``, ``tables/`` and ``figures/`` beside it."""
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -106,12 +94,11 @@ def write(found: Results, file: Path) -> None:
 
 
 def render(found: Results, folder: Path) -> str:
-    """The page of the records that lie in ``folder``; what comes from records is escaped."""
-    known = [*ROWS, *(row for row in VARIANTS if row.runs(found.runs))]
-    sections = [section(row, found.runs) for row in known]
-    with mpl.rc_context(inline.SCREEN):
-        drawn = {name: inline.element(made, name) for name, made in experiments.figures(found.runs).items() if made}
-        told = [Told(one, folder) for one in found.studies]
+    """The page of the records that lie in ``folder``; text from records is escaped."""
+    with mpl.rc_context(drawing.PRINT):
+        sections = [section(row, found.runs) for row in (*ROWS, *VARIANTS) if row in ROWS or row.runs(found.runs)]
+        drawn = {name: svg(made, name) for name, made in experiments.figures(found.runs).items() if made}
+        studied = [_study(one, folder) for one in found.studies]
     beside = sorted([*folder.glob("figures/*.pdf"), *folder.glob("tables/*.csv")])
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -129,19 +116,16 @@ def render(found: Results, folder: Path) -> str:
         files=lambda place: [name if (folder / place / name).exists() else f"{name}.gz" for name in FILES],
         experiments=drawn,
         titles=experiments.TITLES,
-        studies=told,
+        studies=studied,
         beside=[path.relative_to(folder).as_posix() for path in beside],
         problems=[problem.replace(f"{folder}/", "") for problem in found.problems],
         unfinished=found.unfinished,
-        spread=lambda values, percent: spread(values, significant(values, percent)),
-        difference=cells.told,
-        level=cells.describe_level,
-        sample=inline.sample,
+        sample=sample,
     )
 
 
 def section(row: Row, found: Sequence[Runs]) -> Section:
-    """What the page shows of a row."""
+    """The page's section on a row."""
     runs = row.runs(found)
     whole = cells.measure(row, found)
     measured, worst = (
@@ -164,25 +148,72 @@ def section(row: Row, found: Sequence[Runs]) -> Section:
 
 def panels(row: Row, runs: Mapping[str, Runs], measured: Mapping[str, list[Cell]]) -> list[tuple[str, str, Markup]]:
     """The drawings of a row: against the paper at each checkpoint, then over epochs."""
-    first = next(iter(measured.values()))
-    drawn = {strategy: run for strategy, run in runs.items() if strategy in figures.DRAWN}
-    wanted: list[tuple[str, str, Callable[[Axes], None]]] = []
+    made = []
     for i, name in enumerate(EPOCHS):
-        told = "ours a dot, the paper a circle, bars ± sd"
-        wanted.append((f"{name}: epoch {first[i].epoch}", told, partial(inline.dots, cells=measured, checkpoint=i)))
-    interval = "95 % t-interval" if cells.is_percent(row) else "95 % t-interval of its logarithm"
-    for title, told, draw in (
+        at_checkpoint = {strategy: cells[i] for strategy, cells in measured.items()}
+        title = f"{name}: epoch {next(iter(at_checkpoint.values())).epoch}"
+        figure, axes = _panel()
+        dots(axes, at_checkpoint)
+        made.append((title, "ours a dot, the paper a circle, bars ± sd", svg(figure, f"{row.name} {title}")))
+    drawn = {strategy: run for strategy, run in runs.items() if strategy in figures.DRAWN}
+    interval = "95 % t-interval" if row.is_percent else "95 % t-interval of its logarithm"
+    for title, text, draw in (
         ("Test metric over epochs", f"mean, {interval} (n ≥ 3); circles: the paper", figures.curves),
         ("Worst group over epochs", f"of each run; mean, {interval} (n ≥ 3)", figures.worst_group),
         ("Shares of learn2mix's batches", "proportion of each group, mean over seeds", figures.proportions),
     ):
         if drawn and (draw is not figures.proportions or "learn2mix" in drawn):
-            wanted.append((title, told, partial(draw, row=row, cells=drawn)))
-    return [(title, told, inline.panel(draw, f"{row.name} {title}")) for title, told, draw in wanted]
+            figure, axes = _panel()
+            draw(axes, row, drawn)
+            made.append((title, text, svg(figure, f"{row.name} {title}")))
+    return made
+
+
+def _panel() -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(2.6, 1.85), layout="constrained")
+    return figure, figure.subplots()
+
+
+def dots(axes: Axes, cells: Mapping[str, Cell]) -> None:
+    """Mean ± sd of each strategy at a checkpoint: ours a full dot, the paper's a circle below it."""
+    for place, (strategy, cell) in enumerate(cells.items()):
+        colour, _ = drawing.STYLES.get(strategy, drawing.OTHERS[0])
+        sd = cell.values.std(ddof=1) if len(cell.values) > 1 else None
+        axes.errorbar(cell.values.mean(), place - 0.13, xerr=sd, color=colour, marker="o", markersize=4, elinewidth=1.2)
+        if paper := cell.printed:
+            circle = drawing.CIRCLE
+            axes.errorbar(paper.mean, place + 0.17, xerr=paper.sd, color=colour, marker="o", elinewidth=0.7, **circle)
+    axes.set_yticks(range(len(cells)), list(cells))
+    axes.set_ylim(len(cells) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="x", linewidth=0.3, color="#888888", alpha=0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+
+
+def svg(figure: Figure, salt: str) -> Markup:
+    """A figure as an SVG element, whose ids are unique on the page: ``salt`` is the figure's own."""
+    buffer = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": salt}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    used = set(re.findall(r'#([^")]+)[")]', text))
+    return Markup(re.sub(r' id="([^"]*)"', lambda name: name[0] if name[1] in used else "", text))
+
+
+def sample(strategy: str) -> Markup:
+    """A piece of a strategy's line, for a legend."""
+    colour, dashes = drawing.STYLES.get(strategy, drawing.OTHERS[0])
+    pattern = "none" if dashes == "-" else " ".join(f"{1.6 * length:g}" for length in dashes[1])
+    return Markup(
+        '<svg class="sample" viewBox="0 0 30 6" aria-hidden="true"><line x1="0" y1="3" x2="30" y2="3" '
+        f'stroke="{colour}" stroke-width="1.8" stroke-dasharray="{pattern}"/></svg>'
+    )
 
 
 def records(row: Row, runs: Mapping[str, Runs]) -> dict[str, dict[int, str]]:
-    """By strategy and seed, where a record lies as seen from the page."""
+    """By strategy and seed, a record's folder, relative to the page."""
     configurations = row.configurations()
     return {
         strategy: {
@@ -191,4 +222,17 @@ def records(row: Row, runs: Mapping[str, Runs]) -> dict[str, dict[int, str]]:
         }
         for strategy in STRATEGIES
         if strategy in runs
+    }
+
+
+def _study(one: Recorded, folder: Path) -> dict[str, Any]:
+    """A study as the page shows it."""
+    name = one.path.name.rpartition("-")[0]
+    return {
+        "id": one.path.name,
+        "study": one.study,
+        "options": ", ".join(f"{key}={value}" for key, value in one.options.items()),
+        "lines": studies.claims(name, one),
+        "figures": [svg(figure, name) for _, name, figure in studies.figures([one])],
+        "files": [(one.path / f"{name}.csv").relative_to(folder).as_posix() for name in one.tables],
     }

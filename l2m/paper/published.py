@@ -29,31 +29,19 @@ class Printed(NamedTuple):
     below: bool
 
 
-class Threshold(NamedTuple):
-    """Epochs to a level of the test metric, by strategy; a level of None is lost in the text."""
+class Claim(NamedTuple):
+    """A claim that is not in Tables 1 and 2, on one row.
+
+    Attributes:
+        at: where the values are taken: a level of the test metric, which is None where it is lost in the text; an
+            epoch; or seconds of training.
+        values: by strategy; None is lost in the text.
+    """
 
     row: str
     source: str
-    level: float | None
-    epochs: Mapping[str, Printed]
-
-
-class AtEpoch(NamedTuple):
-    """The test metric at an epoch, by strategy; None is lost in the text."""
-
-    row: str
-    source: str
-    epoch: int
+    at: Any
     values: Mapping[str, Printed | None]
-
-
-class EqualSeconds(NamedTuple):
-    """Test accuracy in % when every strategy has trained for the same time, by strategy."""
-
-    row: str
-    source: str
-    seconds: int
-    values: Mapping[str, Printed]
 
 
 def cells(row: str) -> dict[str, tuple[Printed, ...]]:
@@ -64,33 +52,19 @@ def cells(row: str) -> dict[str, tuple[Printed, ...]]:
     return {}
 
 
-def thresholds() -> list[Threshold]:
-    """What the prose of sections 4.1 and 4.3 says of epochs to a level."""
-    return [
-        Threshold(claim["row"], claim["source"], claim["level"], _by_strategy(claim["epochs"]))
-        for claim in _content()["thresholds"]
-    ]
+def thresholds() -> list[Claim]:
+    """Epochs to a level of the test metric, from the prose of sections 4.1 and 4.3."""
+    return _claims("thresholds", "level", "epochs")
 
 
-def at_epoch() -> list[AtEpoch]:
-    """What the prose of sections 4.1 and 4.2 says of the test metric at an epoch."""
-    return [
-        AtEpoch(
-            claim["row"],
-            claim["source"],
-            claim["epoch"],
-            {strategy: None if value is None else _printed(value) for strategy, value in claim["values"].items()},
-        )
-        for claim in _content()["at_epoch"]
-    ]
+def at_epoch() -> list[Claim]:
+    """The test metric at an epoch, from the prose of sections 4.1 and 4.2."""
+    return _claims("at_epoch", "epoch", "values")
 
 
-def equal_seconds() -> list[EqualSeconds]:
-    """The last checkpoint of the third version's Table 1."""
-    return [
-        EqualSeconds(claim["row"], claim["source"], claim["seconds"], _by_strategy(claim["values"]))
-        for claim in _content()["equal_seconds"]
-    ]
+def equal_seconds() -> list[Claim]:
+    """Test accuracy in % after the same time for every strategy: the last checkpoint of the third version's Table 1."""
+    return _claims("equal_seconds", "seconds", "values")
 
 
 def settings(row: str) -> dict[str, Any]:
@@ -105,8 +79,11 @@ def _content() -> dict[str, Any]:
     return content
 
 
-def _by_strategy(values: Mapping[str, Any]) -> dict[str, Printed]:
-    return {strategy: _printed(value) for strategy, value in values.items()}
+def _claims(kind: str, at: str, values: str) -> list[Claim]:
+    return [
+        Claim(entry["row"], entry["source"], entry[at], {s: v and _printed(v) for s, v in entry[values].items()})
+        for entry in _content()[kind]
+    ]
 
 
 def _printed(value: str | float) -> Printed:

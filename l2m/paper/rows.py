@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -21,14 +21,14 @@ PAPER = ("learn2mix", "classical", "focal", "smote")
 """The strategies of the paper's second version."""
 
 CONTROLS = ("balanced", "stratified")
-"""What balancing alone does, and what fixing every batch's proportions alone does."""
+"""Balancing alone, and fixed proportions in every batch alone."""
 
 THIRD = ("importance_sampling", "curriculum")
-"""What the third version compares with besides."""
+"""The strategies that the third version adds."""
 
 MIXERS = tuple(file.stem for file in sorted((conf_dir() / "strategy").glob("*.yaml"))
                if file.stem not in (*PAPER, *CONTROLS, *THIRD))  # fmt: skip
-"""Other ways to mix or to weigh groups, which the paper does not compare with: whatever else the suite has."""
+"""All other strategies of the suite, which the paper does not compare with."""
 
 STRATEGIES = (*PAPER, *CONTROLS, *THIRD, *MIXERS)
 
@@ -41,8 +41,8 @@ class Row:
     """One row of the paper's Table 1 or 2.
 
     Attributes:
-        name: what ``dataset=`` says.
-        title: what the paper calls it.
+        name: the value of ``dataset=``.
+        title: its name in the paper.
         table: 1 (classification) or 2 (regression and reconstruction).
     """
 
@@ -51,21 +51,26 @@ class Row:
     table: int
 
     @property
+    def is_percent(self) -> bool:
+        """Whether the metric is an accuracy, shown in %."""
+        return self.table == 1
+
+    @property
     def strategies(self) -> tuple[str, ...]:
         """The strategies that are compared in this row's table."""
         return (*PAPER, *CONTROLS) if self.table == 1 else (*PAPER[:2], *CONTROLS)
 
     def configurations(self) -> dict[str, RunConfig]:
-        """What ``dataset=<row> strategy=<choice>`` means, seed 0, by the choices that are for the row's task."""
+        """The configurations of ``dataset=<row> strategy=<choice>``, seed 0, for the choices defined for its task."""
         return _configurations(self.name)
 
     def runs(self, found: Iterable[Runs], equal_seconds: bool = False) -> dict[str, Runs]:
-        """By strategy, the runs whose scientific settings are exactly the row's, seed aside; none, no key.
+        """By strategy that has any, the runs whose scientific settings but for the seed are exactly the row's.
 
-        With ``equal_seconds`` those that are but for this key, as the third version compares.
+        With ``equal_seconds``, those with this key set, as the third version compares.
         """
-        besides = {"equal_seconds": True} if equal_seconds else {}
-        wanted = {choice: flat | besides for choice, flat in _settings(self.name).items()}
+        more = {"equal_seconds": True} if equal_seconds else {}
+        wanted = {choice: flat | more for choice, flat in _settings(self.name).items()}
         return {choice: run for choice, want in wanted.items() for run in found if run.settings == want}
 
 
@@ -89,6 +94,10 @@ VARIANTS = (
     Row("cifar100_v1", "CIFAR-100, first version", 1),
 )
 """Rows whose imbalance the second version changed, as the first one had them: its Table 1 belongs to these."""
+
+ALL = (*ROWS, *VARIANTS)
+
+BY_NAME = {row.name: row for row in ALL}
 
 V3 = {
     "mnist": Row("mnist_v3", "MNIST, third version", 1),
@@ -116,20 +125,30 @@ def with_equal(runs: Mapping[str, Runs]) -> dict[str, Runs]:
 
 
 def missing(row: Row, found: Iterable[Runs], strategies: Collection[str]) -> dict[str, tuple[int, ...]]:
-    """By strategy, those of the paper's five seeds that have no run; strategies that are whole have no key.
+    """By strategy, those of the paper's five seeds that have no run; complete strategies have no key.
 
-    One that is another's by construction lacks what that one lacks, and is not named beside it.
+    A strategy whose runs are another one's by construction is not named beside that one.
     """
-    there = row.runs(found)
-    equal = equal_strategies(there)
-    strategies = [strategy for strategy in strategies if equal.get(strategy) not in strategies]
-    lacks = {choice: tuple(s for s in SEEDS if choice not in there or s not in there[choice].metrics)
-             for choice in strategies}  # fmt: skip
-    return {choice: seeds for choice, seeds in lacks.items() if seeds}
+    runs = row.runs(found)
+    equal = equal_strategies(runs)
+    lacking = {}
+    for strategy in strategies:
+        trained = runs[strategy].metrics if strategy in runs else {}
+        seeds = tuple(seed for seed in SEEDS if seed not in trained)
+        if seeds and equal.get(strategy) not in strategies:
+            lacking[strategy] = seeds
+    return lacking
+
+
+def missing_by_row(
+    rows: Iterable[Row], found: Iterable[Runs], strategies: Callable[[Row], Collection[str]]
+) -> dict[str, dict[str, tuple[int, ...]]]:
+    """:func:`missing` of each row that misses some, by its name."""
+    return {row.name: lacking for row in rows if (lacking := missing(row, found, strategies(row)))}
 
 
 def command(row: str, strategy: str, seeds: Iterable[int]) -> str:
-    """The command that trains what is missing of a cell; ``row`` and ``strategy`` may be several, with commas."""
+    """The command that trains the missing runs of a cell; ``row`` and ``strategy`` may be several, with commas."""
     swept = ",".join(map(str, seeds))
     return f"python -m l2m.run -m dataset={row} strategy={strategy} seed={swept} results_dir=results"
 
@@ -157,7 +176,7 @@ def _settings(row: str) -> dict[str, dict[str, Any]]:
 @cache
 def _configurations(row: str) -> dict[str, RunConfig]:
     config = compose(f"dataset={row}", "strategy=learn2mix")
-    known, plain = registries()["strategy"], config.to_dict()
+    strategies, plain = registries()["strategy"], config.to_dict()
     row_keys = {"row": {"mixing_rate": config.strategy["mixing_rate"]}}  # what a strategy's YAML refers to
     made = {}
     for choice in STRATEGIES:
@@ -165,6 +184,6 @@ def _configurations(row: str) -> dict[str, RunConfig]:
         node: Any = OmegaConf.create(row_keys | {"strategy": OmegaConf.load(file)})
         OmegaConf.resolve(node)
         options: Any = OmegaConf.to_container(node.strategy)
-        if config.task in known[options["name"]].tasks:
+        if config.task in strategies[options["name"]].tasks:
             made[choice] = check(plain | {"strategy": options})
     return made

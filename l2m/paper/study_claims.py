@@ -12,8 +12,8 @@ from l2m.paper.verdict import NOT_RUN, Line
 
 
 def lines(found: Sequence[Recorded]) -> dict[str, list[Line]]:
-    """By heading, the claims of every study's variants, one in the same words once; a line for what was not run."""
-    told = {}
+    """By heading, the claims of every study's variants, without repetitions; a line for each variant not run."""
+    sections = {}
     for name in STUDIES.names():
         kind, made = STUDIES[name], dict[str, Line]()
         for options in kind.variants:
@@ -25,24 +25,24 @@ def lines(found: Sequence[Recorded]) -> dict[str, list[Line]]:
                 command = f"`python -m l2m.study study={name}{words} results_dir=results` runs it"
                 new = [Line(key, f"{kind.title}{words}", "none", "", NOT_RUN._replace(note=command))]
             made |= {line.claim: line for line in new if line.claim not in made}
-        told[kind.title] = list(made.values())
-    return told
+        sections[kind.title] = list(made.values())
+    return sections
 
 
 def introductions() -> dict[str, str]:
-    """By heading, what each study asks."""
+    """By heading, each study's question."""
     return {kind.title: kind.introduction() for kind in map(STUDIES.__getitem__, STUDIES.names())}
 
 
 def figures(found: Sequence[Recorded]) -> Iterator[tuple[Recorded, str, Figure]]:
-    """Each study's figures and what their files are called, drawn with the settings that are in force."""
+    """Each study's figures with their file names, drawn with the current settings of Matplotlib."""
     for one in found:
         for name, figure in one.study.figures(one.tables).items():
             yield one, f"study_{one.path.name if one.options else one.path.name.rpartition('-')[0]}_{name}", figure
 
 
 def claims(name: str, one: Recorded) -> list[Line]:
-    """What the tables of a study say, as lines whose keys begin with ``name``."""
+    """The claims of a study, as lines whose keys begin with ``name``."""
     return [
         Line(f"{name}.{key}", claim, source, ours, NOT_RUN._replace(verdict=verdict, note=note))
         for key, claim, source, ours, verdict, note in one.study.claims(one.tables)

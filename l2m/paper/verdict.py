@@ -1,17 +1,8 @@
 """Verdicts on the claim that learn2mix does better than another strategy: the level of each mean, and the effect.
 
-*Level*: a mean of ours is within 2·√(sd_paper²/4 + sd²/n) of the paper's, whose sd divides by n = 5, so that its
-standard error is sd/√4.
-
-*Effect*: Δ = learn2mix − the other. The paper's has the standard error √(sd₁²/4 + sd₂²/4), an upper bound where its
-runs share initial parameters; ours is the mean of the paired differences. The two agree if they differ by at most 2
-standard errors of their difference. If the 95 % t-interval of ours excludes 0 on the paper's side, the effect is
-*confirmed* where the two agree, else *smaller* or *larger*. If it holds 0: *inconclusive* where they agree, else
-*contradicted*, but never with fewer than five seeds. If it lies on the other side of 0: *contradicted* where they
-disagree, else *inconclusive*, with a note. Fewer than three common seeds: *too few seeds*; without runs: *not run*.
-
-Where the paper prints no sd, or no number, only the side can be judged: *same sign*, *inconclusive* or *opposite*.
-Comparisons that the paper does not make are no claims: learn2mix is *better*, *worse* or *undecided*.
+``LEVEL_RULE`` and ``EFFECT_RULE`` say both in words. The paper's sd divides by n = 5, so that the standard error of its
+mean is sd/√4; that of its Δ, √(sd₁²/4 + sd₂²/4), is an upper bound where its runs share initial parameters. Comparisons
+that the paper does not make are not claims: learn2mix is *better*, *worse* or *undecided*.
 
 These rules replaced the first one after most runs were in; :func:`first_verdict` is that one.
 """
@@ -26,7 +17,7 @@ from scipy import stats
 
 from l2m.paper.published import RUNS, Printed
 from l2m.paper.studies import Finding
-from l2m.report.statistics import interval, paired
+from l2m.report.statistics import Difference, interval, paired
 
 Effect = Literal[
     "confirmed", "smaller", "larger", "same sign", "inconclusive", "opposite", "contradicted", "too few seeds",
@@ -35,11 +26,11 @@ Effect = Literal[
 """Verdicts on a claim of the paper, in the order that they are counted in."""
 
 Beside = Literal["better", "undecided", "worse", "too few seeds", "not run"]
-"""What learn2mix is beside a strategy that the paper does not compare it with."""
+"""Learn2mix beside a strategy that the paper does not compare it with."""
 
 Verdict = Effect | Finding | Beside
 
-FEWEST, ENOUGH = 3, 5
+MIN_SEEDS, SEEDS_TO_CONTRADICT = 3, 5
 """Common seeds that have a verdict, and those that an interval which holds 0 can contradict with."""
 
 LEVEL_RULE = (
@@ -66,7 +57,7 @@ REPLACED = (
 BESIDE_RULE = "Beside balanced and stratified, which the paper does not compare with: better, undecided or worse."
 
 
-class Difference(NamedTuple):
+class PaperEffect(NamedTuple):
     """The paper's Δ = learn2mix − the other, and its standard error; None where it prints no sd."""
 
     mean: float
@@ -79,39 +70,35 @@ class Difference(NamedTuple):
 
 
 class Judgement(NamedTuple):
-    """A verdict on the effect with what it rests on.
+    """A verdict on the effect and its grounds.
 
     Attributes:
-        note: what the verdict rests on, where its word does not say it.
-        difference: mean of ours − theirs on the seeds both have, NaN without any.
-        half: half of its 95 % t-interval, NaN for n < 2.
-        n: seeds that both have.
+        note: the grounds of the verdict, where its word does not say them.
+        difference: ours − theirs on the seeds both have.
         paper: the paper's difference; None where it has no numbers for these settings.
         first: the verdict by the first rule.
     """
 
     verdict: Verdict
-    note: str
-    difference: float
-    half: float
-    n: int
-    paper: Difference | None = None
+    note: str = ""
+    difference: Difference = Difference(math.nan, math.nan, 0)
+    paper: PaperEffect | None = None
     first: Finding = "not run"
 
     @property
     def is_opposite(self) -> bool:
         """Whether it is inconclusive though the interval excludes 0: on the other side than the paper's."""
-        return self.verdict == "inconclusive" and abs(self.difference) > self.half
+        return self.verdict == "inconclusive" and self.difference.excludes_zero
 
 
-NOT_RUN = Judgement("not run", "", math.nan, math.nan, 0)
+NOT_RUN = Judgement("not run")
 
 
 class Level(NamedTuple):
     """How far our mean of n seeds is off the paper's, and the tolerance, both in the unit of the cell.
 
     Attributes:
-        chance: probability that equal means are as far apart as the tolerance (Welch's t-test).
+        chance: probability that equal means differ by more than the tolerance (Welch's t-test).
     """
 
     off: float
@@ -128,7 +115,7 @@ class Level(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A claim and what became of it; ``key`` finds its note in the ledger."""
+    """A claim and its verdict; ``key`` finds its note in the ledger."""
 
     key: str
     claim: str
@@ -145,36 +132,39 @@ def judge(
 ) -> Judgement:
     """The verdict on ``ours`` (learn2mix) being better than ``theirs``, both by seed, in the unit of ``printed``.
 
-    The side that is claimed is the paper's where it prints both numbers; else above 0 for accuracies and below it for
-    errors and epochs.
+    The claimed side is the paper's where it prints both numbers; else above 0 for accuracies and below it for errors
+    and epochs.
     """
-    paper = _difference(printed)
+    paper = _paper_effect(printed)
     if ours is None or theirs is None:
         return NOT_RUN._replace(paper=paper)
-    difference, half, n = paired(ours, theirs)
-    first = first_verdict(ours, theirs, printed, higher_is_better)
-    if n < FEWEST:
-        note = f"{n} in common" if n else "no seed in common"
-        return Judgement("too few seeds", note, difference, half, n, paper, first)
+    difference = paired(ours, theirs)
+    mean, half_width, n = difference
+    verdict: Verdict
+    notes = []
     side = math.copysign(1, paper.mean) if paper and paper.mean else (1 if higher_is_better else -1)
-    excludes, opposite = side * difference - half > 0, side * difference + half < 0
-    verdict: Effect
-    if paper is None or paper.error is None:
+    excludes, opposite = side * mean - half_width > 0, side * mean + half_width < 0
+    if n < MIN_SEEDS:
+        verdict = "too few seeds"
+        notes = [f"{n} in common" if n else "no seed in common"]
+    elif paper is None or paper.error is None:
         verdict = "same sign" if excludes else "opposite" if opposite else "inconclusive"
-        return Judgement(verdict, "", difference, half, n, paper, first)
-    z = (difference - paper.mean) / math.hypot(paper.error, float((ours - theirs).dropna().std(ddof=1)) / math.sqrt(n))
-    agree = abs(z) <= 2
-    notes = [] if agree else [f"{abs(z):.1f} standard errors from the paper's Δ"]
-    if excludes:
-        verdict = "confirmed" if agree else "smaller" if abs(difference) < abs(paper.mean) else "larger"
-    elif opposite:
-        verdict = "inconclusive" if agree else "contradicted"
-        notes.insert(0, "the interval lies on the other side of 0")
     else:
-        verdict = "inconclusive" if agree or n < ENOUGH else "contradicted"
-    if paper.is_unclear:
-        notes.append("unclear in the paper")
-    return Judgement(verdict, "; ".join(notes), difference, half, n, paper, first)
+        z = abs(mean - paper.mean) / math.hypot(paper.error, float((ours - theirs).std(ddof=1)) / math.sqrt(n))
+        agree = z <= 2
+        if excludes:
+            verdict = "confirmed" if agree else "smaller" if abs(mean) < abs(paper.mean) else "larger"
+        elif opposite:
+            verdict = "inconclusive" if agree else "contradicted"
+            notes.append("the interval lies on the other side of 0")
+        else:
+            verdict = "inconclusive" if agree or n < SEEDS_TO_CONTRADICT else "contradicted"
+        if not agree:
+            notes.append(f"{z:.1f} standard errors from the paper's Δ")
+        if paper.is_unclear:
+            notes.append("unclear in the paper")
+    first = first_verdict(ours, theirs, printed, higher_is_better)
+    return Judgement(verdict, "; ".join(notes), difference, paper, first)
 
 
 def beside(ours: pd.Series[float] | None, theirs: pd.Series[float] | None, higher_is_better: bool) -> Judgement:
@@ -194,7 +184,7 @@ def level(values: pd.Series[float], printed: Printed | None) -> Level | None:
     return Level(float(values.mean()) - printed.mean, 2 * math.sqrt(theirs + ours), 2 * float(stats.t.sf(2, freedom)))
 
 
-def paper_effect(paper: Difference | None, digits: int) -> str:
+def paper_effect(paper: PaperEffect | None, digits: int) -> str:
     """The paper's Δ ± 2 standard errors, ``+1.9 ± 1.5``; without an sd its difference alone, without numbers empty."""
     if paper is None:
         return ""
@@ -207,20 +197,18 @@ def first_verdict(
     printed: tuple[Printed | None, Printed | None],
     higher_is_better: bool,
 ) -> Finding:
-    """The verdict by the rule that stood here before most runs, kept in the tables' CSV.
+    """The verdict by the rule that was in force before most runs, kept in the tables' CSV.
 
     Reproduced: for both strategies our mean is within 2·√(sd_paper²/5 + sd²/n) of the paper's, and the interval of the
-    paired difference lies on the claimed side of 0. Direction only: the interval alone does. Not reproduced: it does
-    not. Where the paper prints no sd, ours stood in for it.
+    paired difference lies on the claimed side of 0. Direction only: the interval does, a mean is not within. Not
+    reproduced: the interval does not. Where the paper prints no sd, ours stands in for it.
     """
-    difference, half, n = paired(ours, theirs)
+    mean, half_width, n = paired(ours, theirs)
     if n < 2:
         return "too few seeds"
-    if not (difference if higher_is_better else -difference) - half > 0:
+    if not (mean if higher_is_better else -mean) - half_width > 0:
         return "not reproduced"
-    near = [
-        number is not None and _is_near(values, number) for values, number in zip((ours, theirs), printed, strict=True)
-    ]
+    near = [number and _is_near(values, number) for values, number in zip((ours, theirs), printed, strict=True)]
     return "reproduced" if all(near) else "direction only"
 
 
@@ -231,10 +219,11 @@ def _is_near(values: pd.Series[float], printed: Printed) -> bool:
     return abs(off) <= near or (off < 0 and printed.below)
 
 
-def _difference(printed: tuple[Printed | None, Printed | None]) -> Difference | None:
+def _paper_effect(printed: tuple[Printed | None, Printed | None]) -> PaperEffect | None:
     ours, theirs = printed
     if ours is None or theirs is None:
         return None
-    if ours.sd is None or theirs.sd is None:
-        return Difference(ours.mean - theirs.mean, None)
-    return Difference(ours.mean - theirs.mean, math.hypot(ours.sd, theirs.sd) / math.sqrt(RUNS - 1))
+    error = None
+    if ours.sd is not None and theirs.sd is not None:
+        error = math.hypot(ours.sd, theirs.sd) / math.sqrt(RUNS - 1)
+    return PaperEffect(ours.mean - theirs.mean, error)

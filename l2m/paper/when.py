@@ -5,16 +5,15 @@ The tables stand in README.md and docs/when.md, between marks; the sentences aro
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
 
-from l2m.paper.cells import is_percent
+from l2m.paper import markdown
 from l2m.paper.costs import Bench
 from l2m.paper.results import Results
-from l2m.paper.rows import ROWS, VARIANTS, Row, with_equal
-from l2m.paper.verdict import FEWEST
+from l2m.paper.rows import ALL, Row, with_equal
+from l2m.paper.verdict import MIN_SEEDS
 from l2m.report.runs import Runs
-from l2m.report.statistics import bold_apart, interval, paired
+from l2m.report.statistics import Difference, paired
 
 OPPONENTS = ("classical", "stratified", "balanced", "focal", "class_weighted", "logit_adjusted")
 
@@ -27,26 +26,13 @@ UNIT = (
 )
 
 
-class Gain(NamedTuple):
-    """Learn2mix's gain over another strategy: mean and half of its 95 % t-interval over n seeds, in points or in %."""
-
-    mean: float
-    half: float
-    n: int
-
-    def __str__(self) -> str:
-        text = interval(*self, 1) + (f" (n = {self.n})" if self.n < FEWEST else "")
-        return bold_apart(text, self.mean, self.half)
-
-
-def gain(row: Row, runs: Mapping[str, Runs], other: str, column: str, share: float) -> Gain | None:
-    """At epoch ⌊share·E⌋; None where one of the two is not run."""
+def gain(row: Row, runs: Mapping[str, Runs], other: str, column: str, share: float) -> Difference | None:
+    """Learn2mix's gain over another strategy at epoch ⌊share·E⌋, in points or in %; None if one of them is not run."""
     if "learn2mix" not in runs or other not in runs:
         return None
     ours, theirs = (runs[strategy].at(share, column) for strategy in ("learn2mix", other))
-    sign, scale = (1, 100.0) if is_percent(row) else (-1, 100 / float(theirs.mean()))
-    mean, half, n = paired(ours, theirs)
-    return Gain(sign * scale * mean, scale * half, n)
+    factor = 100 if row.is_percent else -100 / theirs.mean()
+    return paired(factor * ours, factor * theirs)
 
 
 def overview(results: Results) -> str:
@@ -55,34 +41,39 @@ def overview(results: Results) -> str:
         "", "ratio", "over classical, 0.25E", "at E", "worst group at E", "over balanced, 0.25E", "at E",
         "worst group at E", "seconds",
     ]  # fmt: skip
-    lines = [f"| {' | '.join(head)} |", "|---|" + "--:|" * (len(head) - 1)]
+    lines = []
     for row, runs in _run(results.runs):
         words = [row.title, _ratio(runs["learn2mix"])]
         for other in ("classical", "balanced"):
-            gains = [gain(row, runs, other, *column) for column in COLUMNS]
-            words += [str(each or "") for each in (gains[0], gains[1], gains[3])]
-        lines.append(f"| {' | '.join([*words, _seconds(row, results.benches)])} |")
+            early, end, _, worst = _gains(row, runs, other)
+            words += [early, end, worst]
+        lines.append([*words, _seconds(row, results.benches)])
     note = f"{UNIT} Seconds: learn2mix's training divided by classical's, by `make bench`."
-    return "\n".join([*lines, "", note, ""])
+    return markdown.page(markdown.table(head, "lrrrrrrrr", lines), note)
 
 
 def opponents(results: Results) -> str:
     """A line a row and opponent that were run."""
     head = ["", "ratio", "learn2mix over", "n", "0.25E", "E", "worst group, 0.25E", "worst group, E"]
-    lines = [f"| {' | '.join(head)} |", "|---|--:|---|" + "--:|" * 5]
+    lines = []
     for row, runs in _run(results.runs):
-        there = [other for other in OPPONENTS if other in runs]
-        for other in there:
-            gains = [gain(row, runs, other, *column) for column in COLUMNS]
-            words = [row.title, _ratio(runs["learn2mix"])] if other == there[0] else ["", ""]
-            words += [other, str(gains[0].n if gains[0] else 0), *map(str, gains)]
-            lines.append(f"| {' | '.join(words)} |")
-    return "\n".join([*lines, "", UNIT, ""])
+        title = [row.title, _ratio(runs["learn2mix"])]
+        for other in (other for other in OPPONENTS if other in runs):
+            n = len(runs["learn2mix"].metrics.keys() & runs[other].metrics.keys())
+            lines.append([*title, other, str(n), *_gains(row, runs, other)])
+            title = ["", ""]
+    return markdown.page(markdown.table(head, "lrlrrrrr", lines), UNIT)
 
 
-def _run(found: Sequence[Runs]) -> Iterable[tuple[Row, dict[str, Runs]]]:
+def _gains(row: Row, runs: Mapping[str, Runs], other: str) -> list[str]:
+    """Those of ``COLUMNS``; with their n where it is small."""
+    gains = [gain(row, runs, other, *column) for column in COLUMNS]
+    return [each.text(1, bold=True) + f" (n = {each.n})" * (each.n < MIN_SEEDS) if each else "" for each in gains]
+
+
+def _run(found: Sequence[Runs]) -> Iterator[tuple[Row, dict[str, Runs]]]:
     """The rows that learn2mix was run on, with all their runs."""
-    for row in (*ROWS, *VARIANTS):
+    for row in ALL:
         runs = with_equal(row.runs(found))
         if "learn2mix" in runs:
             yield row, runs

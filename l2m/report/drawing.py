@@ -1,4 +1,4 @@
-"""What all figures share: colours and dashes, curves with bands, stacked proportions, files without a date."""
+"""Shared by all figures: colours and dashes, curves with bands, stacked proportions, files without a date."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ STYLES: dict[str, tuple[str, Any]] = {
     "bilevel": ("#44AA99", (0, (8, 1.5, 3, 1.5))),
     "pike": ("#CC6677", (0, (3, 1, 1, 1, 1, 1))),
 }
-"""Colours of Okabe and Ito, and of Tol's muted scheme, which stay apart for the colour-blind, and dashes in print."""
+"""Colours of Okabe and Ito, and of Tol's muted scheme, safe for the colour-blind, and dashes for print."""
 
 OTHERS: list[tuple[str, Any]] = [
     ("#666666", (0, (3, 1, 1, 1))),
@@ -119,11 +119,11 @@ def curve(
     line = {"color": colour, "linestyle": dashes, "linewidth": 1.1} | point | line
     axes.plot(mean.index, mean, **line)
     if band and table.shape[1] > 2:
-        half = half_width(table)
+        width = half_width(table)
         if run.task.higher_is_better:
-            low, high = (mean - half).clip(0, 100), (mean + half).clip(0, 100)
+            low, high = (mean - width).clip(0, 100), (mean + width).clip(0, 100)
         else:
-            ratio = np.exp(half / mean)
+            ratio = np.exp(width / mean)
             low, high = mean / ratio, mean * ratio
         axes.fill_between(mean.index, low, high, color=colour, alpha=0.15 * line.get("alpha", 1), linewidth=0)
 
@@ -162,7 +162,7 @@ def proportions(run: Runs) -> pd.DataFrame:
 
 
 def shades(k: int) -> list[str]:
-    """k colours from dark to light, which keep their order in grey and for the colour-blind."""
+    """k colours from dark to light, which keep their order in grey."""
     return [mpl.colors.to_hex(colour) for colour in mpl.colormaps["cividis"](np.linspace(0.05, 0.95, k))]
 
 
@@ -178,11 +178,11 @@ def areas(axes: Axes, run: Runs) -> pd.DataFrame:
 
 
 def names_beside(axes: Axes, shares: pd.DataFrame, size: float = 5.5) -> None:
-    """Group names to the right of stacked areas, each by its area's end, moved apart where areas are thin."""
+    """Group names to the right of stacked areas, each by its area's end, spread out where areas are thin."""
     ends = shares.iloc[-1]
     middles = [float(middle) for middle in ends.cumsum() - ends / 2]
     height = axes.get_window_extent().height / axes.figure.dpi * 72
-    for name, middle, at in zip(shares.columns, middles, apart(middles, 1.25 * size / height), strict=True):
+    for name, middle, at in zip(shares.columns, middles, spread_out(middles, 1.25 * size / height), strict=True):
         axes.annotate(
             shown(name, longest=30),
             (1, middle),
@@ -202,7 +202,7 @@ def names_beside(axes: Axes, shares: pd.DataFrame, size: float = 5.5) -> None:
         )
 
 
-def apart(places: list[float], gap: float) -> list[float]:
+def spread_out(places: list[float], gap: float) -> list[float]:
     """Rising places in [0, 1], moved until neighbours are ``gap`` apart; as near to their own as that allows."""
     moved = list(places)
     for _ in range(200):

@@ -13,7 +13,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, get_type_hints
 
 import numpy as np
 import pandas as pd
@@ -32,13 +32,13 @@ from l2m.records.directory import RunDirectory
 from l2m.tasks import TASKS, Task
 
 CHECKPOINTS = (0.25, 0.5, 1.0)
-"""Shares of E at which the paper's tables stand."""
+"""Shares of E at which the paper's tables have numbers."""
 
 UNKNOWN_CHOICE = re.compile(rf"\b({'|'.join(GROUPS)})=.* is not known")
-"""Said of a record of a choice that this version does not have."""
+"""The error for a record of a choice that this version does not have."""
 
 EPOCHS = ["E" if share == 1 else f"{share:g}E" for share in CHECKPOINTS]
-"""What they are called."""
+"""Their names."""
 
 
 def checkpoint(share: float, epochs: int) -> int:
@@ -51,11 +51,11 @@ class Runs:
     """All finished runs of one configuration but for the seed, in the order of their seeds.
 
     Attributes:
-        label: the strategy, and what else tells it from other configurations of that strategy on the same subject.
-        subject: the data set, and what else tells it from others of its name: its options, the part it is tested on.
+        label: the strategy, and the settings that differ from its other configurations on the same subject.
+        subject: the data set, and the options, or the part it is tested on, that differ from others of its name.
         settings: the scientific configuration without the seed, flat: ``{"strategy.mixing_rate": 0.1, ...}``.
         metrics, groups: by seed, as written.
-        info: by seed, what ``run.json`` holds.
+        info: by seed, the content of ``run.json``.
     """
 
     dataset: str
@@ -72,9 +72,9 @@ class Runs:
 
     def is_baseline_of(self, other: Runs) -> bool:
         """Whether this is shuffled classical training, all else as in ``other``."""
-        apart = [{k: v for k, v in runs.settings.items() if not k.startswith("strategy.")} for runs in (self, other)]
+        rest = [{k: v for k, v in runs.settings.items() if not k.startswith("strategy.")} for runs in (self, other)]
         shuffled = self.settings.get("strategy.batches") == "shuffled"
-        return self.strategy == "classical" and shuffled and self.dataset == other.dataset and apart[0] == apart[1]
+        return self.strategy == "classical" and shuffled and self.dataset == other.dataset and rest[0] == rest[1]
 
     @property
     def task(self) -> Task:
@@ -82,7 +82,7 @@ class Runs:
 
     @property
     def proportions(self) -> NDArray[np.float64]:
-        """α̃ (k,): what learn2mix starts from, and what classical training has throughout."""
+        """α̃ (k,): learn2mix starts from it, classical training keeps it."""
         first = next(iter(self.groups.values()))
         shares: NDArray[np.float64] = first.loc[first["epoch"] == 1, "proportion"].to_numpy()
         return shares
@@ -97,13 +97,14 @@ class Runs:
         return pd.DataFrame({seed: table.set_index("epoch")[column] for seed, table in self.metrics.items()})
 
 
-class RunsRead(NamedTuple):
-    """What a results folder holds.
+@dataclass(frozen=True)
+class RunsRead:
+    """The runs of a results folder.
 
     Attributes:
         runs: the finished runs, by data set and strategy.
         problems: a sentence for each record that was left out: the directory, what is wrong, the remedy.
-        unfinished: how many runs have another status than ``done``, by data set, strategy and status.
+        unfinished: the number of runs whose status is not ``done``, by data set, strategy and status.
     """
 
     runs: list[Runs]
@@ -139,13 +140,13 @@ def read_runs(results_dir: Path, may_be_empty: bool = False) -> RunsRead:
             config = _config(folder)
             metrics, groups = _metrics(folder, config), _groups(folder)
             _agree(metrics, groups, config)
-        except Exception as error:  # whatever a damaged record makes its reader say
-            told = "; ".join(str(error).splitlines()) if type(error) in (ValueError, UserError) else cause(error)
+        except Exception as error:  # a damaged record may raise anything
+            text = "; ".join(str(error).splitlines()) if type(error) in (ValueError, UserError) else cause(error)
             place = shown(folder, longest=len(str(folder)))
-            if UNKNOWN_CHOICE.search(told):
-                unknown.setdefault(shown(told), []).append(place)
+            if UNKNOWN_CHOICE.search(text):
+                unknown.setdefault(shown(text), []).append(place)
             else:
-                problems.append(f"{place} is left out ({shown(told)}): remove it, and repeat the run")
+                problems.append(f"{place} is left out ({shown(text)}): remove it, and repeat the run")
             continue
         records.append((folder, config, info, metrics, groups))
         files.setdefault(str(config.dataset), Counter())[recorded(config.dataset, info)] += 1
@@ -161,16 +162,16 @@ def read_runs(results_dir: Path, may_be_empty: bool = False) -> RunsRead:
         runs = Runs(dataset, config.strategy["name"], dataset, shared, {}, {}, {})
         runs = found.setdefault((dataset, json.dumps(shared, sort_keys=True)), runs)
         runs.metrics[config.seed], runs.groups[config.seed], runs.info[config.seed] = metrics, groups, info
-    for told, (first, *others) in unknown.items():
+    for text, (first, *others) in unknown.items():
         verb = f"and {len(others)} more are" if others else "is"
         own = "if it is your own, let L2M_CONFIG_DIR name its folder, else "
-        problems.append(f"{first} {verb} left out ({told}): {own}remove it, and repeat the run")
+        problems.append(f"{first} {verb} left out ({text}): {own}remove it, and repeat the run")
     if not found and not may_be_empty:
         within = [path.parent for path in (results_dir, *results_dir.parents) if path.name == "runs"]
         near = within or [path.parent for path in results_dir.glob("*/runs")]
         hint = f"name {near[0]}, which does" if near else f"train some with results_dir={results_dir}"
         raise UserError("\n".join([*problems, f"{results_dir}/runs holds no finished runs: {hint}"]))
-    together = [
+    merged = [
         replace(
             runs,
             **subject_and_label(
@@ -182,7 +183,7 @@ def read_runs(results_dir: Path, may_be_empty: bool = False) -> RunsRead:
         )
         for runs in sorted(found.values(), key=lambda runs: (runs.dataset, runs.strategy))
     ]
-    return RunsRead(together, problems, unfinished)
+    return RunsRead(merged, problems, unfinished)
 
 
 def _info(folder: Path) -> dict[str, Any]:
@@ -190,13 +191,13 @@ def _info(folder: Path) -> dict[str, Any]:
     try:
         info = json.loads(read_text(folder / "run.json"))
     except json.JSONDecodeError as error:
-        raise ValueError(f"run.json is no JSON at line {error.lineno}, column {error.colno}") from error
+        raise ValueError(f"run.json is not JSON at line {error.lineno}, column {error.colno}") from error
     if not isinstance(info, dict) or not isinstance(info.get("status"), str):
         raise ValueError("run.json has no status")
     if info.get("schema") != SCHEMA:
         raise ValueError(f"run.json says schema {info.get('schema')}, this version reads {SCHEMA}")
     if not re.fullmatch("[a-z]+", info["status"]):
-        raise ValueError(f"run.json has the status {info['status']}, which is no word")
+        raise ValueError(f"run.json has the status {info['status']}, which is not a word")
     for kind, name in zip(("dataset", "strategy"), folder.parts[-3:-1], strict=True):
         registries()[kind][name]
     return info
@@ -229,7 +230,7 @@ def _groups(folder: Path) -> pd.DataFrame:
         raise ValueError("groups.csv does not hold the same number of groups for each epoch from 1 on")
     first = table[["group", "name"]].iloc[:k]
     if not all(name.isprintable() for name in first["name"]):
-        raise ValueError("groups.csv has a group's name that can't be printed")
+        raise ValueError("groups.csv has a group's name that cannot be printed")
     same = (table[["group", "name"]].to_numpy().reshape(-1, k, 2) == first.to_numpy()).all()
     if first["group"].tolist() != list(range(k)) or not same:
         raise ValueError(f"groups.csv does not name groups 0 to {k - 1} alike in each epoch")
@@ -257,21 +258,21 @@ def _table(file: Path, kind: type, may_lack: str | None = None) -> pd.DataFrame:
     content = io.BytesIO(read_bytes(file))
     try:
         table = pd.read_csv(content, dtype=hints, keep_default_na=False, na_values=[""])
-    except Exception as error:  # whatever pandas says of what is no table
+    except Exception as error:  # pandas raises many kinds for a damaged table
         raise ValueError(f"{file.name} {_fault(read_text(file), hints)}") from error
     if list(table.columns) != list(hints):
         raise ValueError(f"{file.name} has the columns {', '.join(table.columns)}, not {', '.join(hints)}")
     for column, values in table.items():
-        given = values.dropna() if column == may_lack else values
-        whole = given.notna().to_numpy() if hints[str(column)] is str else np.isfinite(given.to_numpy())
-        if not whole.all():
-            line = given.index[~whole][0] + 2
+        required = values.dropna() if column == may_lack else values
+        valid = required.notna().to_numpy() if hints[str(column)] is str else np.isfinite(required.to_numpy())
+        if not valid.all():
+            line = required.index[~valid][0] + 2
             raise ValueError(f"{file.name} has a value of {column} that is missing or not finite in line {line}")
     return table
 
 
 def _fault(text: str, hints: dict[str, type]) -> str:
-    """What is wrong with a CSV that pandas can't read, and where, as the end of a sentence."""
+    """What is wrong with a CSV that pandas cannot read, and where, as the end of a sentence."""
     head, *lines = csv.reader(text.replace("\0", "").splitlines()) if text else [[]]
     if not head:
         return "is empty"
@@ -282,8 +283,8 @@ def _fault(text: str, hints: dict[str, type]) -> str:
             try:
                 hints.get(column, str)(value)
             except ValueError:
-                return f"has the value {value!r} of {column} in line {number}, which is no number of its kind"
-    return "can't be read as a table"
+                return f"has the value {value!r} of {column} in line {number}, which is not a number of its kind"
+    return "cannot be read as a table"
 
 
 @cache

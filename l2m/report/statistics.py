@@ -1,10 +1,10 @@
-"""Means, deviations and t-intervals over seeds, and how they are told."""
+"""Means, standard deviations, t-intervals and paired differences over seeds, and their text."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping
-from typing import TypeVar
+from typing import NamedTuple, TypeVar, overload
 
 import pandas as pd
 from scipy import stats
@@ -14,27 +14,41 @@ K = TypeVar("K", bound=Hashable)
 LEVEL = 0.95
 
 
-def half_width(values: pd.DataFrame, comparisons: int = 1) -> pd.Series[float]:
-    """Half of the 95 % t-interval of each row's mean over its n columns; NaN for n = 1.
+class Difference(NamedTuple):
+    """A mean paired difference over n seeds, and half of its 95 % t-interval, which is NaN for n < 2."""
 
-    Of so many ``comparisons``, by Bonferroni, all intervals hold at once with 95 %.
+    mean: float
+    half_width: float
+    n: int
+
+    @property
+    def excludes_zero(self) -> bool:
+        return abs(self.mean) > self.half_width
+
+    def text(self, digits: int, bold: bool = False) -> str:
+        """``+6.2 ± 3.1``, see :func:`interval`; in Markdown's ``bold`` where the interval excludes 0."""
+        text = interval(*self, digits)
+        return f"**{text}**" if bold and self.excludes_zero else text
+
+
+@overload
+def half_width(values: pd.DataFrame, comparisons: int = 1) -> pd.Series[float]: ...
+@overload
+def half_width(values: pd.Series[float], comparisons: int = 1) -> float: ...
+def half_width(values: pd.DataFrame | pd.Series[float], comparisons: int = 1) -> pd.Series[float] | float:
+    """Half of the 95 % t-interval of the mean of a series, or of each row of a table; NaN for a single value.
+
+    With ``comparisons`` above 1, all so many intervals hold at once with 95 % (Bonferroni).
     """
-    n = values.shape[1]
-    quantile = float(stats.t.ppf(1 - (1 - LEVEL) / (2 * comparisons), n - 1)) if n > 1 else math.nan
-    return values.std(axis=1, ddof=1) * quantile / math.sqrt(n)
+    n = values.shape[-1]
+    factor = float(stats.t.ppf(1 - (1 - LEVEL) / (2 * comparisons), n - 1)) / math.sqrt(n) if n > 1 else math.nan
+    return values.T.std(ddof=1) * factor
 
 
-def half(values: pd.Series[float], comparisons: int = 1) -> float:
-    """Half of the 95 % t-interval of the mean; NaN for one value."""
-    return float(half_width(values.to_frame().T, comparisons).iloc[0])
-
-
-def paired(ours: pd.Series[float], theirs: pd.Series[float], comparisons: int = 1) -> tuple[float, float, int]:
-    """Mean of ours − theirs on the seeds both have, half of its 95 % t-interval, and their number."""
+def paired(ours: pd.Series[float], theirs: pd.Series[float], comparisons: int = 1) -> Difference:
+    """Ours − theirs on the seeds that both have; the mean is NaN where they have none in common."""
     difference = (ours - theirs).dropna()
-    if not len(difference):
-        return math.nan, math.nan, 0
-    return float(difference.mean()), half(difference, comparisons), len(difference)
+    return Difference(float(difference.mean()), float(half_width(difference, comparisons)), len(difference))
 
 
 def paired_p(ours: pd.Series[float], theirs: pd.Series[float]) -> float:
@@ -62,29 +76,31 @@ def decimals(value: float, percent: bool) -> int:
 
 
 def spread(values: pd.Series[float], digits: int) -> str:
+    """:func:`spread_of` the values."""
+    return spread_of(values.mean(), values.std(ddof=1), len(values), digits)
+
+
+def spread_of(mean: float, sd: float, n: int, digits: int) -> str:
     """``74.2 ± 2.8``: mean and sd, ddof 1; one seed has no sd, and none is ``not run``."""
-    if not len(values):
-        return "not run"
-    mean = f"{values.mean():.{digits}f}"
-    return mean if len(values) == 1 else f"{mean} ± {values.std(ddof=1):.{digits}f}"
+    return "not run" if n == 0 else f"{mean:.{digits}f}" if n == 1 else f"{mean:.{digits}f} ± {sd:.{digits}f}"
 
 
 def significant(values: pd.Series[float], percent: bool) -> int:
+    """:func:`digits_of` the values' mean."""
+    return digits_of(float(values.mean()), percent)
+
+
+def digits_of(mean: float, percent: bool) -> int:
     """Digits after the point for a mean and its sd: one for accuracies in %, three digits in all for errors."""
-    mean = abs(float(values.mean())) if len(values) else 1.0
+    mean = abs(mean)
     return 3 - math.floor(math.log10(mean)) - 1 if 0 < mean < 0.1 else decimals(mean, percent)
 
 
-def bold_apart(text: str, mean: float, half: float) -> str:
-    """``text`` in Markdown's bold if the interval ``mean`` ± ``half`` leaves 0 out."""
-    return f"**{text}**" if abs(mean) > half else text
-
-
-def interval(mean: float, half: float, n: int, digits: int) -> str:
+def interval(mean: float, half_width: float, n: int, digits: int) -> str:
     """``+6.2 ± 3.1``: a difference and half of its interval; one seed has no interval, none no difference.
 
-    There are more ``digits`` where both would be told as 0.
+    More ``digits`` are printed where both would round to 0.
     """
-    if 0 < (larger := max(abs(mean), half)) < 0.5 * 10**-digits:
+    if 0 < (larger := max(abs(mean), half_width)) < 0.5 * 10**-digits:
         digits = -math.floor(math.log10(larger))
-    return "" if n == 0 else f"{mean:+.{digits}f}" if n == 1 else f"{mean:+.{digits}f} ± {half:.{digits}f}"
+    return "" if n == 0 else f"{mean:+.{digits}f}" if n == 1 else f"{mean:+.{digits}f} ± {half_width:.{digits}f}"

@@ -1,4 +1,4 @@
-"""What a results folder holds, at a glance: a table for the terminal and one figure."""
+"""A summary of a results folder: a table for the terminal and one figure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COLUMNS = ("strategy", "n", *EPOCHS, "worst group", "− classical")
 def rows(runs: list[Runs]) -> dict[str, list[list[str]]]:
     """The cells under ``COLUMNS``, a row a configuration, by the title of the table of a subject."""
     made: dict[str, list[list[str]]] = {}
-    for run in sorted(runs, key=lambda run: (_part(run) == "test", run.subject)):  # what is looked for comes last
+    for run in sorted(runs, key=lambda run: (_part(run) == "test", run.subject)):  # the terminal shows the last lines
         percent = run.task.higher_is_better
         classical = next((r for r in runs if r.is_baseline_of(run)), None)
         title = f"{run.subject}: {_part(run)} {run.task.metric}" + (" in %" if percent else "")
@@ -51,7 +51,7 @@ def tables(runs: list[Runs]) -> list[Table]:
 
 
 def _part(run: Runs) -> str:
-    """What the metric is of: the test part, or what ``validation_fraction`` holds out of the training set."""
+    """The part the metric is of: test, or what ``validation_fraction`` holds out of the training set."""
     return "held-out" if "validation_fraction" in run.settings else "test"
 
 

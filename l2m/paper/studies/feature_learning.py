@@ -17,7 +17,7 @@ from l2m.errors import UserError
 from l2m.paper.studies import STUDIES, Claim, Setting, Study, Tables, grade
 from l2m.paper.studies.feature_learning_figures import AXES, METHODS, draw_growth, draw_sizes
 from l2m.paper.studies.feature_patches import Definition, accuracy, descend, measures, span
-from l2m.report.statistics import half, interval
+from l2m.report.statistics import half_width, interval
 from l2m.schema import Range
 from l2m.seeding import generator
 
@@ -231,7 +231,8 @@ class FeatureLearning(Study):
 
 def _interval(values: pd.Series[float]) -> tuple[float, float]:
     """The 95 % t-interval of the mean; NaN for one value."""
-    return float(values.mean()) - half(values), float(values.mean()) + half(values)
+    width = half_width(values)
+    return float(values.mean()) - width, float(values.mean()) + width
 
 
 def _claim(
@@ -261,4 +262,4 @@ def _geometric(logarithms: pd.Series[float]) -> str:
 
 def _points(gain: pd.Series[float]) -> str:
     """``+12.3 ± 4.5 points``: a difference of accuracies in %, and half of its 95 % t-interval."""
-    return f"{interval(100 * gain.mean(), 100 * half(gain), len(gain), 1)} points"
+    return f"{interval(100 * gain.mean(), 100 * half_width(gain), len(gain), 1)} points"

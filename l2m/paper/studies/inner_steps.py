@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from l2m.paper.studies import STUDIES, Claim, Setting, Study, Tables, grade
 from l2m.paper.studies.geometric_means import geometric_interval
 from l2m.paper.studies.quadratic_domains import Floats, fixed_point, simulate, spend
-from l2m.report.statistics import half
+from l2m.report.statistics import half_width
 from l2m.schema import Range
 
 LAWS: dict[str, Callable[[Any], Any]] = {
@@ -190,10 +190,10 @@ def _judge_law(best: pd.DataFrame, gradients: str, criterion: str) -> Claim:
     slope, excess = fits[claimed]["b"], fits[claimed]["error"] - fits[other]["error"]
     mean = geometric_interval(steps)[0]
     error = fit(claimed, mean)[2]
-    grows = slope.mean() - half(slope) > 0
-    verdict = grade(grows and excess.mean() + half(excess) < 0 and error <= 0.15, grows)
+    grows = slope.mean() - half_width(slope) > 0
+    verdict = grade(grows and excess.mean() + half_width(excess) < 0 and error <= 0.15, grows)
     further = ""
-    if grows and excess.mean() - half(excess) > 0:
+    if grows and excess.mean() - half_width(excess) > 0:
         verdict, further = "contradicted", f": {other} fits better"
     power = np.polyfit(np.log(mean.index), np.log(mean), 1)[0]
     return Claim(
@@ -201,8 +201,8 @@ def _judge_law(best: pd.DataFrame, gradients: str, criterion: str) -> Claim:
         f"With {gradients} gradients the best T of a budget N is Θ({claimed}); gap {CRITERIA[criterion]}",
         f"Θ({claimed})",
         f"T = {mean.iloc[0]:.3g} at N = {mean.index[0]} to {mean.iloc[-1]:.3g} at N = {mean.index[-1]}, as "
-        f"N^{power:.2f}; fit a + b · {claimed}, b = {slope.mean():.2g} ± {half(slope):.1g}",
+        f"N^{power:.2f}; fit a + b · {claimed}, b = {slope.mean():.2g} ± {half_width(slope):.1g}",
         verdict,
         f"relative error of the fit {error:.0%}; minus that with {other}, by seed, {100 * excess.mean():+.0f} ± "
-        f"{100 * half(excess):.0f} points{further}",
+        f"{100 * half_width(excess):.0f} points{further}",
     )

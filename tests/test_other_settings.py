@@ -11,7 +11,7 @@ from rows_made_up import configuration, write
 
 from l2m.config.run import RunConfig
 from l2m.paper import experiments, ledger, published
-from l2m.paper.alternatives import alternatives, markdown
+from l2m.paper.other_settings import alternatives, table
 from l2m.paper.results import read_results
 from l2m.paper.rows import ROWS
 
@@ -34,23 +34,23 @@ def test_the_closest_setting_is_first(tmp_path: Path) -> None:
     both(tmp_path, "mnist_reconstruction", (9.31, 10.1), learning_rate=1e-3, optimizer=ADAMW)
     both(tmp_path, "mnist_reconstruction", (30.0, 40.0), learning_rate=1e-3)
     found = read_results(tmp_path).runs
-    told = alternatives(MNIST, found)
-    assert [one.setting for one in told] == [(1e-3, "adamw", 0.0), (5e-4, "adam", 0.0), (1e-3, "adam", 0.0)]
+    made = alternatives(MNIST, found)
+    assert [one.setting for one in made] == [(1e-3, "adamw", 0.0), (5e-4, "adam", 0.0), (1e-3, "adam", 0.0)]
     printed = published.cells("mnist_reconstruction")
-    for one in told:
+    for one in made:
         apart = [
             (one.values[strategy, i].mean() - number.mean) / number.sd
             for strategy in ("learn2mix", "classical")
             for i, number in enumerate(printed[strategy])
         ]
         assert one.distance == pytest.approx(math.sqrt(sum(value**2 for value in apart) / 6))
-    lines = markdown(MNIST, told)
+    lines = table(MNIST, made)
     assert (
         lines[0] == "| learning rate | optimizer | noise | strategy | n | 0.25E | 0.5E | E | distance | epochs to 10 |"
     )
     assert lines[2] == "|  |  |  | learn2mix, the paper | 5 | 19.6 ± 0.81 | 12.9 ± 0.39 | 9.31 ± 0.24 |  | 35 |"
     assert lines[4].startswith("| 0.001 | adamw | 0 | learn2mix | 2 | ")
-    assert lines[4].endswith(f"| 9.31 ± 0.01 | **{told[0].distance:.1f}** | 33.0 ± 0.0 |")
+    assert lines[4].endswith(f"| 9.31 ± 0.01 | **{made[0].distance:.1f}** | 33.0 ± 0.0 |")
     assert [line.split("|")[-3].strip() == "" for line in lines[4:]] == [False, True] * 3
     text = ledger.markdown(read_results(tmp_path))
     assert "### MNIST reconstruction\n\n" + "\n".join(lines) in text
@@ -61,12 +61,12 @@ def test_settings_are_compared_where_all_have_runs(tmp_path: Path) -> None:
     both(tmp_path, "cifar10", (62.01 / 100, 61.27 / 100))
     short = both(tmp_path, "cifar10", (0.5106, 0.5004), learning_rate=1e-5, epochs=31)
     write(tmp_path, replace(short[0], learning_rate=1e-4), 0.5)
-    told = alternatives(CIFAR10, read_results(tmp_path).runs)
-    assert [one.setting for one in told] == [(1e-5, "none"), (7e-5, "none")]
-    assert told[0].values.keys() == {("learn2mix", 0), ("classical", 0)}
-    assert len(told[1].values) == 6
-    assert told[0].distance == pytest.approx(0.05 / 0.9, abs=0.05)  # half a thousandth of the mean, in sd
-    assert markdown(CIFAR10, told)[4].count("|  |") == 1
+    made = alternatives(CIFAR10, read_results(tmp_path).runs)
+    assert [one.setting for one in made] == [(1e-5, "none"), (7e-5, "none")]
+    assert made[0].values.keys() == {("learn2mix", 0), ("classical", 0)}
+    assert len(made[1].values) == 6
+    assert made[0].distance == pytest.approx(0.05 / 0.9, abs=0.05)  # half a thousandth of the mean, in sd
+    assert table(CIFAR10, made)[4].count("|  |") == 1
     figure = experiments.figures(read_results(tmp_path).runs)["settings"]
     assert figure is not None
     assert [axes.get_title() for axes in figure.axes] == ["CIFAR-10, 0.25E", "CIFAR-10, 0.5E", "CIFAR-10, E"]
@@ -83,7 +83,7 @@ def test_other_settings_than_the_suspects_stay_out(tmp_path: Path) -> None:
         adam = {"name": "adam", "beta1": beta1, "beta2": 0.999, "epsilon": 1e-8}
         both(tmp_path, "mnist_reconstruction", (777.0, 777.0), optimizer=adam)
     both(tmp_path, "mnist_reconstruction", (777.0, 777.0), epochs=41)
-    assert markdown(MNIST, alternatives(MNIST, read_results(tmp_path).runs)) == markdown(MNIST, before)
+    assert table(MNIST, alternatives(MNIST, read_results(tmp_path).runs)) == table(MNIST, before)
 
 
 def test_a_row_alone_has_no_alternatives(tmp_path: Path) -> None:
