@@ -137,7 +137,7 @@ def test_the_budget_of_choices_is_the_same_for_all(door: Door, tmp_path: Path) -
         (["dataset=wine_quality", "strategies=[focal]"], ["strategy=focal is not defined for regression"]),
         (["seeds=1"], ["seeds=1 must be at least 2"]),
         (["learning_rates=[0]"], ["learning_rates=[0] must be above 0"]),
-        (["learning_rates=[]"], ["learning_rates=[] needs one rate at least"]),
+        (["learning_rates=[]"], ["learning_rates=[] needs at least one rate"]),
         (["mixing_rates=[2]"], ["mixing_rates=[2] must be in [0, 1]"]),
         (["validation_fraction=0"], ["validation_fraction=0 must be in (0, 1)"]),
         (["seeds=2", "learnin_rates=[1]"], ["key learnin_rates is not known (did you mean learning_rates?)"]),
