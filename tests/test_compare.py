@@ -85,7 +85,7 @@ def test_the_same_command_again_trains_nothing_and_tells_the_same(
     assert last.partition(". ")[0] in page
     dry = door(*SMALL, f"results_dir={compared}", "dry_run=true")
     assert "6 runs: 6 done" in dry.out
-    assert "then training what was chosen: 3 strategies, 2 runs each" in dry.out
+    assert "then training the chosen settings: 3 strategies, 2 runs each" in dry.out
 
 
 def test_what_no_strategy_can_do_is_told_once(door: Door, tmp_path: Path) -> None:

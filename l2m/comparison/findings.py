@@ -181,7 +181,7 @@ def _tied(values: pd.DataFrame, better: Sequence[str], drawn: Drawn) -> tuple[st
 
 
 def recommend(findings: Findings, samples: int) -> list[str]:
-    """Sentences: what to take, what it costs, what it worsens. ``samples`` is the size of the test part."""
+    """Sentences: which strategy to use, what it costs, what it worsens. ``samples`` is the size of the test part."""
     metric, better, tied = findings.metric, findings.better, findings.tied
     title = findings.scores[metric].title
     points = " points" if findings.scores[metric].percent else ""
@@ -190,21 +190,21 @@ def recommend(findings: Findings, samples: int) -> list[str]:
         others = [name for name in tied if name != first]
         seconds = findings.runs.groupby("strategy")["seconds"].mean()
         quickest = min(tied, key=lambda name: seconds[name])
-        ties = f", or {'any of ' * (len(others) > 1)}{_listed(others)}, which can't be told from it" if others else ""
+        ties = f", or {'any of ' * (len(others) > 1)}{_listed(others)} (no reliable difference)" if others else ""
         sentences = [
-            f"Take {first}{ties}: its {title} is reliably better than {_possessive(BASELINE)}, "
+            f"Use {first}{ties}: its {title} is reliably better than {_possessive(BASELINE)}, "
             f"{findings.difference(metric, first)}{points} ({format_seconds(findings, first)} s a run, {BASELINE} "
             f"{format_seconds(findings, BASELINE)} s)."
         ]
         if quickest != first:
             time = format_seconds(findings, quickest)
-            sentences.append(f"{quickest} takes the least time of these, {time} s a run.")
+            sentences.append(f"{quickest} is the fastest of these, {time} s a run.")
         if behind := [name for name in better if name not in tied]:
-            sentences.append(f"Better than {BASELINE} too, but behind {first}: {_listed(behind)}.")
+            sentences.append(f"Also better than {BASELINE}, but worse than {first}: {_listed(behind)}.")
     else:
         sentences = [
-            f"No difference you could rely on: nothing is shown to have a better {title} than {BASELINE}. Take "
-            f"{BASELINE}, the simplest ({format_seconds(findings, BASELINE)} s a run)."
+            f"No reliable difference: no strategy is shown to have a better {title} than {BASELINE}. Use {BASELINE}, "
+            f"the simplest ({format_seconds(findings, BASELINE)} s a run)."
         ]
         first = findings.strategies[0]
         if first != BASELINE:
@@ -213,7 +213,7 @@ def recommend(findings: Findings, samples: int) -> list[str]:
     if findings.unsure:
         sentences.append(
             f"{_listed(findings.unsure)}: better over seeds on this test part, but its {samples} samples are too few "
-            "to say so of others."
+            "to generalise."
         )
     for score in WARNED_OF:
         if score in findings.scores and score != metric:

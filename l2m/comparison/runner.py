@@ -120,7 +120,7 @@ class ComparisonRunner:
         return len(finals) < requested
 
     def _drop_untrainable(self) -> None:
-        """Try each strategy before any is trained: one sentence, where a sweep would say it of each run.
+        """Try each strategy before any is trained: one message, where a sweep would repeat it for each run.
 
         Raises:
             UserError: the data can't be read, or classical can't be trained on them.
@@ -144,7 +144,7 @@ class ComparisonRunner:
             most = max(map(len, self._candidates.values()))
             print(f"choosing, on a validation part, among {most} settings of each of {strategies} strategies:")
             print(describe(self._plan(self._all_choice_runs())))
-            print(f"then training what was chosen: {strategies} strategies, {options.seeds} runs each")
+            print(f"then training the chosen settings: {strategies} strategies, {options.seeds} runs each")
         else:
             print(describe(self._plan(run for (one,) in self._candidates.values() for run in self._final_runs(one))))
 

@@ -22,7 +22,7 @@ NOTES = {
         f"Calibration error: expected, {BINS} bins of equal width (Guo et al., 2017, On Calibration of Modern Neural "
         "Networks)."
     ),
-    "worst_group": "Worst group: the accuracy of the group that has the lowest.",
+    "worst_group": "Worst group: the lowest accuracy of any group.",
 }
 
 MARKS = {1: " +", -1: " -", 0: ""}
@@ -53,38 +53,38 @@ class Protocol:
 
 
 def format_caption(findings: Findings, protocol: Protocol) -> list[str]:
-    """What the numbers are, and what they leave out, a paragraph each."""
+    """What the numbers mean and what they do not cover, a paragraph each."""
     title, others = findings.scores[findings.metric].title, len(findings.strategies) - 1
     seeds, (name, count) = findings.runs["seed"].nunique(), protocol.smallest
     corrected = f", corrected for {others} comparisons (Holm)" if others > 1 else ""
-    interval = f"t-interval; all {others} of a score hold at once with 95 % (Bonferroni)"
+    interval = f"t-interval; the {others} intervals of a score hold at once with 95 % (Bonferroni)"
     paragraphs = [
-        f"Mean ± sd (ddof 1) over {seeds} seeds on the test part, {protocol.samples} samples on which nothing was "
-        f"chosen; its smallest group ({name}) has {count}. − {BASELINE}: paired difference on the same seeds ± half of "
-        f"its {interval if others > 1 else '95 % t-interval'}. p: of the paired t-test{corrected}. + and - mark what "
-        "is reliably better and worse, in each score by itself: p is below 5 %, and the difference exceeds what other "
-        "test samples do to it.",
-        f"Over draws of them ({DRAWS} of the bootstrap) differences in {title} move by {_range(findings)}"
-        f"{', all at once' if others > 1 else ''} with 95 %.",
-        f"Not covered: how the data were split and thinned (data_seed={protocol.data_seed} alone), and data that are "
-        "gathered otherwise.",
+        f"Mean ± sd (ddof 1) over {seeds} seeds on the test part, {protocol.samples} samples that were not used for "
+        f"choosing; its smallest group ({name}) has {count}. − {BASELINE}: paired difference on the same seeds ± half of "
+        f"its {interval if others > 1 else '95 % t-interval'}. p: paired t-test{corrected}. + and - mark reliably "
+        "better and worse, score by score: p is below 5 %, and the difference is larger than its uncertainty from the "
+        "choice of test samples.",
+        f"By {DRAWS} bootstrap draws of test samples, that uncertainty of differences in {title} is {_range(findings)}"
+        f"{', for all at once' if others > 1 else ''} with 95 %.",
+        f"Not covered: how the data were split and thinned (only data_seed={protocol.data_seed}), and data gathered "
+        "elsewhere.",
     ]
     if protocol.choices:
         fewest, most = min(protocol.choices.values()), max(protocol.choices.values())
         each = f"{most} settings each" if fewest == most else f"{fewest} to {most} settings"
         paragraphs.append(
             f"Rates were chosen among {each}, by {title} on {100 * protocol.validation_fraction:g} % of the training "
-            f"set over {protocol.choice_seeds} seed{'s' * (protocol.choice_seeds > 1)}; all else is at its default."
+            f"set over {protocol.choice_seeds} seed{'s' * (protocol.choice_seeds > 1)}; everything else is at its default."
         )
         if protocol.edges:
             paragraphs.append(
-                f"At the edge of the learning rates that were tried, so that others may do better: "
+                f"At the edge of the learning rates that were tried, so that others may be better: "
                 f"{', '.join(protocol.edges)}. Widen learning_rates."
             )
     else:
-        paragraphs.append("Rates are the data set's; none were chosen.")
+        paragraphs.append("Rates are those of the data set; none were chosen.")
     notes = [note for score, note in NOTES.items() if findings.task == "classification" and score in findings.scores]
-    return [*paragraphs, " ".join([*notes, "Seconds: of training alone, with other runs beside it."])]
+    return [*paragraphs, " ".join([*notes, "Seconds: training only, while other runs shared the machine."])]
 
 
 def format_cells(findings: Findings) -> pd.DataFrame:
@@ -189,7 +189,7 @@ def draw_differences(findings: Findings) -> Figure:
         seeds = findings.runs["seed"].nunique()
         drawing.note(
             figure,
-            f"Paired differences over {seeds} seeds; of a score all intervals hold at once with 95 % (Bonferroni). "
+            f"Paired differences over {seeds} seeds; for each score all intervals hold at once with 95 % (Bonferroni). "
             "Blue: reliably better, orange: reliably worse, over seeds (Holm, 5 %) and over test samples.",
         )
         panels[0].set_yticks(range(len(others)), others)
