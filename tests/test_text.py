@@ -443,13 +443,13 @@ def test_attention_dropout_is_an_option() -> None:
 def test_models_refuse_inputs_of_another_kind(tiny_data: Path) -> None:
     small = (f"data_dir={tiny_data}", "batch_size=10", "device=cpu")
     for overrides, told in (
-        (("dataset=imdb", "model=mlp"), "model=mlp takes numbers, and these are tokens.*use model=transformer"),
+        (("dataset=imdb", "model=mlp"), "model=mlp needs numbers, but this data set has tokens: use model=transformer"),
         (("dataset=imdb", "model=lenet5"), r"model=lenet5 takes images.*shape \(500,\): use model=transformer"),
         (
             ("dataset=mnist", "model=transformer"),
-            r"tokens, and these are numbers of shape \(1, 28, 28\): use model=mlp",
+            r"tokens, but this data set has numbers of shape \(1, 28, 28\): use model=mlp",
         ),
-        (("dataset=wine_quality", "model=transformer"), r"tokens, and these are numbers of shape \(11,\)"),
+        (("dataset=wine_quality", "model=transformer"), r"tokens, but this data set has numbers of shape \(11,\)"),
     ):
         with torch.random.fork_rng(), pytest.raises(UserError, match=told):
             Trainer(compose(*overrides, *small))

@@ -55,13 +55,13 @@ class Protocol:
 def format_caption(findings: Findings, protocol: Protocol) -> list[str]:
     """What the numbers mean and what they do not cover, a paragraph each."""
     title, others = findings.scores[findings.metric].title, len(findings.strategies) - 1
-    seeds, (name, count) = findings.runs["seed"].nunique(), protocol.smallest
+    n, (name, count) = findings.runs["seed"].nunique(), protocol.smallest
     corrected = f", corrected for {others} comparisons (Holm)" if others > 1 else ""
     interval = f"t-interval; the {others} intervals of a score hold at once with 95 % (Bonferroni)"
     paragraphs = [
-        f"Mean ± sd (ddof 1) over {seeds} seeds on the test part, {protocol.samples} samples that were not used for "
-        f"choosing; its smallest group ({name}) has {count}. − {BASELINE}: paired difference on the same seeds ± half of "
-        f"its {interval if others > 1 else '95 % t-interval'}. p: paired t-test{corrected}. + and - mark reliably "
+        f"Mean ± sd (ddof 1) over {n} seeds on the test part, {protocol.samples} samples that were not used for "
+        f"choosing; its smallest group ({name}) has {count}. − {BASELINE}: paired difference on the same seeds ± half "
+        f"of its {interval if others > 1 else '95 % t-interval'}. p: paired t-test{corrected}. + and - mark reliably "
         "better and worse, score by score: p is below 5 %, and the difference is larger than its uncertainty from the "
         "choice of test samples.",
         f"By {DRAWS} bootstrap draws of test samples, that uncertainty of differences in {title} is {_range(findings)}"
@@ -72,9 +72,10 @@ def format_caption(findings: Findings, protocol: Protocol) -> list[str]:
     if protocol.choices:
         fewest, most = min(protocol.choices.values()), max(protocol.choices.values())
         each = f"{most} settings each" if fewest == most else f"{fewest} to {most} settings"
+        seeds = f"{protocol.choice_seeds} seed{'s' * (protocol.choice_seeds > 1)}"
         paragraphs.append(
             f"Rates were chosen among {each}, by {title} on {100 * protocol.validation_fraction:g} % of the training "
-            f"set over {protocol.choice_seeds} seed{'s' * (protocol.choice_seeds > 1)}; everything else is at its default."
+            f"set over {seeds}; everything else is at its default."
         )
         if protocol.edges:
             paragraphs.append(

@@ -99,7 +99,7 @@ class Trainer:
             loaded.train, k, size, self.steps, lambda purpose: generator(config.seed, purpose), losses, self.device,
             loaded.classes,
         )  # fmt: skip
-        self.train_set: Split = contract.prepared(self.strategy, context).to(self.device)
+        self.train_set: Split = contract.prepare_checked(self.strategy, context).to(self.device)
         self.test_set = loaded.test.to(self.device)
         if self.mixing:
             losses_of = torch.no_grad()(partial(Trainer._losses_of, weakref.proxy(self)))  # mixing is not to keep it
@@ -158,7 +158,7 @@ class Trainer:
         return per_sample.detach(), loss.detach()
 
     def _objective(self, batch: Batch, per_sample: Tensor) -> Tensor:
-        return contract.scalar(self.strategy, self.strategy.loss(batch, per_sample))
+        return contract.check_loss(self.strategy, self.strategy.loss(batch, per_sample))
 
     def _adjusted_losses(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """What the strategy's loss is given, for samples (m,)."""
@@ -187,11 +187,11 @@ class Trainer:
         strategy, size, samples = self.strategy, self.config.batch_size, len(self.train_set)
         plan = strategy.plan(self.epoch)
         if plan is not None:
-            plan = contract.indices(strategy, "plan", plan, (self.steps, size), samples)
+            plan = contract.check_indices(strategy, "plan", plan, (self.steps, size), samples)
             yield from self.train_set.batches(to_device(plan, self.device), augment)
         else:
             for _ in range(self.steps):
-                index = contract.indices(strategy, "next_batch", strategy.next_batch(), (size,), samples)
+                index = contract.check_indices(strategy, "next_batch", strategy.next_batch(), (size,), samples)
                 yield self.train_set.batch(to_device(index, self.device), augment)
 
     def _inner_loops(self) -> Iterator[Batch]:
@@ -228,7 +228,7 @@ class Trainer:
             FloatingPointError: a loss is not finite; names the groups it was found in, if a group's is.
         """
         stop = stopwatch(self.device)
-        proportions = contract.shares(self.strategy, len(self.group_names))
+        proportions = contract.check_proportions(self.strategy, len(self.group_names))
         objective, told = self.train_epoch()
         seconds = stop()
         tested = self.evaluate()
