@@ -135,7 +135,7 @@ def test_a_run_is_exported_and_scores_as_the_suite_does(
     np.testing.assert_allclose(found, table, rtol=1e-4)
     names = json.loads(served.get_modelmeta().custom_metadata_map["class_names"])
     assert [f"probability {name}" for name in names] == table.columns.tolist()
-    assert "error: onnx=digits.onnx is there: name another file" in door(f"run={before}", "onnx=digits.onnx").err
+    assert "error: onnx=digits.onnx exists: name another file" in door(f"run={before}", "onnx=digits.onnx").err
 
 
 class Sorted(torch.nn.Module):

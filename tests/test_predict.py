@@ -166,10 +166,10 @@ def of_another_model(run: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (shutil.rmtree, "run is no folder (looked for it from "),
+        (shutil.rmtree, "run is not a directory (looked for it from "),
         (lambda run: (run / "config.yaml").unlink(), "run holds no run: name a run's directory, as "),
-        (unfinished, "run is not finished (status running): name another, or repeat the command that"),
-        (lambda run: (run / "model.pt").unlink(), "model.pt is not there, as where records are copied without"),
+        (unfinished, "run is not finished (status running): name another run, or repeat the command that"),
+        (lambda run: (run / "model.pt").unlink(), "model.pt is missing, perhaps because records were copied without"),
         (of_an_earlier_version, "model.pt was written by an earlier version, without the shapes of the data: use"),
         (of_another_model, "model.pt does not fit model=lenet5 of this version (RuntimeError: Error(s) in loading"),
     ],
@@ -221,7 +221,7 @@ def test_rows_of_ones_own_table_are_scored_as_the_records_say(
         np.testing.assert_allclose(found["actual"], income)
         score = (found["predicted"] - found["actual"]) ** 2
     metric = "accuracy" if words in (ILL, WARD) else "mean squared error"
-    assert f"{metric} {score.mean():.5g} over the 40 samples whose answer is told" in told.out
+    assert f"{metric} {score.mean():.5g} over the 40 samples with a known answer" in told.out
     assert score.mean() == pytest.approx(records.metrics["test_metric"].iloc[-1], rel=1e-5)
     group = rows["outcome"] if words == ILL else found["group"]
     ours = score.groupby(group).mean()
@@ -245,7 +245,7 @@ def test_rows_need_no_answer_and_no_order(runs: Callable[..., Run], door: Door, 
     rows.loc[5, "ward"] = "north"  # not trained on
     rows.to_csv("some.csv", index=False)
     told = door(f"run={records.path}", "data=some.csv", "output=some_scores.csv")
-    assert " over the 3 samples whose answer is told" in told.out
+    assert " over the 3 samples with a known answer" in told.out
     some = pd.read_csv("some_scores.csv")
     assert some["actual"].notna().tolist() == [True] * 3 + [False] * 37
     pd.testing.assert_series_equal(some["probability ill"], every["probability ill"])
@@ -477,7 +477,7 @@ def test_all_that_is_wrong_with_a_command_is_told_at_once(door: Door) -> None:
     told = door("runs=x", "new.csv", "data=a", "data=b", "force=maybe", "device=tpu")
     assert told.status == 1
     assert told.err.splitlines() == [
-        "error: new.csv is no key=value: write run=, data= or another key before it",
+        "error: new.csv is not key=value: write run=, data= or another key before it",
         "error: data is given twice: give it one value",
         "error: key runs is not known (did you mean run?): choose one of data, debug, device, force, onnx, output, run",
         "error: run is missing: give it a value",
@@ -491,15 +491,15 @@ def test_files_that_are_there_are_not_overwritten(runs: Callable[..., Run], door
     shutil.copy(table, "new.csv")
     Path("predictions.csv").write_text("mine")
     command = (f"run={records.path}", "data=new.csv")
-    assert "error: output=predictions.csv is there: name another file, or add force=true" in door(*command).err
+    assert "error: output=predictions.csv exists: name another file, or add force=true" in door(*command).err
     assert Path("predictions.csv").read_text() == "mine"
     assert door(*command, "force=true").status == 0
     assert len(pd.read_csv("predictions.csv")) == 40
     told = door(*command, "output=new.csv", "force=true")
-    assert "error: output=new.csv would overwrite what is read: name another file" in told.err
-    assert "error: output=. is a folder: name a file in it" in door(*command, "output=.").err
+    assert "error: output=new.csv would overwrite its input: name another file" in told.err
+    assert "error: output=. is a directory: name a file in it" in door(*command, "output=.").err
     Path("file").write_text("")
-    assert "error: file/p.csv can't be written (File exists)" in door(*command, "output=file/p.csv").err
+    assert "error: file/p.csv cannot be written (File exists)" in door(*command, "output=file/p.csv").err
 
 
 def test_there_must_be_something_to_do(runs: Callable[..., Run], door: Door) -> None:
@@ -528,5 +528,5 @@ def test_help_names_every_key(door: Door) -> None:
 
 
 def test_debug_shows_the_traceback(door: Door) -> None:
-    with pytest.raises(UserError, match="nowhere is no folder"):
+    with pytest.raises(UserError, match="nowhere is not a directory"):
         door("run=nowhere", "data=x", "debug=true")
