@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from dataclasses import dataclass
 from typing import Annotated, Any, get_type_hints
 
 import numpy as np
@@ -28,32 +28,21 @@ Floats = NDArray[np.floating[Any]]
 PRECISIONS = np.float64, np.float32
 """A network is fitted in the precision of its table if it is one of these, else in the first."""
 
-Rate = Annotated[float, Range(0, math.inf, above=True)]
 
-
+@dataclass(kw_only=True, eq=False, repr=False)
 class _Estimator(BaseEstimator):  # type: ignore[misc]
     """The shared part of classifier and regressor: options, training, the network's outputs."""
 
-    def __init__(
-        self,
-        *,
-        hidden: Annotated[int, Range(1, 2**16)] = 64,
-        epochs: Annotated[int, Range(1)] = 200,
-        batch_size: Annotated[int, Range(1)] = 64,
-        learning_rate: Rate = 1e-3,
-        mixing_rate: Annotated[float, Range(0, 1)] = 0.1,
-        random_state: int | np.random.RandomState | None = None,
-    ) -> None:
-        self.hidden = hidden
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.mixing_rate = mixing_rate
-        self.random_state = random_state
+    hidden: Annotated[int, Range(1, 2**16)] = 64
+    epochs: Annotated[int, Range(1)] = 200
+    batch_size: Annotated[int, Range(1)] = 64
+    learning_rate: Annotated[float, Range(0, above=True)] = 1e-3
+    mixing_rate: Annotated[float, Range(0, 1)] = 0.1
+    random_state: int | np.random.RandomState | None = None
 
     def _options(self) -> dict[str, Any]:
         """All parameters except ``random_state``, checked."""
-        hints = get_type_hints(type(self).__init__, include_extras=True)
+        hints = get_type_hints(type(self), include_extras=True)
         return {
             name: checked(name, value, hints[name], f"a parameter of {type(self).__name__}")
             for name, value in self.get_params(deep=False).items()
@@ -117,6 +106,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         return outputs
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class Learn2MixClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
     """A classifier of one hidden layer, trained with Adam on batches that follow the groups' cross entropy.
 
@@ -165,13 +155,15 @@ class Learn2MixClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """(N,) the most likely class."""
-        labels: NDArray[Any] = self.classes_[self._outputs(X).argmax(1).numpy()]
+        indices = self._outputs(X).argmax(1).numpy()
+        labels: NDArray[Any] = self.classes_[indices]
         return labels
 
     def _losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return cross_entropy(outputs, targets, reduction="none")
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class Learn2MixRegressor(RegressorMixin, _Estimator):  # type: ignore[misc]
     """A regressor of one hidden layer, trained with Adam on batches that follow the groups' squared error.
 
@@ -186,26 +178,7 @@ class Learn2MixRegressor(RegressorMixin, _Estimator):  # type: ignore[misc]
     are the numbers of the bins, from 0, unless ``fit`` got groups.
     """
 
-    def __init__(
-        self,
-        *,
-        bins: Annotated[int, Range(1)] = 4,
-        hidden: Annotated[int, Range(1, 2**16)] = 64,
-        epochs: Annotated[int, Range(1)] = 200,
-        batch_size: Annotated[int, Range(1)] = 64,
-        learning_rate: Rate = 1e-3,
-        mixing_rate: Annotated[float, Range(0, 1)] = 0.1,
-        random_state: int | np.random.RandomState | None = None,
-    ) -> None:
-        super().__init__(
-            hidden=hidden,
-            epochs=epochs,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            mixing_rate=mixing_rate,
-            random_state=random_state,
-        )
-        self.bins = bins
+    bins: Annotated[int, Range(1)] = 4
 
     def fit(self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> Learn2MixRegressor:
         """Train on a table X (N, d) with targets y (N,).

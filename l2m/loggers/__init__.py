@@ -70,49 +70,49 @@ def run_title(path: Path) -> str:
 @contextmanager
 def followed(config: RunConfig, path: Path) -> Iterator[Callable[[EpochRow, Sequence[GroupRow]], None]]:
     """The run's loggers follow it inside the context: call its value with each epoch."""
-    followers = _Followers(config, path)
+    loggers = _started(config, path)
+
+    def log_epoch(row: EpochRow, groups: Sequence[GroupRow]) -> None:
+        for name in list(loggers):
+            with _dropped_on_error(loggers, name):
+                loggers[name].epoch(row, groups)
+
+    status = "failed"
     try:
-        yield followers.epoch
+        yield log_epoch
+        status = "done"
     except (KeyboardInterrupt, SystemExit):
-        followers.end("stopped")
+        status = "stopped"
         raise
-    except BaseException:
-        followers.end("failed")
-        raise
-    followers.end("done")
+    finally:
+        for name in list(loggers):
+            with _dropped_on_error(loggers, name):
+                loggers[name].end(status)
 
 
-class _Followers:
-    def __init__(self, config: RunConfig, path: Path) -> None:
-        self._loggers: dict[str, Logger] = {}
-        before: dict[str, str] = {}
-        if not config.force:
-            with suppress(OSError, ValueError):
-                before = json.loads((path / NAMES).read_text())
-        names = {}
-        for name, options in config.logger.items():
-            with self._dropping(name):
-                logger = LOGGERS.build({**options, "name": name})
-                names[name] = logger.start(config, path, before.get(name))
-                self._loggers[name] = logger
-        if names:
-            with suppress(OSError):
-                (path / NAMES).write_text(json.dumps(before | names, indent=2) + "\n")
+def _started(config: RunConfig, path: Path) -> dict[str, Logger]:
+    """The run's loggers by name, started or resumed."""
+    loggers: dict[str, Logger] = {}
+    before: dict[str, str] = {}
+    if not config.force:
+        with suppress(OSError, ValueError):
+            before = json.loads((path / NAMES).read_text())
+    names = {}
+    for name, options in config.logger.items():
+        with _dropped_on_error(loggers, name):
+            logger = LOGGERS.build({**options, "name": name})
+            names[name] = logger.start(config, path, before.get(name))
+            loggers[name] = logger
+    if names:
+        with suppress(OSError):
+            (path / NAMES).write_text(json.dumps(before | names, indent=2) + "\n")
+    return loggers
 
-    def epoch(self, row: EpochRow, groups: Sequence[GroupRow]) -> None:
-        for name, logger in list(self._loggers.items()):
-            with self._dropping(name):
-                logger.epoch(row, groups)
 
-    def end(self, status: str) -> None:
-        for name, logger in list(self._loggers.items()):
-            with self._dropping(name):
-                logger.end(status)
-
-    @contextmanager
-    def _dropping(self, name: str) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            self._loggers.pop(name, None)
-            LOG.warning("logger=%s is dropped for this run, which continues without it (%s)", name, cause(error))
+@contextmanager
+def _dropped_on_error(loggers: dict[str, Logger], name: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        loggers.pop(name, None)
+        LOG.warning("logger=%s is dropped for this run, which continues without it (%s)", name, cause(error))
