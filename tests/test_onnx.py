@@ -126,9 +126,9 @@ def test_a_run_is_exported_and_scores_as_the_suite_does(
     (tmp_path / "new").mkdir()
     for i, image in enumerate(pixels):
         Image.fromarray(image[0]).save(tmp_path / "new" / f"{i}.png")
-    told = door(f"run={before}", "data=new", "onnx=digits.onnx")
-    assert (told.status, told.err) == (0, "")
-    assert told.out.startswith("digits.onnx\n6 samples of new")
+    result = door(f"run={before}", "data=new", "onnx=digits.onnx")
+    assert (result.status, result.err) == (0, "")
+    assert result.out.startswith("digits.onnx\n6 samples of new")
     served = session(tmp_path / "digits.onnx")
     (found,) = served.run(None, {"samples": load_digits().images[:6, None].astype(np.uint8)})
     table = pd.read_csv("predictions.csv").filter(like="probability")

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import product
-from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,6 @@ from l2m.comparison.tables import (
     format_caption,
     format_csv,
     format_markdown,
-    format_paragraph,
     format_terminal,
 )
 from l2m.config.run import RunConfig
@@ -108,7 +107,7 @@ class ComparisonRunner:
         finals = {name: self._final_runs(setting) for name, setting in chosen.items()}
         print(f"\ntraining, {self._options.seeds} runs of each strategy on the whole training set", flush=True)
         failed = self._train(run for runs in finals.values() for run in runs)
-        finals = {name: runs for name, runs in finals.items() if not failed & set(map(_path, runs))}
+        finals = {name: runs for name, runs in finals.items() if not failed & set(map(run_name, runs))}
         if BASELINE not in finals or len(finals) < 2:
             raise UserError(
                 f"too many runs failed for a comparison: it needs all runs of {BASELINE} and of another strategy"
@@ -161,7 +160,7 @@ class ComparisonRunner:
             means = []
             for setting in settings:
                 runs = self._choice_runs(setting)
-                has_failed = bool(failed & set(map(_path, runs)))
+                has_failed = bool(failed & set(map(run_name, runs)))
                 mean = math.nan if has_failed else float(np.mean([self._cache.row(run)[self._metric] for run in runs]))
                 means.append(-math.inf if math.isnan(mean) else sign * mean)
                 rows.append({"strategy": name, **_rates(setting), f"validation_{self._metric}": mean})
@@ -171,12 +170,12 @@ class ComparisonRunner:
         self._write("choices.csv", _csv(rows))
         return chosen
 
-    def _train(self, runs: Iterable[RunConfig]) -> set[Path]:
-        """Train the unfinished runs; the directories of those that failed."""
+    def _train(self, runs: Iterable[RunConfig]) -> set[str]:
+        """Train the unfinished runs; the names of those that failed."""
         failed = launch(self._plan(runs), choose_launcher({}))
         for run, reason in failed:
             self._failed.setdefault(reason, []).append(run.command)
-        return {_path(run.config) for run, _ in failed}
+        return {run_name(run.config) for run, _ in failed}
 
     def _plan(self, runs: Iterable[RunConfig]) -> list[Planned]:
         return plan((config, self._command(config)) for config in runs)
@@ -225,7 +224,7 @@ class ComparisonRunner:
             console.print(table)
         print()
         for text in (*format_caption(findings, protocol), "", *recommend(findings, protocol.samples)):
-            print(format_paragraph(text))
+            print(fill(text, 79))
         print(f"\n{self._path}")
 
     def _protocol(self, finals: Candidates) -> Protocol:
@@ -258,11 +257,6 @@ class ComparisonRunner:
             raise UserError(
                 f"{self._path / name} cannot be written ({error.strerror}): choose a results_dir that can be"
             ) from error
-
-
-def _path(config: RunConfig) -> Path:
-    path: Path = RunDirectory(config).path
-    return path
 
 
 def _rates(config: RunConfig) -> dict[str, float]:

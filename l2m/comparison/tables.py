@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
-from textwrap import fill
 
 import matplotlib as mpl
 import numpy as np
@@ -196,11 +195,6 @@ def draw_differences(findings: Findings) -> Figure:
         panels[0].set_yticks(range(len(others)), others)
         panels[0].set_ylim(len(others) - 0.5, -0.5)
     return figure
-
-
-def format_paragraph(text: str) -> str:
-    """Lines of at most 79 columns."""
-    return fill(text, 79)
 
 
 def _range(findings: Findings) -> str:
