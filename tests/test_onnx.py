@@ -148,6 +148,6 @@ class Sorted(torch.nn.Module):
 def test_what_can_not_be_exported_is_told(tmp_path: Path) -> None:
     good = trained("mlp", images(1, 8), ())
     subject = Trained(good.folder, good.config, Sorted(), good.data, good.device)
-    with pytest.raises(UserError, match=r"^model=mlp can't be exported to ONNX by torch .*: use it from Python"):
+    with pytest.raises(UserError, match=r"^model=mlp cannot be exported to ONNX by torch .*: use it from Python"):
         export(subject, tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
