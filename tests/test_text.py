@@ -377,7 +377,7 @@ def test_padding_is_zero_or_trained_or_masked(train_padding: bool, mask_padding:
 @pytest.mark.parametrize("together", [12, 100])
 def test_encoder_is_torchs_layer(together: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Outputs and gradients, a review at a time and all at once, masked and not."""
-    monkeypatch.setattr(transformer, "TOGETHER", together)
+    monkeypatch.setattr(transformer, "TOKENS_AT_ONCE", together)
     for mask_padding in (False, True):
         model = built(mask_padding).double()
 
