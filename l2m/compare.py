@@ -1,7 +1,8 @@
 """``python -m l2m.compare dataset=digits``: compare strategies on one data set.
 
-Rates are chosen on a validation part of the training set, the strategies are trained on the whole of it over several
-seeds, and judged by the test part, on which nothing was chosen. All runs are ordinary runs: finished ones are skipped.
+Rates are chosen on a validation part of the training set. The strategies are then trained on the whole of it over
+several seeds and compared on the test part, on which nothing was chosen. All runs are ordinary runs: finished ones are
+skipped.
 """
 
 from __future__ import annotations
@@ -31,25 +32,25 @@ HELP = Help(
 
 
 def main() -> None:
-    """Carry out the command line; a user's error is one sentence, with exit status 1."""
-    run_command("compare", _check, _carry_out, HELP)
+    """Run the command line; a user's error is one sentence, with exit status 1."""
+    run_command("compare", _check, _compare, HELP)
 
 
 def _check(raw: dict[str, Any]) -> Comparison:
     import l2m.catalog  # noqa: F401
-    from l2m.comparison.config import check
+    from l2m.comparison.config import check_comparison
 
-    return check(raw)
+    return check_comparison(raw)
 
 
-def _carry_out(comparisons: Checked, refused: Refused, sweep: Sweep | None) -> bool:
-    """Make the comparisons, one after the other; whether a run failed."""
-    from l2m.comparison.comparing import Comparing
+def _compare(comparisons: Checked, refused: Refused, sweep: Sweep | None) -> bool:
+    """Run the comparisons, one after the other; whether one failed."""
+    from l2m.comparison.runner import ComparisonRunner
 
     failed = bool(refused)
     for comparison, command in comparisons:
         shared = [word for word in shlex.split(command) if word.lstrip("+~").partition("=")[0] not in CHANGED]
-        failed |= Comparing(comparison, shared).run()
+        failed |= ComparisonRunner(comparison, shared).run()
     return failed
 
 

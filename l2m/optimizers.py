@@ -1,4 +1,4 @@
-"""Optimizers, from parameters and a learning rate. The paper uses Adam throughout (section C.3)."""
+"""Optimizers, created from parameters and a learning rate. The paper always uses Adam (section C.3)."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ Epsilon = Annotated[float, Range(0, above=True)]
 
 
 def anneal(optimizer: Any, learning_rate: float, epoch: int, epochs: int) -> None:
-    """Set the rate of an epoch, counted from 1: half a cosine to 0 at the end (Loshchilov and Hutter, 2017, eq. 5)."""
+    """Set the rate of an epoch, counted from 1: half a cosine, 0 at the end (Loshchilov and Hutter, 2017, eq. 5)."""
     for group in optimizer.param_groups:
         group["lr"] = learning_rate * (1 + math.cos(math.pi * (epoch - 1) / epochs)) / 2
 
 
 def backward(loss: Tensor) -> None:
-    """Add the slopes of a scalar to the ``grad`` of all it was made of: ``loss.backward()``, by torch's engine alone.
+    """``loss.backward()`` for a scalar, without torch's Python code around its engine.
 
-    The Python that torch puts around it takes 25 µs, a tenth of a step of the regression rows.
+    That takes 25 µs, a tenth of a step of the regression rows.
     """
     torch.autograd.Variable._execution_engine.run_backward(
         (loss,), (torch.ones_like(loss),), False, False, (), allow_unreachable=True, accumulate_grad=True
@@ -35,12 +35,12 @@ def backward(loss: Tensor) -> None:
 
 
 class _Fused:
-    """torch's fused kernel of Adam or AdamW, which updates all parameters in one call, and nothing else.
+    """torch's fused kernel of Adam or AdamW, which updates all parameters in one call.
 
-    ``torch.optim.Adam(fused=True)`` takes 0.1 ms of Python for each such call, a quarter of a step of the regression
-    rows, and imports torch's compiler as it is made, a second of every process. To use another optimizer of
-    ``torch.optim`` register a function that makes it: the engine asks for no more than it has, and only strategies
-    that differentiate through steps ask for :meth:`stepped`, only CUDA graphs for :attr:`replayable`.
+    ``torch.optim.Adam(fused=True)`` adds 0.1 ms of Python to each call, a quarter of a step of the regression rows, and
+    imports torch's compiler when it is created, a second of every process. To use another optimizer of ``torch.optim``
+    register a function that creates it: the engine needs nothing more. Only strategies that differentiate through steps
+    need :meth:`stepped`, and only CUDA graphs :attr:`replayable`.
     """
 
     replayable = True
@@ -50,7 +50,7 @@ class _Fused:
         self._kernel, self.param_groups = kernel, [options]
         self._parameters = list(parameters)
         first, second = ([torch.zeros_like(each) for each in self._parameters] for _ in range(2))
-        self._steps = torch.zeros((), device=first[0].device)  # one for all, where torch's kernel asks for a list
+        self._steps = torch.zeros((), device=first[0].device)  # one for all; torch's kernel expects a list
         self._state = {"first": first, "second": second, "steps": [self._steps] * len(first)}
 
     def zero_grad(self) -> None:
@@ -60,7 +60,7 @@ class _Fused:
 
     @torch.no_grad()
     def step(self) -> None:
-        """Update every parameter by its gradient, which it must have."""
+        """Update every parameter; each must have a gradient."""
         first, second, steps = self._state.values()
         self._steps += 1
         gradients = [each.grad for each in self._parameters]
@@ -71,9 +71,9 @@ class _Fused:
     def stepped(
         self, parameters: Sequence[Tensor], gradients: Sequence[Tensor], state: Mapping[str, Sequence[Tensor]]
     ) -> tuple[list[Tensor], dict[str, list[Tensor]]]:
-        """What :meth:`step` makes of parameters and a ``state_dict``, as a function that may be differentiated.
+        """:meth:`step` as a differentiable function of parameters and a ``state_dict``; returns the new ones.
 
-        Its derivative is 0 where a parameter has had no gradient but 0.
+        Its derivative is 0 where all gradients of a parameter have been 0.
         """
         options = self.param_groups[0]
         beta1, beta2, rate = options["beta1"], options["beta2"], options["lr"]
@@ -83,7 +83,7 @@ class _Fused:
         values = []
         for value, m, v, n in zip(parameters, first, second, steps, strict=True):
             unbiased1, unbiased2 = (1 - beta ** n.double() for beta in (beta1, beta2))
-            root = torch.where(v > 0, v, 1.0).sqrt().where(v > 0, 0.0)  # the root's own slope at 0 is infinite
+            root = torch.where(v > 0, v, 1.0).sqrt().where(v > 0, 0.0)  # the slope of the root at 0 is infinite
             move = m / (root / unbiased2.sqrt().to(v.dtype) + options["eps"])
             kept = 1 - rate * options["weight_decay"]
             values.append(value * kept - (rate / unbiased1).to(v.dtype) * move)
@@ -94,10 +94,10 @@ class _Fused:
         return {name: list(tensors) for name, tensors in self._state.items()}
 
     def load_state_dict(self, state: Mapping[str, list[Tensor]]) -> None:
-        """Go on from a ``state_dict``."""
+        """Continue from a ``state_dict``."""
         for name, own in self._state.items():
-            for place, given in zip(own, state[name], strict=True):
-                place.copy_(given)
+            for target, source in zip(own, state[name], strict=True):
+                target.copy_(source)
 
 
 @OPTIMIZERS.register("adam")
@@ -125,7 +125,7 @@ def adamw(
     beta2: Decay = 0.999,
     epsilon: Epsilon = 1e-8,
 ) -> _Fused:
-    """Adam with decoupled weight decay: what the authors' code has for MNIST reconstruction."""
+    """Adam with decoupled weight decay, which the authors' code uses for MNIST reconstruction."""
     return _Fused(
         torch._fused_adamw_, parameters, lr=learning_rate, beta1=beta1, beta2=beta2, eps=epsilon,
         weight_decay=weight_decay,

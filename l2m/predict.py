@@ -1,5 +1,7 @@
-"""The door to a trained model: ``python -m l2m.predict run=RUN data=new.csv``. Nothing heavy is imported before it is
-asked for something."""
+"""``python -m l2m.predict run=RUN data=new.csv``: score new samples with a trained model, or export it.
+
+Nothing heavy is imported before the command line is checked.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,7 @@ ABOUT = """Score new samples with the model that a run has trained, or export it
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What is asked for. The text beside a field is what ``--help`` prints."""
+    """The keys of the command line. ``--help`` prints the text beside a field."""
 
     run: Annotated[str, "the run's directory, or a folder above it that holds no other"]
     data: Annotated[
@@ -34,18 +36,18 @@ class Request:
     output: Annotated[str, "the CSV file to write predictions to"] = "predictions.csv"
     onnx: Annotated[str | None, "an ONNX file to write the model to"] = None
     device: Annotated[Device, "where to compute: auto, cpu, cuda or cuda:N"] = "cpu"
-    force: Annotated[bool, "overwrite files that are there"] = False
+    force: Annotated[bool, "overwrite existing files"] = False
     debug: Annotated[bool, "show the traceback of an error"] = False
 
 
 def main() -> None:
-    """Do what the command line asks for; a user's error is told in a sentence, with exit status 1."""
+    """Run the command line; a user's error is one sentence, with exit status 1."""
     words = sys.argv[1:]
     if not words or {"-h", "--help"} & set(words):
         print(_help())
         sys.exit(0 if words else 2)
     try:
-        _do(_request(words))
+        _carry_out(_request(words))
     except UserError as error:
         if "debug=true" in words:
             raise
@@ -58,66 +60,67 @@ def main() -> None:
 
 
 def _request(words: Sequence[str]) -> Request:
-    """What the words ``key=value`` ask for.
+    """The request of the words ``key=value``.
 
     Raises:
-        UserError: everything that is wrong with them, a line each.
+        UserError: every problem with them, a line each.
     """
-    problems, given = [], {}
+    problems, options = [], {}
     for word in words:
         key, sign, value = word.partition("=")
         if not (sign and key):
-            problems.append(f"{word} is no key=value: write run=, data= or another key before it")
-        elif key in given:
+            problems.append(f"{word} is not key=value: write run=, data= or another key before it")
+        elif key in options:
             problems.append(f"{key} is given twice: give it one value")
         else:
-            given[key] = {"true": True, "false": False}.get(value, value)
-    values = check_fields(Request, {}, given, problems)
+            options[key] = {"true": True, "false": False}.get(value, value)
+    values = check_fields(Request, {}, options, problems)
     if problems:
         raise UserError("\n".join(problems))
-    asked = Request(**values)
-    if not (asked.data or asked.onnx):
+    request = Request(**values)
+    if not (request.data or request.onnx):
         raise UserError("there is nothing to do: name new samples with data=, or a file to export to with onnx=")
-    for key, file in (("output", asked.output if asked.data else None), ("onnx", asked.onnx)):
+    for key, file in (("output", request.output if request.data else None), ("onnx", request.onnx)):
         if file:
-            _refuse(key, Path(file).expanduser(), asked)
-    return asked
+            _check_writable(key, Path(file).expanduser(), request)
+    return request
 
 
-def _refuse(key: str, file: Path, asked: Request) -> None:
-    """Nothing, if the file may be written to."""
+def _check_writable(key: str, file: Path, request: Request) -> None:
     if file.is_dir():
-        raise UserError(f"{key}={file} is a folder: name a file in it")
-    if asked.data and file.resolve() == Path(asked.data).expanduser().resolve():
-        raise UserError(f"{key}={file} would overwrite what is read: name another file")
-    if file.exists() and not asked.force:
-        raise UserError(f"{key}={file} is there: name another file, or add force=true to overwrite it")
+        raise UserError(f"{key}={file} is a directory: name a file in it")
+    if request.data and file.resolve() == Path(request.data).expanduser().resolve():
+        raise UserError(f"{key}={file} would overwrite its input: name another file")
+    if file.exists() and not request.force:
+        raise UserError(f"{key}={file} exists: name another file, or add force=true to overwrite it")
 
 
-def _do(asked: Request) -> None:
+def _carry_out(request: Request) -> None:
     from l2m.trained import load
 
-    trained = load(asked.run, asked.device)
-    if asked.onnx:
+    trained = load(request.run, request.device)
+    if request.onnx:
         from l2m.evaluation.onnx_export import export
 
-        file = Path(asked.onnx).expanduser()
+        file = Path(request.onnx).expanduser()
         export(trained, file)
         print(file)
-    if asked.data:
+    if request.data:
         from l2m.data.own.new_samples import read_unseen
-        from l2m.evaluation.predictions import predictions, summary
+        from l2m.evaluation.predictions import predict, summarize
         from l2m.files import write_whole
 
-        inputs, told = read_unseen(Path(asked.data).expanduser(), trained.data, trained.config.dataset)
-        table = predictions(trained, inputs, told)
-        output = Path(asked.output).expanduser()
+        inputs, samples = read_unseen(Path(request.data).expanduser(), trained.data, trained.config.dataset)
+        table = predict(trained, inputs, samples)
+        output = Path(request.output).expanduser()
         try:
             write_whole(output, table.to_csv(float_format="%.7g", lineterminator="\n").encode())
         except OSError as error:
-            raise UserError(f"{output} can't be written ({error.strerror or error}): choose another output=") from error
-        print(f"{len(table)} sample{'s' * (len(table) != 1)} of {asked.data}, scored by {trained.folder}")
-        print("\n".join(summary(trained, table)))
+            raise UserError(
+                f"{output} cannot be written ({error.strerror or error}): choose another output="
+            ) from error
+        print(f"{len(table)} sample{'s' * (len(table) != 1)} of {request.data}, scored by {trained.folder}")
+        print("\n".join(summarize(trained, table)))
         print(output)
 
 

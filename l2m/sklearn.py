@@ -1,8 +1,8 @@
-"""Learn2Mix as estimators of scikit-learn: a small network trained on tables that fit into memory."""
+"""Learn2Mix as scikit-learn estimators: a small network for tables that fit into memory."""
 
 from __future__ import annotations
 
-import math
+from dataclasses import dataclass
 from typing import Annotated, Any, get_type_hints
 
 import numpy as np
@@ -26,38 +26,27 @@ from l2m.strategies import Statistics
 
 Floats = NDArray[np.floating[Any]]
 PRECISIONS = np.float64, np.float32
-"""A network has the precision of the table it was fitted to, else the first."""
-
-Rate = Annotated[float, Range(0, math.inf, above=True)]
+"""A network is fitted in the precision of its table if it is one of these, else in the first."""
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class _Estimator(BaseEstimator):  # type: ignore[misc]
-    """What classifier and regressor share: their options, training, the network's outputs."""
+    """The shared part of classifier and regressor: options, training, the network's outputs."""
 
-    def __init__(
-        self,
-        *,
-        hidden: Annotated[int, Range(1, 2**16)] = 64,
-        epochs: Annotated[int, Range(1)] = 200,
-        batch_size: Annotated[int, Range(1)] = 64,
-        learning_rate: Rate = 1e-3,
-        mixing_rate: Annotated[float, Range(0, 1)] = 0.1,
-        random_state: int | np.random.RandomState | None = None,
-    ) -> None:
-        self.hidden = hidden
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.mixing_rate = mixing_rate
-        self.random_state = random_state
+    hidden: Annotated[int, Range(1, 2**16)] = 64
+    epochs: Annotated[int, Range(1)] = 200
+    batch_size: Annotated[int, Range(1)] = 64
+    learning_rate: Annotated[float, Range(0, above=True)] = 1e-3
+    mixing_rate: Annotated[float, Range(0, 1)] = 0.1
+    random_state: int | np.random.RandomState | None = None
 
     def _options(self) -> dict[str, Any]:
-        """The parameters but ``random_state``, checked."""
-        hints = get_type_hints(type(self).__init__, include_extras=True)
-        given = {name: value for name, value in self.get_params(deep=False).items() if name != "random_state"}
+        """All parameters except ``random_state``, checked."""
+        hints = get_type_hints(type(self), include_extras=True)
         return {
             name: check_argument(name, value, hints[name], f"a parameter of {type(self).__name__}")
-            for name, value in given.items()
+            for name, value in self.get_params(deep=False).items()
+            if name != "random_state"
         }
 
     def _train(self, X: Floats, targets: Tensor, groups: ArrayLike, outputs: int) -> None:
@@ -90,14 +79,14 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
                     f"the loss is {self.loss_curve_[-1]} in epoch {epoch} with learning_rate={self.learning_rate}: "
                     "standardise X, as StandardScaler in a pipeline does, or lower the rate"
                 )
-            told = Statistics.of(losses, group[plan], len(self.groups_))
-            sampler.update(told.loss, seen=told.count > 0)
+            statistics = Statistics.of(losses, group[plan], len(self.groups_))
+            sampler.update(statistics.loss, seen=statistics.count > 0)
         self.network_ = model.eval()
         self.n_iter_ = len(self.loss_curve_)
         self.proportions_curve_: NDArray[np.float64] = np.array(proportions)
 
     def _step(self, model: Module, optimizer: Any, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Descend once; the losses of the batch's samples (M,), detached."""
+        """One step; returns the losses of the batch's samples (M,), detached."""
         losses = self._losses(model(inputs), targets)
         optimizer.zero_grad()
         losses.mean().backward()
@@ -117,43 +106,44 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         return outputs
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class Learn2MixClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
     """A classifier of one hidden layer, trained with Adam on batches that follow the groups' cross entropy.
 
-    As scikit-learn's ``MLPClassifier``, it does not standardise: put a ``StandardScaler`` before it.
+    Like scikit-learn's ``MLPClassifier``, it does not standardise: put a ``StandardScaler`` before it.
 
     Args:
         hidden: units of the hidden layer, 1 to 65536.
         epochs: at least 1; each is ``floor(N / batch_size)`` steps.
-        batch_size: samples a step, at least 1; all N where there are fewer.
+        batch_size: samples a step, at least 1; all N if there are fewer.
         learning_rate: Adam's, above 0.
         mixing_rate: γ in [0, 1]; at 0 every batch has the groups' shares of the training set.
         random_state: draws initial parameters and the order of samples.
 
     Attributes:
         classes_: (c,), in the order of ``predict_proba``.
-        groups_: (k,) groups, in the order of ``proportions_curve_``: the classes unless ``fit`` was told.
+        groups_: (k,) groups, in the order of ``proportions_curve_``: the classes, unless ``fit`` got others.
         n_iter_: epochs trained.
-        loss_curve_: of each epoch, the mean loss of its batches.
+        loss_curve_: the mean loss of each epoch's batches.
         proportions_curve_: (epochs, k), the groups' shares of each epoch's batches.
         network_: the trained ``torch.nn.Sequential``.
-        n_features_in_, feature_names_in_: as everywhere in scikit-learn.
+        n_features_in_, feature_names_in_: as always in scikit-learn.
     """
 
     def fit(self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> Learn2MixClassifier:
         """Train on a table X (N, d) with labels y (N,).
 
         Args:
-            groups: (N,) what the batches are mixed by, of any kind that can be sorted; the labels unless told. In
-                ``GridSearchCV`` give it through a pipeline, as ``fit(X, y, <step>__groups=groups)``: a bare
-                ``groups`` is taken by the splitter.
+            groups: (N,) the groups to mix by, of any sortable type; by default the labels. In ``GridSearchCV`` pass
+                them through a pipeline, as in ``fit(X, y, <step>__groups=groups)``: a plain ``groups`` goes to the
+                splitter.
 
         Raises:
-            ValueError: the table or an option is not as said, or the loss is not finite.
+            ValueError: the table or an option is invalid, or the loss is not finite.
         """
-        table, given = validate_data(self, X, y, dtype=PRECISIONS)
-        check_classification_targets(given)
-        labels = column_or_1d(given, warn=True)
+        table, column = validate_data(self, X, y, dtype=PRECISIONS)
+        check_classification_targets(column)
+        labels = column_or_1d(column, warn=True)
         self.classes_, targets = np.unique(labels, return_inverse=True)
         self._train(table, torch.from_numpy(targets), labels if groups is None else groups, len(self.classes_))
         return self
@@ -164,58 +154,40 @@ class Learn2MixClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         return probabilities
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """(N,) the likeliest class."""
-        likeliest = self._outputs(X).argmax(1).numpy()
-        labels: NDArray[Any] = self.classes_[likeliest]
+        """(N,) the most likely class."""
+        indices = self._outputs(X).argmax(1).numpy()
+        labels: NDArray[Any] = self.classes_[indices]
         return labels
 
     def _losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return cross_entropy(outputs, targets, reduction="none")
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class Learn2MixRegressor(RegressorMixin, _Estimator):  # type: ignore[misc]
     """A regressor of one hidden layer, trained with Adam on batches that follow the groups' squared error.
 
-    As scikit-learn's ``MLPRegressor``, it standardises neither: put a ``StandardScaler`` before it, and a
-    ``TransformedTargetRegressor`` around it where the target is not of the order of 1.
+    Like scikit-learn's ``MLPRegressor``, it does not standardise: put a ``StandardScaler`` before it, and a
+    ``TransformedTargetRegressor`` around it if the target is not of the order of 1.
 
     Args:
-        bins: where ``fit`` is told no groups, they are this many of equal size, by ascending target, at least 1;
-            targets that are equal are of one group.
+        bins: number of groups of equal size by ascending target, at least 1, if ``fit`` gets no groups; equal targets
+            are in one group.
 
-    The other options and the attributes are those of :class:`Learn2MixClassifier`, but for ``classes_``; ``groups_``
-    are the numbers of the bins, from 0, unless ``fit`` was told.
+    The other options and the attributes are those of :class:`Learn2MixClassifier`, except ``classes_``; ``groups_``
+    are the numbers of the bins, from 0, unless ``fit`` got groups.
     """
 
-    def __init__(
-        self,
-        *,
-        bins: Annotated[int, Range(1)] = 4,
-        hidden: Annotated[int, Range(1, 2**16)] = 64,
-        epochs: Annotated[int, Range(1)] = 200,
-        batch_size: Annotated[int, Range(1)] = 64,
-        learning_rate: Rate = 1e-3,
-        mixing_rate: Annotated[float, Range(0, 1)] = 0.1,
-        random_state: int | np.random.RandomState | None = None,
-    ) -> None:
-        super().__init__(
-            hidden=hidden,
-            epochs=epochs,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            mixing_rate=mixing_rate,
-            random_state=random_state,
-        )
-        self.bins = bins
+    bins: Annotated[int, Range(1)] = 4
 
     def fit(self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> Learn2MixRegressor:
         """Train on a table X (N, d) with targets y (N,).
 
         Args:
-            groups: as of :meth:`Learn2MixClassifier.fit`; bins of y unless told.
+            groups: as for :meth:`Learn2MixClassifier.fit`; by default bins of y.
 
         Raises:
-            ValueError: the table or an option is not as said, or the loss is not finite.
+            ValueError: the table or an option is invalid, or the loss is not finite.
         """
         table, values = validate_data(self, X, y, dtype=PRECISIONS, y_numeric=True)
         targets = column_or_1d(values, warn=True).astype(table.dtype)

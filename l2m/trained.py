@@ -1,4 +1,4 @@
-"""A model that a run has trained, from the run's directory alone: no data set is read."""
+"""Loads a trained model from its run's directory alone, without the data set."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from l2m.records.directory import MODEL
 from l2m.tasks import TASKS, Task
 from l2m.training.device import choose_device, compute_like
 
-MOST = 10
-"""Runs that are listed for a person to choose from."""
+LISTED = 10
+"""Runs that are listed to choose from."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained model, and what it was trained on.
+    """A trained model and the description of its data.
 
     Attributes:
         folder: the run's directory.
         config: the run's.
-        model: in evaluation mode, on ``device``; takes inputs as :meth:`l2m.data.Split.batch` gives them, inside
-            :func:`l2m.training.device.compute_like` if its outputs are to be those of the run's records.
-        data: of one blank sample, with the names of groups and classes and the fitted preprocessing.
+        model: in evaluation mode, on ``device``; its inputs are those of :meth:`l2m.data.Split.batch`. Inside
+            :func:`l2m.training.device.compute_like` its outputs equal those of the run's records.
+        data: one blank sample, with the names of groups and classes and the fitted preprocessing.
         device: where it computes.
     """
 
@@ -46,11 +46,11 @@ class Trained:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Names of the classes, in the order of the outputs; empty if the task is no classification."""
+        """Names of the classes, in the order of the outputs; empty unless the task is classification."""
         return self.data.labels
 
     def split(self, inputs: Tensor) -> Split:
-        """Unlabelled samples (N, ...) at rest: stored pixels, tokens or numbers, as the training set's were."""
+        """Unlabelled stored samples (N, ...): pixels, tokens or numbers, like those of the training set."""
         blank = self.data.train
         targets = None if blank.targets is None else blank.targets.expand(len(inputs), *blank.targets.shape[1:])
         return replace(
@@ -60,14 +60,11 @@ class Trained:
     @torch.inference_mode()
     def outputs(self, split: Split) -> Tensor:
         """Outputs (N, outputs) in float32 on the CPU, in the run's precision: logits, values or pixels."""
-        found = []
         with compute_like(self.config, self.device):
-            for batch in split.to(self.device).passes():
-                found.append(self.model(batch.inputs).float().cpu())
-        return torch.cat(found)
+            return torch.cat([self.model(batch.inputs).float().cpu() for batch in split.to(self.device).passes()])
 
     def predicted(self, outputs: Tensor) -> Tensor:
-        """What outputs (N, outputs) mean: probabilities of the classes, values in the unit of their file, or pixels."""
+        """From outputs (N, outputs) to class probabilities, values in the unit of their file, or pixels."""
         if self.data.classes:
             return outputs.softmax(1)
         mean, sd = self.data.target_unit
@@ -85,14 +82,14 @@ def load(folder: str | Path, device: str = "cpu") -> Trained:
 
     Args:
         folder: the run's directory, ``<results_dir>/runs/<dataset>/<strategy>/seed<k>-<digest>``, or a folder above it
-            that holds no other.
+            with no other run.
         device: ``cpu``, ``cuda``, ``cuda:N`` or ``auto``.
 
     Raises:
-        UserError: the folder holds no run, the run is not finished, its model is not there or can't be used, or this
-            machine has no such device.
+        UserError: the folder holds no run, the run is not finished, its model is missing or unusable, or this machine
+            has no such device.
     """
-    folder, target = find(Path(folder).expanduser()), choose_device(device)
+    folder, target = find_run(Path(folder).expanduser()), choose_device(device)
     config = _config(folder)
     saved = _saved(folder / MODEL)
     try:
@@ -100,72 +97,74 @@ def load(folder: str | Path, device: str = "cpu") -> Trained:
         with torch.random.fork_rng([]):
             model = models.MODELS.build(config.model, data)
         model.load_state_dict(saved["parameters"])
-    except Exception as error:  # whatever a damaged file, or a changed model, makes torch say
+    except Exception as error:  # a damaged file or a changed model raises many types
         raise UserError(
             f"{folder / MODEL} does not fit model={config.model['name']} of this version ({cause(error)}): use "
-            "force=true to train it anew"
+            "force=true to train it again"
         ) from error
     return Trained(folder, config, model.to(target, memory_format=torch.channels_last).eval(), data, target)
 
 
-def find(folder: Path) -> Path:
-    """The directory of the one run in a folder, which may be that itself.
+def find_run(folder: Path) -> Path:
+    """The directory of the only run in a folder, possibly the folder itself.
 
     Raises:
-        UserError: there is none, or there are several.
+        UserError: there is no run, or there are several.
     """
     if (folder / "config.yaml").is_file():
         return folder
-    found = sorted(file.parent for file in folder.rglob("seed*/config.yaml"))
-    if not found:
-        what = "holds no run" if folder.is_dir() else f"is no folder (looked for it from {Path.cwd()})"
-        raise UserError(f"{folder} {what}: name a run's directory, as python -m l2m.run prints it at its end")
-    if len(found) > 1:
-        more = f"\n  and {len(found) - MOST} more" if len(found) > MOST else ""
-        raise UserError(f"{folder} holds {len(found)} runs: name one of them{_told_apart(found[:MOST])}{more}")
-    return found[0]
+    runs = sorted(file.parent for file in folder.rglob("seed*/config.yaml"))
+    if not runs:
+        problem = "holds no run" if folder.is_dir() else f"is not a directory (looked for it from {Path.cwd()})"
+        raise UserError(f"{folder} {problem}: name a run's directory, as python -m l2m.run prints it at its end")
+    if len(runs) > 1:
+        more = f"\n  and {len(runs) - LISTED} more" if len(runs) > LISTED else ""
+        raise UserError(f"{folder} holds {len(runs)} runs: name one of them{_differences(runs[:LISTED])}{more}")
+    return runs[0]
 
 
-def _told_apart(folders: list[Path]) -> str:
-    """A line a run, with what its configuration has that the others' have not."""
+def _differences(folders: list[Path]) -> str:
+    """A line a run, with the settings that only its configuration has."""
     from l2m.config.description import label, settings
 
-    known = {}
+    readable = {}
     for folder in folders:
         with suppress(ValueError):  # of a damaged file
-            known[folder] = settings(read_config(folder / "config.yaml"))
-    apart = {folder: f": {label(own, list(known.values()))}" for folder, own in known.items()}
-    return "".join(f"\n  {folder}{apart.get(folder, '')}" for folder in folders)
+            readable[folder] = settings(read_config(folder / "config.yaml"))
+    labels = {folder: f": {label(own, list(readable.values()))}" for folder, own in readable.items()}
+    return "".join(f"\n  {folder}{labels.get(folder, '')}" for folder in folders)
 
 
 def _config(folder: Path) -> RunConfig:
-    """The configuration of a run that is done."""
+    """The configuration of a finished run."""
     try:
         config = read_config(folder / "config.yaml")
         status = json.loads(read_text(folder / "run.json"))["status"]
     except (ValueError, LookupError, TypeError, RecursionError) as error:
-        raise UserError(f"{folder} can't be read as a run ({cause(error)}): use force=true to train it anew") from error
+        raise UserError(
+            f"{folder} cannot be read as a run ({cause(error)}): use force=true to train it again"
+        ) from error
     if status != "done":
         raise UserError(
-            f"{folder} is not finished (status {status}): name another, or repeat the command that began it"
+            f"{folder} is not finished (status {status}): name another run, or repeat the command that began it"
         )
     return config
 
 
 def _saved(file: Path) -> dict[str, Any]:
-    """What ``model.pt`` holds."""
+    """The content of ``model.pt``."""
     if not file.is_file():
         raise UserError(
-            f"{file} is not there, as where records are copied without models: use force=true to train it anew"
+            f"{file} is missing, perhaps because records were copied without models: use force=true to train it again"
         )
     try:
         saved = torch.load(file, map_location="cpu", weights_only=True)
-        whole = saved.keys() >= {"parameters", "blank", "preprocessing"}
-    except Exception as error:  # torch.load has no exception of its own
-        raise UserError(f"{file} can't be read ({cause(error)}): use force=true to train the run anew") from error
-    if not whole:
+        is_complete = saved.keys() >= {"parameters", "blank", "preprocessing"}
+    except Exception as error:  # torch.load raises many types
+        raise UserError(f"{file} cannot be read ({cause(error)}): use force=true to train the run again") from error
+    if not is_complete:
         raise UserError(
             f"{file} was written by an earlier version, without the shapes of the data: use force=true to train the "
-            "run anew"
+            "run again"
         )
     return dict(saved)

@@ -193,7 +193,7 @@ def test_held_out_batches_are_balanced_or_not(balanced: bool) -> None:
 
 
 def test_what_cannot_be_held_out_is_told() -> None:
-    with pytest.raises(UserError, match="none has two samples"):
+    with pytest.raises(UserError, match="no group has two samples"):
         built("bilevel").prepare(context(small(sizes=(1, 1, 1)), batch_size=1))
     with pytest.raises(UserError, match=r"batch_size=50 is larger than the 44 training samples .*held_out=0.1 leaves"):
         built("bilevel").prepare(context(small(), batch_size=50))

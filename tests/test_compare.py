@@ -65,9 +65,9 @@ def test_scores_are_those_of_the_models_on_the_test_part(compared: Path) -> None
         last = pd.read_csv(compared / "runs" / row["run"] / "metrics.csv").iloc[-1]
         assert row["accuracy"] == pytest.approx(last["test_metric"], abs=1e-6)
         assert row["worst_group"] == pytest.approx(last["worst_group"], abs=1e-6)
-    told = pd.read_csv(path / "comparison.csv").set_index(["strategy", "score"])
+    result = pd.read_csv(path / "comparison.csv").set_index(["strategy", "score"])
     mean = runs[runs["strategy"] == "balanced"]["macro_f1"].mean()
-    assert told.loc[("balanced", "macro_f1"), "mean"] == pytest.approx(mean)
+    assert result.loc[("balanced", "macro_f1"), "mean"] == pytest.approx(mean)
 
 
 def test_the_same_command_again_trains_nothing_and_tells_the_same(
@@ -75,26 +75,26 @@ def test_the_same_command_again_trains_nothing_and_tells_the_same(
 ) -> None:
     before = content(compared)
     monkeypatch.setattr("l2m.training.run.train", None)
-    told = door(*SMALL, f"results_dir={compared}")
-    assert (told.status, told.err) == (0, "")
+    result = door(*SMALL, f"results_dir={compared}")
+    assert (result.status, result.err) == (0, "")
     assert content(compared) == before
-    assert max(map(len, told.out.splitlines())) <= 80 + len(str(compared))
-    assert told.out.count("6 runs: 6 done, 0 failed, 0 to do") == 2
+    assert max(map(len, result.out.splitlines())) <= 80 + len(str(compared))
+    assert result.out.count("6 runs: 6 done, 0 failed, 0 to do") == 2
     page = next(compared.glob("comparisons/*/comparison.md")).read_text()
-    last = " ".join(told.out.split("\n\n")[-2].split())
+    last = " ".join(result.out.split("\n\n")[-2].split())
     assert last.partition(". ")[0] in page
     dry = door(*SMALL, f"results_dir={compared}", "dry_run=true")
     assert "6 runs: 6 done" in dry.out
-    assert "then training what was chosen: 3 strategies, 2 runs each" in dry.out
+    assert "then training the chosen settings: 3 strategies, 2 runs each" in dry.out
 
 
 def test_what_no_strategy_can_do_is_told_once(door: Door, tmp_path: Path) -> None:
     table = pd.DataFrame({"x": range(60), "ward": ["a", "b", "c"] * 20, "label": ["ill", "well"] * 30})
     table.to_csv(tmp_path / "mine.csv", index=False)
     words = ["dataset=csv", "dataset.path=mine.csv", "dataset.target=label", "dataset.group=ward", "batch_size=20"]
-    told = door(*words, "strategies=[smote,balanced]", "choose=false", "epochs=1", "seeds=2", "workers=1")
-    assert told.status == 1, "a strategy that was asked for is not there"
-    assert told.out.count("smote is left out: strategy=smote needs groups that are the classes") == 1
+    result = door(*words, "strategies=[smote,balanced]", "choose=false", "epochs=1", "seeds=2", "workers=1")
+    assert result.status == 1, "a strategy that was asked for is not there"
+    assert result.out.count("smote is left out: strategy=smote needs groups that are the classes") == 1
     (path,) = tmp_path.glob("outputs/comparisons/csv-*")
     assert set(pd.read_csv(path / "runs.csv")["strategy"]) == {"classical", "balanced"}
     assert "none were chosen" in (path / "comparison.md").read_text()
@@ -102,14 +102,14 @@ def test_what_no_strategy_can_do_is_told_once(door: Door, tmp_path: Path) -> Non
 
 def test_regression_with_a_setting_that_fails(door: Door, tmp_path: Path) -> None:
     small = (*ROWS["regression"], "epochs=2", "workers=1", "seeds=2", "choice_seeds=1", "strategies=[balanced]")
-    told = door(*small, "learning_rates=[1e-3,1e30]")
-    assert told.status == 0, "one rate that fails is no failure of the comparison"
-    assert "the loss is not finite" in told.out
+    result = door(*small, "learning_rates=[1e-3,1e30]")
+    assert result.status == 0, "one rate that fails is no failure of the comparison"
+    assert "the loss is not finite" in result.out
     (path,) = tmp_path.glob("outputs/comparisons/mean_estimation-*")
     choices = pd.read_csv(path / "choices.csv")
     assert choices["validation_mean_squared_error"].isna().tolist() == [rate > 1 for rate in choices["learning_rate"]]
     assert set(pd.read_csv(path / "runs.csv")["learning_rate"]) == {1e-3}
-    (command,) = {line.strip() for line in told.out.splitlines() if "strategy=classical" in line}
+    (command,) = {line.strip() for line in result.out.splitlines() if "strategy=classical" in line}
     assert "learning_rate=1e+30" in command
     assert "seed=0" in command
     assert "validation_fraction=0.2" in command
@@ -117,10 +117,10 @@ def test_regression_with_a_setting_that_fails(door: Door, tmp_path: Path) -> Non
 
 
 def test_the_budget_of_choices_is_the_same_for_all(door: Door, tmp_path: Path) -> None:
-    told = door("dataset=digits", "dry_run=true")
-    assert "among 9 settings of each of 12 strategies" in told.out
-    assert "234 runs" in told.out, "2 of each, and 18 of classical training that score samples for curriculum"
-    assert "bilevel" not in told.out
+    result = door("dataset=digits", "dry_run=true")
+    assert "among 9 settings of each of 12 strategies" in result.out
+    assert "234 runs" in result.out, "2 of each, and 18 of classical training that score samples for curriculum"
+    assert "bilevel" not in result.out
     assert list(tmp_path.iterdir()) == []
 
 
@@ -137,7 +137,7 @@ def test_the_budget_of_choices_is_the_same_for_all(door: Door, tmp_path: Path) -
         (["dataset=wine_quality", "strategies=[focal]"], ["strategy=focal is not defined for regression"]),
         (["seeds=1"], ["seeds=1 must be at least 2"]),
         (["learning_rates=[0]"], ["learning_rates=[0] must be above 0"]),
-        (["learning_rates=[]"], ["learning_rates=[] needs one rate at least"]),
+        (["learning_rates=[]"], ["learning_rates=[] needs at least one rate"]),
         (["mixing_rates=[2]"], ["mixing_rates=[2] must be in [0, 1]"]),
         (["validation_fraction=0"], ["validation_fraction=0 must be in (0, 1)"]),
         (["seeds=2", "learnin_rates=[1]"], ["key learnin_rates is not known (did you mean learning_rates?)"]),
@@ -147,17 +147,17 @@ def test_the_budget_of_choices_is_the_same_for_all(door: Door, tmp_path: Path) -
     ],
 )
 def test_what_is_wrong_is_told(door: Door, tmp_path: Path, arguments: list[str], fragments: list[str]) -> None:
-    told = door(*arguments)
-    assert told.status == 1
-    assert all(line.startswith("error: ") for line in told.err.splitlines())
+    result = door(*arguments)
+    assert result.status == 1
+    assert all(line.startswith("error: ") for line in result.err.splitlines())
     for fragment in fragments:
-        assert fragment in told.err
+        assert fragment in result.err
     assert list(tmp_path.iterdir()) == []
 
 
 def test_help_has_the_keys(door: Door) -> None:
-    told = door("--help")
-    assert told.status == 0
+    result = door("--help")
+    assert result.status == 0
     for key in ("strategies", "choice_seeds", "mixing_rates", "metric"):
-        assert f"  {key}" in told.out
-    assert max(map(len, told.out.partition("Options of choices")[0].splitlines())) < 80
+        assert f"  {key}" in result.out
+    assert max(map(len, result.out.partition("Options of choices")[0].splitlines())) < 80

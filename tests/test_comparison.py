@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 
 import numpy as np
@@ -9,15 +10,22 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from l2m.comparison.findings import Findings, findings, recommendation, resample
-from l2m.comparison.tables import Setting, caption, forest, frame, markdown, terminal
-from l2m.evaluation.scores import LABELS, VALUES, Predicted, labelled
+from l2m.comparison.findings import Findings, judge, recommend, resample
+from l2m.comparison.tables import (
+    Protocol,
+    draw_differences,
+    format_caption,
+    format_csv,
+    format_markdown,
+    format_terminal,
+)
+from l2m.evaluation.scores import LABELS, VALUES, SampleResults, label_results
 from l2m.report.statistics import half_width, holm, paired_p
 
 STRATEGIES = ("classical", "learn2mix", "balanced", "focal", "smote", "exp3")
 
 
-def made(
+def made_up_runs(
     rng: np.random.Generator, gains: Mapping[str, float] | None = None, seeds: int = 5, **others: Mapping[str, float]
 ) -> pd.DataFrame:
     """Runs of classification: accuracies near 0.8 that share their seed's luck, ``gains`` added to balanced accuracy.
@@ -37,7 +45,7 @@ def made(
 
 
 def judged(runs: pd.DataFrame) -> Findings:
-    return findings(runs, "classification", "balanced_accuracy")
+    return judge(runs, "classification", "balanced_accuracy")
 
 
 def errors(rng: np.random.Generator, gains: Mapping[str, float]) -> Findings:
@@ -46,7 +54,7 @@ def errors(rng: np.random.Generator, gains: Mapping[str, float]) -> Findings:
     noise = {score: rng.normal(1, 0.05, 5 * len(STRATEGIES)) for score in VALUES}
     runs = pd.DataFrame(table | noise)
     runs["mean_squared_error"] -= runs["strategy"].map(lambda name: gains.get(name, 0.0))
-    return findings(runs, "regression", "mean_squared_error")
+    return judge(runs, "regression", "mean_squared_error")
 
 
 def test_p_values_and_intervals_are_those_of_scipy() -> None:
@@ -79,68 +87,68 @@ def test_holm_rejects_what_stepping_down_rejects() -> None:
 
 def test_where_all_are_equal_a_recommendation_is_as_rare_as_promised() -> None:
     rng, draws = np.random.default_rng(2), 160
-    found = [errors(rng, {}) for _ in range(draws)]
-    false = sum(bool(one.better) for one in found)
+    findings = [errors(rng, {}) for _ in range(draws)]
+    false = sum(bool(one.better) for one in findings)
     assert 0 < false <= 0.05 * draws, "never is no test"
-    assert sum(bool(one.better or one.worse) for one in found) <= stats.binom.ppf(0.99, draws, 0.05)
+    assert sum(bool(one.better or one.worse) for one in findings) <= stats.binom.ppf(0.99, draws, 0.05)
 
 
 def test_equals_that_are_better_are_seldom_told_apart() -> None:
     rng, draws = np.random.default_rng(3), 60
     better = dict.fromkeys(STRATEGIES[1:], 0.6)
-    found = [errors(rng, better) for _ in range(draws)]
-    assert all(one.better for one in found)
-    assert sum(one.tied != one.better for one in found) <= 0.05 * draws
+    findings = [errors(rng, better) for _ in range(draws)]
+    assert all(one.better for one in findings)
+    assert sum(one.tied != one.better for one in findings) <= 0.05 * draws
 
 
 def test_one_that_is_clearly_better_is_named() -> None:
-    found = judged(made(np.random.default_rng(4), {"learn2mix": 0.1}))
-    assert found.better == found.tied == ("learn2mix",)
-    said = " ".join(recommendation(found, 1000))
-    assert said.startswith("Take learn2mix: its balanced accuracy is reliably better than classical's, +")
+    findings = judged(made_up_runs(np.random.default_rng(4), {"learn2mix": 0.1}))
+    assert findings.better == findings.tied == ("learn2mix",)
+    said = " ".join(recommend(findings, 1000))
+    assert said.startswith("Use learn2mix: its balanced accuracy is reliably better than classical's, +")
     assert "(11 s a run, classical 10 s)" in said
     assert "Beware" not in said
 
 
 def test_the_lower_error_is_the_better_one() -> None:
-    found = errors(np.random.default_rng(5), {"learn2mix": 0.6, "smote": -0.6})
-    assert (found.better, found.worse) == (("learn2mix",), ("smote",))
-    assert found.strategies[0] == "learn2mix"
-    assert found.strategies[-1] == "smote"
-    assert "Reliably worse mean squared error than classical: smote." in recommendation(found, 1000)
+    findings = errors(np.random.default_rng(5), {"learn2mix": 0.6, "smote": -0.6})
+    assert (findings.better, findings.worse) == (("learn2mix",), ("smote",))
+    assert findings.strategies[0] == "learn2mix"
+    assert findings.strategies[-1] == "smote"
+    assert "Reliably worse mean squared error than classical: smote." in recommend(findings, 1000)
 
 
 def test_ties_are_named_with_the_quickest_of_them() -> None:
     rng = np.random.default_rng(6)
-    found = judged(made(rng, {"exp3": 0.2, "balanced": 0.2, "focal": 0.1}))
-    assert set(found.better) == {"exp3", "balanced", "focal"}
-    assert set(found.tied) == {"exp3", "balanced"}
-    said = " ".join(recommendation(found, 1000))
-    assert "which can't be told from it" in said
-    assert "behind" in said
-    assert ("balanced takes the least time of these, 12 s a run." in said) is (found.tied[0] == "exp3")
+    findings = judged(made_up_runs(rng, {"exp3": 0.2, "balanced": 0.2, "focal": 0.1}))
+    assert set(findings.better) == {"exp3", "balanced", "focal"}
+    assert set(findings.tied) == {"exp3", "balanced"}
+    said = " ".join(recommend(findings, 1000))
+    assert "(no reliable difference)" in said
+    assert "but worse than" in said
+    assert ("balanced is the fastest of these, 12 s a run." in said) is (findings.tied[0] == "exp3")
 
 
 def test_no_difference_recommends_classical() -> None:
     rng = np.random.default_rng(7)
-    found = judged(made(rng))
-    assert found.better == ()
-    said = recommendation(found, 1000)
-    assert said[0].startswith("No difference you could rely on")
-    assert "Take classical, the simplest (10 s a run)" in said[0]
+    findings = judged(made_up_runs(rng))
+    assert findings.better == ()
+    said = recommend(findings, 1000)
+    assert said[0].startswith("No reliable difference")
+    assert "Use classical, the simplest (10 s a run)" in said[0]
     assert "The best mean is" in " ".join(said)
 
 
 def test_a_gain_that_costs_another_score_is_told() -> None:
     rng = np.random.default_rng(8)
-    runs = made(
+    runs = made_up_runs(
         rng,
         {"focal": 0.2},
         accuracy={"focal": -0.2},
         worst_group={"focal": -0.2},
         calibration_error={"focal": 0.2, "smote": 0.2},
     )
-    said = " ".join(recommendation(judged(runs), 1000))
+    said = " ".join(recommend(judged(runs), 1000))
     assert "Beware: reliably worse accuracy than classical: focal -" in said
     assert "Beware: reliably worse worst group than classical: focal -" in said
     assert "Beware: reliably worse calibration error than classical: focal +" in said
@@ -148,16 +156,16 @@ def test_a_gain_that_costs_another_score_is_told() -> None:
 
 
 def test_a_test_part_that_is_too_small_supports_nothing() -> None:
-    runs = made(np.random.default_rng(9), {"focal": 0.1, "smote": 0.4})
+    runs = made_up_runs(np.random.default_rng(9), {"focal": 0.1, "smote": 0.4})
     rng = np.random.default_rng(0)
     wide = {name: {score: rng.normal(0, 0.05, 200) for score in LABELS} for name in STRATEGIES}
-    found = findings(runs, "classification", "balanced_accuracy", wide)
-    assert (found.better, found.unsure) == (("smote",), ("focal",))
-    said = " ".join(recommendation(found, 90))
+    findings = judge(runs, "classification", "balanced_accuracy", wide)
+    assert (findings.better, findings.unsure) == (("smote",), ("focal",))
+    said = " ".join(recommend(findings, 90))
     assert "focal: better over seeds on this test part, but its 90 samples are too few" in said
-    apart = wide["focal"]["balanced_accuracy"] - wide["classical"]["balanced_accuracy"]
-    one = found.differences["balanced_accuracy"]["focal"]
-    assert one.over_samples == pytest.approx(stats.norm.ppf(1 - 0.025 / 5) * np.std(apart, ddof=1))
+    difference = wide["focal"]["balanced_accuracy"] - wide["classical"]["balanced_accuracy"]
+    half_width = findings.table.loc[("focal", "balanced_accuracy"), "interval_half_width_over_samples"]
+    assert half_width == pytest.approx(stats.norm.ppf(1 - 0.025 / 5) * np.std(difference, ddof=1))
 
 
 def test_resampling_gives_the_standard_error_of_a_mean() -> None:
@@ -165,9 +173,9 @@ def test_resampling_gives_the_standard_error_of_a_mean() -> None:
     size = 500
     targets = rng.integers(0, 2, size)
 
-    def run(right: float) -> Predicted:
+    def run(right: float) -> SampleResults:
         said = np.where(rng.random(size) < right, targets, 1 - targets)
-        return labelled(np.eye(2)[said], targets, targets)
+        return label_results(np.eye(2)[said], targets, targets)
 
     ours, theirs = [run(0.9) for _ in range(3)], [run(0.7) for _ in range(3)]
     score = {"accuracy": LABELS["accuracy"]}
@@ -178,16 +186,16 @@ def test_resampling_gives_the_standard_error_of_a_mean() -> None:
 
 
 def test_all_that_is_told_agrees() -> None:
-    found = judged(made(np.random.default_rng(11), {"focal": 0.1, "smote": -0.1}))
+    findings = judged(made_up_runs(np.random.default_rng(11), {"focal": 0.1, "smote": -0.1}))
     chosen = dict.fromkeys(STRATEGIES, "0.001")
-    setting = Setting("mine", 42, 0.2, 2, chosen, dict.fromkeys(STRATEGIES, 3), ("focal",), 200, ("rare", 7))
-    page = markdown(found, setting, "comparison.png")
-    for text in (*recommendation(found, 200), *caption(found, setting)):
+    protocol = Protocol("mine", 42, 0.2, 2, chosen, dict.fromkeys(STRATEGIES, 3), ("focal",), 200, ("rare", 7))
+    page = format_markdown(findings, protocol, "comparison.png")
+    for text in (*recommend(findings, 200), *format_caption(findings, protocol)):
         assert text in page
-    table = frame(found).set_index(["strategy", "score"])
+    table = pd.read_csv(io.StringIO(format_csv(findings)), index_col=["strategy", "score"])
     assert len(table) == len(STRATEGIES) * len(LABELS)
-    focal = found.runs[found.runs["strategy"] == "focal"]["balanced_accuracy"]
-    classical = found.runs[found.runs["strategy"] == "classical"]["balanced_accuracy"]
+    focal = findings.runs[findings.runs["strategy"] == "focal"]["balanced_accuracy"]
+    classical = findings.runs[findings.runs["strategy"] == "classical"]["balanced_accuracy"]
     line = table.loc["focal", "balanced_accuracy"]
     assert line["mean"] == pytest.approx(focal.mean())
     assert line["minus_classical"] == pytest.approx(focal.mean() - classical.mean())
@@ -196,9 +204,9 @@ def test_all_that_is_told_agrees() -> None:
     assert f"| focal | 0.001 | {100 * focal.mean():.1f} ± {100 * focal.std(ddof=1):.1f} + |" in page
     assert "its smallest group (rare) has 7" in page
     assert "among 3 settings each" in page
-    assert [len(each.rows) for each in terminal(found, setting)] == [6, 6]
-    panels = forest(found).axes
+    assert [len(each.rows) for each in format_terminal(findings, protocol)] == [6, 6]
+    panels = draw_differences(findings).axes
     assert [axes.get_title() for axes in panels] == ["balanced accuracy", "worst group", "calibration error"]
     assert [label.get_text() for label in panels[0].get_yticklabels()] == [
-        name for name in found.strategies if name != "classical"
+        name for name in findings.strategies if name != "classical"
     ]

@@ -126,17 +126,17 @@ def test_an_invalid_yaml_is_reported(door: Door, mine: Path, text: str) -> None:
 
 
 HOOKS = [
-    ("prepare", "context", "context.train", "Split: it has to call super().prepare(context), and to return"),
-    ("prepare", "context", "super().prepare(context) and None", "NoneType: it has to call super().prepare(context)"),
-    ("loss", "batch, per_sample", "per_sample", "float32 of shape (50,): it has to give one number"),
-    ("loss", "batch, per_sample", "None", "NoneType: it has to give one number, a tensor of shape ()"),
-    ("plan", "epoch", "super().plan(epoch)[:2]", "int64 of shape (2, 50): it has to give indices, an int64 tensor"),
-    ("plan", "epoch", "super().plan(epoch)[:, :49]", "int64 of shape (9, 49): it has to give indices"),
-    ("plan", "epoch", "super().plan(epoch).float()", "float32 of shape (9, 50): it has to give indices, an int64"),
-    ("plan", "epoch", "[[1] * 50] * 9", "list: it has to give indices, an int64 tensor of shape (9, 50)"),
-    ("plan", "epoch", "super().plan(epoch) + 50", "int64 of shape (9, 50) from 50 to "),
-    ("next_batch", "", "self.context.train.groups[:7]", "int64 of shape (7,): it has to give indices, an int64 tensor"),
-    ("proportions", "", "self.context.train.groups[:7]", "int64 of shape (7,): it has to be a tensor of shape (10,)"),
+    ("prepare", "context", "context.train", "Split: it must call super().prepare(context) and return"),
+    ("prepare", "context", "super().prepare(context) and None", "NoneType: it must call super().prepare(context)"),
+    ("loss", "batch, per_sample", "per_sample", "float32 of shape (50,): it must return one number"),
+    ("loss", "batch, per_sample", "None", "NoneType: it must return one number, a tensor of shape ()"),
+    ("plan", "epoch", "super().plan(epoch)[:2]", "int64 of shape (2, 50): it must return indices, an int64 tensor"),
+    ("plan", "epoch", "super().plan(epoch)[:, :49]", "int64 of shape (9, 49): it must return indices"),
+    ("plan", "epoch", "super().plan(epoch).float()", "float32 of shape (9, 50): it must return indices, an int64"),
+    ("plan", "epoch", "[[1] * 50] * 9", "list: it must return indices, an int64 tensor of shape (9, 50)"),
+    ("plan", "epoch", "super().plan(epoch) + 50", "int64 of shape (9, 50): indices from 50 to "),
+    ("next_batch", "", "self.context.train.groups[:7]", "int64 of shape (7,): it must return indices, an int64 tensor"),
+    ("proportions", "", "self.context.train.groups[:7]", "int64 of shape (7,): it must be a tensor of shape (10,)"),
 ]
 
 

@@ -162,8 +162,8 @@ def test_numbers_of_groups_that_are_none_are_refused(groups: Any) -> None:
         (torch.ones(2, 3), torch.tensor([0, 1]), r"shapes \(2, 3\) and \(2,\): .*losses.flatten\(1\).mean\(1\)"),
         (torch.tensor([0, 1]), torch.tensor([0.5, 0.7]), "losses, then groups, .*not torch.int64 and torch.float32"),
         (torch.ones(2), torch.tensor([[0], [1]]), r"shapes \(2,\) and \(2, 1\)"),
-        (torch.ones(2), torch.tensor([0, 2]), "groups go from 0 to 2, and there are 2"),
-        (torch.ones(2), torch.tensor([-1, 1]), "groups go from -1 to 1, and there are 2"),
+        (torch.ones(2), torch.tensor([0, 2]), "groups go from 0 to 2, but there are 2"),
+        (torch.ones(2), torch.tensor([-1, 1]), "groups go from -1 to 1, but there are 2"),
     ],
 )
 def test_what_is_not_one_loss_and_one_group_a_sample_is_refused(losses: Tensor, groups: Tensor, named: str) -> None:
@@ -182,11 +182,11 @@ def test_an_epoch_without_losses_is_refused() -> None:
 def test_a_state_of_other_groups_is_refused() -> None:
     saved = GroupLosses(3)
     saved.add(torch.ones(2), torch.tensor([0, 1]))
-    with pytest.raises(UserError, match="of 3 groups, and there are 2"):
+    with pytest.raises(UserError, match="has 3 groups, but there are 2"):
         GroupLosses(2).load_state_dict(saved.state_dict())
 
 
 def test_a_state_of_something_else_is_refused() -> None:
     state = Learn2MixBatchSampler([0, 1], batch_size=1).state_dict()
-    with pytest.raises(UserError, match=r"has again, .* and that of GroupLosses has totals and batches"):
+    with pytest.raises(UserError, match=r"has again, .* but that of GroupLosses has totals and batches"):
         GroupLosses(2).load_state_dict(state)

@@ -179,7 +179,7 @@ def test_a_logger_that_fails_is_given_up_once_and_the_run_goes_on(
 ) -> None:
     with caplog.at_level(logging.WARNING):
         assert train(with_notebook(tmp_path, fails)).info["status"] == "done"
-    warned = "logger=notebook is given up for this run, which goes on without (ConnectionError: no route)"
+    warned = "logger=notebook is dropped for this run, which continues without it (ConnectionError: no route)"
     assert [record.getMessage() for record in caplog.records] == [warned]
     assert sum(what[0] == fails for what in notebook) == 1
 
@@ -281,5 +281,5 @@ def test_a_server_that_is_not_there_costs_a_warning(tmp_path: Path, name: str) -
         cwd=tmp_path, capture_output=True, text=True, env=os.environ | environment, timeout=300,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
-    assert f"logger={name} is given up for this run, which goes on without" in ended.stderr
+    assert f"logger={name} is dropped for this run, which continues without it" in ended.stderr
     assert len(list(tmp_path.glob("runs/*/*/*/model.pt"))) == 1

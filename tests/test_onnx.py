@@ -126,16 +126,16 @@ def test_a_run_is_exported_and_scores_as_the_suite_does(
     (tmp_path / "new").mkdir()
     for i, image in enumerate(pixels):
         Image.fromarray(image[0]).save(tmp_path / "new" / f"{i}.png")
-    told = door(f"run={before}", "data=new", "onnx=digits.onnx")
-    assert (told.status, told.err) == (0, "")
-    assert told.out.startswith("digits.onnx\n6 samples of new")
+    result = door(f"run={before}", "data=new", "onnx=digits.onnx")
+    assert (result.status, result.err) == (0, "")
+    assert result.out.startswith("digits.onnx\n6 samples of new")
     served = session(tmp_path / "digits.onnx")
     (found,) = served.run(None, {"samples": load_digits().images[:6, None].astype(np.uint8)})
     table = pd.read_csv("predictions.csv").filter(like="probability")
     np.testing.assert_allclose(found, table, rtol=1e-4)
     names = json.loads(served.get_modelmeta().custom_metadata_map["class_names"])
     assert [f"probability {name}" for name in names] == table.columns.tolist()
-    assert "error: onnx=digits.onnx is there: name another file" in door(f"run={before}", "onnx=digits.onnx").err
+    assert "error: onnx=digits.onnx exists: name another file" in door(f"run={before}", "onnx=digits.onnx").err
 
 
 class Sorted(torch.nn.Module):
@@ -148,6 +148,6 @@ class Sorted(torch.nn.Module):
 def test_what_can_not_be_exported_is_told(tmp_path: Path) -> None:
     good = trained("mlp", images(1, 8), ())
     subject = Trained(good.folder, good.config, Sorted(), good.data, good.device)
-    with pytest.raises(UserError, match=r"^model=mlp can't be exported to ONNX by torch .*: use it from Python"):
+    with pytest.raises(UserError, match=r"^model=mlp cannot be exported to ONNX by torch .*: use it from Python"):
         export(subject, tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())

@@ -165,10 +165,10 @@ def of_another_model(run: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (shutil.rmtree, "run is no folder (looked for it from "),
+        (shutil.rmtree, "run is not a directory (looked for it from "),
         (lambda run: (run / "config.yaml").unlink(), "run holds no run: name a run's directory, as "),
-        (unfinished, "run is not finished (status running): name another, or repeat the command that"),
-        (lambda run: (run / "model.pt").unlink(), "model.pt is not there, as where records are copied without"),
+        (unfinished, "run is not finished (status running): name another run, or repeat the command that"),
+        (lambda run: (run / "model.pt").unlink(), "model.pt is missing, perhaps because records were copied without"),
         (of_an_earlier_version, "model.pt was written by an earlier version, without the shapes of the data: use"),
         (of_another_model, "model.pt does not fit model=lenet5 of this version (RuntimeError: Error(s) in loading"),
     ],
@@ -178,10 +178,10 @@ def test_what_is_no_trained_run_is_told(
 ) -> None:
     place = linked(runs("dataset=mnist", "batch_size=14")[1].path, tmp_path / "run")
     change(place)
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as result:
         l2m.load(place)
-    assert expected in str(told.value)
-    assert_sentence(str(told.value), place)
+    assert expected in str(result.value)
+    assert_sentence(str(result.value), place)
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "run.json", "model.pt"])
@@ -203,8 +203,8 @@ def test_rows_of_ones_own_table_are_scored_as_the_records_say(
     words: Sequence[str], runs: Callable[..., Run], door: Door, table: Path, tmp_path: Path
 ) -> None:
     config, records = runs(*words_of(table, *words))
-    told = door(f"run={records.path}", f"data={table}")
-    assert (told.status, told.err) == (0, "")
+    result = door(f"run={records.path}", f"data={table}")
+    assert (result.status, result.err) == (0, "")
     found, rows = pd.read_csv(tmp_path / "predictions.csv"), pd.read_csv(table)
     assert found["line"].tolist() == list(range(2, 42))
     outputs = l2m.load(records.path).outputs(load_data(config).test)
@@ -220,14 +220,14 @@ def test_rows_of_ones_own_table_are_scored_as_the_records_say(
         np.testing.assert_allclose(found["actual"], income)
         score = (found["predicted"] - found["actual"]) ** 2
     metric = "accuracy" if words in (ILL, WARD) else "mean squared error"
-    assert f"{metric} {score.mean():.5g} over the 40 samples whose answer is told" in told.out
+    assert f"{metric} {score.mean():.5g} over the 40 samples with a known answer" in result.out
     assert score.mean() == pytest.approx(records.metrics["test_metric"].iloc[-1], rel=1e-5)
     group = rows["outcome"] if words == ILL else found["group"]
     ours = score.groupby(group).mean()
     theirs = records.groups.set_index("name")["test_metric"]
     assert ours.to_dict() == pytest.approx(theirs.to_dict(), rel=1e-5)
     for name, value in ours.items():
-        assert f"  {value:>{len(metric)}.4g}" in next(line for line in told.out.splitlines()[4:] if str(name) in line)
+        assert f"  {value:>{len(metric)}.4g}" in next(line for line in result.out.splitlines()[4:] if str(name) in line)
 
 
 def test_rows_need_no_answer_and_no_order(runs: Callable[..., Run], door: Door, table: Path, tmp_path: Path) -> None:
@@ -235,16 +235,16 @@ def test_rows_need_no_answer_and_no_order(runs: Callable[..., Run], door: Door, 
     door(f"run={records.path}", f"data={table}", "output=all.csv")
     rows = pd.read_csv(table)
     rows.drop(columns=["outcome", "ward"])[["income", "age"]].to_csv("bare.csv", sep=";", index=False)
-    told = door(f"run={records.path}", "data=bare.csv", "output=bare_scores.csv")
-    assert told.status == 0
-    assert "accuracy" not in told.out
+    result = door(f"run={records.path}", "data=bare.csv", "output=bare_scores.csv")
+    assert result.status == 0
+    assert "accuracy" not in result.out
     every, bare = pd.read_csv("all.csv"), pd.read_csv("bare_scores.csv")
     pd.testing.assert_frame_equal(bare, every.drop(columns=["actual", "group"]))
     rows.loc[3:, "outcome"] = np.nan
     rows.loc[5, "ward"] = "north"  # not trained on
     rows.to_csv("some.csv", index=False)
-    told = door(f"run={records.path}", "data=some.csv", "output=some_scores.csv")
-    assert " over the 3 samples whose answer is told" in told.out
+    result = door(f"run={records.path}", "data=some.csv", "output=some_scores.csv")
+    assert " over the 3 samples with a known answer" in result.out
     some = pd.read_csv("some_scores.csv")
     assert some["actual"].notna().tolist() == [True] * 3 + [False] * 37
     pd.testing.assert_series_equal(some["probability ill"], every["probability ill"])
@@ -257,9 +257,9 @@ def test_categories_that_were_not_trained_on_are_told(
     rows = pd.read_csv(table)
     rows.loc[[0, 7], "ward"] = "East"
     rows.to_csv("new.csv", index=False)
-    told = door(f"run={records.path}", "data=new.csv")
-    assert "2 samples have categories that the training part did not have\n" in told.out
-    assert "  ward=East          2\n" in told.out
+    result = door(f"run={records.path}", "data=new.csv")
+    assert "2 samples have categories that the training part did not have\n" in result.out
+    assert "  ward=East          2\n" in result.out
     found = pd.read_csv("predictions.csv")["unseen"]
     assert found.dropna().to_dict() == {0: "ward=East", 7: "ward=East"}
 
@@ -287,8 +287,8 @@ def test_rows_of_a_published_table(
         assert score.groupby(found["group"]).mean().to_dict() == pytest.approx(theirs, rel=1e-4)
     rows.iloc[7, 2] = np.nan
     rows.to_csv("rows.csv", index=False)
-    told = door(f"run={records.path}", "data=rows.csv", "force=true")
-    assert f"error: rows.csv has no {rows.columns[2]} in line 9: fix or drop the row" in told.err
+    result = door(f"run={records.path}", "data=rows.csv", "force=true")
+    assert f"error: rows.csv has no {rows.columns[2]} in line 9: mend or drop the row" in result.err
 
 
 TABLES = {
@@ -306,10 +306,10 @@ def test_what_is_wrong_with_rows_is_told(kind: str, runs: Callable[..., Run], do
     change, expected = TABLES[kind]
     _, records = runs(*words_of(table, *ILL))
     Path("new.csv").write_text(change(table.read_text()))
-    told = door(f"run={records.path}", "data=new.csv")
-    assert told.status == 1
-    assert f"error: new.csv {expected}" in told.err
-    assert_sentence(told.err.removeprefix("error: ").rstrip("\n"), Path("new.csv"))
+    result = door(f"run={records.path}", "data=new.csv")
+    assert result.status == 1
+    assert f"error: new.csv {expected}" in result.err
+    assert_sentence(result.err.removeprefix("error: ").rstrip("\n"), Path("new.csv"))
     assert not Path("predictions.csv").exists()
 
 
@@ -318,8 +318,8 @@ def test_what_is_wrong_with_values_is_told(runs: Callable[..., Run], door: Door,
     rows = pd.read_csv(table, dtype=str)
     rows.loc[1, "income"] = "much"
     rows.to_csv("new.csv", index=False)
-    told = door(f"run={records.path}", "data=new.csv")
-    assert "error: new.csv has income=much in line 3: the model predicts numbers, fix the cell" in told.err
+    result = door(f"run={records.path}", "data=new.csv")
+    assert "error: new.csv has income=much in line 3: the model predicts numbers, mend the cell" in result.err
 
 
 # Images
@@ -338,8 +338,8 @@ def test_images_in_folders_of_their_class(runs: Callable[..., Run], door: Door, 
     config, records = runs("dataset=digits")
     write_digits(tmp_path / "new", config, 60)
     (tmp_path / "new" / "notes.txt").write_text("not an image")
-    told = door(f"run={records.path}", "data=new")
-    assert told.status == 0
+    result = door(f"run={records.path}", "data=new")
+    assert result.status == 0
     found = read(tmp_path / "predictions.csv")
     test = load_data(config).test
     order = sorted(range(60), key=lambda i: (int(test.targets[i]), i))
@@ -348,7 +348,7 @@ def test_images_in_folders_of_their_class(runs: Callable[..., Run], door: Door, 
     chances = l2m.load(records.path).outputs(test.subset(torch.tensor(order))).softmax(1)
     np.testing.assert_allclose(found[[f"probability {digit}" for digit in range(10)]], chances, rtol=1e-5)
     accuracy = accuracy_score(test.targets[order], chances.argmax(1))
-    assert f"accuracy {accuracy:.5g} over the 60 samples" in told.out
+    assert f"accuracy {accuracy:.5g} over the 60 samples" in result.out
     one = door(
         f"run={records.path}",
         "data=new/3/" + f"{next(i for i in order if test.targets[i] == 3):03}.png",
@@ -384,13 +384,13 @@ def test_reconstructions_are_scored_by_their_error(runs: Callable[..., Run], doo
     for i, image in enumerate(test.inputs):
         (tmp_path / "new").mkdir(exist_ok=True)
         Image.fromarray(image[0].numpy()).save(tmp_path / "new" / f"{i:02}.png")
-    told = door(f"run={records.path}", "data=new")
+    result = door(f"run={records.path}", "data=new")
     found = pd.read_csv("predictions.csv")
     assert found.columns.tolist() == ["file", "squared error"]
     seen, given = l2m.load(records.path).outputs(test).double(), test.inputs.flatten(1).double() / 255
     np.testing.assert_allclose(found["squared error"], ((seen - given) ** 2).sum(1), rtol=1e-5)
     assert found["squared error"].mean() == pytest.approx(records.metrics["test_metric"].iloc[-1], rel=1e-5)
-    assert told.out.splitlines()[1].startswith(f"squared error {found['squared error'].mean():.5g} an image")
+    assert result.out.splitlines()[1].startswith(f"squared error {found['squared error'].mean():.5g} an image")
 
 
 def test_what_is_wrong_with_images_is_told(runs: Callable[..., Run], door: Door, tmp_path: Path) -> None:
@@ -426,27 +426,27 @@ def test_texts_in_files_and_in_a_table(runs: Callable[..., Run], door: Door, tin
     texts = [(place / name).read_text("utf-8") for name in files["file"]]
     sentiments = ["negative" if name.startswith("neg") else "positive" for name in files["file"]]
     pd.DataFrame({"id": range(20), "review": texts, "sentiment": sentiments}).to_csv("table.csv", index=False)
-    told = door(f"run={records.path}", "data=table.csv", "output=rows.csv")
+    result = door(f"run={records.path}", "data=table.csv", "output=rows.csv")
     rows = read(tmp_path / "rows.csv")
     assert rows["row"].tolist() == list(range(1, 21))
     assert rows["actual"].tolist() == sentiments
     for column in ("predicted", "probability negative"):
         pd.testing.assert_series_equal(rows[column], files[column])
-    assert f"accuracy {(rows['predicted'] == rows['actual']).mean():.5g} over the 20 samples" in told.out
+    assert f"accuracy {(rows['predicted'] == rows['actual']).mean():.5g} over the 20 samples" in result.out
     data, trained = load_data(config), l2m.load(records.path)  # the same reviews, in another order
     both = torch.cat([trained.outputs(split) for split in (data.train, data.test)]).softmax(1)[:, 0]
     for chance in rows["probability negative"]:
         assert (both - chance).abs().min() < 1e-6
 
 
-@pytest.mark.parametrize(("told", "tokenizer"), [({}, words.plain), ({"words": "nltk"}, words.as_nltk)])
+@pytest.mark.parametrize(("options", "tokenizer"), [({}, words.plain), ({"words": "nltk"}, words.as_nltk)])
 def test_tokens_of_further_texts_are_those_of_the_training_part(
-    told: dict[str, str], tokenizer: words.Tokenizer
+    options: dict[str, str], tokenizer: words.Tokenizer
 ) -> None:
     train = ['The "film" was good. The film<br />was long, 8/10', "the film<br />wasn't good"]
     encoded = words.encode(train, ["unseen words, the film", ""], tokenizer=tokenizer)
-    assert ("br" in encoded.vocabulary) == bool(told)
-    fitted = {"vocabulary": encoded.vocabulary, **told}
+    assert ("br" in encoded.vocabulary) == bool(options)
+    fitted = {"vocabulary": encoded.vocabulary, **options}
     for rows, texts in ((encoded.train, train), (encoded.test, ["unseen words, the film", ""])):
         np.testing.assert_array_equal(words.encode_unseen(fitted, texts, words.LENGTH), rows)
     np.testing.assert_array_equal(words.encode_unseen(fitted, train, 3), encoded.train[:, :3])
@@ -460,11 +460,11 @@ def test_texts_that_datasets_reads(runs: Callable[..., Run], door: Door, tiny_da
     assert door(f"run={records.path}", "data=new.csv").status == 0
     found = read(tmp_path / "predictions.csv")
     assert found["actual"].tolist() == pd.read_csv("new.csv", dtype=str)["label"].tolist()
-    told = door(f"run={records.path}", f"data={tiny_data / 'own' / 'texts.jsonl'}", "output=other.csv")
-    assert "texts.jsonl is not a CSV file, as new samples must be: save it as one" in told.err
+    result = door(f"run={records.path}", f"data={tiny_data / 'own' / 'texts.jsonl'}", "output=other.csv")
+    assert "texts.jsonl is no CSV file, as new samples are to be: write it as one" in result.err
     Path("new.csv").write_text("words,label\ngood film,1\n")
-    told = door(f"run={records.path}", "data=new.csv", "force=true")
-    assert "error: new.csv has no column text" in told.err
+    result = door(f"run={records.path}", "data=new.csv", "force=true")
+    assert "error: new.csv has no column text" in result.err
     Path("new.csv").write_text("text,label\ngood film,1\n  ,0\n")
     assert (
         "error: new.csv has no text in row 2: fix or drop it"
@@ -476,10 +476,10 @@ def test_texts_that_datasets_reads(runs: Callable[..., Run], door: Door, tiny_da
 
 
 def test_all_that_is_wrong_with_a_command_is_told_at_once(door: Door) -> None:
-    told = door("runs=x", "new.csv", "data=a", "data=b", "force=maybe", "device=tpu")
-    assert told.status == 1
-    assert told.err.splitlines() == [
-        "error: new.csv is no key=value: write run=, data= or another key before it",
+    result = door("runs=x", "new.csv", "data=a", "data=b", "force=maybe", "device=tpu")
+    assert result.status == 1
+    assert result.err.splitlines() == [
+        "error: new.csv is not key=value: write run=, data= or another key before it",
         "error: data is given twice: give it one value",
         "error: key runs is not known (did you mean run?): choose one of data, debug, device, force, onnx, output, run",
         "error: run is missing: give it a value",
@@ -493,15 +493,15 @@ def test_files_that_are_there_are_not_overwritten(runs: Callable[..., Run], door
     shutil.copy(table, "new.csv")
     Path("predictions.csv").write_text("mine")
     command = (f"run={records.path}", "data=new.csv")
-    assert "error: output=predictions.csv is there: name another file, or add force=true" in door(*command).err
+    assert "error: output=predictions.csv exists: name another file, or add force=true" in door(*command).err
     assert Path("predictions.csv").read_text() == "mine"
     assert door(*command, "force=true").status == 0
     assert len(pd.read_csv("predictions.csv")) == 40
-    told = door(*command, "output=new.csv", "force=true")
-    assert "error: output=new.csv would overwrite what is read: name another file" in told.err
-    assert "error: output=. is a folder: name a file in it" in door(*command, "output=.").err
+    result = door(*command, "output=new.csv", "force=true")
+    assert "error: output=new.csv would overwrite its input: name another file" in result.err
+    assert "error: output=. is a directory: name a file in it" in door(*command, "output=.").err
     Path("file").write_text("")
-    assert "error: file/p.csv can't be written (File exists)" in door(*command, "output=file/p.csv").err
+    assert "error: file/p.csv cannot be written (File exists)" in door(*command, "output=file/p.csv").err
 
 
 def test_there_must_be_something_to_do(runs: Callable[..., Run], door: Door) -> None:
@@ -509,26 +509,28 @@ def test_there_must_be_something_to_do(runs: Callable[..., Run], door: Door) -> 
     assert "error: there is nothing to do: name new samples with data=" in door(f"run={records.path}").err
     assert "error: missing.csv is not there (looked for it from" in door(f"run={records.path}", "data=missing.csv").err
     Path("new.csv").write_text("a,b\n1,2\n")
-    told = door(f"run={records.path}", "data=new.csv")
-    assert told.err.startswith("error: dataset=mean_estimation has no kind of file that new samples could be in: score")
+    result = door(f"run={records.path}", "data=new.csv")
+    assert result.err.startswith(
+        "error: dataset=mean_estimation has no kind of file that new samples could be in: score"
+    )
 
 
 def test_a_package_that_is_not_there_is_told(
     runs: Callable[..., Run], door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
-    told = door(f"run={runs('dataset=digits')[1].path}", "onnx=model.onnx")
-    assert (told.status, told.err) == (1, "error: onnx= needs onnx: pip install 'l2m[onnx]'\n")
+    result = door(f"run={runs('dataset=digits')[1].path}", "onnx=model.onnx")
+    assert (result.status, result.err) == (1, "error: onnx= needs onnx: pip install 'l2m[onnx]'\n")
 
 
 def test_help_names_every_key(door: Door) -> None:
-    told = door("--help")
-    assert told.status == 0
-    assert all(f"\n  {key}=\n" in told.out for key in ("run", "data", "output", "onnx", "device", "force", "debug"))
-    assert max(len(line) for line in told.out.splitlines()) < 80
+    result = door("--help")
+    assert result.status == 0
+    assert all(f"\n  {key}=\n" in result.out for key in ("run", "data", "output", "onnx", "device", "force", "debug"))
+    assert max(len(line) for line in result.out.splitlines()) < 80
     assert door().status == 2
 
 
 def test_debug_shows_the_traceback(door: Door) -> None:
-    with pytest.raises(UserError, match="nowhere is no folder"):
+    with pytest.raises(UserError, match="nowhere is not a directory"):
         door("run=nowhere", "data=x", "debug=true")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import io
 import math
 from typing import Any
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, TensorDataset
 
 from l2m import Learn2MixBatchSampler, UserError
-from l2m.sampling.apportion import least
+from l2m.sampling import sampler as module
+from l2m.sampling.apportion import smallest
 
 STABLE = settings(derandomize=True, deadline=None, max_examples=60)
 
@@ -177,6 +179,10 @@ def test_the_default_generator_is_seeded_from_torch() -> None:
             plans.append(Learn2MixBatchSampler(labels, batch_size=4).plan())
     assert torch.equal(plans[0], plans[1])
     assert not torch.equal(plans[0], plans[2])
+
+
+def test_the_example_of_the_docstring_runs() -> None:
+    assert doctest.testmod(module) == (0, 4)
 
 
 # Proportions
@@ -341,7 +347,7 @@ def test_a_state_of_batches_not_drawn_or_before_an_update_is_refused() -> None:
     passing = iter(subject)
     next(passing), next(passing)
     for batches in (-1, 3):
-        with pytest.raises(UserError, match=f"batches={batches} can't be gone back to: 2 were drawn"):
+        with pytest.raises(UserError, match=f"cannot rewind to batch {batches}: 2 have been drawn"):
             subject.state_dict(batches=batches)
     subject.update([1.0, 2.0])
     with pytest.raises(UserError, match="update must not"):
@@ -405,7 +411,7 @@ def test_in_a_data_loader(workers: int) -> None:
     [
         ([0, 1, -3], "-3 is negative"),
         ([0, 1, 3, 3], "group 2 has no samples"),
-        ([[0, 1], [1, 0]], r"shape \(2, 2\): of one-hot rows take labels.argmax\(1\)"),
+        ([[0, 1], [1, 0]], r"shape \(2, 2\): for one-hot rows use labels.argmax\(1\)"),
         (TensorDataset(torch.tensor([0, 1])), "not a TensorDataset: give the list"),
         ([0.0, 1.0], "float64"),
         ([], r"shape \(0,\)"),
@@ -510,13 +516,13 @@ def test_a_plan_drawn_in_parts_is_the_same(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize("sizes", [(40, 30, 20, 5), (1, 100), (7,) * 300])
 def test_a_plan_made_on_the_device_is_the_same(sizes: tuple[int, ...]) -> None:
     labels = labelled(sizes)
-    here, there = (sampler(labels, 19, mixing_rate=0.5) for _ in range(2))
-    there._draw = there._draw_there  # type: ignore[method-assign]
+    on_cpu, on_device = (sampler(labels, 19, mixing_rate=0.5) for _ in range(2))
+    on_device._draw = on_device._draw_on_device  # type: ignore[method-assign]
     for epoch in range(5):
-        assert torch.equal(here.plan(), there.plan())
+        assert torch.equal(on_cpu.plan(), on_device.plan())
         losses = np.random.default_rng(epoch).random(len(sizes))
-        here.update(losses)
-        there.update(losses)
+        on_cpu.update(losses)
+        on_device.update(losses)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
@@ -538,10 +544,10 @@ def test_a_mask_makes_two_groups() -> None:
 
 
 @pytest.mark.parametrize("size", [5, 300, 4000])
-def test_the_least_are_those_of_a_stable_sort(size: int) -> None:
+def test_the_smallest_are_those_of_a_stable_sort(size: int) -> None:
     random = np.random.default_rng(size)
     for _ in range(20):
         values = random.integers(0, 20, size).astype(float) if random.random() < 0.5 else random.random(size)
         for count in (1, 2, size // 2, size - 1, size):
             expected = np.argsort(values, kind="stable")[:count]
-            assert sorted(least(values, count)) == sorted(expected)
+            assert sorted(smallest(values, count)) == sorted(expected)

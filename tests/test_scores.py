@@ -8,13 +8,13 @@ import torch
 from sklearn.metrics import balanced_accuracy_score, f1_score, recall_score
 
 from l2m.data import Split
-from l2m.evaluation.scores import LABELS, SCORES, VALUES, labelled, predicted, valued
+from l2m.evaluation.scores import LABELS, SCORES, VALUES, label_results, sample_results, value_results
 
 RNG = np.random.default_rng(7)
 LOGITS = RNG.normal(size=(400, 4)) * 2
 TARGETS = np.where(RNG.random(400) < 0.6, LOGITS.argmax(1), RNG.integers(0, 3, 400))  # class 3 is rare
 GROUPS = RNG.integers(0, 3, 400)
-ON = labelled(LOGITS, TARGETS, GROUPS)
+ON = label_results(LOGITS, TARGETS, GROUPS)
 SAID = LOGITS.argmax(1)
 
 
@@ -61,14 +61,14 @@ def test_a_class_that_is_predicted_but_not_there_is_no_class() -> None:
 def test_certain_and_right_is_calibrated_certain_and_wrong_is_not() -> None:
     targets = np.array([0, 1, 0, 1])
     sure = 1e4 * np.eye(2)
-    assert LABELS["calibration_error"].of(labelled(sure[targets], targets, targets)) == 0
-    assert LABELS["calibration_error"].of(labelled(sure[1 - targets], targets, targets)) == 1
-    assert LABELS["log_loss"].of(labelled(sure[1 - targets], targets, targets)) == pytest.approx(1e4)
+    assert LABELS["calibration_error"].of(label_results(sure[targets], targets, targets)) == 0
+    assert LABELS["calibration_error"].of(label_results(sure[1 - targets], targets, targets)) == 1
+    assert LABELS["log_loss"].of(label_results(sure[1 - targets], targets, targets)) == pytest.approx(1e4)
 
 
 def test_scores_of_values() -> None:
     values, truth = RNG.normal(size=(50, 1)), RNG.normal(size=(50, 1))
-    on = valued(values, truth, np.arange(50) % 2)
+    on = value_results(values, truth, np.arange(50) % 2)
     error = (values - truth)[:, 0]
     assert VALUES["mean_squared_error"].of(on) == pytest.approx((error**2).mean())
     assert VALUES["mean_absolute_error"].of(on) == pytest.approx(abs(error).mean())
@@ -79,6 +79,6 @@ def test_reconstructed_images_are_scored_by_pixel() -> None:
     images = torch.randint(0, 256, (6, 1, 2, 2), dtype=torch.uint8)
     scale = torch.full((1, 1, 1), 1 / 255)
     split = Split(images, None, torch.arange(6) % 2, scale, torch.zeros(1, 1, 1))
-    on = predicted(torch.zeros(6, 4), split)
+    on = sample_results(torch.zeros(6, 4), split)
     expected = (images.double() / 255).square().mean().item()
     assert SCORES["reconstruction"]["mean_squared_error"].of(on) == pytest.approx(expected)

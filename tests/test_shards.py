@@ -58,7 +58,10 @@ def test_a_shard_goes_on_from_its_state() -> None:
         ({"num_replicas": 0, "rank": 0}, "num_replicas=0 must be at least 1"),
         ({"num_replicas": 2, "rank": 2}, r"rank=2 must be in \[0, 1\] .*one of 2"),
         ({"num_replicas": 2, "rank": -1}, "rank=-1 must be"),
-        ({"num_replicas": 3, "rank": 0}, "batch_size=8 can't be shared equally by 3 .*: use 6 or 9"),
+        (
+            {"num_replicas": 3, "rank": 0},
+            "batch_size=8 .of the whole batch. cannot be split equally over 3 .*: use 6 or 9",
+        ),
         ({"num_replicas": 9, "rank": 0}, "batch_size=8 .*: use 9"),
     ],
 )
@@ -120,4 +123,4 @@ def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
     for name in ("proportions", "parameters"):
         torch.testing.assert_close(first[name], expected[name], rtol=1e-5, atol=1e-6)
     assert not torch.equal(expected["proportions"][0], expected["proportions"][2])
-    assert "sampler of rank 1 is not as that of rank 0" in first["refusal"] == second["refusal"]
+    assert "sampler of rank 1 differs from that of rank 0" in first["refusal"] == second["refusal"]

@@ -377,7 +377,7 @@ def test_padding_is_zero_or_trained_or_masked(train_padding: bool, mask_padding:
 @pytest.mark.parametrize("together", [12, 100])
 def test_encoder_is_torchs_layer(together: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Outputs and gradients, a review at a time and all at once, masked and not."""
-    monkeypatch.setattr(transformer, "TOGETHER", together)
+    monkeypatch.setattr(transformer, "TOKENS_AT_ONCE", together)
     for mask_padding in (False, True):
         model = built(mask_padding).double()
 
@@ -443,13 +443,13 @@ def test_attention_dropout_is_an_option() -> None:
 def test_models_refuse_inputs_of_another_kind(tiny_data: Path) -> None:
     small = (f"data_dir={tiny_data}", "batch_size=10", "device=cpu")
     for overrides, message in (
-        (("dataset=imdb", "model=mlp"), "model=mlp takes numbers, and these are tokens.*use model=transformer"),
+        (("dataset=imdb", "model=mlp"), "model=mlp needs numbers, but this data set has tokens: use model=transformer"),
         (("dataset=imdb", "model=lenet5"), r"model=lenet5 takes images.*shape \(500,\): use model=transformer"),
         (
             ("dataset=mnist", "model=transformer"),
-            r"tokens, and these are numbers of shape \(1, 28, 28\): use model=mlp",
+            r"tokens, but this data set has numbers of shape \(1, 28, 28\): use model=mlp",
         ),
-        (("dataset=wine_quality", "model=transformer"), r"tokens, and these are numbers of shape \(11,\)"),
+        (("dataset=wine_quality", "model=transformer"), r"tokens, but this data set has numbers of shape \(11,\)"),
     ):
         with torch.random.fork_rng(), pytest.raises(UserError, match=message):
             Trainer(compose(*overrides, *small))

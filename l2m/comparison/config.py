@@ -1,4 +1,4 @@
-"""What a comparison is: its keys, and the strategies that are compared."""
+"""The configuration of a comparison: its keys, and the strategies that are compared."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from l2m.config.checking import check as check_run
-from l2m.config.checking import check_fields
+from l2m.config.checking import check, check_fields
 from l2m.config.choices import GROUPS, registries
 from l2m.config.composing import available, compose_with
 from l2m.config.run import Count, RunConfig, short_hash
@@ -17,7 +16,7 @@ from l2m.registry import describe_unknown
 from l2m.schema import Range
 
 EXPENSIVE = ("bilevel", "pike")
-"""Strategies that are compared only if they are named: looking back over several steps costs several times as much."""
+"""Strategies that are compared only if they are named: their steps cost several times as much."""
 
 Rate = Annotated[float, Range(0, above=True)]
 Share = Annotated[float, Range(0, 1)]
@@ -29,7 +28,7 @@ class CompareConfig(RunConfig):
 
     strategies: Annotated[
         tuple[str, ...] | None,
-        "which to compare, as [learn2mix,balanced]; classical is always among them; null is all that suit the task "
+        "which to compare, such as [learn2mix,balanced]; classical is always included; null is all that suit the task "
         f"except {' and '.join(EXPENSIVE)}, whose steps cost several times as much. The more there are, "
         "the harder they are to distinguish",
     ] = None
@@ -38,18 +37,18 @@ class CompareConfig(RunConfig):
             "balanced_accuracy", "accuracy", "macro_f1", "worst_group", "calibration_error", "log_loss",
             "mean_squared_error", "mean_absolute_error",
         ] | None,
-        "what rates are chosen by and strategies are judged by; null is balanced_accuracy or mean_squared_error",
+        "the score that chooses rates and ranks strategies; null is balanced_accuracy or mean_squared_error",
     ] = None  # fmt: skip
     seeds: Annotated[int, Range(2), "runs of each strategy, from seed on"] = 5
-    choose: Annotated[bool, "choose rates on a validation part first; false takes the data set's"] = True
+    choose: Annotated[bool, "choose rates on a validation part first; false takes those of the data set"] = True
     choice_seeds: Annotated[Count, "runs of each choice of rates, from seed on"] = 2
     learning_rates: Annotated[
         tuple[Rate, ...] | None, "to choose among; null is a third, once and three times learning_rate"
     ] = None
     mixing_rates: Annotated[
         tuple[Share, ...] | None,
-        "to choose among, for strategies that have one, with each learning rate; the others have as many learning "
-        "rates more. null is a third, once and three times the data set's",
+        "to choose among, with each learning rate, for strategies that have one; the others get as many more learning "
+        "rates instead. null is a third, once and three times that of the data set",
     ] = None
     validation_fraction: Annotated[
         float,
@@ -61,16 +60,16 @@ class CompareConfig(RunConfig):
 OWN = {field.name for field in fields(CompareConfig)} - {field.name for field in fields(RunConfig)}
 
 CHANGED = {*OWN, "seed", "learning_rate", "validation_fraction"}
-"""Keys that the runs have values of their own for."""
+"""Keys whose values differ from run to run."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is compared.
+    """A checked comparison.
 
     Attributes:
-        bases: by strategy, classical first, the run of the first seed at the data set's rates, tested on the validation
-            part.
+        bases: by strategy, classical first, its run of the first seed at the data set's rates, which is tested on the
+            validation part.
     """
 
     options: CompareConfig
@@ -78,45 +77,45 @@ class Comparison:
 
     @property
     def path(self) -> Path:
-        """The directory of what is told: the data set's name, and eight digits for all that may change it."""
+        """The directory of its results: the data set's name, and eight digits for everything that may change them."""
         own = {key: getattr(self.options, key) for key in sorted(OWN)}
         identity = {"runs": {name: base.identity() for name, base in self.bases.items()}, **own}
         name = f"{self.options.dataset['name']}-{short_hash(identity)}"
         return Path(self.options.results_dir) / "comparisons" / name
 
 
-def check(raw: Mapping[str, Any]) -> Comparison:
+def check_comparison(raw: Mapping[str, Any]) -> Comparison:
     """A comparison from plain values.
 
     Raises:
-        UserError: everything that is wrong, a line each.
+        UserError: every problem, a line each.
     """
     from l2m.evaluation.scores import SCORES
 
     problems: list[str] = []
-    known, raw = registries(), {key: value for key, value in raw.items() if key != "row"}
-    values = check_fields(CompareConfig, {group: known[group] for group in GROUPS}, raw, problems)
-    task, given = values.get("dataset", {}).get("task"), raw.get("strategy", {})
-    if given != {"name": "classical", "batches": "shuffled"}:
-        strategy = given.get("name")
-        problems.append(f"strategy={strategy} names one: a comparison takes several, strategies=[classical,{strategy}]")
+    choices, raw = registries(), {key: value for key, value in raw.items() if key != "row"}
+    values = check_fields(CompareConfig, {group: choices[group] for group in GROUPS}, raw, problems)
+    task, strategy = values.get("dataset", {}).get("task"), raw.get("strategy", {})
+    if strategy != {"name": "classical", "batches": "shuffled"}:
+        name = strategy.get("name")
+        problems.append(f"strategy={name} names one: a comparison takes several, strategies=[classical,{name}]")
     if task in SCORES and values.get("metric") is None:
         values["metric"] = next(iter(SCORES[task]))
     elif task in SCORES and values["metric"] not in SCORES[task]:
         problems.append(f"metric={values['metric']} is not for {task}: choose one of {', '.join(SCORES[task])}")
     names = available("strategy")
-    asked = values.get("strategies") or ()
-    problems += [describe_unknown("strategies", name, names) for name in asked if name not in names]
+    requested = values.get("strategies") or ()
+    problems += [describe_unknown("strategies", name, names) for name in requested if name not in names]
     problems += [
-        f"{key}=[] needs one rate at least" for key in ("learning_rates", "mixing_rates") if values.get(key) == ()
+        f"{key}=[] needs at least one rate" for key in ("learning_rates", "mixing_rates") if values.get(key) == ()
     ]
     if problems:
         raise UserError("\n".join(problems))
     bases = {}
-    for name in dict.fromkeys(("classical", *(asked or (name for name in names if name not in EXPENSIVE)))):
-        mine = {key: value for key, value in compose_with(f"strategy={name}").items() if key not in OWN}
-        if name in asked or task in known["strategy"][mine["strategy"]["name"]].tasks:
-            bases[name] = check_run(mine)
+    for name in dict.fromkeys(("classical", *(requested or (name for name in names if name not in EXPENSIVE)))):
+        run = {key: value for key, value in compose_with(f"strategy={name}").items() if key not in OWN}
+        if name in requested or task in choices["strategy"][run["strategy"]["name"]].tasks:
+            bases[name] = check(run)
     if len(bases) < 2:
         raise UserError("strategies=[classical] leaves nothing to compare: name another, as strategies=[learn2mix]")
     return Comparison(CompareConfig(**values), bases)

@@ -1,68 +1,50 @@
-"""Strategies on one data set: scores with paired differences to classical, and what they allow to recommend.
+"""Scores of strategies on one data set, their paired differences to classical, and what these allow to recommend.
 
-A difference is one to rely on if the paired t-test over seeds says so at 5 % after Holm's correction for the number of
-strategies, and if it exceeds what another draw of test samples may do to it. Strategies that are better so are told
-from the best of them in the same way, with all pairs of them for comparisons.
+A difference is reliable if the paired t-test over seeds is significant at 5 % after Holm's correction for the number of
+strategies, and if it exceeds what another draw of test samples may do to it. The strategies that are reliably better
+are compared with the best of them in the same way, corrected for all their pairs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from l2m.evaluation.scores import SCORES, Floats, Predicted, Score
+from l2m.evaluation.scores import SCORES, Floats, SampleResults, Score
 from l2m.report.statistics import LEVEL, holm, paired, paired_p, significant
 
 BASELINE = "classical"
 
 WARNED_OF = ("accuracy", "worst_group", "calibration_error")
-"""Scores that a recommended strategy had better not worsen."""
+"""Scores for which a warning is given if a recommended strategy is reliably worse."""
 
 DRAWS = 200
 """Bootstrap draws of a test part: its standard errors have a relative error of 5 %."""
 
-
-@dataclass(frozen=True)
-class Difference:
-    """A strategy's mean score − classical's, on the same seeds.
-
-    Attributes:
-        half: half of its t-interval; with 95 % all strategies' hold at once (Bonferroni).
-        p: of the paired t-test over seeds, adjusted by Holm.
-        over_samples: half of the interval of ``mean`` over draws of test samples; with 95 % all hold at once.
-    """
-
-    mean: float
-    half: float
-    p: float
-    over_samples: float
-
-    @property
-    def holds_over_seeds(self) -> bool:
-        """Whether the strategies differ on these test samples, as the test says."""
-        return self.p < 1 - LEVEL
-
-    @property
-    def is_reliable(self) -> bool:
-        """Whether they differ on others as well."""
-        return self.holds_over_seeds and abs(self.mean) > self.over_samples
+Drawn = Mapping[str, Floats]
+"""By score, its mean over seeds on each of the same draws of test samples, (draws,)."""
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What a comparison came to.
+    """What a comparison found.
 
     Attributes:
         runs: a row a run: ``strategy``, ``seed``, the task's scores, ``seconds``; the same seeds for each strategy.
         metric: the score that decides.
-        differences: by score and strategy.
+        table: a row a strategy and score (the index), the best mean of ``metric`` and ``metric`` itself first; shares
+            in [0, 1]. ``minus_classical`` is a mean over the same seeds, NaN for classical. ``interval_half_width``
+            is that of its t-interval, ``interval_half_width_over_samples`` over draws of test samples; with 95 % those
+            of all strategies hold at once (Bonferroni). ``p_holm`` is of the paired t-test over seeds, adjusted by
+            Holm. ``verdict`` is 1 if the strategy is reliably better than classical, -1 if worse, else 0.
         better: strategies that are reliably better than classical, the best mean first.
-        tied: those of ``better`` that can't be told from its first, which is one of them.
+        tied: those of ``better`` without a reliable difference to its first, which is one of them.
         unsure: strategies that are better over seeds, but not reliably.
         worse: strategies that are reliably worse than classical.
     """
@@ -70,7 +52,7 @@ class Findings:
     runs: pd.DataFrame
     task: str
     metric: str
-    differences: Mapping[str, Mapping[str, Difference]]
+    table: pd.DataFrame
     better: tuple[str, ...]
     tied: tuple[str, ...]
     unsure: tuple[str, ...]
@@ -79,159 +61,180 @@ class Findings:
     @property
     def scores(self) -> dict[str, Score]:
         """The task's scores, the one that decides first."""
-        named = SCORES[self.task]
-        return {self.metric: named[self.metric], **named}
+        return _ordered(self.task, self.metric)
 
     @property
     def strategies(self) -> list[str]:
         """The best mean of ``metric`` first."""
-        means = self.runs.groupby("strategy", sort=False)[self.metric].mean()
-        best_first = not self.scores[self.metric].higher_is_better
-        return list(means.sort_values(ascending=best_first, kind="stable").index)
+        return list(self.table.index.unique("strategy"))
+
+    def row(self, score: str, strategy: str) -> Any:
+        """A row of ``table``."""
+        return self.table.loc[(strategy, score)]
 
     def values(self, score: str, strategy: str) -> pd.Series[float]:
-        """A score by seed, in %, where it is told so."""
-        mine = self.runs[self.runs["strategy"] == strategy].set_index("seed")[score]
-        return mine * (100 if score in self.scores and self.scores[score].percent else 1)
+        """A score by seed, in % if it is a share."""
+        values = self.runs[self.runs["strategy"] == strategy].set_index("seed")[score]
+        return values * (100 if score in self.scores and self.scores[score].percent else 1)
 
-    def told(self, score: str, strategy: str) -> str:
-        """A difference to classical, ``+3.2 ± 1.1``, in percentage points where the score is in %."""
-        one, scale = self.differences[score][strategy], 100 if self.scores[score].percent else 1
-        digits = significant(self.values(score, strategy), self.scores[score].percent)
-        return f"{scale * one.mean:+.{digits}f} ± {scale * one.half:.{digits}f}"
-
-
-Drawn = Mapping[str, Floats]
-"""By score, its mean over seeds on each of the same draws of test samples, (draws,)."""
+    def difference(self, score: str, strategy: str) -> str:
+        """Strategy − classical as ``+3.2 ± 1.1``, in percentage points if the score is a share; empty for classical."""
+        if strategy == BASELINE:
+            return ""
+        row, percent = self.row(score, strategy), self.scores[score].percent
+        digits, scale = significant(self.values(score, strategy), percent), 100 if percent else 1
+        return f"{scale * row.minus_classical:+.{digits}f} ± {scale * row.interval_half_width:.{digits}f}"
 
 
-def findings(runs: pd.DataFrame, task: str, metric: str, drawn: Mapping[str, Drawn] | None = None) -> Findings:
-    """Judge finished runs.
+def judge(runs: pd.DataFrame, task: str, metric: str, drawn: Mapping[str, Drawn] | None = None) -> Findings:
+    """Compare the strategies of finished runs.
 
     Args:
         runs: as :class:`Findings` has them, classical's among them.
         task: ``classification``, ``regression`` or ``reconstruction``.
         metric: the score that decides.
-        drawn: by strategy; None takes test samples for no source of error.
+        drawn: by strategy; None ignores the uncertainty from the choice of test samples.
     """
-    scores, names = SCORES[task], list(runs["strategy"].unique())
+    scores, names = _ordered(task, metric), list(runs["strategy"].unique())
     drawn = drawn or {name: dict.fromkeys(scores, np.zeros(2)) for name in names}
-    tables = {score: runs.pivot(index="seed", columns="strategy", values=score) for score in scores}
-    differences = {score: _differences(tables[score], {name: drawn[name][score] for name in names}) for score in scores}
-    sign = 1 if scores[metric].higher_is_better else -1
-    judged = sorted(differences[metric].items(), key=lambda item: -sign * item[1].mean)
-    better = [name for name, one in judged if one.is_reliable and sign * one.mean > 0]
+    signs = {name: 1 if score.higher_is_better else -1 for name, score in scores.items()}
+    means = signs[metric] * runs.groupby("strategy", sort=False)[metric].mean()
+    best_first = list(means.sort_values(ascending=False, kind="stable").index)
+    values = {score: runs.pivot(index="seed", columns="strategy", values=score) for score in scores}
+    rows = [row for score in scores for row in _rows(score, values[score], names, drawn)]
+    table = pd.DataFrame(rows).set_index(["strategy", "score"])
+    gain = table["minus_classical"] * table.index.get_level_values("score").map(signs)
+    over_seeds = table["p_holm"] < 1 - LEVEL
+    reliable = over_seeds & (gain.abs() > table["interval_half_width_over_samples"])
+    table["verdict"] = np.where(reliable, np.sign(gain), 0).astype(int)
+    ranked = gain.xs(metric, level="score").sort_values(ascending=False, kind="stable")
+
+    def choose(chosen: pd.Series[bool]) -> tuple[str, ...]:
+        return tuple(name for name in ranked.index if chosen[name, metric])
+
+    better = choose(table["verdict"] > 0)
+    tied = _tied(values[metric], better, {name: drawn[name][metric] for name in better})
+    table["decides"] = table.index.get_level_values("score") == metric
+    table["recommended"] = table.index.get_level_values("strategy").isin(tied)
     return Findings(
         runs=runs,
         task=task,
         metric=metric,
-        differences=differences,
-        better=tuple(better),
-        tied=_tied(tables[metric], better, {name: drawn[name][metric] for name in better}),
-        unsure=tuple(
-            name for name, one in judged if one.holds_over_seeds and sign * one.mean > 0 and name not in better
-        ),
-        worse=tuple(name for name, one in judged if one.is_reliable and sign * one.mean < 0),
+        table=table.loc[[(name, score) for name in best_first for score in scores]],
+        better=better,
+        tied=tied,
+        unsure=choose(over_seeds & (gain > 0) & ~reliable),
+        worse=choose(table["verdict"] < 0),
     )
 
 
-def resample(scores: Mapping[str, Score], runs: Iterable[Predicted], draws: int = DRAWS) -> dict[str, Floats]:
+def _ordered(task: str, metric: str) -> dict[str, Score]:
+    return {metric: SCORES[task][metric], **SCORES[task]}
+
+
+def _rows(
+    score: str, values: pd.DataFrame, names: Sequence[str], drawn: Mapping[str, Drawn]
+) -> Iterator[dict[str, object]]:
+    """A row a strategy of one score, from its values by seed and strategy."""
+    ours, others = values[BASELINE], [name for name in names if name != BASELINE]
+    p = holm({name: paired_p(values[name], ours) for name in others})
+    for name in names:
+        row = {"strategy": name, "score": score, "n_seeds": len(values)}
+        row |= {"mean": values[name].mean(), "sd": values[name].std(ddof=1)}
+        if name != BASELINE:
+            row["minus_classical"], row["interval_half_width"], _ = paired(values[name], ours, comparisons=len(others))
+            difference = drawn[name][score] - drawn[BASELINE][score]
+            row["interval_half_width_over_samples"] = _half_width_over_samples(difference, len(others))
+            row["p_holm"] = p[name]
+        yield row
+
+
+def resample(scores: Mapping[str, Score], runs: Iterable[SampleResults], draws: int = DRAWS) -> dict[str, Floats]:
     """The means of scores over the seeds' ``runs``, on ``draws`` bootstrap draws of their samples: always the same."""
     runs, rng = list(runs), np.random.default_rng(0)
     size = len(runs[0].groups)
-    made = np.empty((draws, len(scores)))
-    for row in made:
+    means = np.empty((draws, len(scores)))
+    for row in means:
         index = rng.integers(size, size=size)
         picked = [run.at(index) for run in runs]
         row[:] = [np.mean([score.of(run) for run in picked]) for score in scores.values()]
-    return dict(zip(scores, made.T, strict=True))
+    return dict(zip(scores, means.T, strict=True))
 
 
-def _over_samples(difference: Floats, comparisons: int) -> float:
-    """Half of the interval of a difference over draws of test samples; of so many all hold at once (Bonferroni)."""
+def _half_width_over_samples(difference: Floats, comparisons: int) -> float:
+    """Half of a difference's interval over draws of test samples; all ``comparisons`` hold at once (Bonferroni)."""
     return float(stats.norm.ppf(1 - (1 - LEVEL) / (2 * comparisons)) * difference.std(ddof=1))
 
 
-def _differences(table: pd.DataFrame, drawn: Drawn) -> dict[str, Difference]:
-    """By strategy, from a table of seeds by strategies."""
-    ours, others = table[BASELINE], [name for name in drawn if name != BASELINE]
-    p = holm({name: paired_p(table[name], ours) for name in others})
-    made = {}
-    for name in others:
-        mean, half, _ = paired(table[name], ours, comparisons=len(others))
-        made[name] = Difference(mean, half, p[name], _over_samples(drawn[name] - drawn[BASELINE], len(others)))
-    return made
+def _tied(values: pd.DataFrame, better: Sequence[str], drawn: Drawn) -> tuple[str, ...]:
+    """The first and those that do not reliably differ from it.
+
+    The correction is for all pairs, as the first was picked by its mean.
+    """
+    p = holm({pair: paired_p(values[pair[0]], values[pair[1]]) for pair in combinations(better, 2)})
+
+    def differs(first: str, name: str) -> bool:
+        difference = abs(float((values[name] - values[first]).mean()))
+        return p[first, name] < 1 - LEVEL and difference > _half_width_over_samples(drawn[name] - drawn[first], len(p))
+
+    return tuple(name for name in better if name == better[0] or not differs(better[0], name))
 
 
-def _tied(table: pd.DataFrame, better: Sequence[str], drawn: Drawn) -> tuple[str, ...]:
-    """Those that can't be told from the first; the correction is for all pairs, as the first was picked by its mean."""
-    p = holm({pair: paired_p(table[pair[0]], table[pair[1]]) for pair in combinations(better, 2)})
-
-    def is_told(first: str, name: str) -> bool:
-        apart = abs(float((table[name] - table[first]).mean()))
-        return p[first, name] < 1 - LEVEL and apart > _over_samples(drawn[name] - drawn[first], len(p))
-
-    return tuple(name for name in better if name == better[0] or not is_told(better[0], name))
-
-
-def recommendation(of: Findings, samples: int) -> list[str]:
-    """Sentences: what to take, what it costs, what it worsens. ``samples`` is the size of the test part."""
-    title = of.scores[of.metric].title
-    points = " points" if of.scores[of.metric].percent else ""
-    spent = of.runs.groupby("strategy")["seconds"].mean()
-    if not of.better:
-        said = [
-            f"No difference you could rely on: nothing is shown to have a better {title} than {BASELINE}. Take "
-            f"{BASELINE}, the simplest ({seconds(of, BASELINE)} s a run)."
+def recommend(findings: Findings, samples: int) -> list[str]:
+    """Sentences: which strategy to use, what it costs, what it worsens. ``samples`` is the size of the test part."""
+    metric, better, tied = findings.metric, findings.better, findings.tied
+    title = findings.scores[metric].title
+    points = " points" if findings.scores[metric].percent else ""
+    if better:
+        first = better[0]
+        others = [name for name in tied if name != first]
+        seconds = findings.runs.groupby("strategy")["seconds"].mean()
+        quickest = min(tied, key=lambda name: seconds[name])
+        ties = f", or {'any of ' * (len(others) > 1)}{_listed(others)} (no reliable difference)" if others else ""
+        sentences = [
+            f"Use {first}{ties}: its {title} is reliably better than {_possessive(BASELINE)}, "
+            f"{findings.difference(metric, first)}{points} ({format_seconds(findings, first)} s a run, {BASELINE} "
+            f"{format_seconds(findings, BASELINE)} s)."
         ]
-        if of.strategies[0] != BASELINE:
-            first = of.strategies[0]
-            said.append(
-                f"The best mean is {_possessive(first)}, {of.told(of.metric, first)}{points} against {BASELINE}."
-            )
+        if quickest != first:
+            time = format_seconds(findings, quickest)
+            sentences.append(f"{quickest} is the fastest of these, {time} s a run.")
+        if behind := [name for name in better if name not in tied]:
+            sentences.append(f"Also better than {BASELINE}, but worse than {first}: {_listed(behind)}.")
     else:
-        first = of.better[0]
-        others = [name for name in of.tied if name != first]
-        cheap = min(of.tied, key=lambda name: spent[name])
-        ties = f", or {'any of ' * (len(others) > 1)}{_listed(others)}, which can't be told from it" if others else ""
-        said = [
-            f"Take {first}{ties}: its {title} is reliably better than {_possessive(BASELINE)}, "
-            f"{of.told(of.metric, first)}{points} ({seconds(of, first)} s a run, {BASELINE} "
-            f"{seconds(of, BASELINE)} s)."
+        sentences = [
+            f"No reliable difference: no strategy is shown to have a better {title} than {BASELINE}. Use {BASELINE}, "
+            f"the simplest ({format_seconds(findings, BASELINE)} s a run)."
         ]
-        if cheap != first:
-            said.append(f"{cheap} takes the least time of these, {seconds(of, cheap)} s a run.")
-        if behind := [name for name in of.better if name not in of.tied]:
-            said.append(f"Better than {BASELINE} too, but behind {first}: {_listed(behind)}.")
-    if of.unsure:
-        said.append(
-            f"{_listed(of.unsure)}: better over seeds on this test part, but its {samples} samples are too few to say "
-            "so of others."
+        first = findings.strategies[0]
+        if first != BASELINE:
+            difference = findings.difference(metric, first)
+            sentences.append(f"The best mean is {_possessive(first)}, {difference}{points} against {BASELINE}.")
+    if findings.unsure:
+        sentences.append(
+            f"{_listed(findings.unsure)}: better over seeds on this test part, but its {samples} samples are too few "
+            "to generalise."
         )
     for score in WARNED_OF:
-        if score in of.scores and score != of.metric and (hurt := _worsened(of, score)):
-            one = of.scores[score]
-            told = "; ".join(f"{name} {of.told(score, name)}" for name in hurt)
-            said.append(f"Beware: reliably worse {one.title} than {BASELINE}: {told}.")
-    if of.worse:
-        said.append(f"Reliably worse {title} than {BASELINE}: {_listed(of.worse)}.")
-    return said
+        if score in findings.scores and score != metric:
+            worse = [name for name in tied if findings.row(score, name).verdict < 0]
+            if worse:
+                differences = "; ".join(f"{name} {findings.difference(score, name)}" for name in worse)
+                sentences.append(
+                    f"Beware: reliably worse {findings.scores[score].title} than {BASELINE}: {differences}."
+                )
+    if findings.worse:
+        sentences.append(f"Reliably worse {title} than {BASELINE}: {_listed(findings.worse)}.")
+    return sentences
 
 
-def _worsened(of: Findings, score: str) -> list[str]:
-    """Which of the recommended strategies are reliably worse than classical in a score."""
-    sign = 1 if of.scores[score].higher_is_better else -1
-    ours = {name: of.differences[score][name] for name in of.tied}
-    return [name for name, one in ours.items() if one.is_reliable and sign * one.mean < 0]
-
-
-def seconds(of: Findings, strategy: str) -> str:
+def format_seconds(findings: Findings, strategy: str) -> str:
     """A strategy's mean seconds of training a run."""
-    mean = float(of.values("seconds", strategy).mean())
+    mean = float(findings.values("seconds", strategy).mean())
     return f"{mean:.2f}" if mean < 1 else f"{mean:.1f}" if mean < 10 else f"{mean:.0f}"
 
 
-def _listed(names: Iterable[str]) -> str:
+def _listed(names: Sequence[str]) -> str:
     *most, last = names
     return f"{', '.join(most)} and {last}" if most else last
 

@@ -1,9 +1,9 @@
-"""What a comparison found, for the terminal, as Markdown, CSV and a figure."""
+"""The findings of a comparison for the terminal, as Markdown, CSV and a figure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from textwrap import fill
+from itertools import product
 
 import matplotlib as mpl
 import numpy as np
@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from l2m.comparison.findings import BASELINE, DRAWS, Findings, recommendation, seconds
+from l2m.comparison.findings import BASELINE, DRAWS, Findings, format_seconds, recommend
 from l2m.evaluation.scores import BINS
 from l2m.report import drawing
 from l2m.report.statistics import significant, spread
@@ -21,15 +21,16 @@ NOTES = {
         f"Calibration error: expected, {BINS} bins of equal width (Guo et al., 2017, On Calibration of Modern Neural "
         "Networks)."
     ),
-    "worst_group": "Worst group: the accuracy of the group that has the lowest.",
+    "worst_group": "Worst group: the lowest accuracy of any group.",
 }
 
+MARKS = {1: " +", -1: " -", 0: ""}
 COLOURS = {1: "#0072B2", -1: "#D55E00", 0: "#888888"}
-"""Of differences that are reliably better, reliably worse, and neither."""
+"""By verdict: reliably better than classical, reliably worse, neither."""
 
 
 @dataclass(frozen=True)
-class Setting:
+class Protocol:
     """How a comparison was made, for its caption.
 
     Attributes:
@@ -50,142 +51,145 @@ class Setting:
     smallest: tuple[str, int]
 
 
-def caption(of: Findings, setting: Setting) -> list[str]:
-    """What the numbers are, and what they leave out, a paragraph each."""
-    title, others = of.scores[of.metric].title, len(of.strategies) - 1
-    seeds, (name, count) = of.runs["seed"].nunique(), setting.smallest
-    alone = others == 1
-    interval = (
-        "95 % t-interval" if alone else f"t-interval; all {others} of a score hold at once with 95 % (Bonferroni)"
-    )
-    corrected = "" if alone else f", corrected for {others} comparisons (Holm)"
-    told = [
-        f"Mean ± sd (ddof 1) over {seeds} seeds on the test part, {setting.samples} samples on which nothing was "
-        f"chosen; its smallest group ({name}) has {count}. − {BASELINE}: paired difference on the same seeds ± half of "
-        f"its {interval}. p: of the paired t-test{corrected}. + and - mark what is reliably better and worse, in "
-        "each score by itself: p is below 5 %, and the difference exceeds what other test samples do to it.",
-        f"Over draws of them ({DRAWS} of the bootstrap) differences in {title} move by {_range(of)}"
-        f"{'' if alone else ', all at once'} with 95 %.",
+def format_caption(findings: Findings, protocol: Protocol) -> list[str]:
+    """What the numbers mean and what they do not cover, a paragraph each."""
+    title, others = findings.scores[findings.metric].title, len(findings.strategies) - 1
+    n, (name, count) = findings.runs["seed"].nunique(), protocol.smallest
+    corrected = f", corrected for {others} comparisons (Holm)" if others > 1 else ""
+    interval = f"t-interval; the {others} intervals of a score hold at once with 95 % (Bonferroni)"
+    paragraphs = [
+        f"Mean ± sd (ddof 1) over {n} seeds on the test part, {protocol.samples} samples that were not used for "
+        f"choosing; its smallest group ({name}) has {count}. − {BASELINE}: paired difference on the same seeds ± half "
+        f"of its {interval if others > 1 else '95 % t-interval'}. p: paired t-test{corrected}. + and - mark reliably "
+        "better and worse, score by score: p is below 5 %, and the difference is larger than its uncertainty from the "
+        "choice of test samples.",
+        f"By {DRAWS} bootstrap draws of test samples, that uncertainty of differences in {title} is {_range(findings)}"
+        f"{', for all at once' if others > 1 else ''} with 95 %.",
+        f"Not covered: how the data were split and thinned (only data_seed={protocol.data_seed}), and data gathered "
+        "elsewhere.",
     ]
-    told.append(
-        f"Not covered: how the data were split and thinned (data_seed={setting.data_seed} alone), and data that are "
-        "gathered otherwise."
-    )
-    if setting.choices:
-        fewest, most = min(setting.choices.values()), max(setting.choices.values())
+    if protocol.choices:
+        fewest, most = min(protocol.choices.values()), max(protocol.choices.values())
         each = f"{most} settings each" if fewest == most else f"{fewest} to {most} settings"
-        told.append(
-            f"Rates were chosen among {each}, by {title} on {100 * setting.validation_fraction:g} % of the training "
-            f"set over {setting.choice_seeds} seed{'s' * (setting.choice_seeds > 1)}; all else is at its default."
+        seeds = f"{protocol.choice_seeds} seed{'s' * (protocol.choice_seeds > 1)}"
+        paragraphs.append(
+            f"Rates were chosen among {each}, by {title} on {100 * protocol.validation_fraction:g} % of the training "
+            f"set over {seeds}; everything else is at its default."
         )
-        if setting.edges:
-            told.append(
-                f"At the edge of the learning rates that were tried, so that others may do better: "
-                f"{', '.join(setting.edges)}. Widen learning_rates."
+        if protocol.edges:
+            paragraphs.append(
+                f"At the edge of the learning rates that were tried, so that others may be better: "
+                f"{', '.join(protocol.edges)}. Widen learning_rates."
             )
     else:
-        told.append("Rates are the data set's; none were chosen.")
-    told.append(
-        " ".join(
-            [note for score, note in NOTES.items() if score in of.scores and of.task == "classification"]
-            + ["Seconds: of training alone, with other runs beside it."]
-        )
-    )
-    return told
+        paragraphs.append("Rates are those of the data set; none were chosen.")
+    notes = [note for score, note in NOTES.items() if findings.task == "classification" and score in findings.scores]
+    return [*paragraphs, " ".join([*notes, "Seconds: training only, while other runs shared the machine."])]
 
 
-def terminal(of: Findings, setting: Setting) -> list[Table]:
+def format_cells(findings: Findings) -> pd.DataFrame:
+    """Text by strategy and score: ``mean`` ± sd with + or - by the verdict, ``difference`` to classical, its ``p``."""
+    cells = {}
+    for strategy, (name, score) in product(findings.strategies, findings.scores.items()):
+        row, values = findings.row(name, strategy), findings.values(name, strategy)
+        mean = spread(values, significant(values, score.percent)) + MARKS[row.verdict]
+        p = "" if strategy == BASELINE else "<0.001" if row.p_holm < 0.001 else f"{row.p_holm:.3f}"
+        cells[strategy, name] = {"mean": mean, "difference": findings.difference(name, strategy), "p": p}
+    return pd.DataFrame.from_dict(cells, orient="index")
+
+
+def format_deciding(findings: Findings, protocol: Protocol) -> pd.DataFrame:
+    """The score that decides, a row a strategy: rates, mean, difference, p, seconds."""
+    cells = format_cells(findings).xs(findings.metric, level=1)
+    cells.insert(0, "rates", [protocol.chosen[name] for name in cells.index])
+    return cells.assign(seconds=[format_seconds(findings, name) for name in cells.index])
+
+
+def format_terminal(findings: Findings, protocol: Protocol) -> list[Table]:
     """Two tables that fit 80 columns: the score that decides, then the others."""
-    score = of.scores[of.metric]
-    first = _table(f"{setting.dataset}: test {score.title}{' in %' * score.percent}")
-    for column in ("rates", "mean ± sd", f"− {BASELINE}", "p", "seconds"):
-        first.add_column(column, justify="right", no_wrap=True)
-    second = _table("other scores" + " in %" * (of.task == "classification"))
-    spared = "accuracy" if of.metric == "log_loss" else "log_loss"  # for which there is no room
-    rest = [name for name in of.scores if name not in (of.metric, spared)]
-    for name in rest:
-        second.add_column(_in_two_lines(of.scores[name].title), justify="right", no_wrap=True)
-    for strategy in of.strategies:
-        first.add_row(strategy, *_deciding(of, setting, strategy))
-        second.add_row(strategy, *(_cell(of, name, strategy) for name in rest))
-    return [first, second]
+    score, metric = findings.scores[findings.metric], findings.metric
+    deciding = format_deciding(findings, protocol)
+    deciding.columns = ["rates", "mean ± sd", f"− {BASELINE}", "p", "seconds"]
+    omitted = "accuracy" if metric == "log_loss" else "log_loss"  # for which there is no room
+    others = [name for name in findings.scores if name not in (metric, omitted)]
+    means = format_cells(findings)["mean"].unstack(sort=False)[others]
+    means.columns = [findings.scores[name].title.replace(" ", "\n", 1) for name in others]
+    return [
+        _terminal_table(f"{protocol.dataset}: test {score.title}{' in %' * score.percent}", deciding),
+        _terminal_table("other scores" + " in %" * (findings.task == "classification"), means),
+    ]
 
 
-def markdown(of: Findings, setting: Setting, figure: str) -> str:
+def _terminal_table(title: str, cells: pd.DataFrame) -> Table:
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
+    table.add_column("strategy", min_width=9, overflow="fold")
+    for column in cells:
+        table.add_column(str(column), justify="right", no_wrap=True)
+    for row in cells.itertuples():
+        table.add_row(*row)
+    return table
+
+
+def format_markdown(findings: Findings, protocol: Protocol, figure: str) -> str:
     """A page: the recommendation, the figure, all scores with their differences, the caption."""
-    score = of.scores[of.metric]
-    lines = [f"# Strategies on {setting.dataset}", "", *_paragraphs(recommendation(of, setting.samples))]
-    lines += [f"![Differences to {BASELINE} with their intervals]({figure})", ""]
-    head = ["strategy", "learning rate, γ", f"{score.title}{_unit(of, of.metric)}", f"− {BASELINE}", "p", "seconds"]
-    lines += [f"| {' | '.join(head)} |", "|---|" + "--:|" * 5]
-    lines += [f"| {' | '.join([name, *_deciding(of, setting, name)])} |" for name in of.strategies]
-    rest = [name for name in of.scores if name != of.metric]
-    head = ["strategy", *(f"{of.scores[name].title}{_unit(of, name)} | − {BASELINE}" for name in rest)]
-    lines += ["", f"| {' | '.join(head)} |", "|---|" + "--:|" * (2 * len(rest))]
-    for strategy in of.strategies:
-        cells = [_cell(of, name, strategy) for name in rest]
-        apart = ["" if strategy == BASELINE else of.told(name, strategy) for name in rest]
-        both = [f"{cell} | {difference}" for cell, difference in zip(cells, apart, strict=True)]
-        lines.append(f"| {' | '.join([strategy, *both])} |")
-    return "\n".join([*lines, "", *_paragraphs(caption(of, setting))])
+    heads = {name: f"{score.title}{', %' * score.percent}" for name, score in findings.scores.items()}
+    deciding = format_deciding(findings, protocol)
+    deciding.columns = ["learning rate, γ", heads[findings.metric], f"− {BASELINE}", "p", "seconds"]
+    cells = format_cells(findings).drop(columns="p")
+    others = [name for name in findings.scores if name != findings.metric]
+    scores = pd.concat([cells.xs(name, level=1) for name in others], axis=1)
+    scores.columns = [head for name in others for head in (heads[name], f"− {BASELINE}")]
+    parts = [
+        f"# Strategies on {protocol.dataset}",
+        *recommend(findings, protocol.samples),
+        f"![Differences to {BASELINE} with their intervals]({figure})",
+        _markdown_table(deciding),
+        _markdown_table(scores),
+        *format_caption(findings, protocol),
+    ]
+    return "".join(f"{part}\n\n" for part in parts)[:-1]
 
 
-def frame(of: Findings) -> pd.DataFrame:
+def _markdown_table(cells: pd.DataFrame) -> str:
+    head, *rows = (f"| {' | '.join(row)} |" for row in [("strategy", *cells), *cells.itertuples()])
+    return "\n".join([head, "|---|" + "--:|" * len(cells.columns), *rows])
+
+
+def format_csv(findings: Findings) -> str:
     """A line a strategy and score, unrounded; shares in [0, 1]."""
-    made = []
-    for strategy in of.strategies:
-        for name in of.scores:
-            values = of.runs.loc[of.runs["strategy"] == strategy, name]
-            one = of.differences[name].get(strategy)
-            made.append(
-                {"strategy": strategy, "score": name, "n_seeds": len(values), "mean": values.mean()}
-                | {
-                    "sd": values.std(ddof=1),
-                    "minus_classical": one and one.mean,
-                    "interval_half_width": one and one.half,
-                }
-                | {
-                    "interval_half_width_over_samples": one and one.over_samples,
-                    "p_holm": one and one.p,
-                    "decides": name == of.metric,
-                    "recommended": strategy in of.tied,
-                }
-            )
-    return pd.DataFrame(made).astype(
-        dict.fromkeys(("minus_classical", "interval_half_width", "interval_half_width_over_samples", "p_holm"), float)
-    )
+    return findings.table.drop(columns="verdict").to_csv(lineterminator="\n")
 
 
-def forest(of: Findings) -> Figure:
+def draw_differences(findings: Findings) -> Figure:
     """Differences to classical with their intervals: the score that decides, the worst group, calibration."""
-    shown = [name for name in dict.fromkeys((of.metric, "worst_group", "calibration_error")) if name in of.scores]
-    others = [name for name in of.strategies if name != BASELINE]
+    scores = dict.fromkeys((findings.metric, "worst_group", "calibration_error"))
+    shown = {name: findings.scores[name] for name in scores if name in findings.scores}
+    others = [name for name in findings.strategies if name != BASELINE]
     with mpl.rc_context(drawing.PRINT):
         figure = Figure(figsize=(1.3 + 1.9 * len(shown), 1.2 + 0.19 * len(others)), layout="constrained")
         figure.set_layout_engine("constrained", w_pad=0.06)
         panels = np.atleast_1d(figure.subplots(1, len(shown), sharey=True))
-        for axes, name in zip(panels, shown, strict=True):
-            scale = 100 if of.scores[name].percent else 1
+        for axes, (name, score) in zip(panels, shown.items(), strict=True):
+            scale = 100 if score.percent else 1
             for place, strategy in enumerate(others):
-                one = of.differences[name][strategy]
-                colour = COLOURS[_side(of, name, strategy)]
+                row = findings.row(name, strategy)
                 axes.errorbar(
-                    scale * one.mean,
+                    scale * row.minus_classical,
                     place,
-                    xerr=scale * one.half,
-                    color=colour,
+                    xerr=scale * row.interval_half_width,
+                    color=COLOURS[row.verdict],
                     marker="o",
                     markersize=3.5,
                     elinewidth=1,
                 )
             axes.axvline(0, color="black", linewidth=0.6, zorder=0)
-            better = "right" if of.scores[name].higher_is_better else "left"
-            axes.set_title(of.scores[name].title)
-            axes.set_xlabel(f"− {BASELINE}{', in points' * of.scores[name].percent}\nbetter to the {better}")
-        seeds = of.runs["seed"].nunique()
+            axes.set_title(score.title)
+            better = "right" if score.higher_is_better else "left"
+            axes.set_xlabel(f"− {BASELINE}{', in points' * score.percent}\nbetter to the {better}")
+        seeds = findings.runs["seed"].nunique()
         drawing.note(
             figure,
-            f"Paired differences over {seeds} seeds; of a score all intervals hold at once with 95 % (Bonferroni). "
+            f"Paired differences over {seeds} seeds; for each score all intervals hold at once with 95 % (Bonferroni). "
             "Blue: reliably better, orange: reliably worse, over seeds (Holm, 5 %) and over test samples.",
         )
         panels[0].set_yticks(range(len(others)), others)
@@ -193,56 +197,9 @@ def forest(of: Findings) -> Figure:
     return figure
 
 
-def paragraph(text: str) -> str:
-    """Lines of at most 79 columns."""
-    return fill(text, 79)
-
-
-def _deciding(of: Findings, setting: Setting, strategy: str) -> list[str]:
-    """Cells of the first table: rates, score, difference, p, seconds."""
-    apart = ["", ""]
-    if strategy != BASELINE:
-        p = of.differences[of.metric][strategy].p
-        apart = [of.told(of.metric, strategy), "<0.001" if p < 0.001 else f"{p:.3f}"]
-    return [setting.chosen[strategy], _cell(of, of.metric, strategy), *apart, seconds(of, strategy)]
-
-
-def _cell(of: Findings, score: str, strategy: str) -> str:
-    """Mean ± sd, with + or - where it is reliably better or worse than classical's."""
-    values = of.values(score, strategy)
-    mark = {1: " +", -1: " -", 0: ""}[_side(of, score, strategy)]
-    return spread(values, significant(values, of.scores[score].percent)) + mark
-
-
-def _side(of: Findings, score: str, strategy: str) -> int:
-    """1 for reliably better than classical, -1 for worse, 0 for neither."""
-    one = of.differences[score].get(strategy)
-    if one is None or not one.is_reliable:
-        return 0
-    return 1 if (one.mean > 0) is of.scores[score].higher_is_better else -1
-
-
-def _range(of: Findings) -> str:
+def _range(findings: Findings) -> str:
     """The narrowest and the widest interval over test samples."""
-    percent = of.scores[of.metric].percent
-    halves = [one.over_samples for one in of.differences[of.metric].values()]
-    low, high = (f"{100 * value:.1f}" if percent else f"{value:.3g}" for value in (min(halves), max(halves)))
+    percent = findings.scores[findings.metric].percent
+    halves = findings.table["interval_half_width_over_samples"].xs(findings.metric, level="score")
+    low, high = (f"{100 * value:.1f}" if percent else f"{value:.3g}" for value in (halves.min(), halves.max()))
     return f"± {low}" if low == high else f"± {low} to ± {high}"
-
-
-def _unit(of: Findings, score: str) -> str:
-    return ", %" if of.scores[score].percent else ""
-
-
-def _table(title: str) -> Table:
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
-    table.add_column("strategy", min_width=9, overflow="fold")
-    return table
-
-
-def _in_two_lines(title: str) -> str:
-    return title.replace(" ", "\n", 1)
-
-
-def _paragraphs(texts: list[str]) -> list[str]:
-    return [line for text in texts for line in (text, "")]

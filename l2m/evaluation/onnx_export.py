@@ -17,7 +17,7 @@ from l2m.trained import Trained
 
 
 class Exported(nn.Module):
-    """From samples at rest, such as pixels from 0 to 255, to what they mean: probabilities, values or pixels."""
+    """From stored samples, such as pixels from 0 to 255, to probabilities, values or pixels."""
 
     scale: Tensor | None
     shift: Tensor | None
@@ -42,12 +42,11 @@ class Exported(nn.Module):
 def export(trained: Trained, file: Path) -> None:
     """Write an ONNX model of one input ``samples`` (N, ...), of any number N, and one output ``predictions``.
 
-    Pixels are taken as they rest, in uint8, and measurements of a published table as they are, and normalised inside;
-    tokens in int32; rows of one's own table as :func:`l2m.data.own.columns.apply` prepares them. The names of the
-    classes are in the metadata, as JSON.
+    It normalises pixels in uint8 and measurements of a published table itself. Tokens are int32; rows of a user's table
+    must be prepared by :func:`l2m.data.own.columns.apply`. The names of the classes are in the metadata, as JSON.
 
     Raises:
-        UserError: a package is not there, torch can't export the model, or the file can't be written.
+        UserError: a package is missing, torch cannot export the model, or the file cannot be written.
     """
     try:
         import onnx
@@ -56,23 +55,25 @@ def export(trained: Trained, file: Path) -> None:
         raise UserError(f"onnx= needs {error.name}: pip install 'l2m[onnx]'") from error
 
     blank = trained.data.train.inputs
-    two = torch.zeros((2, *blank.shape[1:]), dtype=blank.dtype)  # of one sample the exporter would make a constant
+    two = torch.zeros(
+        (2, *blank.shape[1:]), dtype=blank.dtype
+    )  # the exporter would treat the size of one sample as constant
     try:
         with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's, of its own code
+            warnings.simplefilter("ignore")  # raised inside torch
             part = Path(folder) / "model.onnx"
             torch.onnx.export(
                 Exported(trained).eval(), (two,), part, dynamo=True, external_data=False, verbose=False,
                 input_names=["samples"], output_names=["predictions"], dynamic_shapes=({0: torch.export.Dim("N")},),
             )  # fmt: skip
             model = onnx.load(part)
-    except Exception as error:  # the exporter has many of its own
+    except Exception as error:  # the exporter raises many types
         raise UserError(
-            f"model={trained.config.model['name']} can't be exported to ONNX by torch {torch.__version__} "
+            f"model={trained.config.model['name']} cannot be exported to ONNX by torch {torch.__version__} "
             f"({cause(error)}): use it from Python, with l2m.load"
         ) from error
     onnx.helper.set_model_props(model, {"class_names": json.dumps(trained.class_names)})
     try:
         write_whole(file, model.SerializeToString())
     except OSError as error:
-        raise UserError(f"{file} can't be written ({error.strerror or error}): choose another onnx=") from error
+        raise UserError(f"{file} cannot be written ({error.strerror or error}): choose another onnx=") from error

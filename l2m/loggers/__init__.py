@@ -1,7 +1,7 @@
-"""Loggers: trackers of experiments that follow a run beside its records, which are written whatever becomes of them.
+"""Loggers: experiment trackers that follow a run in addition to its records, which never depend on them.
 
-A logger is made for one run and is told its beginning, its epochs and its end. It may raise: it is then given up for
-the run, with a warning, and the run goes on.
+A logger is created for one run: ``start``, then ``epoch`` for each epoch, then ``end``. If it raises, it is dropped for
+this run with a warning, and training continues.
 """
 
 from __future__ import annotations
@@ -25,90 +25,94 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 
 NAMES = "loggers.json"
-"""File of a run's directory: by logger, what the run is called there."""
+"""File in a run's directory: by logger, the run's name there."""
 
 
 class Logger(ABC):
     """Follows one run."""
 
     package: ClassVar[str]
-    """What has to be installed."""
+    """The package that must be installed."""
 
     @abstractmethod
     def start(self, config: RunConfig, path: Path, before: str | None) -> str:
-        """Begin a run whose directory is ``path``, or go on with what ``before`` names; what the run is called."""
+        """Start a run whose directory is ``path``, or continue the one named ``before``; returns the run's name."""
 
     @abstractmethod
     def epoch(self, row: EpochRow, groups: Sequence[GroupRow]) -> None:
-        """Take an epoch. A run that goes on from a checkpoint may tell one a second time, with the same numbers."""
+        """Log an epoch. A run resumed from a checkpoint may repeat one, with the same numbers."""
 
     @abstractmethod
     def end(self, status: str) -> None:
-        """Close: ``done``, ``failed``, or ``stopped``, which may go on."""
+        """Close the run: ``done``, ``failed``, or ``stopped``, which may be resumed."""
 
 
 LOGGERS: Registry[type[Logger]] = Registry("logger", __name__)
 
 
-def numbers(row: EpochRow, groups: Sequence[GroupRow]) -> dict[str, float]:
-    """What is logged of an epoch: the columns of ``metrics.csv``, and those of ``groups.csv`` as ``column/group``."""
-    found = {name: getattr(row, name) for name in ("train_loss", "test_loss", "test_metric", "worst_group", "seconds")}
+def epoch_numbers(row: EpochRow, groups: Sequence[GroupRow]) -> dict[str, float]:
+    """An epoch's numbers: the columns of ``metrics.csv``, and those of ``groups.csv`` as ``column/group``."""
+    numbers = {
+        name: getattr(row, name) for name in ("train_loss", "test_loss", "test_metric", "worst_group", "seconds")
+    }
     for group in groups:
-        found |= {f"{name}/{group.name}": getattr(group, name) for name in ("proportion", "train_loss", "test_metric")}
-    return {name: value for name, value in found.items() if isfinite(value)}
+        numbers |= {
+            f"{name}/{group.name}": getattr(group, name) for name in ("proportion", "train_loss", "test_metric")
+        }
+    return {name: value for name, value in numbers.items() if isfinite(value)}
 
 
-def title(path: Path) -> str:
-    """A run in a list of runs: ``digits/learn2mix/seed0-1234abcd``."""
+def run_title(path: Path) -> str:
+    """The name of a run in lists: ``digits/learn2mix/seed0-1234abcd``."""
     return "/".join(path.parts[-3:])
 
 
 @contextmanager
 def followed(config: RunConfig, path: Path) -> Iterator[Callable[[EpochRow, Sequence[GroupRow]], None]]:
-    """Inside, the run's loggers follow it: call what is given with each epoch."""
-    followers = _Followers(config, path)
+    """The run's loggers follow it inside the context: call its value with each epoch."""
+    loggers = _started(config, path)
+
+    def log_epoch(row: EpochRow, groups: Sequence[GroupRow]) -> None:
+        for name in list(loggers):
+            with _dropped_on_error(loggers, name):
+                loggers[name].epoch(row, groups)
+
+    status = "failed"
     try:
-        yield followers.epoch
+        yield log_epoch
+        status = "done"
     except (KeyboardInterrupt, SystemExit):
-        followers.end("stopped")
+        status = "stopped"
         raise
-    except BaseException:
-        followers.end("failed")
-        raise
-    followers.end("done")
+    finally:
+        for name in list(loggers):
+            with _dropped_on_error(loggers, name):
+                loggers[name].end(status)
 
 
-class _Followers:
-    def __init__(self, config: RunConfig, path: Path) -> None:
-        self._all: dict[str, Logger] = {}
-        before: dict[str, str] = {}
-        if not config.force:
-            with suppress(OSError, ValueError):
-                before = json.loads((path / NAMES).read_text())
-        names = {}
-        for name, options in config.logger.items():
-            with self._forgiving(name):
-                logger = LOGGERS.build({**options, "name": name})
-                names[name] = logger.start(config, path, before.get(name))
-                self._all[name] = logger
-        if names:
-            with suppress(OSError):
-                (path / NAMES).write_text(json.dumps(before | names, indent=2) + "\n")
+def _started(config: RunConfig, path: Path) -> dict[str, Logger]:
+    """The run's loggers by name, started or resumed."""
+    loggers: dict[str, Logger] = {}
+    before: dict[str, str] = {}
+    if not config.force:
+        with suppress(OSError, ValueError):
+            before = json.loads((path / NAMES).read_text())
+    names = {}
+    for name, options in config.logger.items():
+        with _dropped_on_error(loggers, name):
+            logger = LOGGERS.build({**options, "name": name})
+            names[name] = logger.start(config, path, before.get(name))
+            loggers[name] = logger
+    if names:
+        with suppress(OSError):
+            (path / NAMES).write_text(json.dumps(before | names, indent=2) + "\n")
+    return loggers
 
-    def epoch(self, row: EpochRow, groups: Sequence[GroupRow]) -> None:
-        for name, logger in list(self._all.items()):
-            with self._forgiving(name):
-                logger.epoch(row, groups)
 
-    def end(self, status: str) -> None:
-        for name, logger in list(self._all.items()):
-            with self._forgiving(name):
-                logger.end(status)
-
-    @contextmanager
-    def _forgiving(self, name: str) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:
-            self._all.pop(name, None)
-            LOG.warning("logger=%s is given up for this run, which goes on without (%s)", name, cause(error))
+@contextmanager
+def _dropped_on_error(loggers: dict[str, Logger], name: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        loggers.pop(name, None)
+        LOG.warning("logger=%s is dropped for this run, which continues without it (%s)", name, cause(error))

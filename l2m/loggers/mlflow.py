@@ -14,22 +14,22 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from filelock import FileLock
 
-from l2m.loggers import LOGGERS, Logger, numbers, title
+from l2m.loggers import LOGGERS, Logger, epoch_numbers, run_title
 
 if TYPE_CHECKING:
     from l2m.config.run import RunConfig
     from l2m.records import EpochRow, GroupRow
 
-AT_ONCE = 1000
-"""Metrics that MLflow takes in one call."""
+METRICS_PER_CALL = 1000
+"""MLflow's limit."""
 
 DEFAULTS = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # training waits for a server that is not there: seconds, not minutes
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # so that training waits seconds, not minutes, for a missing server
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
-"""Of MLflow's own variables; those that are set stay."""
+"""Defaults of MLflow's environment variables; those that are set are kept."""
 
 STATUS = {"done": "FINISHED", "failed": "FAILED", "stopped": "KILLED"}
 
@@ -42,19 +42,18 @@ class MLflow(Logger):
     package: ClassVar[str] = "mlflow"
 
     uri: str | None = None
-    """The store; None is what MLFLOW_TRACKING_URI says, or MLflow's default."""
+    """The store; None: MLFLOW_TRACKING_URI, or MLflow's default."""
     experiment: str = "l2m"
-    """The name that the runs stand under."""
+    """The experiment of the runs."""
 
     def start(self, config: RunConfig, path: Path, before: str | None) -> str:
-        """Begin a run, or set one that is there to running again."""
         for name, value in DEFAULTS.items():
             os.environ.setdefault(name, value)
         from mlflow.exceptions import MlflowException
         from mlflow.tracking import MlflowClient
 
-        self._seen = 0
-        # A local store is made by whoever comes first, and two at a time would make it twice
+        self._last_epoch = 0
+        # Two processes at a time would create a local store twice
         with FileLock(Path(tempfile.gettempdir()) / f"l2m-mlflow-{os.getuid()}.lock"):
             self._client = MlflowClient(self.uri)
             experiment = self._client.get_experiment_by_name(self.experiment)
@@ -62,17 +61,19 @@ class MLflow(Logger):
                 with suppress(MlflowException):  # another machine's run may have made it
                     self._client.create_experiment(self.experiment)
                 experiment = self._client.get_experiment_by_name(self.experiment)
-        if before and self._is_there(before):
+        if before and self._is_active(before):
             self._run = before
             self._client.update_run(before, status="RUNNING")
-            self._seen = max((m.step for m in self._client.get_metric_history(before, "test_loss")), default=0)
+            self._last_epoch = max((m.step for m in self._client.get_metric_history(before, "test_loss")), default=0)
         else:
-            run = self._client.create_run(experiment.experiment_id, run_name=title(path), tags={"l2m.path": str(path)})
+            run = self._client.create_run(
+                experiment.experiment_id, run_name=run_title(path), tags={"l2m.path": str(path)}
+            )
             self._run = str(run.info.run_id)
             self._log_parameters(config)
         return self._run
 
-    def _is_there(self, run: str) -> bool:
+    def _is_active(self, run: str) -> bool:
         from mlflow.exceptions import MlflowException
 
         try:
@@ -89,19 +90,15 @@ class MLflow(Logger):
         self._client.log_batch(self._run, params=[Param(key, str(value)[:500]) for key, value in flat.items()])
 
     def epoch(self, row: EpochRow, groups: Sequence[GroupRow]) -> None:
-        """Log the numbers of an epoch that is not there yet."""
         from mlflow.entities import Metric
 
-        if row.epoch <= self._seen:
+        if row.epoch <= self._last_epoch:
             return
         now = int(1000 * time.time())
-        metrics = [
-            Metric(re.sub(r"[^\w./ -]", "_", name), value, now, row.epoch)
-            for name, value in numbers(row, groups).items()
-        ]
-        for first in range(0, len(metrics), AT_ONCE):
-            self._client.log_batch(self._run, metrics=metrics[first : first + AT_ONCE])
+        numbers = epoch_numbers(row, groups)
+        metrics = [Metric(re.sub(r"[^\w./ -]", "_", name), value, now, row.epoch) for name, value in numbers.items()]
+        for first in range(0, len(metrics), METRICS_PER_CALL):
+            self._client.log_batch(self._run, metrics=metrics[first : first + METRICS_PER_CALL])
 
     def end(self, status: str) -> None:
-        """Set the run's status."""
         self._client.set_terminated(self._run, STATUS[status])

@@ -1,4 +1,4 @@
-"""Weights & Biases: a run of a project, online or in a folder to be synchronised later."""
+"""Weights & Biases: a run of a project, online or in a folder to synchronise later."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from l2m.loggers import LOGGERS, Logger, numbers, title
+from l2m.loggers import LOGGERS, Logger, epoch_numbers, run_title
 
 if TYPE_CHECKING:
     from l2m.config.run import RunConfig
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 EXIT = {"done": 0, "failed": 1, "stopped": 130}
 
 TIMEOUT = "30"
-"""Seconds that a server is waited for at the start of a run, unless W&B's own variable says otherwise."""
+"""Seconds to wait for a server at the start of a run, unless W&B's own variable is set."""
 
 
 @LOGGERS.register("wandb")
@@ -29,21 +29,20 @@ class WandB(Logger):
     package: ClassVar[str] = "wandb"
 
     project: str = "l2m"
-    """The name that the runs stand under."""
+    """The project of the runs."""
     entity: str | None = None
-    """The user or team; None is the account's default."""
+    """The user or team; None: the account's default."""
     mode: Literal["online", "offline"] | None = None
-    """None is what WANDB_MODE says, or online; offline runs lie in ``wandb/`` of the results_dir."""
+    """None: WANDB_MODE, or online; offline runs are in ``wandb/`` of the results_dir."""
 
     def start(self, config: RunConfig, path: Path, before: str | None) -> str:
-        """Begin a run, or go on with one."""
         os.environ.setdefault("WANDB_INIT_TIMEOUT", TIMEOUT)
         import wandb
 
         name = before or uuid.uuid4().hex[:8]
         Path(config.results_dir).mkdir(parents=True, exist_ok=True)
         self._run: Any = wandb.init(
-            project=self.project, entity=self.entity, mode=self.mode, id=name, resume="allow", name=title(path),
+            project=self.project, entity=self.entity, mode=self.mode, id=name, resume="allow", name=run_title(path),
             group=f"{config.dataset['name']}/{config.strategy['name']}", config=config.to_dict(),
             dir=config.results_dir, reinit="create_new",
             settings=wandb.Settings(console="off", silent=True),
@@ -51,9 +50,7 @@ class WandB(Logger):
         return name
 
     def epoch(self, row: EpochRow, groups: Sequence[GroupRow]) -> None:
-        """Log the numbers; W&B leaves out a step that it has."""
-        self._run.log(numbers(row, groups), step=row.epoch)
+        self._run.log(epoch_numbers(row, groups), step=row.epoch)  # W&B ignores a step that it has
 
     def end(self, status: str) -> None:
-        """Finish the run; a stopped one goes on under its name."""
         self._run.finish(exit_code=EXIT[status])

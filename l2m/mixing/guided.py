@@ -1,4 +1,4 @@
-"""Guided mixup: a teacher says which mixed samples a student learns from (the talk on mixup by data valuation)."""
+"""Guided mixup: a teacher selects the mixed samples that a student learns from (talk on mixup by data valuation)."""
 
 from __future__ import annotations
 
@@ -23,25 +23,26 @@ if TYPE_CHECKING:
 class Guided(Mixup):
     """Mixup that keeps a mixed sample z by the sign of its value r̂(z) = CE_teacher(z) − CE_student(z).
 
-    The talk's student learns from z where r̂(z) ≤ 0: where it is no better yet than the teacher. The student's loss
-    is the one it would descend, in training mode; the teacher's is that of its final parameters, in evaluation mode.
-    Samples that are left out have a loss of 0, and what the strategy then descends is divided by the share that was
-    kept, so that a mean over the batch is one over the kept samples. A batch of which none is kept has no gradient.
-    For tasks other than classification CE is the task's loss.
+    The talk's student learns from z if r̂(z) ≤ 0: if it is not yet better than the teacher. The student's loss is
+    computed in training mode; the teacher's with its final parameters, in evaluation mode. Excluded samples have a loss
+    of 0, and the strategy's objective is divided by the share that was kept, so that a mean over the batch becomes one
+    over the kept samples. A batch without kept samples has no gradient. For tasks other than classification CE is the
+    task's loss.
 
-    The talk does not say whether its students see clean samples besides. Its numbers speak for it: +r̂ ends close to
-    training without mixup on all of its sets, and its students without a filter have half of the input gradients of
-    their mixup teachers, which are what they would be otherwise. ``clean`` gives clean samples a share of the loss.
+    The talk does not say whether its students also see clean samples. Its numbers suggest it: +r̂ ends close to training
+    without mixup on all of its sets, and its students without a filter have half the input gradients of their mixup
+    teachers, although they would otherwise be the same. ``clean`` gives clean samples a share of the loss.
 
-    The teacher is a run of its own, done first and shared by all students of its seed: classical training, all else
-    as here but for the mixing. Teacher and student begin with the same parameters and draw their pairs anew. Nor does
-    the talk say how its students begin, or that a batch's loss is a mean over those kept; these are choices.
+    The teacher is a separate run, trained first and shared by all students of its seed: classical training, otherwise
+    configured as here except for the mixing. Teacher and student start from the same parameters and draw different
+    pairs. The talk does not say how its students start, or that a batch's loss is a mean over the kept samples; these
+    are our choices.
 
     Attributes:
         filter: ``low`` keeps r̂ ≤ 0, the talk's −r̂; ``high`` keeps r̂ > 0, its +r̂; ``all`` keeps every sample, its
-            whole r̂, needs no teacher and is mixup but for the draws.
+            whole r̂, needs no teacher and equals mixup except for the draws.
         teacher: the mixing that the teacher is trained with, at its defaults.
-        clean: the share of the loss that is that of the batch as it is, beside its mixed samples; 0 has none.
+        clean: the share of the clean batch in the loss, beside its mixed samples; 0: none.
     """
 
     filter: Literal["low", "high", "all"] = "low"
@@ -67,7 +68,7 @@ class Guided(Mixup):
         return mixed.lerp(clean, self.clean), filtered.lerp(objective(batch, clean), self.clean)
 
     def _filtered(self, batch: Batch, inputs: Tensor, targets: Tensor, losses: Tensor, objective: Objective) -> Tensor:
-        """What is descended of mixed samples, ()."""
+        """The objective of mixed samples, ()."""
         if self.filter == "all":
             return objective(batch, losses)
         value = self.trained["teacher"](inputs, targets) - losses.detach()

@@ -1,4 +1,4 @@
-"""Mixup (Zhang et al., 2018), with the schedules and the early stop of the talk on mixup by data valuation."""
+"""Mixup (Zhang et al., 2018), with the schedules and early stopping of the talk on mixup by data valuation."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ Concentration = Annotated[float, Range(1e-3, 1e3)]
 class Mixup(Mixing):
     """Each sample becomes λ times itself and 1 − λ times another of its batch, input and target alike.
 
-    λ is drawn from Beta(α, α), one for each batch, and the others are a permutation of the batch. A label is mixed
-    as a distribution over classes, so the loss is λ·CE(f(z), y₁) + (1 − λ)·CE(f(z), y₂): cross entropy is linear in
-    the target. Values and images to reconstruct are mixed as they are.
+    One λ a batch is drawn from Beta(α, α), and the others are a permutation of the batch. Labels are mixed as
+    distributions over classes, so the loss is λ·CE(f(z), y₁) + (1 − λ)·CE(f(z), y₂): cross entropy is linear in the
+    target. Values and images to reconstruct are mixed directly.
 
-    In a schedule α depends on the epoch, through p, which goes from 0 in the first to 1 in the last: easy is
+    In a schedule α depends on the epoch through p, which goes from 0 in the first to 1 in the last: easy is
     α·10^(1 − 2p), from hard pairs with λ near 1/2 to easy ones near 0 or 1; hard is α·10^(2p − 1); easy_hard_easy
-    is α·10^(1 − 2·|2p − 1|), from easy ones to hard ones at half time and back. At α = 1 these run between 10 and
-    0.1, and easy and hard pass 1 at half time, as in the talk.
+    is α·10^(1 − 2·|2p − 1|), from easy pairs to hard ones at half time and back. At α = 1 they range from 10 to 0.1,
+    and easy and hard pass 1 at half time, as in the talk.
 
     Attributes:
         concentration: α.
-        schedule: how it goes over the epochs.
-        early_stop: the share of the epochs, rounded down, after which training goes on without mixing; the schedule
-            is the same with it and without.
+        schedule: how α depends on the epoch.
+        early_stop: the share of the epochs, rounded down, after which training continues without mixing; it does not
+            change the schedule.
     """
 
     concentration: Concentration = 1.0
@@ -53,8 +53,7 @@ class Mixup(Mixing):
     def prepare(self, context: Context, epochs: int, data: Data, trained: Mapping[str, Losses]) -> None:
         if data.vocabulary_size:
             raise UserError(
-                f"mixing={self.purpose} takes numbers, and these are tokens, between which there is nothing: use "
-                "mixing=none"
+                f"mixing={self.purpose} needs continuous inputs, but this data set has tokens: use mixing=none"
             )
         super().prepare(context, epochs, data, trained)
 
@@ -86,13 +85,13 @@ class Mixup(Mixing):
         return per_sample, objective(batch, per_sample)
 
     def targets(self, batch: Batch) -> Tensor:
-        """Targets that can be mixed: labels (M,) as distributions (M, classes), others as they are."""
+        """Targets that can be mixed: labels (M,) as distributions (M, classes), others unchanged."""
         if self.classes is None:
             return batch.targets
         return functional.one_hot(batch.targets, self.classes).to(torch.float32)
 
     def mixed(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The batch's inputs and targets, each mixed with that of another sample, by the next draw."""
+        """The batch's inputs and targets, each mixed with those of another sample, by the next draw."""
         first, other = next(self._draws)
         targets = self.targets(batch)
         return batch.inputs[other].lerp(batch.inputs, first), targets[other].lerp(targets, first)

@@ -1,4 +1,4 @@
-"""RegMixup (Pinto et al., 2022): mixup beside the clean batch, not in place of it."""
+"""RegMixup (Pinto et al., 2022): mixup in addition to the clean batch."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from l2m.mixing.mixup import Concentration, Mixup
 @MIXINGS.register("regmixup")
 @dataclass(kw_only=True)
 class RegMixup(Mixup):
-    """Half of the loss is that of the batch as it is, half that of its mixed samples; both pass the model together.
+    """Half of the loss is that of the clean batch, half that of its mixed samples; both pass the model together.
 
-    The options are mixup's; α is higher, so that most pairs are mixed in nearly equal parts.
+    The options are mixup's; α is higher, so most pairs are mixed in nearly equal parts.
     """
 
     concentration: Concentration = 20.0

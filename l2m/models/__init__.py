@@ -1,7 +1,7 @@
-"""Networks of the paper's appendix (section C.1), one file each.
+"""Networks of the paper's appendix (section C.1), one file for each family.
 
 A model is a function ``build(data, *, options) -> Module``, registered in ``MODELS``. It maps inputs (M, ...)
-to (M, ``data.outputs``); the engine's seed draws its parameters from torch's default generator.
+to (M, ``data.outputs``). Its parameters are drawn from torch's default generator, which the engine seeds.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ MODELS: Registry[Any] = Registry("model", __name__)
 
 
 def image_size(data: Data, model: str, smallest: int = 1, colour: bool = False) -> tuple[int, int, int]:
-    """Channels, height and width of the images that ``model`` is to take.
+    """Channels, height and width of the images.
 
     Raises:
-        UserError: the inputs are no images, smaller than ``smallest`` pixels either way, or, where ``colour`` is
-            needed, not of three channels.
+        UserError: the inputs are not images, are smaller than ``smallest`` pixels, or, if ``colour`` is needed, do
+            not have three channels.
     """
     shape = tuple(data.train.inputs.shape[1:])
     if len(shape) != 3 or min(shape[1:]) < smallest or (colour and shape[0] != 3):
@@ -31,17 +31,3 @@ def image_size(data: Data, model: str, smallest: int = 1, colour: bool = False) 
             f"inputs of shape {shape}: use {larger}model={'transformer' if data.vocabulary_size else 'mlp'}"
         )
     return shape[0], shape[1], shape[2]
-
-
-def sequence_size(data: Data, model: str) -> tuple[int, int]:
-    """Size of the vocabulary and length of the sequences of tokens that ``model`` is to take.
-
-    Raises:
-        UserError: the inputs are no tokens.
-    """
-    if data.vocabulary_size is None:
-        shape = tuple(data.train.inputs.shape[1:])
-        raise UserError(
-            f"model={model} takes sequences of tokens, and these are numbers of shape {shape}: use model=mlp"
-        )
-    return data.vocabulary_size, data.train.inputs.shape[1]

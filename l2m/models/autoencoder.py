@@ -15,13 +15,15 @@ from l2m.schema import Range
 
 @MODELS.register("autoencoder")
 def autoencoder(data: Data, *, noise: Annotated[float, Range(0)] = 0.0) -> nn.Module:
-    """d-128-32-128-d with ReLU, none on the code of 32, and a sigmoid at the end, for images of d pixels in [0, 1].
+    """d-128-32-128-d with ReLU, except on the code of 32, and a final sigmoid, for images of d pixels in [0, 1].
 
-    ``noise`` is the standard deviation of normal noise on top of torch's initial parameters. The paper has none;
-    the runs of the authors' code differ by it, 0.05 on MNIST and CIFAR-10 and 0.007 on Fashion-MNIST, from one base.
+    ``noise`` is the standard deviation of normal noise added to torch's initial parameters. The paper has none; the
+    authors' runs start from one set of parameters with such noise, 0.05 on MNIST and CIFAR-10, 0.007 on Fashion-MNIST.
     """
     if data.train.targets is not None:
-        raise UserError("model=autoencoder gives its input back: use it with a reconstruction, or choose another model")
+        raise UserError(
+            "model=autoencoder reconstructs its input: use it with a reconstruction, or choose another model"
+        )
     d = data.outputs
     model = nn.Sequential(
         nn.Flatten(),

@@ -14,14 +14,12 @@ from l2m.schema import Range
 
 @MODELS.register("mlp")
 def mlp(data: Data, *, hidden: Annotated[int, Range(1, 2**16)] = 64) -> nn.Module:
-    """d-``hidden``-outputs with ReLU; d counts all numbers of an input, and images are flattened."""
+    """d-``hidden``-outputs with ReLU; d counts all numbers of an input; images are flattened."""
     if data.vocabulary_size:
-        raise UserError(
-            "model=mlp takes numbers, and these are tokens, whose numbers mean nothing: use model=transformer"
-        )
+        raise UserError("model=mlp needs numbers, but this data set has tokens: use model=transformer")
     return network(data.train.inputs[0].numel(), hidden, data.outputs)
 
 
 def network(features: int, hidden: int, outputs: int) -> nn.Sequential:
-    """features-hidden-outputs with ReLU, of parameters that torch's default generator draws."""
+    """features-hidden-outputs with ReLU."""
     return nn.Sequential(nn.Flatten(), nn.Linear(features, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, outputs))

@@ -1,8 +1,8 @@
 """A convolution and 2×2 max pooling in one, for layers of few channels on a CPU.
 
-There torch convolves and pools a pixel at a time, and a pixel of six channels fills no vector. Here the four pixels of
-each square come from one convolution of stride 2, with the kernel at each of its four places in one larger by a pixel,
-and lie in four planes: the pooled are the planes' largest, of whole images side by side.
+There torch works a pixel at a time, and a pixel of six channels does not fill a vector register. Here one convolution
+of stride 2 computes the four pixels of each square in four planes, with a kernel larger by a pixel that holds the
+original at each of its four places. Pooling is then the maximum of the planes, vectorised over whole images.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch.autograd import Function, forward_ad
 from torch.nn import functional, grad
 
 PLACES = ((0, 0), (0, 1), (1, 0), (1, 1))
-"""Rows and columns of the pixels of a square."""
+"""Row and column of each pixel of a square."""
 
 
 def convolved_and_pooled(images: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -30,16 +30,16 @@ def convolved_and_pooled(images: Tensor, weight: Tensor, bias: Tensor) -> Tensor
         (M, D, ⌊(H − K + 1) / 2⌋, ⌊(W − K + 1) / 2⌋), in channels-last memory.
     """
     if torch.compiler.is_compiling() or images.device.type != "cpu" or not len(images):
-        return _plainly(images, weight, bias)
+        return _reference(images, weight, bias)
     if any(forward_ad.unpack_dual(each).tangent is not None for each in (images, weight, bias)):
-        return _plainly(images, weight, bias)
+        return _reference(images, weight, bias)
     if torch.is_autocast_enabled("cpu"):
         images, weight, bias = (each.to(torch.get_autocast_dtype("cpu")) for each in (images, weight, bias))
     pooled: Tensor = _Pooled.apply(images, weight, bias)
     return pooled
 
 
-def _plainly(images: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def _reference(images: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return functional.max_pool2d(functional.conv2d(images, weight, bias), 2)
 
 
@@ -61,10 +61,10 @@ class _Pooled(Function):
     def backward(ctx: Any, slopes: Tensor) -> tuple[Tensor | None, ...]:
         images, weight, bias, is_right_above, is_right_below, is_below = ctx.saved_tensors
         wanted = ctx.needs_input_grad
-        if torch.is_grad_enabled():  # to be differentiated again
-            given = [each for each, want in zip((images, weight, bias), wanted, strict=True) if want]
-            found = iter(torch.autograd.grad(_plainly(images, weight, bias), given, slopes, create_graph=True))
-            return tuple(next(found) if want else None for want in wanted)
+        if torch.is_grad_enabled():  # for a second derivative
+            inputs = [each for each, want in zip((images, weight, bias), wanted, strict=True) if want]
+            slopes_of = iter(torch.autograd.grad(_reference(images, weight, bias), inputs, slopes, create_graph=True))
+            return tuple(next(slopes_of) if want else None for want in wanted)
         n, filters, height, width = slopes.shape
         planes = slopes.new_empty((n, 4 * filters, height, width))
         above, right_above, below, right_below = planes.unflatten(1, (4, -1)).unbind(1)
@@ -75,7 +75,7 @@ class _Pooled(Function):
         order = torch.channels_last if slopes.dtype == torch.bfloat16 else torch.contiguous_format  # the faster
         images, planes = _ordered(images, order), _ordered(planes, order)
         channels, size = weight.shape[1:3]
-        shape = (4 * filters, channels, size + 1, size + 1)  # of the kernels at their places
+        shape = (4 * filters, channels, size + 1, size + 1)  # of the wide kernels
         of_wide = grad.conv2d_weight(images, shape, planes, stride=2).unflatten(0, (4, -1))
         of_weight = sum(part[..., i : i + size, j : j + size] for part, (i, j) in zip(of_wide, PLACES, strict=True))
         of_images = grad.conv2d_input(images.shape, _wide(weight), planes, stride=2) if wanted[0] else None
@@ -83,16 +83,16 @@ class _Pooled(Function):
 
 
 def _wide(weight: Tensor) -> Tensor:
-    """Kernels (4D, C, K + 1, K + 1): ``weight`` (D, C, K, K) at each place, zeros about it."""
+    """Kernels (4D, C, K + 1, K + 1): ``weight`` (D, C, K, K) at each place, padded with zeros."""
     return torch.cat([functional.pad(weight, (j, 1 - j, i, 1 - i)) for i, j in PLACES])
 
 
 def _greater(first: Tensor, second: Tensor) -> Tensor:
-    """1 where ``first`` is greater, else 0; as numbers, which are multiplied faster than truth values."""
+    """1 where ``first`` is greater, else 0; as floats, which multiply faster than booleans."""
     return torch.gt(first, second, out=torch.empty(first.shape, dtype=first.dtype))
 
 
 def _ordered(images: Tensor, order: torch.memory_format) -> Tensor:
-    """In a memory format; of one channel, where any strides would do, with the strides that torch tells it by."""
+    """In a memory format; with one channel, where any strides fit, with those by which torch recognises it."""
     strides = torch.empty(images.shape, device="meta", memory_format=order).stride()
     return images.contiguous(memory_format=order).as_strided(images.shape, strides)

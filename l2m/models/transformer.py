@@ -10,21 +10,22 @@ from torch.nn import functional
 
 from l2m.data import Data
 from l2m.data.tokens import PAD
-from l2m.models import MODELS, sequence_size
+from l2m.errors import UserError
+from l2m.models import MODELS
 from l2m.models.dropout import dropout
 from l2m.schema import Range
 
 WIDTH = 64
-"""Numbers that stand for a token."""
+"""Size of a token's embedding."""
 HEADS = 4
-TOGETHER = 25_000
-"""Tokens that a CPU encodes at a time, at most: results of up to 20 MB each lie in memory that is used again.
+TOKENS_AT_ONCE = 25_000
+"""Tokens that a CPU encodes at a time: results of up to 20 MB are kept in memory that is reused.
 
-Those of 500 reviews are ten times as large, and the system hands out fresh memory for each: a third of a step.
+Those of 500 reviews are ten times as large; allocating memory for each takes a third of a step.
 """
 
 
-@MODELS.register("transformer", revision=2)  # the first trained the vector of padding
+@MODELS.register("transformer", revision=2)  # the first trained the embedding of padding
 def transformer(
     data: Data,
     *,
@@ -34,13 +35,20 @@ def transformer(
 ) -> nn.Module:
     """Embedding 64, positions, one encoder layer (4 heads, hidden 128), mean over the sequence, 64-32-outputs.
 
-    Dropout is 0.1 on the mean, as the paper says, and in the encoder layer, as torch's is, but for the weights of
-    attention: with ``attention_dropout`` above 0 torch has no lean kernel on a CPU, and holds all (M, 4, L, L).
-    As in the authors' code the vector of padding is 0 and stays so, unless ``train_padding``, and without
-    ``mask_padding`` padding is attended to and counts in the mean.
+    Dropout is 0.1 on the mean, as the paper says, and in the encoder layer, torch's default, except on the weights of
+    attention: with ``attention_dropout`` above 0 torch has no memory-efficient kernel on a CPU and stores all
+    (M, 4, L, L). As in the authors' code, the embedding of padding is 0 and stays so unless ``train_padding``, and
+    padding is attended to and counts in the mean unless ``mask_padding``.
+
+    Raises:
+        UserError: the inputs are not tokens.
     """
-    vocabulary, length = sequence_size(data, "transformer")
-    return Transformer(vocabulary, length, data.outputs, train_padding, mask_padding, attention_dropout)
+    shape = tuple(data.train.inputs.shape[1:])
+    if data.vocabulary_size is None:
+        raise UserError(
+            f"model=transformer needs tokens, but this data set has numbers of shape {shape}: use model=mlp"
+        )
+    return Transformer(data.vocabulary_size, shape[0], data.outputs, train_padding, mask_padding, attention_dropout)
 
 
 class Transformer(nn.Module):
@@ -69,23 +77,23 @@ class Transformer(nn.Module):
         embedded = self.embedding(tokens)  # (M, L, 64)
         if embedded.device.type != "cpu" or torch.compiler.is_compiling():
             return self.head(self._means(tokens, embedded))  # type: ignore[no-any-return]
-        few = max(1, TOGETHER // tokens.shape[1])
+        few = max(1, TOKENS_AT_ONCE // tokens.shape[1])
         means = [self._means(*part) for part in zip(tokens.split(few), embedded.split(few), strict=True)]
         return self.head(torch.cat(means))  # type: ignore[no-any-return]
 
     def _means(self, tokens: Tensor, embedded: Tensor) -> Tensor:
-        """The mean (m, 64) over each sequence of what the encoder layer makes of it."""
+        """The mean (m, 64) of the encoder layer's output over each sequence."""
         embedded = embedded + self.positions
         if not self.mask_padding:
             return encoded(self.encoder, embedded).mean(1)
-        stands = tokens != PAD
-        stands[:, 0] = True  # of nothing but padding the first token stands
-        sums = encoded(self.encoder, embedded, stands[:, None, None]).masked_fill(~stands[:, :, None], 0).sum(1)
-        return sums / stands.sum(1, keepdim=True)
+        kept = tokens != PAD
+        kept[:, 0] = True  # so that a sequence of padding alone has a mean
+        sums = encoded(self.encoder, embedded, kept[:, None, None]).masked_fill(~kept[:, :, None], 0).sum(1)
+        return sums / kept.sum(1, keepdim=True)
 
 
 def encoded(layer: nn.TransformerEncoderLayer, x: Tensor, attended: Tensor | None = None) -> Tensor:
-    """``layer(x)`` for x (m, L, 64), normalised after each residual sum: torch's own copies queries, keys and values.
+    """``layer(x)`` for x (m, L, 64), normalised after each residual sum; torch's copies queries, keys and values.
 
     Args:
         attended: (m, 1, 1, L), whether a token is attended to. None: all are.
@@ -93,8 +101,8 @@ def encoded(layer: nn.TransformerEncoderLayer, x: Tensor, attended: Tensor | Non
     attention, training = layer.self_attn, layer.training
     projected = functional.linear(x, attention.in_proj_weight, attention.in_proj_bias)
     query, key, value = (part.transpose(1, 2) for part in projected.unflatten(2, (3, HEADS, -1)).unbind(2))
-    chance = attention.dropout if training else 0.0
-    heads = functional.scaled_dot_product_attention(query, key, value, attended, chance)  # (m, 4, L, 16), as each
+    rate = attention.dropout if training else 0.0
+    heads = functional.scaled_dot_product_attention(query, key, value, attended, rate)  # (m, 4, L, 16), as each
     x = layer.norm1(x + dropout(attention.out_proj(heads.transpose(1, 2).flatten(2)), layer.dropout1.p, training))
     hidden = dropout(layer.linear1(x).relu_(), layer.dropout.p, training)
     return layer.norm2(x + dropout(layer.linear2(hidden), layer.dropout2.p, training))  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""``GroupLosses``: what the batches of an epoch told of each group, for ``Learn2MixBatchSampler.update``."""
+"""``GroupLosses``: the mean loss of each group over an epoch, for ``Learn2MixBatchSampler.update``."""
 
 from __future__ import annotations
 
@@ -16,64 +16,64 @@ from l2m.schema import Range, check_argument
 class GroupLosses:
     """Mean loss of each group over an epoch, L of eq. 10: ``add`` at every step, ``end_epoch`` at its end.
 
-    As in the suite, L_i averages over the batches that held group i its mean loss in them. Where
-    ``torch.distributed`` is initialised, a batch is what all ranks add at one step, so every rank has the same L
-    and must add at every step. Nothing waits for the device before ``end_epoch``.
+    L_i is the mean, over the batches that held group i, of its mean loss in them. If ``torch.distributed`` is
+    initialised, a batch is what all ranks add at one step, so every rank has the same L and must add at every step.
+    Nothing waits for the device before ``end_epoch``.
 
     Args:
         groups: k, at least 1.
 
     Attributes:
-        batches: how many were added since the last ``end_epoch``.
+        batches: number of batches added since the last ``end_epoch``.
 
     Raises:
-        ValueError: ``groups`` is no whole number of at least 1.
+        ValueError: ``groups`` is not a whole number of at least 1.
     """
 
     def __init__(self, groups: int) -> None:
         self._groups: int = check_argument(
-            "groups", groups, Annotated[int, Range(1)], "how many groups the labels have"
+            "groups", groups, Annotated[int, Range(1)], "the number of groups in the labels"
         )
-        self._totals: Tensor | None = None  # (2, k), on the device: of the batches' means, and of batches
+        self._totals: Tensor | None = None  # (2, k), on the device: sums of means, batches
         self.batches = 0
 
     def add(self, losses: Tensor, groups: ArrayLike | Tensor) -> None:
-        """Take in the losses (M,) of a batch's samples, which are detached, and their groups (M,), 0 to k − 1.
+        """Add the losses (M,) of a batch's samples, which are detached, and their groups (M,), 0 to k − 1.
 
         Raises:
-            ValueError: they are not one each a sample; on the CPU also, a group is not one of the k.
+            ValueError: not one loss and one group a sample, or, on the CPU, a group that is not one of the k.
         """
         group = torch.as_tensor(groups, device=losses.device)
         if not losses.is_floating_point() or group.is_floating_point():
             raise UserError(
-                f"add takes losses, then groups, which are whole numbers, not {losses.dtype} and {group.dtype}: "
-                "groups.long() makes them so"
+                f"add takes losses, then groups, which must be whole numbers, not {losses.dtype} and {group.dtype}: "
+                "use groups.long()"
             )
         if losses.ndim != 1 or group.shape != losses.shape:
             raise UserError(
                 f"add takes one loss and one group a sample, not shapes {tuple(losses.shape)} and "
-                f"{tuple(group.shape)}: give the loss function reduction='none', make one of several losses a sample "
-                "by losses.flatten(1).mean(1), and a column of groups flat by groups.flatten()"
+                f"{tuple(group.shape)}: give the loss function reduction='none', average several losses a sample with "
+                "losses.flatten(1).mean(1), and flatten a column of groups with groups.flatten()"
             )
         group = group.long()
         precise = torch.float32 if losses.device.type == "mps" else torch.float64  # MPS has no float64
         losses = losses.detach().to(precise)
         if group.device.type == "cpu" and not ((group >= 0) & (group < self._groups)).all():
             raise UserError(
-                f"groups go from {group.min()} to {group.max()}, and there are {self._groups}, numbered from 0: "
-                "give GroupLosses as many groups as the labels have"
+                f"groups go from {group.min()} to {group.max()}, but there are {self._groups}, numbered from 0: "
+                "give GroupLosses the number of groups in the labels"
             )
         batch = losses.new_zeros(2, self._groups)
         batch.index_add_(1, group, torch.stack([losses, torch.ones_like(losses)]))
         if distributed.is_available() and distributed.is_initialized():
             distributed.all_reduce(batch)
-        held = batch[1] > 0
-        told = torch.stack([(batch[0] / batch[1]).where(held, 0), held])
-        self._totals = told if self._totals is None else self._totals.to(told.device) + told
+        seen = batch[1] > 0
+        step = torch.stack([(batch[0] / batch[1]).where(seen, 0), seen])
+        self._totals = step if self._totals is None else self._totals.to(step.device) + step
         self.batches += 1
 
     def end_epoch(self) -> tuple[Tensor, Tensor]:
-        """L (k,), NaN for a group that no batch held, and which groups were seen (k,); then begin anew.
+        """L (k,), NaN for a group that no batch held, and which groups were seen (k,); starts a new epoch.
 
         Raises:
             ValueError: nothing was added.
@@ -85,22 +85,24 @@ class GroupLosses:
         return total / batches, batches > 0
 
     def state_dict(self) -> dict[str, Any]:
-        """What was added since the last ``end_epoch``, for a loop that is saved within an epoch."""
+        """The losses since the last ``end_epoch``, for a loop that is saved within an epoch."""
         return {"totals": None if self._totals is None else self._totals.cpu(), "batches": self.batches}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a ``state_dict``.
+        """Continue from a ``state_dict``.
 
         Raises:
-            ValueError: the state is of another number of groups, or of something else.
+            ValueError: the state has another number of groups, or is not that of ``GroupLosses``.
         """
         if set(state) != {"totals", "batches"}:
             raise UserError(
-                f"the state has {', '.join(sorted(state)) or 'nothing'}, and that of GroupLosses has totals "
-                "and batches: give it what GroupLosses.state_dict gave"
+                f"the state has {', '.join(sorted(state)) or 'nothing'}, but that of GroupLosses has totals "
+                "and batches: pass what GroupLosses.state_dict returned"
             )
         totals = state["totals"]
         if totals is not None and totals.shape != (2, self._groups):
-            raise UserError(f"the state is of {totals.shape[-1]} groups, and there are {self._groups}")
+            raise UserError(
+                f"the state has {totals.shape[-1]} groups, but there are {self._groups}: use the same number"
+            )
         self._totals = None if totals is None else totals.clone()
         self.batches = state["batches"]

@@ -16,35 +16,43 @@ from l2m.sampling.apportion import Floats, Ints, apportion
 from l2m.schema import Range, check_argument
 
 _CELLS = 2**20
-"""Cells of (batch, group) that are drawn at a time: 8 MiB an array."""
+"""Pairs of batch and group drawn at a time: 8 MiB an array."""
 
-_RATE = Annotated[float, Range(0, 1)], "0 leaves the proportions where they are"
+_RATE = Annotated[float, Range(0, 1)], "0 keeps the proportions"
 
 
 class Learn2MixBatchSampler(Sampler[list[int]]):
     """Yields batches of indices; ``update`` moves the groups' proportions towards their losses.
 
-    Works as ``DataLoader(dataset, batch_sampler=Learn2MixBatchSampler(labels, batch_size=64))``: every pass
+    Use it as ``DataLoader(dataset, batch_sampler=Learn2MixBatchSampler(labels, batch_size=64))``: every pass
     over the loader is an epoch of ``floor(N / batch_size)`` batches (Algorithm 1). Each epoch shuffles every
-    group's own list of samples; a list that ends is read again from its beginning (eq. 12 and 13).
+    group's list of samples; a list that ends is read again from its beginning (eq. 12 and 13).
 
-    Every batch holds exactly ``batch_size`` samples, though ``proportions * batch_size`` is seldom whole:
-    what a group is owed is carried to the next batch and the next epoch, so a group with a tiny share is seen
-    rarely, but is seen. After every batch a group is within one sample of its due, the sum of what its
-    proportions have asked for, as long as they stand. Proportions that jump at a high mixing rate may leave
-    a group a little further behind, never ahead: no rule that does not know the next proportions can avoid it.
+    Every batch holds exactly ``batch_size`` samples, although ``proportions * batch_size`` is seldom whole: what a
+    group is owed is carried over to the next batch and the next epoch, so a group with a tiny share is seen rarely,
+    but is seen. While proportions are constant, a group's samples are always within one of the sum of its
+    ``proportions * batch_size``. Proportions that jump at a high mixing rate may leave a group a little further
+    behind, never ahead; no rule that does not know the next proportions can avoid this.
 
     Args:
         labels: the group of each sample, (N,) integers 0 to k − 1, or booleans; every group has a sample.
         batch_size: samples a batch (M in the paper), 1 to N.
-        mixing_rate: γ in [0, 1]; at 0 the proportions stay where they are.
-        proportions: where they start, (k,) numbers of at least 0 that sum to 1; by default the groups'
+        mixing_rate: γ in [0, 1]; at 0 the proportions stay as they are.
+        proportions: initial proportions, (k,) numbers of at least 0 that sum to 1; by default the groups'
             shares of ``labels``.
         generator: draws the order of samples; by default one seeded from torch's default generator.
-        device: where ``plan`` makes its indices; the CPU unless told.
+        device: where ``plan`` creates its indices.
 
     Raises:
         ValueError: a value out of these ranges.
+
+    Examples:
+        >>> sampler = Learn2MixBatchSampler([0] * 90 + [1] * 10, batch_size=20, mixing_rate=0.5)
+        >>> [len(batch) for batch in sampler]
+        [20, 20, 20, 20, 20]
+        >>> sampler.update([0.1, 0.3])  # the mean loss of each group over the epoch
+        >>> sampler.proportions  # were 0.9 and 0.1; the groups' shares of the loss are 0.25 and 0.75
+        tensor([0.5750, 0.4250], dtype=torch.float64)
     """
 
     def __init__(
@@ -58,13 +66,15 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
         device: torch.device | str = "cpu",
     ) -> None:
         if isinstance(labels, Dataset):
-            raise UserError(f"labels must be one group a sample, not a {type(labels).__name__}: give the list of them")
+            raise UserError(
+                f"labels must be one group a sample, not a {type(labels).__name__}: give the list of groups"
+            )
         groups = _array(labels)
         groups = groups.astype(np.int64) if groups.dtype == bool else groups
         if groups.ndim != 1 or not len(groups) or groups.dtype.kind not in "iu":
             remedy = "number the groups from 0, as numpy.unique(labels, return_inverse=True)[1] does"
             if groups.ndim > 1:
-                remedy = "of one-hot rows take labels.argmax(1), of one column labels.flatten()"
+                remedy = "for one-hot rows use labels.argmax(1), for one column labels.flatten()"
             raise UserError(
                 f"labels must be a list of whole numbers, one group a sample, not {groups.dtype} of shape "
                 f"{groups.shape}: {remedy}"
@@ -78,10 +88,10 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
                 f"{groups.max()}: number the groups without gaps, as numpy.unique(labels, return_inverse=True)[1] does"
             )
         self.batch_size: int = check_argument(
-            "batch_size", batch_size, Annotated[int, Range(1, len(groups))], f"1 to the {len(groups)} samples there are"
+            "batch_size", batch_size, Annotated[int, Range(1, len(groups))], f"1 to the {len(groups)} samples"
         )
         self.mixing_rate: float = check_argument("mixing_rate", mixing_rate, *_RATE)
-        self._alpha = self._start(proportions)
+        self._alpha = self._initial(proportions)
         self._losses: Floats = np.full(len(self._sizes), np.nan)
         if generator is None:
             generator = torch.Generator().manual_seed(int(torch.empty((), dtype=torch.int64).random_().item()))
@@ -90,12 +100,12 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
 
         self._groups = groups.astype(np.min_scalar_type(len(self._sizes) - 1))  # short numbers sort faster
         self._offsets: Ints = np.cumsum(self._sizes) - self._sizes
-        self._owed: Floats = np.zeros(len(self._sizes))  # Σ α·M less what was drawn; sums to 0
-        self._taken: Ints = np.zeros(len(self._sizes), np.int64)  # drawn in this epoch: τ of eq. 12, before its mod
+        self._owed: Floats = np.zeros(len(self._sizes))  # Σ α·M minus the samples drawn; sums to 0
+        self._taken: Ints = np.zeros(len(self._sizes), np.int64)  # drawn in this epoch: τ of eq. 12, before its modulo
         self._order: Ints = np.zeros(0, np.int64)  # this epoch's shuffled lists, group after group
-        self._batch = len(self)  # batches drawn in this epoch; an epoch begins once all are
+        self._batch = len(self)  # batches drawn in this epoch; all: the next one begins a new epoch
         self._shuffled_from = generator.get_state()  # the generator's state before this epoch's shuffle
-        self._began: Floats | None = None  # what was owed as this epoch began, until ``update`` ends it
+        self._began: Floats | None = None  # ``_owed`` when this epoch began, until ``update`` ends it
         self._resumed = False
 
     def __len__(self) -> int:
@@ -103,7 +113,7 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
         return len(self._groups) // self.batch_size
 
     def __iter__(self) -> Iterator[list[int]]:
-        """One epoch, batch by batch, at the proportions in force as each batch is drawn."""
+        """One epoch, batch by batch; each is drawn at the current proportions."""
         if not self._resumed:
             self._batch = len(self)
         self._resumed = False
@@ -111,11 +121,11 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
             yield self.next_batch().tolist()
 
     def plan(self) -> Tensor:
-        """All batches of the next epoch at once, (P, batch_size) indices: what iteration would yield."""
+        """All batches of the next epoch at once, (P, batch_size) indices, equal to those of iteration."""
         self._shuffle()
         self._batch = len(self)
         rows = max(1, _CELLS // len(self._sizes))
-        draw = self._draw if self._device.type == "cpu" else self._draw_there
+        draw = self._draw if self._device.type == "cpu" else self._draw_on_device
         drawn = [
             draw(np.array([self._counts() for _ in range(at, min(at + rows, len(self)))]))
             for at in range(0, len(self), rows)
@@ -123,7 +133,7 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
         return torch.cat(drawn).view(len(self), self.batch_size)
 
     def next_batch(self) -> Tensor:
-        """The next batch, (batch_size,) indices; begins an epoch where the last one is at its end."""
+        """The next batch, (batch_size,) indices; begins a new epoch if the last one has ended."""
         if self._batch == len(self):
             self._shuffle()
             self._batch = 0
@@ -139,85 +149,85 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
         """Move the proportions: α ← α + γ (L / ΣL − α) (eq. 3, Algorithm 2). Call it at the end of an epoch.
 
         Args:
-            losses: L, (k,) mean losses of the groups, finite and at least 0. If all are 0, α stays.
+            losses: L, (k,) mean losses of the groups, finite and at least 0. If all are 0, α does not change.
             seen: (k,) booleans, by default all true. A group that is not seen keeps its last loss, before its
                 first the mean of the groups that have one; its entry of ``losses`` is not read.
 
         Raises:
             ValueError: not k losses, or one that is negative or not finite.
         """
-        given: Floats = _array(losses).astype(np.float64)
-        held = np.ones(len(self._sizes), bool) if seen is None else _array(seen).astype(bool)
-        if given.shape != self._sizes.shape or held.shape != self._sizes.shape:
-            shape = given.shape if given.shape != self._sizes.shape else held.shape
-            raise UserError(f"update takes one loss for each of the {len(self._sizes)} groups, not shape {shape}")
-        wrong = np.flatnonzero(held & ~((given >= 0) & np.isfinite(given)))
+        new: Floats = _array(losses).astype(np.float64)
+        is_seen = np.ones(len(self._sizes), bool) if seen is None else _array(seen).astype(bool)
+        for shape in (new.shape, is_seen.shape):
+            if shape != self._sizes.shape:
+                raise UserError(f"update takes one loss for each of the {len(self._sizes)} groups, not shape {shape}")
+        wrong = np.flatnonzero(is_seen & ~((new >= 0) & np.isfinite(new)))
         if len(wrong):
             raise UserError(
-                f"the loss of group {wrong[0]} is {given[wrong[0]]}: losses must be finite and at least 0 "
-                f"({'name the groups that no batch held with seen=' if seen is None else 'has training diverged?'})"
+                f"the loss of group {wrong[0]} is {new[wrong[0]]}: losses must be finite and at least 0 "
+                f"({'exclude groups that no batch held with seen=' if seen is None else 'has training diverged?'})"
             )
-        if not held.any():
+        if not is_seen.any():
             return
         self._began = None
-        self._losses[held] = given[held]
+        self._losses[is_seen] = new[is_seen]
         unknown = np.isnan(self._losses)
         largest = self._losses.max(where=~unknown, initial=0.0)
         if largest > 0:
-            target = self._losses / largest  # so that no sum can overflow
+            target = self._losses / largest  # so that no sum overflows
             if unknown.any():
                 target[unknown] = np.nanmean(target)
-            rate = check_argument("mixing_rate", self.mixing_rate, *_RATE)  # a schedule may have set another
+            rate = check_argument("mixing_rate", self.mixing_rate, *_RATE)  # a schedule may have changed it
             self._alpha = self._alpha + rate * (target / target.sum() - self._alpha)
 
     def state_dict(self, batches: int | None = None) -> dict[str, Any]:
-        """Tensors and numbers from which ``load_state_dict`` goes on exactly, between epochs or within one.
+        """Tensors and numbers from which ``load_state_dict`` continues exactly, between epochs or within one.
 
         Args:
-            batches: how many of this epoch's batches were trained on, where a loader draws ahead, as one with workers
-                does; by default all that were drawn. ``update`` ends an epoch: after it none was.
+            batches: how many of this epoch's batches were trained on, if a loader draws ahead, as one with workers
+                does; by default all that were drawn. After ``update``, which ends an epoch, it is 0.
 
         Raises:
             ValueError: fewer batches were drawn, or ``update`` was called within the epoch.
         """
         began, batch = self._began, self._batch
         if began is None and batches == 0:
-            batch = len(self)  # update ended this epoch, be it before its last batch
+            batch = len(self)  # update ended this epoch, perhaps before its last batch
         drawn = 0 if began is None and batch == len(self) else batch
-        back = batches is not None and batches not in (drawn, batch)
-        if back and (began is None or batches not in range(drawn)):
+        rewind = batches is not None and batches not in (drawn, batch)
+        if rewind and (began is None or batches not in range(drawn)):
             raise UserError(
-                f"batches={batches} can't be gone back to: {drawn} were drawn in this epoch, and update must not have "
+                f"cannot rewind to batch {batches}: {drawn} have been drawn in this epoch, and update must not have "
                 "been called in it"
             )
         arrays = {
             "sizes": self._sizes,
             "proportions": self._alpha,
             "losses": self._losses,
-            "owed": began if began is not None and back else self._owed,
-            "taken": np.zeros_like(self._taken) if back else self._taken,
+            "owed": began if began is not None and rewind else self._owed,
+            "taken": np.zeros_like(self._taken) if rewind else self._taken,
         }
         return {name: torch.from_numpy(array.copy()) for name, array in arrays.items()} | {
             "batch_size": self.batch_size,
-            "batch": 0 if back else batch,
-            "again": batches if back else None,  # batches of the epoch to draw anew
+            "batch": 0 if rewind else batch,
+            "again": batches if rewind else None,  # batches of the epoch to draw again
             "began": None if began is None else torch.from_numpy(began.copy()),
             "shuffled_from": self._shuffled_from.clone(),
             "generator": self._generator.get_state(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a ``state_dict``; the next pass over the sampler yields the rest of the epoch, if any.
+        """Continue from a ``state_dict``; the next pass over the sampler yields the rest of the epoch, if any.
 
         Raises:
-            ValueError: the state is of a sampler of other labels or another batch size.
+            ValueError: the state is of a sampler with other labels or another batch size.
         """
         sizes, batch_size = state["sizes"].numpy(), state["batch_size"]
         if not np.array_equal(sizes, self._sizes) or batch_size != self.batch_size:
             raise UserError(
-                f"the state is of a sampler of {sizes.sum()} samples in {len(sizes)} groups, {batch_size} a batch, and "
-                f"this one is of {len(self._groups)} in {len(self._sizes)}, {self.batch_size} a batch: give it the "
-                "labels and the batch_size that the other one had"
+                f"the state is of a sampler of {sizes.sum()} samples in {len(sizes)} groups, {batch_size} a batch, but "
+                f"this one is of {len(self._groups)} in {len(self._sizes)}, {self.batch_size} a batch: use the same "
+                "labels and batch_size"
             )
         self._alpha = state["proportions"].numpy().copy()
         self._losses = state["losses"].numpy().copy()
@@ -234,7 +244,7 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
         self._began = None if began is None else began.numpy().copy()
         self._resumed = self._batch < len(self)
 
-    def _start(self, proportions: Sequence[float] | Floats | Tensor | None) -> Floats:
+    def _initial(self, proportions: Sequence[float] | Floats | Tensor | None) -> Floats:
         if proportions is None:
             proportions = self._sizes / self._sizes.sum()
         alpha: Floats = _array(proportions).astype(np.float64)
@@ -248,37 +258,36 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
 
     def _shuffle(self) -> None:
         self._shuffled_from = self._generator.get_state()
-        mixed: Ints = torch.randperm(len(self._groups), generator=self._generator).numpy()
-        self._order = mixed[np.argsort(self._groups[mixed], kind="stable")]
+        shuffled: Ints = torch.randperm(len(self._groups), generator=self._generator).numpy()
+        self._order = shuffled[np.argsort(self._groups[shuffled], kind="stable")]
         self._taken[:] = 0
         self._began = self._owed
 
     def _counts(self) -> Ints:
-        """Samples of each group in the next batch, (k,), and the new debts."""
+        """Samples of each group in the next batch, (k,); updates what is owed."""
         counts, self._owed = apportion(self._owed, self._alpha * self.batch_size, self.batch_size)
         return counts
 
     def _draw(self, counts: Ints) -> Tensor:
-        """Indices of consecutive batches, (Σ counts,), given each one's counts, (batches, k)."""
-        flat, first = counts.ravel(), self._first(counts)
-        group = np.broadcast_to(np.arange(len(self._sizes)), counts.shape).ravel()
-        where = np.repeat(first, flat) + np.arange(flat.sum())
-        group = np.repeat(group, flat)
-        return torch.from_numpy(self._order[where % self._sizes[group] + self._offsets[group]])
+        """Indices of consecutive batches, (Σ counts,), from their counts, (batches, k)."""
+        flat, first = counts.ravel(), self._first_places(counts)
+        place = np.repeat(first, flat) + np.arange(flat.sum())
+        group = np.repeat(np.tile(np.arange(len(self._sizes)), len(counts)), flat)
+        return torch.from_numpy(self._order[place % self._sizes[group] + self._offsets[group]])
 
-    def _draw_there(self, counts: Ints) -> Tensor:
-        """The same on the device, in torch, which on a CPU takes three times as long."""
+    def _draw_on_device(self, counts: Ints) -> Tensor:
+        """The same on the device, in torch, which takes three times as long on a CPU."""
         flat, first, sizes, offsets, order = (
             torch.from_numpy(array).to(self._device)
-            for array in (counts.ravel(), self._first(counts), self._sizes, self._offsets, self._order)
+            for array in (counts.ravel(), self._first_places(counts), self._sizes, self._offsets, self._order)
         )
         drawn = int(counts.sum())
         cell = torch.repeat_interleave(flat, output_size=drawn)
-        where, group = first[cell] + torch.arange(drawn, device=self._device), cell % len(sizes)
-        return order[where % sizes[group] + offsets[group]]
+        place, group = first[cell] + torch.arange(drawn, device=self._device), cell % len(sizes)
+        return order[place % sizes[group] + offsets[group]]
 
-    def _first(self, counts: Ints) -> Ints:
-        """Of each cell (batch, group): its first place in the group's list, less its first place in the result."""
+    def _first_places(self, counts: Ints) -> Ints:
+        """For each batch and group: its first place in the group's list, minus its first place in the result."""
         before = np.cumsum(counts, axis=0) - counts + self._taken
         self._taken = self._taken + counts.sum(axis=0)
         flat = counts.ravel()
@@ -287,7 +296,7 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
 
 
 def _array(values: ArrayLike | Tensor) -> NDArray[Any]:
-    """An array of what a user gives, from any device."""
+    """A user's values as an array, from any device."""
     if not isinstance(values, Tensor):
         return np.asarray(values)
     values = values.detach().cpu()

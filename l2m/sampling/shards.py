@@ -1,4 +1,4 @@
-"""``ShardedBatchSampler``: each process of a distributed training takes its part of every batch."""
+"""``ShardedBatchSampler``: each process of distributed training takes its part of every batch."""
 
 from __future__ import annotations
 
@@ -15,40 +15,39 @@ from l2m.schema import Range, check_argument
 
 
 class ShardedBatchSampler(Sampler[list[int]]):
-    """Yields this rank's positions of the batches of a ``Learn2MixBatchSampler``.
+    """Yields this rank's part of the batches of a ``Learn2MixBatchSampler``.
 
-    Every rank draws the same whole batches, of ``sampler.batch_size`` samples, and keeps every
-    ``num_replicas``-th position from its rank on. So the shards of a step are disjoint positions of one batch and
-    together the batch, equally long, and a group's samples are spread over the ranks to within one. As
-    ``DistributedDataParallel`` averages gradients over ranks, a step is that of one process with the whole batch.
+    Every rank draws the same whole batches of ``sampler.batch_size`` samples and keeps every ``num_replicas``-th
+    position, starting at its rank. So the shards of a step are equally long, disjoint and together the batch, and a
+    group's samples are spread evenly over the ranks, to within one. As ``DistributedDataParallel`` averages gradients
+    over ranks, a step equals that of one process with the whole batch.
 
-    Where ``torch.distributed`` is initialised, the samplers take the state of rank 0 as they are wrapped, whatever
-    their generators, and every epoch begins with a check that they are still alike. Build it and iterate over it on
-    all ranks.
+    If ``torch.distributed`` is initialised, all samplers are set to the state of rank 0, and every epoch begins with a
+    check that they are still equal. Build it and iterate over it on all ranks.
 
     Args:
-        sampler: draws the whole batches; go on calling its ``update``, with losses of all ranks (``GroupLosses``).
+        sampler: draws the whole batches; keep calling its ``update``, with losses of all ranks (``GroupLosses``).
         num_replicas: processes that share a batch, a divisor of its size; by default those of ``torch.distributed``.
-        rank: which of them this one is, from 0; by default as ``torch.distributed`` says.
+        rank: the number of this process, from 0; by default that of ``torch.distributed``.
 
     Raises:
-        ValueError: a value out of these ranges, or one left out while ``torch.distributed`` is not initialised.
+        ValueError: a value out of these ranges, or one omitted while ``torch.distributed`` is not initialised.
     """
 
     def __init__(
         self, sampler: Learn2MixBatchSampler, *, num_replicas: int | None = None, rank: int | None = None
     ) -> None:
-        self._together = distributed.is_available() and distributed.is_initialized()
-        if (num_replicas is None or rank is None) and not self._together:
+        self._distributed = distributed.is_available() and distributed.is_initialized()
+        if (num_replicas is None or rank is None) and not self._distributed:
             raise UserError(
-                "num_replicas and rank are not known before torch.distributed is initialised: call "
+                "num_replicas and rank are unknown before torch.distributed is initialised: call "
                 "init_process_group first, or give both"
             )
         self._replicas: int = check_argument(
             "num_replicas",
             distributed.get_world_size() if num_replicas is None else num_replicas,
             Annotated[int, Range(1)],
-            "how many processes share a batch",
+            "the number of processes that share a batch",
         )
         self._rank: int = check_argument(
             "rank",
@@ -59,13 +58,13 @@ class ShardedBatchSampler(Sampler[list[int]]):
         self.sampler = sampler
         whole = sampler.batch_size
         if whole % self._replicas:
-            less = whole - whole % self._replicas
-            near = f"{less} or {less + self._replicas}" if less else f"{self._replicas}"
+            lower = whole - whole % self._replicas
+            nearest = f"{lower} or {lower + self._replicas}" if lower else f"{self._replicas}"
             raise UserError(
-                f"batch_size={whole} can't be shared equally by {self._replicas} processes, and it is the whole "
-                f"batch's: use {near}"
+                f"batch_size={whole} (of the whole batch) cannot be split equally over {self._replicas} processes: "
+                f"use {nearest}"
             )
-        if self._together:
+        if self._distributed:
             states = [sampler.state_dict()]
             distributed.broadcast_object_list(states)
             sampler.load_state_dict(states[0])
@@ -76,7 +75,7 @@ class ShardedBatchSampler(Sampler[list[int]]):
         return self.sampler.batch_size // self._replicas
 
     def __len__(self) -> int:
-        """Batches an epoch, as many as the sampler has."""
+        """Batches an epoch."""
         return len(self.sampler)
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -85,17 +84,17 @@ class ShardedBatchSampler(Sampler[list[int]]):
         Raises:
             ValueError: the samplers of the ranks differ.
         """
-        if self._together:
+        if self._distributed:
             self._compare()
         for batch in self.sampler:
             yield batch[self._rank :: self._replicas]
 
     def state_dict(self, batches: int | None = None) -> dict[str, Any]:
-        """The sampler's, which is the same on all ranks."""
+        """That of the sampler, the same on all ranks."""
         return self.sampler.state_dict(batches)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Let the sampler go on from a ``state_dict``; give all ranks the same."""
+        """Continue from a ``state_dict``; give all ranks the same one."""
         self.sampler.load_state_dict(state)
 
     def _compare(self) -> None:
@@ -107,6 +106,6 @@ class ShardedBatchSampler(Sampler[list[int]]):
         other = next((rank for rank, each in enumerate(digests) if each != digests[0]), None)
         if other is not None:
             raise UserError(
-                f"the sampler of rank {other} is not as that of rank 0, so their shards are not of one batch: update "
-                "all with the losses of all ranks, as GroupLosses gives them, and resume all from one state"
+                f"the sampler of rank {other} differs from that of rank 0, so their shards are not of one batch: "
+                "update all with the losses of all ranks, as GroupLosses returns them, and resume all from one state"
             )

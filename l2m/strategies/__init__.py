@@ -1,10 +1,15 @@
-"""Strategies: everything that a way of training may decide. One file each; every default is classical training.
+"""Strategies: everything that a training strategy may decide. One file each; every default is classical training.
 
-The engine calls, in this order: ``needs`` and ``prepare`` once; each epoch ``plan`` or, where that gives None,
-``next_batch`` before each step; ``adjust``, ``loss`` and ``after_step`` at each step, and ``outer`` after each
-``every`` of them where that is not 0; ``end_epoch``. Between two epochs it may ask for ``state_dict``, which a prepared
-strategy of another process goes on from. A strategy never touches the optimizer, the device or a file, and never asks
-for the task: ``tasks`` says where it is defined.
+The engine calls the hooks in this order:
+
+- once: ``needs``, ``prepare``;
+- at the start of an epoch: ``plan``; if it returns None, ``next_batch`` before each step;
+- at each step: ``adjust``, ``loss``, ``after_step``, and after each ``every`` steps ``outer``, unless ``every`` is 0;
+- at the end of an epoch: ``end_epoch``;
+- between two epochs: ``state_dict`` for a checkpoint, from which a prepared strategy of another process continues.
+
+A strategy never touches the optimizer, the device or a file, and never asks for the task: ``tasks`` lists those it is
+defined for.
 """
 
 from __future__ import annotations
@@ -30,22 +35,22 @@ if TYPE_CHECKING:
 STRATEGIES: Registry[Any] = Registry("strategy", __name__)
 
 CELLS = 2**22
-"""Cells of (batch, group) that are summed at a time at the end of an epoch: 32 MiB in float64."""
+"""Pairs of batch and group that are summed at a time at the end of an epoch: 32 MiB in float64."""
 
 
 @dataclass(frozen=True)
 class Context:
-    """What a strategy is given to prepare itself.
+    """The input of :meth:`Strategy.prepare`.
 
     Attributes:
-        train: the training split after its recipe of imbalance, on the CPU.
+        train: the training split after the imbalance recipe, on the CPU.
         groups: k, the number of groups.
         batch_size: M, samples a step.
         steps: P = ⌊N / M⌋, steps an epoch; N counts the samples of ``train``, for every strategy.
-        generator: gives the CPU generator of a purpose ("order", "smote"), seeded by the run.
-        losses: by the name of a run that the strategy needs, the task's loss of each sample of ``train`` under the
-            model that run left, (N,) on the CPU.
-        device: where ``plan`` had best be made.
+        generator: returns the CPU generator for a purpose ("order", "smote"), seeded by the run.
+        losses: for each run that the strategy needs, by name, the task's loss of each sample of ``train`` under its
+            final model, (N,) on the CPU.
+        device: where ``plan`` is best created.
         classes: of the labels; None for regression and reconstruction, or if they are the groups.
     """
 
@@ -72,13 +77,13 @@ class Context:
 
 @dataclass(frozen=True)
 class Statistics:
-    """What an epoch's batches told of each group; ``end_epoch`` gets it on the CPU.
+    """An epoch's losses and counts of each group; ``end_epoch`` gets them on the CPU.
 
     Attributes:
         loss: L (k,) float64, the mean over the batches that held group i of its mean loss in them (eq. 10).
-        last_loss: (k,) float64, its mean loss in the last batch.
+        last_loss: (k,) float64, the same of the last batch alone.
         count: (k,) int64, samples drawn. ``loss`` is NaN where it is 0.
-        last_count: (k,) int64, the same of the last batch, for ``last_loss``.
+        last_count: (k,) int64, samples in the last batch. ``last_loss`` is NaN where it is 0.
     """
 
     loss: Tensor
@@ -88,8 +93,8 @@ class Statistics:
 
     @classmethod
     def of(cls, losses: Tensor, groups: Tensor, k: int) -> Statistics:
-        """Eq. 10 from the losses (P, M) and groups (P, M) of an epoch's samples, on their device."""
-        total = torch.zeros(3, k, dtype=torch.float64, device=losses.device)  # of means, of batches, of samples
+        """Eq. 10 from the losses (P, M) and groups (P, M) of an epoch's samples, computed on their device."""
+        total = torch.zeros(3, k, dtype=torch.float64, device=losses.device)  # sums of means, batches, samples
         rows = max(1, CELLS // k)
         for at in range(0, len(losses), rows):
             group, loss = groups[at : at + rows], losses[at : at + rows].flatten().double()
@@ -100,41 +105,41 @@ class Statistics:
             counts.index_add_(0, cell, torch.ones_like(loss))
             means = (sums / counts).view(-1, k)  # NaN where a batch lacks a group
             counts = counts.view(-1, k)
-            held = counts > 0
-            total += torch.stack([means.where(held, 0.0), held, counts]).sum(1)
+            seen = counts > 0
+            total += torch.stack([means.where(seen, 0.0), seen, counts]).sum(1)
         return cls(total[0] / total[1], means[-1], total[2].long(), counts[-1].long())
 
 
 class Strategy:
-    """Classical training with shuffled batches. Its subclasses say where they differ."""
+    """Classical training with shuffled batches; subclasses override what differs."""
 
     tasks: ClassVar[frozenset[str]] = frozenset(TASKS)
     replayable: ClassVar[bool] = True
-    """Whether a step may be replayed as a CUDA graph: ``loss`` and ``adjust`` never wait for the device, hold no number
-    that changes, replace no tensor, and change in place only those of ``changing``. A subclass that has another
-    ``loss`` or ``adjust`` has to say it anew, or it is False."""
+    """Whether a step may be replayed as a CUDA graph: ``loss`` and ``adjust`` never wait for the device, use no Python
+    number that changes, replace no tensor, and change in place only those of ``changing``. A subclass that overrides
+    ``loss`` or ``adjust`` must set it too, or it is False."""
 
     def __init_subclass__(cls) -> None:
-        says: Any = next(each for each in cls.__mro__ if "replayable" in vars(each))
-        if (cls.loss, cls.adjust) != (says.loss, says.adjust):
+        setter: Any = next(each for each in cls.__mro__ if "replayable" in vars(each))
+        if (cls.loss, cls.adjust) != (setter.loss, setter.adjust):
             cls.replayable = False
 
     @property
     def every(self) -> int:
-        """T, after how many steps ``outer`` is asked; 0 is never, and keeps nothing."""
+        """T: ``outer`` is called after this many steps. 0: never, and no steps are kept for it."""
         return 0
 
     @property
     def rewinds(self) -> bool:
-        """Whether ``outer`` takes the steps anew, for which parameters and moments are copied before them."""
+        """Whether ``outer`` repeats the steps; parameters and moments are then copied before them."""
         return False
 
     def needs(self, config: RunConfig) -> dict[str, RunConfig]:
-        """Runs to be done before that of ``config``, by name: ordinary ones, skipped where they are finished."""
+        """Runs to finish before that of ``config``, by name: ordinary runs, skipped if they are finished."""
         return {}
 
     def prepare(self, context: Context) -> Split:
-        """Keep what is needed of ``context``; return the split that indices refer to."""
+        """Keep what the strategy needs of ``context``; return the split that its indices refer to."""
         self.context = context
         self.drawn_from = context.train
         self._order = context.generator("order")
@@ -142,7 +147,7 @@ class Strategy:
 
     @property
     def proportions(self) -> Tensor:
-        """α in force, (k,) float64: the groups' shares of the samples that are drawn, or of the loss."""
+        """The current α, (k,) float64: the groups' shares of the drawn samples, or their weights in the loss."""
         return self._shares
 
     @cached_property
@@ -151,45 +156,45 @@ class Strategy:
         return counts.double() / counts.sum()
 
     def plan(self, epoch: int) -> Tensor | None:
-        """All batches of the epoch, (P, M) indices; None if ``next_batch`` is to be asked at each step."""
+        """All batches of the epoch, (P, M) indices; None: ``next_batch`` is called at each step."""
         steps, size = self.context.steps, self.context.batch_size
         return torch.randperm(len(self.drawn_from), generator=self._order)[: steps * size].view(steps, size)
 
     def next_batch(self) -> Tensor:
-        """The next batch, (M,) indices; asked only where ``plan`` gives None."""
+        """The next batch, (M,) indices; called only if ``plan`` returns None."""
         raise NotImplementedError
 
     def adjust(self, outputs: Tensor) -> Tensor:
-        """The outputs (M, ...) whose losses ``loss`` is given, from those of the model on a training batch.
+        """The outputs (M, ...) from which the losses for ``loss`` are computed, from the model's on a training batch.
 
-        What is recorded, the losses that ``after_step`` and ``end_epoch`` look at, and every evaluation are those of
-        the model's own outputs. The outputs themselves, and no copy of them, cost nothing.
+        Records, the losses of ``after_step`` and ``end_epoch``, and every evaluation use the model's own outputs.
+        Returning ``outputs`` itself, not a copy, costs nothing.
         """
         return outputs
 
     def loss(self, batch: Batch, per_sample: Tensor) -> Tensor:
-        """The scalar to descend, from the losses of the batch's samples (M,)."""
+        """The scalar to minimise, from the losses of the batch's samples (M,)."""
         return per_sample.mean()
 
     def changing(self) -> Iterable[Tensor]:
-        """The tensors on the device that ``loss`` changes, in place: rehearsals of a CUDA graph put them back."""
+        """The tensors on the device that ``loss`` changes in place: rehearsals of a CUDA graph restore them."""
         return ()
 
     def after_step(self, batch: Batch, per_sample: Tensor) -> None:
-        """Look at a step that was taken; ``per_sample`` (M,) is detached."""
+        """Called after a step; ``per_sample`` (M,) is detached."""
 
     def outer(self, inner: Inner) -> None:
-        """Look back at the last ``every`` steps, fewer at an epoch's end: loops begin and end with their epoch."""
+        """Called after each ``every`` steps, and at an epoch's end after fewer, with those steps."""
 
     def end_epoch(self, statistics: Statistics) -> None:
-        """Look at an epoch that was trained."""
+        """Called at the end of each epoch."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What changes from epoch to epoch: tensors, numbers and strings, in dictionaries and lists."""
+        """All that changes from epoch to epoch: tensors, numbers and strings, in dictionaries and lists."""
         return {"order": self._order.get_state()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a ``state_dict``, after ``prepare``."""
+        """Continue from a ``state_dict``, after ``prepare``."""
         self._order.set_state(state["order"])
 
 
@@ -200,7 +205,7 @@ def read_step(batch: Batch, per_sample: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def as_classical(config: RunConfig, **changes: Any) -> RunConfig:
-    """``config`` with classical training: shuffled batches, samples as they are, and ``changes``."""
+    """``config`` with classical training on shuffled batches, without mixing, and with ``changes``."""
     choice = {"name": "classical", **STRATEGIES.defaults("classical")}
     plain: dict[str, Any] = {"strategy": choice, "mixing": UNMIXED, "force": False}
     return replace(config, **(plain | changes))

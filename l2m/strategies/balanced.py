@@ -1,4 +1,4 @@
-"""Balanced batches: every group has the share 1/k, throughout."""
+"""Balanced batches: every group always has the share 1/k."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from l2m.strategies import STRATEGIES, Context, SampledStrategy
 @STRATEGIES.register("balanced")
 @dataclass(kw_only=True)
 class Balanced(SampledStrategy):
-    """A control that the paper lacks: what learn2mix owes to balancing, and what to adapting."""
+    """A control that the paper lacks: it separates the effect of balancing from that of adapting."""
 
     def prepare(self, context: Context) -> Split:
         self.sampler = context.sampler(proportions=[1 / context.groups] * context.groups)

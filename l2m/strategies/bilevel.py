@@ -26,28 +26,28 @@ if TYPE_CHECKING:
 class Bilevel(Strategy):
     """An outer loop moves α every T steps by a hypergradient; the inner loop descends the loss weighted by α.
 
-    After "Less is More: Convergence Benefits of Fewer Data Weight Updates over Longer Horizon" (arXiv 2602.19510), of
-    which the abstract says what loops there are, and leaves open the rest. Ours:
+    After "Less is More: Convergence Benefits of Fewer Data Weight Updates over Longer Horizon" (arXiv 2602.19510).
+    Its abstract describes the two loops and leaves the rest open. Our choices:
 
-    Batches keep the shares α̃ of the training set, and a step descends Σ_i α_i Σ_{b ∈ i} ℓ_b / (α̃_i M), the weighted
-    mean loss of the groups, which is linear in α and unbiased for groups that not every batch holds. At α = α̃, where
+    Batches keep the shares α̃ of the training set, and a step minimises Σ_i α_i Σ_{b ∈ i} ℓ_b / (α̃_i M), the weighted
+    mean loss of the groups, which is linear in α and unbiased also for groups that some batches lack. At α = α̃, where
     training starts, it is the batch's mean. After T steps, fewer at an epoch's end, α_i ∝ α_i exp(−rate · h_i), with
-    h the gradient in α of the mean loss of a held-out batch, with dropout off, at the parameters that these steps
-    lead to. The held-out part is drawn once from each group of the training set and is never trained on; a group of
+    h the gradient in α of the mean loss of a held-out batch, with dropout off, at the parameters after
+    these steps. The held-out part is drawn once from each group of the training set and is never trained on; a group of
     one sample keeps it for training. P is that of the whole set, as for all strategies.
 
     Attributes:
         inner_steps: T.
-        hypergradient: ``exact`` differentiates through the T steps, taken anew from where they began, second moments
-            of the optimizer included: about four times the work of training, and the memory of T steps at once.
+        hypergradient: ``exact`` repeats the T steps and differentiates through them, second moments of the optimizer
+            included: about four times the work of training, and the memory of T steps at once.
             ``first_order`` is −Σ_t ⟨∇V, ∇L_i⟩ over the T batches, both gradients at the parameters after the steps: the
-            hypergradient of plain gradient descent over its learning rate, less the terms with second derivatives.
-            It costs one forward pass for each step and one step for the held-out batch.
-        outer_rate: the rate above.
-        scaled: divide h by its usual size, which differs by orders between data sets
+            hypergradient of plain gradient descent over its learning rate, without the terms with second derivatives.
+            It costs a forward pass for each step and one step for the held-out batch.
+        outer_rate: the rate of the update of α.
+        scaled: divide h by its typical size, which differs by orders of magnitude between data sets
             (:class:`~l2m.strategies.exponentiated_weights.ExponentiatedWeights`).
         held_out: the share of each group that is held out, at least one sample of two.
-        balanced: held-out batches have as many samples of each group; otherwise the held-out part's shares.
+        balanced: held-out batches have equally many samples of each group; otherwise the shares of the held-out part.
     """
 
     inner_steps: Annotated[int, Range(1)] = 5
@@ -75,7 +75,9 @@ class Bilevel(Strategy):
         held = held_out(groups, self.held_out, order)
         self._held, self._kept = torch.nonzero(held).flatten(), torch.nonzero(~held).flatten()
         if not len(self._held):
-            raise UserError("strategy=bilevel holds out a part of each group, and none has two samples")
+            raise UserError(
+                "strategy=bilevel holds out a part of each group, but no group has two samples: use another strategy"
+            )
         if size > len(self._kept):
             raise UserError(
                 f"batch_size={size} is larger than the {len(self._kept)} training samples that strategy.held_out="

@@ -16,7 +16,7 @@ from l2m.strategies import STRATEGIES, Context, Strategy
 @STRATEGIES.register("class_weighted")
 @dataclass(kw_only=True)
 class ClassWeighted(Strategy):
-    """Shuffled batches; a step descends the mean over samples of w_y times their cross entropy, y their class.
+    """Shuffled batches; a step minimises the mean over samples of w_y times the cross entropy, y the class.
 
     w_y ∝ 1 / n_y for a class of n_y training samples, or 1 / E_y with the effective number of samples
     E_y = (1 - β^n_y) / (1 - β) (arXiv 1901.05555, proposition 1), which is 1 at β = 0 and tends to n_y as β tends to 1.
@@ -24,7 +24,7 @@ class ClassWeighted(Strategy):
 
     Attributes:
         weights: ``inverse`` or ``effective``.
-        beta: β of the effective number; ``inverse`` does not read it.
+        beta: β of the effective number; ``inverse`` ignores it.
     """
 
     weights: Literal["inverse", "effective"] = "inverse"
@@ -36,7 +36,7 @@ class ClassWeighted(Strategy):
     def prepare(self, context: Context) -> Split:
         sizes = class_sizes(context)
         number = sizes if self.weights == "inverse" else (1 - self.beta**sizes) / (1 - self.beta)
-        weights = 1 / number.clamp_min(1)  # a class without a sample has no use for its weight
+        weights = 1 / number.clamp_min(1)  # the weight of a class without samples is never used
         self._weights = (weights * sizes.sum() / (weights @ sizes)).float().to(context.device)
         return super().prepare(context)
 

@@ -1,4 +1,4 @@
-"""Classical training: the proportions of the training set, throughout."""
+"""Classical training: always the proportions of the training set."""
 
 from __future__ import annotations
 

@@ -23,11 +23,10 @@ START, GROWTH, EVERY = 0.5, 1.2, 10
 @STRATEGIES.register("curriculum")
 @dataclass(kw_only=True)
 class Curriculum(Strategy):
-    """Shuffled batches from the easiest samples, of which there are ever more; P = ⌊N/M⌋ an epoch as for all.
+    """Shuffled batches from the easiest samples, whose number grows; P = ⌊N/M⌋ batches an epoch as for all strategies.
 
-    A sample's difficulty is 1 − the confidence in its label of the same model after ``warm_up`` epochs of
-    classical training: a run of its own, which is done first. Then training begins anew, from the same
-    initial parameters.
+    A sample's difficulty is 1 − the confidence in its label of the same model after ``warm_up`` epochs of classical
+    training, a separate run that is trained first. Then training starts from the same initial parameters.
 
     Attributes:
         warm_up: epochs of the run that scores the samples.

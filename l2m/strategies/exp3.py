@@ -17,27 +17,26 @@ from l2m.strategies import STRATEGIES, Context, SampledStrategy, read_step
 @STRATEGIES.register("exp3")
 @dataclass(kw_only=True)
 class Exp3(SampledStrategy):
-    """Groups are drawn with probabilities p that Exp3 moves towards those of large loss; the task's mean loss.
+    """Groups are drawn with probabilities p that Exp3 moves towards large losses; the loss is the task's mean loss.
 
     p_i = (1 - γ) w_i / Σ w + γ / k. After a step whose batch held n_i of its M samples from group i, with the mean
-    loss ℓ_i, w_i ← w_i exp(γ x_i / k) with x_i = (ℓ_i / s) n_i / (M p_i): an estimate without bias of the reward
-    ℓ_i / s, since M p_i samples are expected. Auer et al. ask for rewards in [0, 1]: s is the largest ℓ so far.
+    loss ℓ_i, w_i ← w_i exp(γ x_i / k) with x_i = (ℓ_i / s) n_i / (M p_i): an unbiased estimate of the reward
+    ℓ_i / s, since M p_i samples are expected. Auer et al. require rewards in [0, 1]: s is the largest ℓ so far.
 
-    Loss as the reward is that of Albalak et al. (2023, arXiv 2312.02406), who mix data for language models this way.
-    They let γ fall and take a moving average of rewards; here γ stays and rewards are summed, as in Exp3. Losses are
-    read from the device at every step.
+    The loss as reward follows Albalak et al. (2023, arXiv 2312.02406), who mix data for language models this way.
+    They decrease γ and take a moving average of rewards; here γ is constant and rewards are summed, as in Exp3. Losses
+    are read from the device at every step.
 
     Attributes:
         exploration: γ.
-        batches: ``mixture`` draws the group of each sample of a batch by itself; ``arm`` that of the batch, one for
-            all of its samples.
+        batches: ``mixture`` draws a group for each sample of a batch; ``arm`` one group for the whole batch.
     """
 
     exploration: Annotated[float, Range(0, 1, above=True)] = 0.1
     batches: Literal["mixture", "arm"] = "mixture"
 
     def prepare(self, context: Context) -> Split:
-        self.sampler = context.sampler(mixing_rate=1.0)  # goes where it is told, at once
+        self.sampler = context.sampler(mixing_rate=1.0)  # so that update sets the proportions at once
         self._draws = context.generator("exp3")
         self._log_w = torch.zeros(context.groups, dtype=torch.float64)
         self._largest = 0.0

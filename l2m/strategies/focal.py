@@ -23,7 +23,7 @@ class Focal(Strategy):
 
     Attributes:
         focusing: Γ, at least 0.
-        weight_inside: put ω inside p as well, p = exp(−ω · cross entropy), as the authors' code does.
+        weight_inside: use ω inside p as well, p = exp(−ω · cross entropy), as the authors' code does.
     """
 
     focusing: Annotated[float, Range(0)] = 2.0

@@ -17,16 +17,16 @@ from l2m.strategies import STRATEGIES, Context, SampledStrategy
 @STRATEGIES.register("group_dro")
 @dataclass(kw_only=True)
 class GroupDRO(SampledStrategy):
-    """A step descends Σ_g q_g ℓ_g, ℓ_g the mean loss of group g in the batch; q follows the losses (Algorithm 1).
+    """A step minimises Σ_g q_g ℓ_g, ℓ_g the mean loss of group g in the batch; q follows the losses (Algorithm 1).
 
-    Before it, q_g ← q_g exp(η (ℓ_g + C / √n_g)) for the groups in the batch, n_g their samples in the training set,
-    and q is scaled to sum to 1; it starts at 1/k. A group that the batch lacks adds nothing to the step. Algorithm 1
-    takes one sample of one group a step; this is its form for batches in the authors' code.
+    Before each step, q_g ← q_g exp(η (ℓ_g + C / √n_g)) for the groups in the batch, n_g their training samples, and
+    q is scaled to sum to 1; it starts at 1/k. A group that the batch lacks adds nothing to the step. Algorithm 1
+    takes one sample of one group a step; this is the form for batches in the authors' code.
 
     Attributes:
         step_size: η, their default.
-        adjustment: C, their group adjustment for the generalisation gap of small groups; 0 leaves it out.
-        batches: ``balanced`` draws every group alike, as Algorithm 1 does; ``stratified`` as the training set has them.
+        adjustment: C, their group adjustment for the generalisation gap of small groups; 0 turns it off.
+        batches: ``balanced`` draws all groups equally, as Algorithm 1; ``stratified`` in the training set's shares.
     """
 
     step_size: Annotated[float, Range(0)] = 0.01
@@ -40,7 +40,7 @@ class GroupDRO(SampledStrategy):
         self.sampler = context.sampler(proportions=[1 / k] * k if self.batches == "balanced" else None)
         sizes = torch.bincount(context.train.groups, minlength=k)
         self._gap = (self.adjustment / sizes.sqrt()).to(context.device)
-        self._log_q = torch.zeros(k, device=context.device).log_softmax(0)  # exp(η ℓ) may be too large for a number
+        self._log_q = torch.zeros(k, device=context.device).log_softmax(0)  # exp(η ℓ) may overflow
         return super().prepare(context)
 
     def loss(self, batch: Batch, per_sample: Tensor) -> Tensor:

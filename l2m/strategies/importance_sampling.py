@@ -17,10 +17,10 @@ from l2m.strategies import STRATEGIES, Context, Strategy
 @STRATEGIES.register("importance_sampling")
 @dataclass(kw_only=True)
 class ImportanceSampling(Strategy):
-    """Shuffled batches; a step descends the mean loss of half of its batch, drawn by loss.
+    """Shuffled batches; a step minimises the mean loss of half of its batch, drawn by loss.
 
-    ⌊M/2⌋ of the M samples are drawn without replacement, each next one with a chance p_j = L_j / Σ L among those
-    that are left. Their losses are not divided by p, so the gradient's mean is not that of classical training.
+    ⌊M/2⌋ of the M samples are drawn without replacement, each with probability p_j = L_j / Σ L among those
+    that remain. Their losses are not divided by p, so the gradient's mean is not that of classical training.
     """
 
     def prepare(self, context: Context) -> Split:

@@ -1,4 +1,4 @@
-"""The inner loop as functions: what ``Strategy.outer`` is given to see how a change would have carried through it."""
+"""The last steps as differentiable functions, for ``Strategy.outer``."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ Parameters = dict[str, Tensor]
 """By name."""
 
 
-class Before(NamedTuple):
-    """Copies of what the steps began from."""
+class Start(NamedTuple):
+    """Copies of the state before the steps."""
 
     parameters: Parameters
     optimizer: dict[str, list[Tensor]]
@@ -31,17 +31,17 @@ class Before(NamedTuple):
 
 @dataclass
 class Inner:
-    """T steps that were taken, and the model they left.
+    """The last T steps, and the model after them.
 
-    Its methods change neither the model's parameters nor its buffers. The GPU is never waited for.
+    The methods change neither the model's parameters nor its buffers, and never wait for the GPU.
 
     Attributes:
-        batches: those of the steps, in turn and as the steps saw them.
+        batches: those of the steps, in order, as the steps saw them.
         draw: the samples at indices (n,) of the split that ``prepare`` returned, not augmented.
-        model, optimizer: as the steps left them.
+        model, optimizer: after the steps.
         task_loss: (outputs, targets) -> losses (M,).
-        precision: gives the context of a forward pass.
-        before: what the steps began from; None where the strategy never asks for :meth:`unrolled`.
+        precision: returns the context of a forward pass.
+        before: the state before the steps; None if the strategy never calls :meth:`unrolled`.
     """
 
     draw: Callable[[Tensor], Batch]
@@ -49,28 +49,28 @@ class Inner:
     optimizer: Any
     task_loss: Callable[[Tensor, Tensor], Tensor]
     precision: Callable[[], AbstractContextManager[None]]
-    before: Before | None = None
+    before: Start | None = None
     batches: list[Batch] = field(default_factory=list)
 
     def rewindable(self) -> Inner:
-        """Itself, with copies of all that the next steps begin from."""
+        """Itself, with copies of the state before the next steps."""
         parameters = {name: each.detach().clone() for name, each in self.model.named_parameters()}
         optimizer = {name: [each.clone() for each in tensors] for name, tensors in self.optimizer.state_dict().items()}
         device = next(iter(parameters.values())).device
         cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
-        self.before = Before(parameters, optimizer, (torch.get_rng_state(), cuda))
+        self.before = Start(parameters, optimizer, (torch.get_rng_state(), cuda))
         return self
 
     @property
     def parameters(self) -> Parameters:
-        """θ after the steps, as leaves that gradients can be asked for."""
+        """θ after the steps, as leaves with gradients."""
         return {name: each.detach().requires_grad_() for name, each in self.model.named_parameters()}
 
     def losses(self, parameters: Mapping[str, Tensor], batch: Batch, *, training: bool) -> Tensor:
         """The task's loss of each sample (M,), a function of ``parameters`` that may be differentiated twice.
 
-        With ``training`` a sample is seen as by a step, with dropout and the batch's own normalisation, else as by
-        evaluation. Attention holds all its weights (M, heads, L, L): torch's lean kernels have one derivative.
+        With ``training`` the model is in training mode, with dropout and batch statistics, else in evaluation mode.
+        Attention stores all its weights (M, heads, L, L): torch's memory-efficient kernels have one derivative only.
         """
         buffers = {name: each.clone() for name, each in self.model.named_buffers()}
         mode = self.model.training
@@ -85,31 +85,31 @@ class Inner:
     def gradient(self, batch: Batch, *, training: bool) -> Parameters:
         """∇ of the batch's mean loss at θ after the steps."""
         at = self.parameters
-        found = torch.autograd.grad(self.losses(at, batch, training=training).mean(), list(at.values()))
-        return dict(zip(at, found, strict=True))
+        gradients = torch.autograd.grad(self.losses(at, batch, training=training).mean(), list(at.values()))
+        return dict(zip(at, gradients, strict=True))
 
     def slopes(self, batch: Batch, direction: Mapping[str, Tensor]) -> Tensor:
-        """⟨∇ℓ_b, ``direction``⟩ of each sample b (M,) at θ after the steps, as by a step: one forward pass.
+        """⟨∇ℓ_b, ``direction``⟩ of each sample b (M,) at θ after the steps, in training mode: one forward pass.
 
-        The first call of a process may take a second more, in which torch compiles its forward differentiation.
+        The first call of a process may take a second longer, while torch compiles its forward differentiation.
         """
         with torch.no_grad(), forward_ad.dual_level(), warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # torch's own, of how it has made this mode
+            warnings.simplefilter("ignore", DeprecationWarning)  # raised inside torch
             dual = {name: forward_ad.make_dual(each, direction[name]) for name, each in self.parameters.items()}
             tangent: Tensor = forward_ad.unpack_dual(self.losses(dual, batch, training=True)).tangent
             return tangent
 
     def unrolled(self, objective: Callable[[Batch, Tensor], Tensor]) -> Parameters:
-        """θ after the steps taken anew from where they began, a differentiable function of what ``objective`` holds.
+        """θ after repeating the steps from their start, a differentiable function of the tensors in ``objective``.
 
         Args:
-            objective: (batch, losses (M,)) -> the scalar that a step descends.
+            objective: (batch, losses (M,)) -> the scalar that a step minimises.
 
         Raises:
             RuntimeError: torch lacks the second derivative of an operation of the model.
         """
         if self.before is None:
-            raise ValueError("the steps can't be taken anew: the strategy's rewinds is False")
+            raise ValueError("the steps cannot be repeated: the strategy's rewinds is False")
         parameters, optimizer, (cpu, cuda) = self.before
         names, values = list(parameters), [each.detach().requires_grad_() for each in parameters.values()]
         device = values[0].device

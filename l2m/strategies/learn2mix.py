@@ -16,7 +16,7 @@ from l2m.strategies import STRATEGIES, Context, SampledStrategy, Statistics, rea
 @STRATEGIES.register("learn2mix")
 @dataclass(kw_only=True)
 class Learn2Mix(SampledStrategy):
-    """The task's mean loss on batches whose proportions α start as the training set's, and follow eq. 3.
+    """The task's mean loss on batches whose proportions α start as the training set's and follow eq. 3.
 
     Attributes:
         mixing_rate: γ.

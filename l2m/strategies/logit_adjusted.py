@@ -18,8 +18,8 @@ from l2m.strategies.class_weighted import class_sizes
 class LogitAdjusted(Strategy):
     """Shuffled batches; the cross entropy of the logits f_y + τ log π_y, π the classes' shares (their eq. 10).
 
-    The model is tested by its own logits f: with τ = 1 their largest is that of the least balanced error. On equal
-    classes, and at τ = 0, this is classical training.
+    Evaluation uses the model's own logits f: with τ = 1 the largest minimises the balanced error. With equally large
+    classes, or τ = 0, this is classical training.
 
     Attributes:
         temperature: τ.

@@ -21,30 +21,30 @@ if TYPE_CHECKING:
 @STRATEGIES.register("pike")
 @dataclass(kw_only=True)
 class Pike(SampledStrategy):
-    """The task's mean loss on batches whose proportions follow what a step on each group promises to gain.
+    """The task's mean loss on batches whose proportions follow the expected gain of a step on each group.
 
     The rule is that of "PiKE: Adaptive Data Mixing for Large-Scale Multi-Task Learning Under Low Gradient Conflicts",
-    as its published description has it, not its code: where gradients hardly conflict, a bound on the loss after a
+    following its published description, not its code: if gradients hardly conflict, a bound on the loss after a
     step falls with a group's squared gradient norm and rises with its gradient's variance. So every T steps
 
         α_i ∝ α_i exp(ζ₁ ‖∇L_i‖² − ζ₂ / (2M) · σ_i²),
 
     with σ_i² the variance of one sample's gradient, summed over parameters, and a batch has α_i M samples of group i.
     Here ζ₁ is ``rate`` and ζ₂ is ``rate · noise``. The variant that balances the groups' losses is not implemented.
-    Groups whose gradients conflict, as classes' do, it may starve: in ``experiment=mixers_mnist`` one class has most of
-    the batches after a few epochs, and the others' losses rise until it is turned round.
+    It may starve groups whose gradients conflict, as those of classes do: in ``experiment=mixers_mnist`` one class gets
+    most of the batches after a few epochs, and the others' losses rise until the proportions turn.
 
-    Ours is how the two are estimated, both without bias over a group's samples: a and b are the gradients at the
+    The two estimates are ours, both unbiased over a group's samples: a and b are the gradients at the
     present parameters of two draws of ``samples`` n from the group, with replacement; ‖∇L_i‖² ≈ ⟨a, b⟩ and
-    σ_i² ≈ n/2 · ‖a − b‖². The paper has no scale for ζ that suits every task; ``scaled`` divides the exponents by
-    their usual size (:class:`~l2m.strategies.exponentiated_weights.ExponentiatedWeights`).
+    σ_i² ≈ n/2 · ‖a − b‖². The paper has no scale of ζ that suits every task; ``scaled`` divides the exponents by
+    their typical size (:class:`~l2m.strategies.exponentiated_weights.ExponentiatedWeights`).
 
     Attributes:
         inner_steps: T.
         rate: ζ₁.
         noise: ζ₂ / ζ₁.
-        scaled: divide the exponents' unscaled values by their usual size.
-        samples: n, each of the two draws from a group.
+        scaled: divide the exponents by their typical size.
+        samples: n, the size of each of the two draws from a group.
     """
 
     inner_steps: Annotated[int, Range(1)] = 10
@@ -70,15 +70,14 @@ class Pike(SampledStrategy):
         return None
 
     def outer(self, inner: Inner) -> None:
-        gains = [self._gain(inner, members) for members in self._members]
-        found = torch.stack(gains).cpu()
-        if not found.isfinite().all():
+        gains = torch.stack([self._gain(inner, members) for members in self._members]).cpu()
+        if not gains.isfinite().all():
             return  # the engine ends the run at the end of this epoch, and says why
-        self._alpha.move(-found)
+        self._alpha.move(-gains)
         self.sampler.update(self._alpha.weights)
 
     def _gain(self, inner: Inner, members: Tensor) -> Tensor:
-        """‖∇L_i‖² − ζ₂/ζ₁ · σ_i² / (2M) of the group that has these ``members``, ()."""
+        """‖∇L_i‖² − ζ₂/ζ₁ · σ_i² / (2M) of the group with these ``members``, ()."""
         first, second = (
             torch.cat([part.flatten() for part in inner.gradient(inner.draw(index), training=True).values()]).double()
             for index in members[torch.randint(len(members), (2, self.samples), generator=self._draws)]

@@ -15,17 +15,17 @@ from l2m.strategies import STRATEGIES, Context, Strategy
 
 NEIGHBOURS = 5
 TOGETHER = 2**20
-"""Numbers interpolated at a time, at most: 8 MiB in float64."""
+"""Numbers interpolated at a time: 8 MiB in float64."""
 
 
 @STRATEGIES.register("smote")
 @dataclass(kw_only=True)
 class Smote(Strategy):
-    """Every group is oversampled to the largest one, once; then shuffled batches, P = ⌊N/M⌋ an epoch as for all.
+    """Every group is oversampled to the largest one, once; then shuffled batches, ⌊N/M⌋ an epoch as for all strategies.
 
     A new sample lies at a random place between a sample and one of its min(5, n − 1) nearest neighbours of the
     group, in float32; pixels are rounded, and tokens truncated as by imbalanced-learn, which the authors used. A
-    group of one sample is repeated. On tokens it is worth little: a number between two words' is that of another word.
+    group of one sample is repeated. On tokens it makes little sense: a number between two words' is another word.
     """
 
     tasks = frozenset({"classification"})
@@ -34,7 +34,9 @@ class Smote(Strategy):
         super().prepare(context)
         train = context.train
         if train.targets is None or not torch.equal(train.groups, train.targets):
-            raise UserError("strategy=smote needs groups that are the classes: a new sample has no other label")
+            raise UserError(
+                "strategy=smote needs groups that are the classes, the labels of new samples: use strategy=balanced"
+            )
         sizes = torch.bincount(train.groups, minlength=context.groups)
         rng = np.random.default_rng(context.generator("smote").initial_seed())
         missing = (sizes.max() - sizes).tolist()
@@ -53,7 +55,7 @@ def _interpolate(samples: Tensor, place: Tensor, rng: np.random.Generator) -> No
     from imblearn.over_sampling import SMOTE  # takes most of a second
 
     class InPlace(SMOTE):  # type: ignore[misc]
-        """Puts samples in their place, a few at a time, where imbalanced-learn holds all of them several times."""
+        """Writes samples to their place, a few at a time; imbalanced-learn stores all of them several times."""
 
         def _generate_samples(
             self, X: Any, nn_data: Any, nn_num: Any, rows: Any, cols: Any, steps: Any, *_: Any
@@ -66,7 +68,7 @@ def _interpolate(samples: Tensor, place: Tensor, rng: np.random.Generator) -> No
                 place[part] = made.view(-1, *place.shape[1:])
             return X[:0]
 
-    # imbalanced-learn wants two classes: a row of zeros stands for the other one and is never a neighbour
+    # imbalanced-learn needs two classes: a row of zeros is the other one, and never a neighbour
     group = np.zeros((len(samples) + 1, samples[0].numel()), np.float32)
     group[:-1] = samples.flatten(1)
     InPlace(

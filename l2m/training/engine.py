@@ -27,7 +27,7 @@ from l2m.data import Batch, Split
 from l2m.errors import UserError
 from l2m.records import EpochRow, GroupRow
 from l2m.seeding import derive, generator, to_device
-from l2m.strategies import checks as contract
+from l2m.strategies import checks
 from l2m.strategies.inner_loop import Inner
 from l2m.tasks import TASKS
 from l2m.training.cuda_graph import Step, capture
@@ -100,7 +100,7 @@ class Trainer:
             loaded.train, k, size, self.steps, lambda purpose: generator(config.seed, purpose), losses, self.device,
             loaded.classes,
         )  # fmt: skip
-        self.train_set: Split = contract.prepared(self.strategy, context).to(self.device)
+        self.train_set: Split = checks.prepare_checked(self.strategy, context).to(self.device)
         self.test_set = loaded.test.to(self.device)
         if self.mixing:
             losses_of = torch.no_grad()(partial(Trainer._losses_of, weakref.proxy(self)))  # or mixing would keep it
@@ -158,7 +158,7 @@ class Trainer:
         return per_sample.detach(), loss.detach()
 
     def _objective(self, batch: Batch, per_sample: Tensor) -> Tensor:
-        return contract.scalar(self.strategy, self.strategy.loss(batch, per_sample))
+        return checks.check_loss(self.strategy, self.strategy.loss(batch, per_sample))
 
     def _adjusted_losses(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """The losses of samples (m,) that the strategy's ``loss`` gets."""
@@ -186,11 +186,11 @@ class Trainer:
         strategy, size, samples = self.strategy, self.config.batch_size, len(self.train_set)
         plan = strategy.plan(self.epoch)
         if plan is not None:
-            plan = contract.indices(strategy, "plan", plan, (self.steps, size), samples)
+            plan = checks.check_indices(strategy, "plan", plan, (self.steps, size), samples)
             yield from self.train_set.batches(to_device(plan, self.device), augment)
         else:
             for _ in range(self.steps):
-                index = contract.indices(strategy, "next_batch", strategy.next_batch(), (size,), samples)
+                index = checks.check_indices(strategy, "next_batch", strategy.next_batch(), (size,), samples)
                 yield self.train_set.batch(to_device(index, self.device), augment)
 
     def _inner_loops(self) -> Iterator[Batch]:
@@ -227,7 +227,7 @@ class Trainer:
             FloatingPointError: a loss is not finite; names the groups whose loss it is, if any.
         """
         k, stop = len(self.group_names), stopwatch(self.device)
-        proportions = contract.shares(self.strategy, k)
+        proportions = checks.check_proportions(self.strategy, k)
         objective, trained = self.train_epoch()
         seconds = stop()
         tested = self.evaluate()
