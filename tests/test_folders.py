@@ -82,6 +82,32 @@ def test_the_command_line_knows_a_strategy_of_ones_own(door: Door, mine: Path, t
     assert "hardest" not in door("--help").out
 
 
+def test_a_logger_of_ones_own_follows_a_run(door: Door, mine: Path, tmp_path: Path) -> None:
+    (mine / "logger").mkdir()
+    (mine / "logger" / "diary.yaml").write_text("diary:\n  file: diary.txt\n")
+    (mine / "logger" / "diary.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from pathlib import Path\n"
+        "from typing import ClassVar\n"
+        "from l2m.loggers import LOGGERS, Logger\n"
+        "@LOGGERS.register('diary')\n"
+        "@dataclass(kw_only=True)\n"
+        "class Diary(Logger):\n"
+        "    package: ClassVar[str] = 'json'\n"
+        "    file: str = 'diary.txt'\n"
+        "    def start(self, config, path, before):\n"
+        "        return self.file\n"
+        "    def epoch(self, row, groups):\n"
+        "        with Path(self.file).open('a') as diary:\n"
+        "            print(row.epoch, file=diary)\n"
+        "    def end(self, status):\n"
+        "        self.epoch(type('Row', (), {'epoch': status}), ())\n"
+    )
+    assert door("--config-dir", "mine", *QUICK, "logger=diary").status == 0
+    assert (tmp_path / "diary.txt").read_text().split()[-1] == "done"
+    assert "diary" in door("--config-dir=mine", "--help").out
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

@@ -369,6 +369,14 @@ def test_metric_at_an_epoch(found: Results) -> None:
 # Ledger
 
 
+def test_verdicts_stand_in_the_file_of_both_tables(found: Results) -> None:
+    lines = [*speed.reached(found.runs), *speed.at_epoch(found.runs)]
+    frame = speed.frame(speed.reached(found.runs), speed.at_epoch(found.runs))
+    assert frame["effect"].tolist() == [line.judged.verdict if line.judged else None for line in lines]
+    assert {"inconclusive", "not run"} & set(frame["effect"].dropna())
+    assert (frame["effect"].isna() == (frame["strategy"] == "learn2mix")).all()
+
+
 def test_ledger_has_every_claim_and_only_notes_that_are_used(found: Results) -> None:
     sections = [*claims.sections(found).values(), claims.controls(found.runs), *studies.lines(found.studies).values()]
     keys = [line.key for lines in sections for line in lines]

@@ -26,5 +26,5 @@ def registries() -> Mapping[str, Registry[Any]]:
     """
     if not _REGISTRIES:
         raise RuntimeError("no registries are set: import l2m.catalog first")
-    import_user_files(GROUPS)
+    import_user_files(_REGISTRIES)
     return _REGISTRIES

@@ -161,7 +161,7 @@ def frame(reached: Iterable[Measured], at_epoch: Iterable[Measured]) -> pd.DataF
     whole = dict.fromkeys(("epoch", "n_reached", "epoch_of_mean_curve", "n_pairs", "learn2mix_n_pairs"), "Int64")
     columns = ["claim", "data_set", "source", "level", "level_is_lost_in_text", "epoch", "strategy", "n", "seeds",
                "n_reached", "mean", "sd", "epoch_of_mean_curve", "mean_seconds", "paper", *MINUS_CLASSICAL,
-               *MINUS_THIS, "verdict", "note"]  # fmt: skip
+               *MINUS_THIS, "effect", "note", "first_rule"]  # fmt: skip
     return pd.DataFrame(lines, columns=columns).astype(whole)
 
 
@@ -176,7 +176,9 @@ def _numbers(line: Measured) -> dict[str, Any]:
     made |= {"mean": line.values.mean(), "sd": line.values.std(ddof=1)} | seed_columns(line.values)
     made |= dict(zip(MINUS_CLASSICAL, line.difference or (), strict=False))
     if line.judged:
-        made |= {"note": line.judged.note} | dict(zip(MINUS_THIS, line.judged.difference, strict=True))
+        verdict, note, first = line.judged.verdict, line.judged.note, line.judged.first
+        made |= {"effect": verdict, "note": note, "first_rule": first}
+        made |= dict(zip(MINUS_THIS, line.judged.difference, strict=True))
     return made
 
 
