@@ -490,9 +490,7 @@ def small_files_only() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_download_to_a_full_disk_leaves_nothing(
-    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_download_to_a_full_disk_leaves_nothing(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tabular, "WINE_URL", (whole / "wine_quality" / "wine_quality").as_uri() + "/")
     with small_files_only():
         result = message("wine_quality", tmp_path)

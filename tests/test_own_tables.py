@@ -17,7 +17,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mutations import KINDS, assert_sentence, assert_valid, damage, put, within
+from mutations import SORTS, assert_sentence, assert_valid, damage, put, within
 
 from l2m import RunConfig, UserError, compose, train, trained
 from l2m.catalog import registries
@@ -479,7 +479,7 @@ def test_what_is_wrong_with_test_rows_is_told_of_their_file(file: Path, tmp_path
     assert_sentence(said, place)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SORTS)
 def test_damage_to_the_file(file: Path, kind: str) -> None:
     damage(file, kind)
     said = outcome(file)
