@@ -272,7 +272,7 @@ def test_what_is_not_met_is_bold() -> None:
 
 def test_memory_is_told_part_by_part() -> None:
     ours = np.ones(2**25)  # 256 MiB of this process are not the other's
-    told = memory.measured("mean_estimation", "learn2mix")
+    told = memory.measured("mean_estimation", "learn2mix", times=1)
     assert told["peak"] < ours.nbytes / 4
     assert 0 <= told["stages"]["loaded"] <= told["stages"]["prepared"] <= told["peak"]
     parameters = 4 * (64 * 10 + 64 + 64 + 1)
@@ -283,6 +283,7 @@ def test_memory_is_told_part_by_part() -> None:
     assert told["of"] == pytest.approx(told["peak"] / sum(told["parts"].values()))
 
 
+@pytest.mark.long
 def test_memory_is_counted_where_the_run_is() -> None:
     told = memory.measured("wine_quality", "learn2mix", times=1, device="cpu", random=True)
     assert told["data"] == "random, of the true shape"
@@ -290,6 +291,7 @@ def test_memory_is_counted_where_the_run_is() -> None:
     assert told["parts"]["activations of a batch"] > 0
 
 
+@pytest.mark.long
 def test_growth_is_measured_for_each_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(growth, "SAMPLES", (2000, 4000))
     assert [one["samples"] for one in growth.by_samples()] == [2000, 4000]
@@ -299,6 +301,7 @@ def test_growth_is_measured_for_each_size(monkeypatch: pytest.MonkeyPatch) -> No
     assert all(np.isfinite(one["median"]) for one in told)
 
 
+@pytest.mark.long
 def test_the_first_step_is_waited_for(tmp_path: Path) -> None:
     assert startup.first_step("digits", str(tmp_path)) > 0.1
     (run,) = tmp_path.rglob("run.json")
