@@ -9,7 +9,8 @@ import pickle
 import random
 import resource
 import signal
-import tempfile
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -43,13 +44,13 @@ VARIANTS = [
 """Every registered strategy, and other options that draw numbers or keep a state."""
 
 
+DIGITS = ("dataset=digits", "device=cpu", "threads=1", "epochs=6", "checkpoint_seconds=0")
+"""Nine steps an epoch on images of digits, and a checkpoint after each."""
+
+
 def small(folder: Path, *overrides: str) -> RunConfig:
-    """Nine steps an epoch on images of digits, and a checkpoint after each."""
     needed = ["strategy.warm_up=2"] if "strategy=curriculum" in overrides else []
-    return compose(
-        "dataset=digits", "device=cpu", "threads=1", "epochs=6", "checkpoint_seconds=0", f"results_dir={folder}",
-        *needed, *overrides,
-    )  # fmt: skip
+    return compose(*DIGITS, f"results_dir={folder}", *needed, *overrides)
 
 
 @pytest.fixture(scope="module")
@@ -139,8 +140,9 @@ def test_killed_at_random_moments(overrides: tuple[str, ...], tmp_path: Path) ->
     epoch = (times[-1] - times[0]) / 23
     checkpoint = RunDirectory(config).path / "checkpoint.pt"
     epochs: list[int] = []
-    while end(begin(config, die_after, draws.uniform(0, 6) * epoch)) == -signal.SIGPROF:
-        epochs.append(torch.load(checkpoint, weights_only=True)["state"]["epoch"] if checkpoint.exists() else 0)
+    while end(begin(config, die_after, draws.uniform(0, 4) * epoch)) == -signal.SIGPROF:
+        if checkpoint.exists():  # else the first epoch or the whole run had ended
+            epochs.append(torch.load(checkpoint, weights_only=True)["state"]["epoch"])
     assert epochs == sorted(epochs)
     assert len(set(epochs)) >= 3, "killed in different epochs"
     assert same(config, reference)
@@ -381,27 +383,36 @@ def test_a_full_disk(
     train(finished)
     config = small(tmp_path)
     before = {file: file.read_bytes() for file in RunDirectory(finished).path.iterdir()}
-    words = "dataset=digits device=cpu threads=1 epochs=6 checkpoint_seconds=0"
-    command = opened(run, monkeypatch, capsys)
-    monkeypatch.setattr(tempfile, "tempdir", None)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    command, limits = opened(run, monkeypatch, capsys), resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))
     try:
-        ended = command(*words.split(), f"results_dir={tmp_path}")
+        ended = command(*DIGITS, f"results_dir={tmp_path}")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert ended.status == 1
     (line,) = ended.err.splitlines()
-    if limit:
-        assert line.startswith(f"error: {RunDirectory(config).path}")
-        assert "can't be written (File too large): choose a results_dir that can be" in line
-    else:  # nothing can be written anywhere
-        assert line.startswith("error: a file can't be written (No usable temporary directory found in ")
-        assert "make room, or let TMPDIR name a folder" in line
+    assert line.startswith(f"error: {RunDirectory(config).path}")
+    assert "can't be written (File too large): choose a results_dir that can be" in line
     assert {file: file.read_bytes() for file in RunDirectory(finished).path.iterdir()} == before
     train(config)
     assert same(config, undisturbed())
     assert files(config) == FILES
+
+
+@pytest.mark.long
+def test_a_process_that_cannot_write_at_all(tmp_path: Path) -> None:
+    """Libraries look for a temporary directory when a process starts."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "l2m.run", *DIGITS, f"results_dir={tmp_path}"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),
+    )
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("error: a file can't be written (No usable temporary directory found in ")
+    assert "make room, or let TMPDIR name a folder" in line
 
 
 # Threads
