@@ -168,7 +168,7 @@ def test_a_sweep_that_is_killed_and_repeated_ends_as_if_it_never_was(tmp_path: P
 
 
 def test_a_worker_that_is_killed_takes_no_other_run_with_it(tmp_path: Path) -> None:
-    words = ("strategy=classical,focal,balanced", "seed=0", "epochs=300", "workers=2")
+    words = ("strategy=classical,focal,balanced", "seed=0", "epochs=120", "workers=2")
     sweep = begin(tmp_path, *words)
     await_true(lambda: len(checkpoints(tmp_path)) == 2)
     first, second = sorted(path.parts[-3] for path in checkpoints(tmp_path))
