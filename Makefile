@@ -7,7 +7,7 @@ QUESTIONS := cadence mixing_rate reconstruction_noise mnist_reconstruction_rate 
   cifar100_reweighted mixers_regression mixers_mnist imbalance_and_rate
 READY := $(if $(filter .venv/bin,$(BIN)),.venv/ready)  # make test BIN=... uses your environment, and leaves it alone
 
-.PHONY: help run test test-all bench bench-gpu reproduce tables figures docs clean
+.PHONY: help run test test-long test-all bench bench-gpu reproduce tables figures docs clean
 .NOTPARALLEL:
 
 help:  ## list the targets
@@ -21,10 +21,13 @@ test: $(READY)  ## style, types and tests; offline, on all CPU cores
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n auto --dist worksteal -m 'not extras'
+	$(BIN)/python -m pytest -n auto --dist worksteal -m 'not extras and not long'
+
+test-long: $(READY)  ## the tests that make test leaves out: every combination, more restarts
+	$(BIN)/python -m pytest -n auto --dist worksteal -m 'long and not extras'
 
 test-all: test $(addsuffix -all,$(READY))  ## `make test`, then, with all extras, the tests that need one
-	$(BIN)/python -m pytest -m extras
+	$(BIN)/python -m pytest -m 'extras and not long'
 
 bench: $(READY)  ## measure speed and memory, to results/bench (an hour)
 	$(BIN)/python scripts/bench.py

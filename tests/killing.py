@@ -1,4 +1,4 @@
-"""Runs in processes of their own, which die at a moment of the test's choice."""
+"""Runs in their own processes, which die at a moment that the test chooses."""
 
 from __future__ import annotations
 
@@ -14,15 +14,19 @@ from typing import Any
 from l2m import UserError
 from l2m.catalog import registries
 from l2m.config.run import RunConfig
+from l2m.training.engine import Trainer
 from l2m.training.run import train
 
+DURING_A_RUN = ("rich.console", "scipy.special", "sklearn.datasets", "sklearn.model_selection")
+"""Imported only by a run that begins, which takes more than a second."""
+
 registries()
-CONTEXT = multiprocessing.get_context("forkserver")  # whose server has imported all that a run needs
-CONTEXT.set_forkserver_preload([name for name in sys.modules if name.startswith("l2m.")])
+CONTEXT = multiprocessing.get_context("forkserver")  # the server has imported all that a run needs
+CONTEXT.set_forkserver_preload([*(name for name in sys.modules if name.startswith("l2m.")), *DURING_A_RUN])
 
 
 def begin(config: RunConfig, prepare: Callable[..., None] | None = None, *arguments: Any) -> BaseProcess:
-    """A process that calls ``prepare(*arguments)`` and trains; exit status 1 for a user's error."""
+    """Start a process that calls ``prepare(*arguments)`` and trains; it exits with 1 for a user's error."""
     process = CONTEXT.Process(target=_train, args=(config, prepare, arguments))
     process.start()
     return process
@@ -38,17 +42,27 @@ def _train(config: RunConfig, prepare: Callable[..., None] | None, arguments: tu
 
 
 def end(process: BaseProcess) -> int:
-    """Its exit status, awaited; minus the signal's number if one ended it."""
+    """Wait for its exit status: minus the signal's number if a signal ended it."""
     process.join(120)
     assert process.exitcode is not None, "it hangs"
     return process.exitcode
 
 
-STAGES = ("half written", "written", "renamed")
+def die_after(seconds: float) -> None:
+    """Let SIGPROF kill the process, wherever it is, once it has used that much CPU time after its first epoch."""
+    run_epoch = Trainer.run_epoch
+
+    def watched(self: Trainer) -> Any:
+        row = run_epoch(self)
+        signal.setitimer(signal.ITIMER_PROF, seconds)
+        Trainer.run_epoch = run_epoch  # type: ignore[method-assign]
+        return row
+
+    Trainer.run_epoch = watched  # type: ignore[method-assign]
 
 
 def die_in_write(number: int, stage: str) -> None:
-    """Let the process end itself, by SIGKILL, at a stage of the ``number``-th file that it writes to its records."""
+    """Let SIGKILL end the process when file ``number`` of its records is "half written", "written" or "renamed"."""
     write, rename, left = Path.write_bytes, Path.replace, [number]
 
     def write_bytes(self: Path, content: bytes) -> int:

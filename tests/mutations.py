@@ -1,4 +1,4 @@
-"""What may befall files: damage that knows nothing of their format, and what to expect of a reader."""
+"""Damage to files that knows nothing of their format, and what a reader must do then."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import cycle, product
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +66,7 @@ def folder(file: Path) -> None:
 
 
 def pipe(file: Path) -> None:
-    """Reading waits for a writer that never comes."""
+    """Reading it would wait for a writer that never comes."""
     file.unlink()
     os.mkfifo(file)
 
@@ -90,13 +91,26 @@ REPLACEMENTS: dict[str, Callable[[Path], None]] = {
     "a link to itself": itself,
 }  # fmt: skip
 ABSENT = ("missing", "a dangling link", "a link to itself")
-"""Of these a reader may say that the data set is not there, and name its folder."""
+"""A reader may report these as a missing data set, and name its folder."""
 
 KINDS = (*CHANGES, *REPLACEMENTS)
 
+SORTS = ("empty", "a third", "a byte more", "noise", "a page", "missing", "a pipe")
+"""One kind of each sort: cut off, longer, other bytes, another format, absent, not a regular file."""
+
+
+def each_kind(files: Sequence[str]) -> list[tuple[str, str]]:
+    """Pairs of a file and a kind of damage, so that every kind occurs once and the files take turns."""
+    return list(zip(cycle(files), KINDS, strict=False))
+
+
+def each_sort(files: Sequence[str]) -> list[tuple[str, str]]:
+    """Every sort of damage to every file, and each of the other kinds to one of them."""
+    return [*product(files, SORTS), *((file, kind) for file, kind in each_kind(files) if kind not in SORTS)]
+
 
 def damage(file: Path, kind: str) -> None:
-    """Do this to a file, which may be a hard link: the other names of its content keep it."""
+    """Damage a file, which may be a hard link: its content stays under its other names."""
     if kind in REPLACEMENTS:
         REPLACEMENTS[kind](file)
     else:
@@ -104,20 +118,20 @@ def damage(file: Path, kind: str) -> None:
 
 
 def put(file: Path, content: bytes) -> None:
-    """New content for this name of a file alone."""
+    """Write new content under this name; other hard links keep the old one."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.unlink(missing_ok=True)
     file.write_bytes(content)
 
 
 def linked(source: Path, target: Path) -> Path:
-    """A copy of a folder that shares its content."""
+    """Copy a folder; the copies are hard links."""
     shutil.copytree(source, target, copy_function=os.link)
     return target
 
 
 def publish(monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
-    """As if CIFAR-10 had been published with this file: its MD5 sum is right."""
+    """Expect the MD5 sum of this file, as if CIFAR-10 had been published with it."""
     from l2m.data.torchvision_import import torchvision
 
     kind = torchvision.datasets.CIFAR10
@@ -129,7 +143,7 @@ def publish(monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
 
 
 class Hang(BaseException):
-    """Raised in whatever takes too long; no ``except Exception`` stops it."""
+    """Raised in code that takes too long; no ``except Exception`` catches it."""
 
 
 @contextmanager
@@ -146,20 +160,20 @@ def within(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-REMEDY = re.compile(r"(?:: |, | or )(?:put|fetch|download|save|remove|mend|fix|name|use|make room|choose)\b")
+REMEDY = re.compile(r"(?:: |, | or )(?:put|fetch|download|save|remove|mend|fix|drop|name|use|make room|choose)\b")
 
 
-def assert_sentence(told: str, *places: Path) -> None:
-    """One printable line of a length to be read, that names one of the places and ends with what to do."""
-    assert told.isprintable(), told
-    assert len(told) < 1500
-    assert any(str(place) in told for place in places), told
-    assert REMEDY.search(told), told
-    assert "Traceback" not in told
+def assert_sentence(message: str, *places: Path) -> None:
+    """Assert that a message is one short printable line which names one of the places and says what to do."""
+    assert message.isprintable(), message
+    assert len(message) < 1500
+    assert any(str(place) in message for place in places), message
+    assert REMEDY.search(message), message
+    assert "Traceback" not in message
 
 
 def assert_valid(data: Data) -> None:
-    """A data set that can be trained on: groups and classes in range, each with samples, and finite numbers."""
+    """Assert that a data set can be trained on: groups and classes in range, none empty, all numbers finite."""
     k = len(data.group_names)
     for split in (data.train, data.test):
         targets = split.groups if split.targets is None else split.targets

@@ -270,7 +270,7 @@ def test_missed_targets_are_bold() -> None:
 
 def test_memory_is_reported_part_by_part() -> None:
     ours = np.ones(2**25)  # 256 MiB of this process are not the other's
-    result = memory.measure("mean_estimation", "learn2mix")
+    result = memory.measure("mean_estimation", "learn2mix", times=1)
     assert result["peak"] < ours.nbytes / 4
     assert 0 <= result["stages"]["loaded"] <= result["stages"]["prepared"] <= result["peak"]
     parameters = 4 * (64 * 10 + 64 + 64 + 1)
@@ -281,6 +281,7 @@ def test_memory_is_reported_part_by_part() -> None:
     assert result["of"] == pytest.approx(result["peak"] / sum(result["parts"].values()))
 
 
+@pytest.mark.long
 def test_memory_is_counted_where_the_run_is() -> None:
     result = memory.measure("wine_quality", "learn2mix", times=1, device="cpu", random=True)
     assert result["data"] == "random, of the true shape"
@@ -288,6 +289,7 @@ def test_memory_is_counted_where_the_run_is() -> None:
     assert result["parts"]["activations of a batch"] > 0
 
 
+@pytest.mark.long
 def test_growth_is_measured_for_each_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(growth, "SAMPLES", (2000, 4000))
     assert [one["samples"] for one in growth.measure_samples()] == [2000, 4000]
@@ -297,6 +299,7 @@ def test_growth_is_measured_for_each_size(monkeypatch: pytest.MonkeyPatch) -> No
     assert all(np.isfinite(one["median"]) for one in result)
 
 
+@pytest.mark.long
 def test_the_first_step_is_waited_for(tmp_path: Path) -> None:
     assert startup.time_first_step("digits", str(tmp_path)) > 0.1
     (run,) = tmp_path.rglob("run.json")

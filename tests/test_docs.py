@@ -134,7 +134,13 @@ WHOLE = [
 ]
 
 
-@pytest.mark.parametrize("page", [*(pytest.param(page, id=page.name) for page in PAGES), *WHOLE])
+LONG = {"compare.md", "extending.md", "own_data.md", "start.md", "training.md"}
+"""Pages whose commands take most of the time: `make test-long` runs them."""
+
+PLAYED = [pytest.param(page, id=page.name, marks=pytest.mark.long if page.name in LONG else ()) for page in PAGES]
+
+
+@pytest.mark.parametrize("page", [*PLAYED, *WHOLE])
 def test_a_page_does_what_it_says(page: Path, reader: Reader) -> None:
     """Up to the first block that needs an extra which is not installed."""
     ran = 0

@@ -1,4 +1,4 @@
-"""The check of a GPU, rehearsed on a CPU: it lists how every item ended, and no failure stops another item."""
+"""The GPU check, on a CPU: every item is listed with its result, and a failed one stops no other."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ QUICK = ("--device", "cpu", "--quick", "--random-data")
 
 @pytest.fixture
 def gpu_check(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """The script as a module; it changes the path of this process, which is put back."""
+    """The script as a module; the import path that it changes is restored."""
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
     monkeypatch.setattr(sys, "path", sys.path[:])
     monkeypatch.setenv("PYTHONPATH", os.environ.get("PYTHONPATH", ""))
@@ -33,7 +33,7 @@ def gpu_check(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
 
 
 def run(script: ModuleType, folder: Path, *words: object) -> tuple[int, dict[tuple[str, str], dict[str, Any]]]:
-    """Its exit status, and its items by section and name; the text says the same as the JSON."""
+    """Run the script; its exit status, and its items by section and name. Text and JSON must agree."""
     with pytest.raises(SystemExit) as end:
         script.main([*map(str, words), "--folder", str(folder)])
     items = json.loads((folder / "results.json").read_text())["items"]
@@ -42,18 +42,50 @@ def run(script: ModuleType, folder: Path, *words: object) -> tuple[int, dict[tup
     for item, text in zip(items, lines[1:], strict=True):
         assert text.startswith(item["status"])
         assert f"{item['section']}: {item['name']} (" in text
-        assert item["detail"], "what was seen, or the reason"
+        assert item["detail"], "an observation or a reason"
     assert isinstance(end.value.code, int)
     return end.value.code, {(item["section"], item["name"]): item for item in items}
 
 
-def test_an_item_that_fails_stops_no_other(
-    gpu_check: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def broken_focal(monkeypatch: pytest.MonkeyPatch) -> None:
     def loss(*arguments: object) -> NoReturn:
         raise RuntimeError("injected")
 
     monkeypatch.setattr(Focal, "loss", loss)
+
+
+def choose_checks(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """Let the script have these checks alone."""
+    import gpu_items
+
+    def chosen(place: gpu_items.Place) -> list[gpu_items.Item]:
+        return [item for item in gpu_items.list_checks(place) if item.name in names]
+
+    monkeypatch.setattr(gpu_items, "SECTIONS", {"checks": chosen})
+
+
+@pytest.mark.usefixtures("broken_focal")
+def test_an_item_that_fails_stops_no_other(
+    gpu_check: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = {
+        "focal, kernels": "failed",
+        "learn2mix, kernels": "passed",
+        "learn2mix, CUDA graphs": "skipped",
+        "no waits, learn2mix": "skipped",
+        "prediction": "passed",
+    }
+    choose_checks(monkeypatch, *expected)
+    status, items = run(gpu_check, tmp_path, *QUICK)
+    assert status == 1
+    assert {name: item["status"] for (_, name), item in items.items()} == expected
+    assert items["checks", "focal, kernels"]["detail"] == "RuntimeError: injected"
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("broken_focal")
+def test_all_items_end_on_a_cpu(gpu_check: ModuleType, tmp_path: Path) -> None:
     status, items = run(gpu_check, tmp_path, *QUICK)
     failed = {name for (_, name), item in items.items() if item["status"] == "failed"}
     assert (status, failed) == (1, {"focal, kernels", "no waits, focal"})
@@ -157,8 +189,18 @@ def test_a_gpu_that_is_missing_is_an_error(
     assert not list(tmp_path.iterdir())
 
 
+def test_some_checks_pass_on_a_fake_gpu(gpu_check: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    choose_checks(monkeypatch, "focal, CUDA graphs", "no waits, learn2mix", "prediction", "layouts, mnist, tf32")
+    with fake_gpu():
+        status, items = run(gpu_check, tmp_path, "--device", "cuda", "--quick", "--random-data")
+    assert status == 0
+    assert [item["status"] for item in items.values()] == ["passed"] * 4
+    assert "replayed as CUDA graphs" in items["checks", "focal, CUDA graphs"]["detail"]
+
+
+@pytest.mark.long
 def test_the_checks_pass_on_a_fake_gpu(gpu_check: ModuleType, tmp_path: Path) -> None:
-    """Except those whose own processes see no GPU, and the peak memory of a GPU."""
+    """Except those that need other processes to see the GPU, or its memory."""
     with fake_gpu():
         _, items = run(gpu_check, tmp_path, "--device", "cuda", "--quick", "--random-data", "--only", "checks")
     failed = {name for (_, name), item in items.items() if item["status"] == "failed"}

@@ -1,4 +1,4 @@
-"""Mixing: against direct computations, in every strategy, and no trace of it where there is none."""
+"""Mixing: compared with direct computations, in every strategy, and without effect where it is off."""
 
 from __future__ import annotations
 
@@ -35,6 +35,12 @@ MIXES = [name for name in MIXINGS.names() if name != "none"]
 STEPS, SIZE, CLASSES = 4, 8, 5
 
 PAIRS = [(name, task) for name in STRATEGIES.names() for task in sorted(STRATEGIES[name].tasks)]
+GRID = [
+    pytest.param(name, task, mixing, marks=() if name == "learn2mix" or i % len(MIXES) == j else pytest.mark.long)
+    for i, (name, task) in enumerate(PAIRS)
+    for j, mixing in enumerate(MIXES)
+]
+"""Every combination; `make test` takes those of learn2mix, and one mixing for each strategy and task."""
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +62,7 @@ def samples(task: str) -> Split:
 
 
 def built(name: str, task: str = "classification", epochs: int = 10, steps: int = STEPS, **options: Any) -> Any:
-    """A mixing that is prepared, guided by a linear teacher."""
+    """A prepared mixing, guided by a linear teacher."""
     problems: list[str] = []
     choice = MIXINGS.check({"name": name, **options}, problems)
     assert not problems
@@ -81,7 +87,7 @@ def linear(purpose: str, task: str = "classification") -> Any:
 
 
 def draws(purpose: str, epoch: int, alpha: float, steps: int = STEPS) -> tuple[Any, Any]:
-    """λ (P,) and partners (P, M) of an epoch, drawn as the documentation says: λ first, then permutations."""
+    """λ (P,) and partners (P, M) of an epoch, in the documented order: λ first, then permutations."""
     rng = np.random.default_rng(generator(3, f"{purpose}/{epoch}").initial_seed())
     shares = rng.beta(alpha, alpha, steps)
     return shares, rng.permuted(np.tile(np.arange(SIZE), (steps, 1)), axis=1)
@@ -138,7 +144,7 @@ def test_regmixup_descends_half_of_the_clean_and_half_of_the_mixed(task: str) ->
 
 
 @pytest.mark.parametrize("which", ["low", "high"])
-def test_a_student_learns_where_its_teacher_says(which: str) -> None:
+def test_a_student_learns_from_the_samples_its_teacher_selects(which: str) -> None:
     mixing, model, batch = built("guided", filter=which), linear("student"), samples("classification").batch(slice(8))
     mixing.begin_epoch(1)
     per_sample, objective = mixing.losses(batch, model, mean)
@@ -161,19 +167,19 @@ def test_a_student_learns_where_its_teacher_says(which: str) -> None:
     torch.testing.assert_close(slope, expected)
 
 
-def test_a_student_may_see_clean_samples_besides() -> None:
+def test_a_student_may_also_learn_from_clean_samples() -> None:
     model, batch = linear("student"), samples("classification").batch(slice(8))
     results = []
-    for clean in (0.0, 0.25):
-        mixing = built("guided", clean=clean)
+    for share in (0.0, 0.25):
+        mixing = built("guided", clean=share)
         mixing.begin_epoch(1)
         results.append(mixing.losses(batch, model, mean))
-    beside = model(batch.inputs, batch.targets)
-    for found, mixed, plain in zip(results[1], results[0], (beside, beside.mean()), strict=True):
-        torch.testing.assert_close(found, 0.75 * mixed + 0.25 * plain)
+    clean = model(batch.inputs, batch.targets)
+    for result, mixed, plain in zip(results[1], results[0], (clean, clean.mean()), strict=True):
+        torch.testing.assert_close(result, 0.75 * mixed + 0.25 * plain)
 
 
-def test_a_batch_of_which_none_is_kept_has_no_gradient() -> None:
+def test_a_batch_without_selected_samples_has_no_gradient() -> None:
     model, batch = linear("student"), samples("classification").batch(slice(8))
     for which, shift in (("low", 100.0), ("high", -100.0)):
         mixing = built("guided", filter=which)
@@ -183,10 +189,10 @@ def test_a_batch_of_which_none_is_kept_has_no_gradient() -> None:
         (slope,) = torch.autograd.grad(objective, model.weights)
         assert objective == 0
         assert not slope.any()
-        assert per_sample.min() > 0, "statistics know no filter"
+        assert per_sample.min() > 0, "statistics ignore the filter"
 
 
-def test_a_student_of_its_equal_keeps_all() -> None:
+def test_a_student_keeps_all_samples_of_an_equal_teacher() -> None:
     """r̂ = 0 is low."""
     model, batch = linear("student"), samples("classification").batch(slice(8))
     results = []
@@ -225,7 +231,7 @@ def test_concentration_over_epochs(schedule: str, expected: list[float]) -> None
     assert [mixing.concentration_at(epoch) for epoch in (1, 26, 51, 76, 101)] == pytest.approx(expected)
     twenty = built("regmixup", epochs=101, schedule=schedule)
     assert twenty.concentration_at(26) == pytest.approx(20 * expected[1])
-    assert mixing.concentration_at(500) == pytest.approx(expected[-1]), "of a run that is given seconds"
+    assert mixing.concentration_at(500) == pytest.approx(expected[-1]), "of a run limited by seconds"
     assert built("mixup", epochs=1, schedule="easy").concentration_at(1) == 1
 
 
@@ -239,8 +245,8 @@ def test_shares_have_the_schedules_distribution(schedule: str, epoch: int, alpha
     places = np.linspace(0.01, 0.99, 99)  # nearer to 1 float32 rounds up to it
     below = (shares[:, None] <= places).mean(0)
     for other in (0.1, 1.0, 10.0):  # Kolmogorov and Smirnov's bounds for 1 % and less than 1e-6
-        apart = np.abs(below - stats.beta(other, other).cdf(places)).max() * len(shares) ** 0.5
-        assert apart < 1.63 if other == alpha else apart > 2.7
+        distance = np.abs(below - stats.beta(other, other).cdf(places)).max() * len(shares) ** 0.5
+        assert distance < 1.63 if other == alpha else distance > 2.7
 
 
 def test_extreme_concentrations_give_shares() -> None:
@@ -273,12 +279,11 @@ def test_early_stop_is_a_share_of_the_epochs(early_stop: float, last: int) -> No
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A results folder for runs that several tests compare with: trained by the first of them."""
+    """A results folder for runs that several tests share: the first test trains them."""
     return tmp_path_factory.mktemp("shared")
 
 
-@pytest.mark.parametrize("mixing", MIXES)
-@pytest.mark.parametrize(("strategy", "task"), PAIRS)
+@pytest.mark.parametrize(("strategy", "task", "mixing"), GRID)
 def test_every_strategy_trains_with_every_mixing(strategy: str, task: str, mixing: str, shared: Path) -> None:
     warm_up = ["strategy.warm_up=1"] if strategy == "curriculum" else []
     unmixed = tiny(shared, f"strategy={strategy}", "epochs=1", *warm_up, task=task)
@@ -289,7 +294,7 @@ def test_every_strategy_trains_with_every_mixing(strategy: str, task: str, mixin
     plain = train(unmixed)
     assert plain.path != records.path
     if strategy != "exp3":  # which draws by the losses of the step before
-        assert plain.groups["count"].tolist() == records.groups["count"].tolist(), "a mixed sample is its first part's"
+        assert plain.groups["count"].tolist() == records.groups["count"].tolist(), "the first part decides the group"
     assert plain.metrics["train_loss"][0] != row["train_loss"]
 
 
@@ -298,7 +303,7 @@ def test_stopped_before_it_begins_is_plain_training(tmp_path: Path) -> None:
     assert same(train(stopped), train(tiny(tmp_path)))
 
 
-def test_stopping_tells_from_the_next_epoch_on(tmp_path: Path) -> None:
+def test_stopping_has_effect_from_the_next_epoch_on(tmp_path: Path) -> None:
     whole, half = (train(tiny(tmp_path, "mixing=mixup", f"mixing.early_stop={share}")) for share in (1, 0.5))
     ours, theirs = left(whole)[0], left(half)[0]
     assert ours[1] == theirs[1]
@@ -372,7 +377,7 @@ def test_what_a_strategy_needs_is_not_mixed(strategy: str, tmp_path: Path) -> No
     config = tiny(tmp_path, f"strategy={strategy}", "mixing=mixup", "equal_seconds=true")
     assert {first.mixing["name"] for first in needs(config)} == {"none"}
     mixed = tiny(tmp_path, "strategy=classical", "mixing=mixup", "equal_seconds=true")
-    assert needs(mixed) == [as_classical(mixed)], "mixing takes time of its own: it is given that of plain training"
+    assert needs(mixed) == [as_classical(mixed)], "mixing itself takes time, so it gets the seconds of plain training"
 
 
 def test_cosine_reaches_every_epoch(tmp_path: Path) -> None:
@@ -393,7 +398,7 @@ def test_cosine_reaches_every_epoch(tmp_path: Path) -> None:
 
 
 def test_without_mixing_runs_are_what_they_were(tmp_path: Path) -> None:
-    """Records of the paper's strategies were made before mixing was known, and are still theirs."""
+    """Records of the paper's strategies are older than mixing, and still valid."""
     runs = Path(__file__).parents[1] / "results" / "runs" / "mnist"
     strategies = ("classical", "learn2mix", "focal", "smote")
     files = [file for name in strategies for file in sorted(runs.glob(f"{name}/*/config.yaml"))]
@@ -423,7 +428,7 @@ def test_mixing_is_part_of_the_identity(tmp_path: Path) -> None:
     ]
 
 
-def test_reports_tell_mixed_runs_from_others(tmp_path: Path) -> None:
+def test_reports_distinguish_mixed_runs(tmp_path: Path) -> None:
     from l2m.report import runs
 
     for overrides in ((), ("mixing=mixup",), ("mixing=mixup", "mixing.concentration=2"), ("schedule=cosine",)):
@@ -458,7 +463,7 @@ def test_tokens_are_refused(mixing: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("overrides", "told"),
+    ("overrides", "message"),
     [
         (["mixing=mixupp"], "did you mean mixup?"),
         (["mixing=null"], "a group needs one of its choices"),
@@ -472,6 +477,6 @@ def test_tokens_are_refused(mixing: str, tmp_path: Path) -> None:
         (["schedule=linear"], "schedule=linear must be one of constant, cosine"),
     ],
 )
-def test_what_is_wrong_is_told(overrides: list[str], told: str) -> None:
-    with pytest.raises(UserError, match=told):
+def test_wrong_options_are_refused(overrides: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
         compose(*overrides)

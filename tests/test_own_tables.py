@@ -17,7 +17,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mutations import KINDS, assert_sentence, assert_valid, damage, put, within
+from mutations import SORTS, assert_sentence, assert_valid, damage, put, within
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
@@ -310,8 +310,16 @@ def test_labels_that_are_numbers_are_sorted_as_such(file: Path) -> None:
 # Training
 
 
-@pytest.mark.parametrize("group", [None, "ward", "city"])
-@pytest.mark.parametrize("strategy", registries()["strategy"].names())
+IN_GROUPS = {("smote", "ward"), ("learn2mix", "ward"), ("group_dro", "city")}
+STRATEGIES = [
+    pytest.param(name, group, marks=() if not group or (name, group) in IN_GROUPS else pytest.mark.long)
+    for name in registries()["strategy"].names()
+    for group in (None, "ward", "city")
+]
+"""Every strategy with classes and with other groups; `make test` takes a few of the latter."""
+
+
+@pytest.mark.parametrize(("strategy", "group"), STRATEGIES)
 def test_every_strategy_trains_on_it(file: Path, tmp_path: Path, strategy: str, group: str | None) -> None:
     file.write_text(TABLE.replace(",,", ",Ulm,"), "utf-8")  # four cities, two classes, two wards
     own = [f"dataset.group={group}"] if group else []
@@ -501,7 +509,7 @@ def test_what_is_wrong_with_test_rows_is_reported_of_their_file(file: Path, tmp_
     assert_sentence(said, place)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SORTS)
 def test_damage_to_the_file(file: Path, kind: str) -> None:
     damage(file, kind)
     said = outcome(file)

@@ -13,7 +13,7 @@ import pytest
 import torch
 import yaml
 from doors import Door, opened
-from mutations import KINDS, assert_sentence, damage, linked
+from mutations import SORTS, assert_sentence, damage, linked
 from PIL import Image
 from sklearn.metrics import accuracy_score, log_loss, mean_squared_error
 
@@ -185,7 +185,7 @@ def test_what_is_no_trained_run_is_told(
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "run.json", "model.pt"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SORTS)
 def test_damage_to_a_run(name: str, kind: str, runs: Callable[..., Run], tmp_path: Path) -> None:
     place = linked(runs("dataset=digits")[1].path, tmp_path / "run")
     damage(place / name, kind)

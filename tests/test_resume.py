@@ -1,4 +1,4 @@
-"""Runs that are interrupted, killed, or begun twice: they end byte for byte as one that never was."""
+"""Runs that are interrupted, killed or started twice end byte for byte like an undisturbed one."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from pathlib import Path
 import pytest
 import torch
 from alike import same
-from killing import STAGES, begin, die_in_write, end
+from doors import opened
+from killing import begin, die_after, die_in_write, end
 from made_up import compose
 
-from l2m import UserError, train
+from l2m import UserError, run, train
 from l2m.catalog import registries
 from l2m.config.run import RunConfig
 from l2m.records import EpochRow
@@ -40,30 +41,30 @@ VARIANTS = [
     ("strategy=importance_sampling", "mixing=regmixup"),
     ("strategy=bilevel", "strategy.inner_steps=4", "model=lenet5_large"),
 ]
-"""Every strategy that is registered, and what else draws or moves in its own way."""
+"""Every registered strategy, and other options that draw numbers or keep a state."""
+
+
+DIGITS = ("dataset=digits", "device=cpu", "threads=1", "epochs=6", "checkpoint_seconds=0")
+"""Nine steps an epoch on images of digits, and a checkpoint after each."""
 
 
 def small(folder: Path, *overrides: str) -> RunConfig:
-    """Nine steps an epoch on images of digits, and a checkpoint after each."""
     needed = ["strategy.warm_up=2"] if "strategy=curriculum" in overrides else []
-    return compose(
-        "dataset=digits", "device=cpu", "threads=1", "epochs=6", "checkpoint_seconds=0", f"results_dir={folder}",
-        *needed, *overrides,
-    )  # fmt: skip
+    return compose(*DIGITS, f"results_dir={folder}", *needed, *overrides)
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., RunConfig]:
-    """The same run, trained without interruption."""
+    """Trains a run without interruption, once for the module."""
     done: dict[tuple[str, ...], RunConfig] = {}
 
-    def run(*overrides: str) -> RunConfig:
+    def trained(*overrides: str) -> RunConfig:
         if overrides not in done:
             done[overrides] = small(tmp_path_factory.mktemp("undisturbed"), *overrides)
             train(done[overrides])
         return done[overrides]
 
-    return run
+    return trained
 
 
 Undisturbed = Callable[..., RunConfig]
@@ -87,7 +88,7 @@ def files(config: RunConfig) -> list[str]:
 
 
 @pytest.mark.parametrize("overrides", VARIANTS, ids=" ".join)
-def test_a_run_that_a_signal_ends_goes_on_from_its_checkpoint(
+def test_a_run_stopped_by_a_signal_continues_from_its_checkpoint(
     overrides: tuple[str, ...], undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
     config = small(tmp_path, *overrides, "checkpoint_seconds=1000")  # only the signal asks for one
@@ -105,7 +106,7 @@ def test_a_run_that_a_signal_ends_goes_on_from_its_checkpoint(
     assert records.info["start"] <= records.info["resumed"][0]["start"] <= records.info["end"]
 
 
-def test_a_signal_in_the_last_epoch_finds_the_run_done(undisturbed: Undisturbed, tmp_path: Path) -> None:
+def test_a_signal_in_the_last_epoch_leaves_a_finished_run(undisturbed: Undisturbed, tmp_path: Path) -> None:
     config = small(tmp_path)
     with pytest.raises(Stopped, match="is done"):
         train(config, interrupt_after(6))
@@ -123,48 +124,53 @@ def test_handlers_are_put_back(tmp_path: Path) -> None:
 # Kills
 
 
-@pytest.mark.parametrize("overrides", VARIANTS, ids=" ".join)
-def test_killed_at_random_moments(overrides: tuple[str, ...], undisturbed: Undisturbed, tmp_path: Path) -> None:
-    """SIGKILL at moments drawn from the time a run takes, until one gets through."""
-    draws = random.Random(" ".join(overrides))
-    config = small(tmp_path, *overrides, "epochs=40")
-    reference = undisturbed(*overrides, "epochs=40")
-    whole = json.loads((RunDirectory(reference).path / "run.json").read_text())["seconds"]
-    lock, checkpoint = (RunDirectory(config).path / name for name in ("lock", "checkpoint.pt"))
-    kills, epochs = 0, set()
-    while True:
-        lock.unlink(missing_ok=True)
-        process = begin(config)
-        while process.is_alive() and not lock.exists():
-            time.sleep(0.001)
-        time.sleep(draws.uniform(0, whole / 4))
-        process.kill()
-        if end(process) == 0:
-            break
-        kills += 1
-        epochs.add(torch.load(checkpoint, weights_only=True)["state"]["epoch"] if checkpoint.exists() else 0)
-    print(f"{kills} kills at {len(epochs)} epochs")
-    assert len(epochs) >= 3, "killed in different epochs"
+KILLED = [
+    pytest.param(overrides, marks=() if len(overrides) > 2 else pytest.mark.long, id=" ".join(overrides))
+    for overrides in VARIANTS
+]
+"""All variants; `make test` takes those that combine three or more options."""
+
+
+@pytest.mark.parametrize("overrides", KILLED)
+def test_killed_at_random_moments(overrides: tuple[str, ...], tmp_path: Path) -> None:
+    """The system kills the run at random moments, measured in its own CPU time, until it ends by itself."""
+    draws, times = random.Random(" ".join(overrides)), []
+    config, reference = (small(tmp_path / name, *overrides, "epochs=24") for name in ("killed", "reference"))
+    train(reference, lambda row: times.append(time.process_time()))
+    epoch = (times[-1] - times[0]) / 23
+    checkpoint = RunDirectory(config).path / "checkpoint.pt"
+    epochs: list[int] = []
+    while end(begin(config, die_after, draws.uniform(0, 4) * epoch)) == -signal.SIGPROF:
+        if checkpoint.exists():  # else the first epoch or the whole run had ended
+            epochs.append(torch.load(checkpoint, weights_only=True)["state"]["epoch"])
+    assert epochs == sorted(epochs)
+    assert len(set(epochs)) >= 3, "killed in different epochs"
     assert same(config, reference)
     assert files(config) == FILES
 
 
 WRITES = ["config.yaml", "run.json", *["checkpoint.pt"] * 2, "metrics.csv", "groups.csv", "model.pt", "run.json"]
-"""The files of a run of three epochs, in the order in which they are written; after the last one no checkpoint is."""
+"""The files of a run of three epochs, in the order of writing; no checkpoint follows the last epoch."""
 
 
-@pytest.mark.parametrize("stage", STAGES)
-@pytest.mark.parametrize("number", range(len(WRITES)))
+@pytest.mark.parametrize(
+    ("number", "stage"),
+    [
+        (number, stage)
+        for number in range(len(WRITES))
+        for stage in ("renamed", ("half written", "written")[number % 2])
+    ],
+)
 def test_killed_while_a_file_is_written(number: int, stage: str, undisturbed: Undisturbed, tmp_path: Path) -> None:
     config = small(tmp_path, "epochs=3")
     assert end(begin(config, die_in_write, number, stage)) == -signal.SIGKILL
     for file in RunDirectory(config).path.glob("*.pt"):
-        torch.load(file, weights_only=True)  # whole, or not there
+        torch.load(file, weights_only=True)  # complete, or absent
     began: list[int] = []
     train(config, lambda row: began.append(row.epoch))
     written = WRITES[: number + (stage == "renamed")]
     left = [] if written == WRITES else list(range(written.count("checkpoint.pt") + 1, 4))
-    assert began == left, "it goes on from its last checkpoint, unless it is done"
+    assert began == left, "it continues from its last checkpoint, unless it is done"
     assert same(config, undisturbed("epochs=3"))
     assert files(config) == FILES
 
@@ -173,13 +179,13 @@ def test_killed_while_a_file_is_written(number: int, stage: str, undisturbed: Un
 
 
 def hold(folder: Path, seconds: float) -> None:
-    """Let the process be slow in the middle of its run, and say that it is there."""
+    """Make the process wait after epoch 3, and create the file ``waiting``."""
     add = RunDirectory.add
 
     def slow(self: RunDirectory, row: EpochRow, groups: object) -> None:
         add(self, row, groups)  # type: ignore[arg-type]
         if row.epoch == 3:
-            (folder / "there").touch()
+            (folder / "waiting").touch()
             time.sleep(seconds)
 
     RunDirectory.add = slow  # type: ignore[assignment, method-assign]
@@ -192,33 +198,33 @@ def await_file(file: Path) -> None:
         time.sleep(0.01)
 
 
-def test_a_run_that_another_process_trains_is_waited_for(
+def test_a_run_waits_for_another_process_that_trains_it(
     undisturbed: Undisturbed, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     config = small(tmp_path / "results")
     other = begin(config, hold, tmp_path, 1.0)
-    await_file(tmp_path / "there")
+    await_file(tmp_path / "waiting")
     trained: list[EpochRow] = []
     with caplog.at_level(logging.WARNING):
         records = train(config, trained.append)
-    assert not trained, "the other one did it"
-    assert "is being trained by another process: waiting for it" in caplog.text
+    assert not trained, "the other process did it"
+    assert "is being trained by another process" in caplog.text
     assert end(other) == 0
     assert "resumed" not in records.info
     assert same(config, undisturbed())
     assert files(config) == FILES
 
 
-def test_a_dead_process_holds_no_run(undisturbed: Undisturbed, tmp_path: Path) -> None:
+def test_a_dead_process_keeps_no_lock(undisturbed: Undisturbed, tmp_path: Path) -> None:
     config = small(tmp_path / "results")
     other = begin(config, hold, tmp_path, 600.0)
-    await_file(tmp_path / "there")
+    await_file(tmp_path / "waiting")
     assert "lock" in files(config)
     other.kill()
     end(other)
     began: list[int] = []
     train(config, lambda row: began.append(row.epoch))
-    assert began[0] == 3, "the second epoch's checkpoint was there"
+    assert began[0] == 3, "it continues from the checkpoint of epoch 2"
     assert same(config, undisturbed())
     assert files(config) == FILES
 
@@ -231,7 +237,7 @@ def test_five_at_once(undisturbed: Undisturbed, tmp_path: Path) -> None:
     assert "resumed" not in json.loads((RunDirectory(config).path / "run.json").read_text())
 
 
-# What a checkpoint may and may not do
+# Checkpoints
 
 
 def interrupted(folder: Path, *overrides: str) -> tuple[RunConfig, Path]:
@@ -242,7 +248,7 @@ def interrupted(folder: Path, *overrides: str) -> tuple[RunConfig, Path]:
 
 
 class Touch:
-    """A pickle of it makes a file when it is loaded."""
+    """Unpickling this object creates a directory."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -252,7 +258,7 @@ class Touch:
 
 
 @pytest.mark.parametrize("harm", ["empty", "cut", "zeros", "text", "schema", "part", "rows", "trap", "trap in a zip"])
-def test_a_damaged_checkpoint_is_told_and_the_run_begins_anew(
+def test_a_damaged_checkpoint_is_reported_and_the_run_starts_over(
     harm: str, undisturbed: Undisturbed, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     config, file = interrupted(tmp_path)
@@ -280,14 +286,13 @@ def test_a_damaged_checkpoint_is_told_and_the_run_begins_anew(
     seen: list[int] = []
     with caplog.at_level(logging.WARNING):
         train(config, lambda row: seen.append(row.epoch))
-    assert f"{file} cannot be read (" in caplog.text
-    assert "the run starts from the beginning" in caplog.text
+    assert str(file) in caplog.text
     assert seen[0] == 1
     assert same(config, undisturbed())
-    assert not trap.exists(), "nothing in it is executed"
+    assert not trap.exists(), "unpickling executes nothing"
 
 
-def test_a_checkpoint_that_does_not_fit_is_told(tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_version_is_refused(tmp_path: Path) -> None:
     config, file = interrupted(tmp_path)
     content = torch.load(file, weights_only=True)
     content["state"]["strategy"] = {"order": "of another version"}
@@ -323,17 +328,15 @@ def test_a_directory_of_another_configuration_is_refused_with_both_values(finish
     assert {each: each.read_bytes() for each in file.parent.iterdir()} == before
 
 
-def test_what_is_not_science_may_change_between_interruption_and_resumption(
-    undisturbed: Undisturbed, tmp_path: Path
-) -> None:
-    config, _ = interrupted(tmp_path / "here")
-    (tmp_path / "here").rename(tmp_path / "there")
-    moved = replace(config, results_dir=str(tmp_path / "there"), checkpoint_seconds=7.0, debug=True)
+def test_options_outside_the_identity_may_change_before_resuming(undisturbed: Undisturbed, tmp_path: Path) -> None:
+    config, _ = interrupted(tmp_path / "old")
+    (tmp_path / "old").rename(tmp_path / "new")
+    moved = replace(config, results_dir=str(tmp_path / "new"), checkpoint_seconds=7.0, debug=True)
     assert train(moved).info["resumed"][0]["epoch"] == 2
     assert same(moved, undisturbed())
 
 
-def test_force_begins_anew(undisturbed: Undisturbed, tmp_path: Path) -> None:
+def test_force_starts_over(undisturbed: Undisturbed, tmp_path: Path) -> None:
     config, _ = interrupted(tmp_path)
     seen: list[int] = []
     train(replace(config, force=True), lambda row: seen.append(row.epoch))
@@ -344,7 +347,7 @@ def test_force_begins_anew(undisturbed: Undisturbed, tmp_path: Path) -> None:
 # Failures
 
 
-def test_a_failed_run_keeps_its_log_and_is_tried_again(undisturbed: Undisturbed, tmp_path: Path) -> None:
+def test_a_failed_run_keeps_its_log_and_is_retried(undisturbed: Undisturbed, tmp_path: Path) -> None:
     config = small(tmp_path)
 
     def fault(row: EpochRow) -> None:
@@ -368,40 +371,56 @@ def test_a_failed_run_keeps_its_log_and_is_tried_again(undisturbed: Undisturbed,
 
 
 @pytest.mark.parametrize("limit", [0, 3000, 50_000])
-def test_a_full_disk(limit: int, undisturbed: Undisturbed, tmp_path: Path) -> None:
-    """Files that can't grow past ``limit`` bytes: a full disk, as far as the process can tell."""
+def test_a_full_disk(
+    limit: int,
+    undisturbed: Undisturbed,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Files cannot grow beyond ``limit`` bytes, as on a full disk."""
     finished = small(tmp_path, "seed=1")
     train(finished)
     config = small(tmp_path)
     before = {file: file.read_bytes() for file in RunDirectory(finished).path.iterdir()}
-    command = "dataset=digits device=cpu threads=1 epochs=6 checkpoint_seconds=0"
-    ended = subprocess.run(
-        [sys.executable, "-m", "l2m.run", *command.split(), f"results_dir={tmp_path}"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-    )
-    assert ended.returncode == 1
-    (line,) = ended.stderr.splitlines()
-    if limit:
-        assert line.startswith(f"error: {RunDirectory(config).path}")
-        assert "cannot be written (File too large): choose a results_dir that can be" in line
-    else:  # nothing can be written anywhere
-        assert line.startswith("error: a file cannot be written (No usable temporary directory found in ")
-        assert "free some space, or set TMPDIR to a writable directory" in line
+    command, limits = opened(run, monkeypatch, capsys), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))
+    try:
+        ended = command(*DIGITS, f"results_dir={tmp_path}")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert ended.status == 1
+    (line,) = ended.err.splitlines()
+    assert line.startswith(f"error: {RunDirectory(config).path}")
+    assert "cannot be written (File too large): choose a results_dir that can be" in line
     assert {file: file.read_bytes() for file in RunDirectory(finished).path.iterdir()} == before
     train(config)
     assert same(config, undisturbed())
     assert files(config) == FILES
 
 
+@pytest.mark.long
+def test_a_process_that_cannot_write_at_all(tmp_path: Path) -> None:
+    """Libraries look for a temporary directory when a process starts."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "l2m.run", *DIGITS, f"results_dir={tmp_path}"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),
+    )
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("error: a file cannot be written (No usable temporary directory found in ")
+    assert "make room, or let TMPDIR name a folder" in line
+
+
 # Threads
 
 
 @pytest.mark.parametrize("dataset", ["mean_estimation", "wine_quality", "california_housing"])
-def test_regression_rows_end_alike_with_one_thread_and_two(dataset: str, tiny_data: Path, tmp_path: Path) -> None:
-    """As the README says of them; image rows may not."""
+def test_regression_rows_do_not_depend_on_threads(dataset: str, tiny_data: Path, tmp_path: Path) -> None:
+    """As the documentation says; image rows may differ."""
     ended = []
     size = 500 if dataset == "mean_estimation" else 20  # the others are small files
     for threads in (1, 2):

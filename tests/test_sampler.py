@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from l2m import Learn2MixBatchSampler, UserError
 from l2m.sampling import sampler as module
-from l2m.sampling.apportion import smallest
+from l2m.sampling.apportion import apportion, smallest
 
 STABLE = settings(derandomize=True, deadline=None, max_examples=60)
 
@@ -86,6 +86,13 @@ def test_groups_keep_within_one_sample_of_their_due_at_any_size(k: int, batch_si
     subject = sampler(labels, batch_size, proportions=proportions)
     for off in ahead(subject, labels, 3 * len(subject), np.zeros(k)):
         assert abs(off).max() < 1 + ROUNDING
+
+
+def test_the_spare_place_goes_to_the_group_whose_next_sample_falls_due_first() -> None:
+    """The first group is owed more, but waits a whole batch for its next sample; the second hardly waits."""
+    counts, owed = apportion(np.zeros(3), np.array([0.5, 9.4, 0.1]), 10)
+    assert counts.tolist() == [0, 10, 0]
+    assert owed.tolist() == pytest.approx([0.5, -0.6, 0.1])
 
 
 @pytest.mark.parametrize("k", [2, 3, 10, 100])

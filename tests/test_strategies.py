@@ -1,4 +1,4 @@
-"""Strategies: one contract that every registered one passes without being named, then what is each one's own."""
+"""Strategies: a contract that every registered one passes without being named, then tests of each."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def context(train_split: Split, batch_size: int = 10, seed: int = 0) -> Context:
 
 
 def batches(strategy: Strategy, epoch: int) -> Tensor:
-    """An epoch's batches, (P, M), whichever way the strategy gives them."""
+    """An epoch's batches, (P, M), planned or drawn one by one."""
     plan = strategy.plan(epoch)
     return torch.stack([strategy.next_batch() for _ in range(strategy.context.steps)]) if plan is None else plan
 
@@ -102,17 +102,17 @@ def test_there_is_a_small_data_set_of_every_task() -> None:
 
 @pytest.mark.parametrize(("name", "task"), DECLARED)
 def test_batches_lie_in_the_split(name: str, task: str) -> None:
-    strategy, given = built(name), small(task)
-    untouched = deepcopy(given)
-    drawn_from = strategy.prepare(context(given))
-    for drawn, rows in zip(vars(drawn_from).values(), vars(given).values(), strict=True):
+    strategy, split = built(name), small(task)
+    untouched = deepcopy(split)
+    drawn_from = strategy.prepare(context(split))
+    for drawn, rows in zip(vars(drawn_from).values(), vars(split).values(), strict=True):
         assert drawn is rows is None or (len(drawn), drawn.dtype) == (len(drawn_from), rows.dtype)
     for epoch in (1, 2, 3):
         index = batches(strategy, epoch)
         assert index.dtype == torch.int64
         assert index.shape == (5, 10)
         assert 0 <= int(index.min()) <= int(index.max()) < len(drawn_from)
-    for kept, before in zip(vars(given).values(), vars(untouched).values(), strict=True):
+    for kept, before in zip(vars(split).values(), vars(untouched).values(), strict=True):
         assert kept is before is None or torch.equal(kept, before)
 
 
@@ -145,8 +145,8 @@ def test_the_loss_is_a_scalar_with_a_gradient(name: str, task: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "task"), DECLARED)
-def test_what_the_loss_changes_is_told_and_changed_in_place(name: str, task: str) -> None:
-    """A CUDA graph writes to the tensors there were, and its rehearsals put back those that are told."""
+def test_the_loss_changes_declared_tensors_in_place(name: str, task: str) -> None:
+    """A CUDA graph writes to the same tensors again, and its rehearsals restore those in ``changing``."""
     strategy = built(name)
     drawn_from = strategy.prepare(context(small(task)))
     batch = drawn_from.batch(batches(strategy, 1)[0])
@@ -190,8 +190,9 @@ def test_an_epoch_trains(name: str, task: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "task"), UNDECLARED)
 def test_other_tasks_are_refused(name: str, task: str, tmp_path: Path) -> None:
     declared = ", ".join(sorted(STRATEGIES[name].tasks))
+    config = tiny(task, tmp_path).to_dict() | {"strategy": {"name": name}}
     with pytest.raises(UserError, match=f"strategy={name} is not defined for {task}.*: it is for {declared}$"):
-        tiny(task, tmp_path, f"strategy={name}")
+        check(config)
 
 
 @pytest.mark.parametrize("task", sorted(ROWS))
@@ -208,7 +209,7 @@ def test_strategies_share_initial_parameters_and_steps(task: str, tmp_path: Path
     assert len(steps) == 1
 
 
-# Each one's own
+# Each strategy
 
 
 def test_classical_epochs_are_permutations() -> None:
@@ -230,10 +231,10 @@ def test_learn2mix_at_rate_0_is_stratified_classical(task: str, tmp_path: Path) 
 
 
 def test_balanced_batches_hold_as_many_of_every_group() -> None:
-    strategy, given = built("balanced"), small()
-    strategy.prepare(context(given))
+    strategy, split = built("balanced"), small()
+    strategy.prepare(context(split))
     for index in torch.cat([batches(strategy, epoch) for epoch in (1, 2, 3)]):
-        counts = torch.bincount(given.groups[index], minlength=4)
+        counts = torch.bincount(split.groups[index], minlength=4)
         assert counts.max() - counts.min() <= 1
     assert strategy.proportions.tolist() == [0.25] * 4
 
@@ -294,22 +295,22 @@ def images(sizes: tuple[int, ...], dtype: torch.dtype = torch.uint8) -> Split:
 @pytest.mark.parametrize("chunk", [smote.TOGETHER, 48, 1])
 def test_smote_fills_every_group(dtype: torch.dtype, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(smote, "TOGETHER", chunk)
-    given = images((20, 9, 1, 2, 6), dtype)
+    split = images((20, 9, 1, 2, 6), dtype)
     strategy = built("smote")
-    filled = strategy.prepare(context(given))
+    filled = strategy.prepare(context(split))
     assert torch.bincount(filled.groups).tolist() == [20] * 5
     assert torch.equal(filled.groups, filled.targets)
     assert filled.inputs.dtype == dtype
     assert filled.inputs.shape == (100, 1, 4, 4)
-    assert torch.equal(filled.inputs[: len(given)], given.inputs)
-    assert torch.equal(filled.groups[: len(given)], given.groups)
-    assert filled.scale is given.scale
+    assert torch.equal(filled.inputs[: len(split)], split.inputs)
+    assert torch.equal(filled.groups[: len(split)], split.groups)
+    assert filled.scale is split.scale
     for group in range(5):
-        old, new = (split.inputs[split.groups == group].float() for split in (given, filled))
+        old, new = (each.inputs[each.groups == group].float() for each in (split, filled))
         assert (old.amin(0) <= new.amin(0)).all()
         assert (new.amax(0) <= old.amax(0)).all()
     assert strategy.proportions.tolist() == [0.2] * 5
-    assert batches(strategy, 1).max() >= len(given)
+    assert batches(strategy, 1).max() >= len(split)
     alone = filled.inputs[filled.groups == 2]
     assert (alone == alone[0]).all()
 
@@ -339,9 +340,9 @@ def test_smote_draws_from_the_seed() -> None:
 
 
 def test_smote_refuses_groups_that_are_not_the_classes() -> None:
-    given = small()
+    split = small()
     with pytest.raises(UserError, match="strategy=smote needs groups that are the classes"):
-        built("smote").prepare(context(Split(given.inputs, given.targets.flip(0), given.groups)))
+        built("smote").prepare(context(Split(split.inputs, split.targets.flip(0), split.groups)))
 
 
 STATISTICS = Statistics(
@@ -401,7 +402,7 @@ def test_learn2mix_moves_in_training(task: str, cadence: str, tmp_path: Path) ->
     assert (first["proportion"] - second["proportion"]).abs().max() > 1e-3
     by_the_mean = first["proportion"] + 0.2 * (first["train_loss"] / first["train_loss"].sum() - first["proportion"])
     is_the_mean = np.allclose(second["proportion"], by_the_mean, rtol=1e-5)
-    assert is_the_mean == (cadence == "epoch_mean")  # eq. 3 with the L of eq. 10, as groups.csv tells it
+    assert is_the_mean == (cadence == "epoch_mean")  # eq. 3 with the L of eq. 10, as in groups.csv
 
 
 def test_importance_sampling_draws_half_by_loss_without_replacement() -> None:
@@ -429,9 +430,9 @@ def test_importance_sampling_of_one_sample_takes_it() -> None:
 
 def test_curriculum_begins_with_the_easiest_half_and_ends_with_all() -> None:
     strategy, split = built("curriculum"), small()
-    given = context(split)
-    strategy.prepare(given)
-    losses = given.losses["warm_up"]
+    prior = context(split)
+    strategy.prepare(prior)
+    losses = prior.losses["warm_up"]
     for epoch in range(1, 51):
         share = min(1.0, 0.5 * 1.2 ** ((epoch - 1) // 10))
         easiest = set(losses.argsort()[: int(share * 50)].tolist())
@@ -444,9 +445,9 @@ def test_curriculum_begins_with_the_easiest_half_and_ends_with_all() -> None:
 
 def test_curriculum_in_random_order_needs_no_easiest() -> None:
     strategy = built("curriculum", order="random")
-    given = context(small())
-    strategy.prepare(given)
-    easiest = given.losses["warm_up"].argsort()[:25]
+    prior = context(small())
+    strategy.prepare(prior)
+    easiest = prior.losses["warm_up"].argsort()[:25]
     assert set(strategy.plan(1).flatten().tolist()) != set(easiest.tolist())
     assert len(strategy.plan(1).unique()) == 25
 
@@ -477,7 +478,7 @@ def test_curriculum_scores_with_a_run_of_its_own(tmp_path: Path) -> None:
     assert {file: file.stat().st_mtime_ns for file in warm_up.path.iterdir()}.items() <= kept.items()
 
 
-# A strategy of one's own is one file
+# A new strategy is one file
 
 TOY = '''
 from __future__ import annotations
@@ -506,7 +507,7 @@ class Hardest(Strategy):
 
 @contextmanager
 def imported(file: Path) -> Iterator[ModuleType]:
-    """A module of strategies from a file, for a while."""
+    """Inside, the strategies of this file are registered."""
     before = set(STRATEGIES.names())
     spec = importlib.util.spec_from_file_location(file.stem, file)
     assert spec is not None
