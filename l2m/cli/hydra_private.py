@@ -1,6 +1,6 @@
 """The parts of Hydra outside its documented interface that the suite uses, each with its reason.
 
-``tests/test_private_names.py`` fails when one of them changes. Every command imports this module: it stays light.
+``tests/cli/test_private_names.py`` fails when one of them changes. Every command imports this module: it stays light.
 """
 
 from __future__ import annotations

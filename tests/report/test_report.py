@@ -23,7 +23,7 @@ from l2m.report import drawing, runs, statistics, summary
 
 EPOCHS = 8
 CLASSICAL, LEARN2MIX = [0.70, 0.72, 0.74], [0.75, 0.78, 0.78]
-SUMMARY = Path(__file__).parents[1] / "scripts" / "summary.py"
+SUMMARY = Path(__file__).resolve().parents[2] / "scripts" / "summary.py"
 
 
 def made(folder: Path, strategy: str, seed: int, final: float, *overrides: str, status: str = "done") -> Path:

@@ -19,7 +19,7 @@ from l2m.paper.studies import STUDIES as registry
 from l2m.paper.studies.records import digest, read, read_all
 from l2m.report import runs
 
-FIGURES = Path(__file__).parents[1] / "scripts" / "figures.py"
+FIGURES = Path(__file__).resolve().parents[3] / "scripts" / "figures.py"
 SMALL = ("study=one_step", "study.problems=12", "study.dimensions=5", "study.groups=3")
 
 
@@ -199,4 +199,4 @@ def test_studies_are_drawn_without_runs(
 def test_every_study_says_where_its_rules_are() -> None:
     for name in registry.names():
         *_, file = registry[name].introduction().rstrip(".").split()
-        assert "eproduced" in (Path(__file__).parents[1] / file).read_text(encoding="utf-8")
+        assert "eproduced" in (Path(__file__).resolve().parents[3] / file).read_text(encoding="utf-8")

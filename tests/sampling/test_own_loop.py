@@ -26,7 +26,7 @@ assert torchvision
 lightning = pytest.importorskip("lightning")
 transformers = pytest.importorskip("transformers")
 
-PAGE = (Path(__file__).parents[1] / "docs" / "own_loop.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "own_loop.md").read_text(encoding="utf-8")
 CODE = {
     section.partition("\n")[0]: re.findall(r"```python[^\n]*\n(.*?)```", section, re.S)
     for section in PAGE.split("\n## ")

@@ -35,7 +35,7 @@ from l2m.paper.studies.records import read_all
 from l2m.report import drawing
 from l2m.training.run import final_parameters, train
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).resolve().parents[3]
 OPTIONS = {"seeds": 2, "epochs": 2, "batch_size": 10, "share": 0.5}
 
 

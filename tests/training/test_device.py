@@ -21,7 +21,7 @@ from torch import Tensor
 
 from l2m import UserError, data, load
 from l2m.catalog import registries
-from l2m.comparison import comparing
+from l2m.comparison import runner
 from l2m.config.checking import check
 from l2m.config.run import RunConfig
 from l2m.data import Batch
@@ -437,10 +437,10 @@ def test_nothing_keeps_a_model_or_its_data(overrides: tuple[str, ...], tmp_path:
 def test_a_comparison_checks_on_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpu: FakeGPU) -> None:
     """The process that trains nothing takes none of the GPU's memory."""
     seen: list[str] = []
-    monkeypatch.setattr(comparing, "Trainer", lambda config: seen.append(config.device))
-    comparison = comparing.Comparing.__new__(comparing.Comparing)
-    comparison._choices = {"classical": [small(tmp_path)]}
-    comparison._leave_out()
+    monkeypatch.setattr(runner, "Trainer", lambda config: seen.append(config.device))
+    comparison = runner.ComparisonRunner.__new__(runner.ComparisonRunner)
+    comparison._candidates = {"classical": [small(tmp_path)]}
+    comparison._drop_untrainable()
     assert seen == ["cpu"]
 
 

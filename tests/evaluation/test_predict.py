@@ -288,7 +288,7 @@ def test_rows_of_a_published_table(
     rows.iloc[7, 2] = np.nan
     rows.to_csv("rows.csv", index=False)
     result = door(f"run={records.path}", "data=rows.csv", "force=true")
-    assert f"error: rows.csv has no {rows.columns[2]} in line 9: mend or drop the row" in result.err
+    assert f"error: rows.csv has no {rows.columns[2]} in line 9: fix or drop the row" in result.err
 
 
 TABLES = {
@@ -319,7 +319,7 @@ def test_what_is_wrong_with_values_is_told(runs: Callable[..., Run], door: Door,
     rows.loc[1, "income"] = "much"
     rows.to_csv("new.csv", index=False)
     result = door(f"run={records.path}", "data=new.csv")
-    assert "error: new.csv has income=much in line 3: the model predicts numbers, mend the cell" in result.err
+    assert "error: new.csv has income=much in line 3: the model predicts numbers, fix the cell" in result.err
 
 
 # Images
@@ -461,7 +461,7 @@ def test_texts_that_datasets_reads(runs: Callable[..., Run], door: Door, tiny_da
     found = read(tmp_path / "predictions.csv")
     assert found["actual"].tolist() == pd.read_csv("new.csv", dtype=str)["label"].tolist()
     result = door(f"run={records.path}", f"data={tiny_data / 'own' / 'texts.jsonl'}", "output=other.csv")
-    assert "texts.jsonl is no CSV file, as new samples are to be: write it as one" in result.err
+    assert "texts.jsonl is not a CSV file, as new samples must be: save it as one" in result.err
     Path("new.csv").write_text("words,label\ngood film,1\n")
     result = door(f"run={records.path}", "data=new.csv", "force=true")
     assert "error: new.csv has no column text" in result.err

@@ -399,7 +399,7 @@ def test_cosine_reaches_every_epoch(tmp_path: Path) -> None:
 
 def test_without_mixing_runs_are_what_they_were(tmp_path: Path) -> None:
     """Records of the paper's strategies are older than mixing, and still valid."""
-    runs = Path(__file__).parents[1] / "results" / "runs" / "mnist"
+    runs = Path(__file__).resolve().parents[2] / "results" / "runs" / "mnist"
     strategies = ("classical", "learn2mix", "focal", "smote")
     files = [file for name in strategies for file in sorted(runs.glob(f"{name}/*/config.yaml"))]
     committed = [file for file in files if not {"mixing:", "schedule:"} & set(file.read_text().split())]

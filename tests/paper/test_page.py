@@ -23,7 +23,7 @@ from l2m.paper.rows import ROWS
 from l2m.paper.studies import Finding
 from l2m.paper.verdict import Effect
 
-SCRIPT = Path(__file__).parents[1] / "scripts" / "figures.py"
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "figures.py"
 ALOUD = ("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded")
 
 CUT_OFF = """[...document.querySelectorAll('body *:not(.skip)')].filter(element => {

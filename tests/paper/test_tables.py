@@ -27,8 +27,8 @@ from l2m.paper.other_settings import VARIED
 from l2m.paper.results import Results, read_results
 from l2m.paper.rows import ROWS, SEEDS, STRATEGIES, V3, VARIANTS, command, commands, missing
 
-ROOT = Path(__file__).parents[1]
-GOLDEN = Path(__file__).parent / "golden"
+ROOT = Path(__file__).resolve().parents[2]
+GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 BY_NAME = {row.name: row for row in (*ROWS, *VARIANTS)}
 
 WINE = {"learn2mix": [1.7, 1.8, 1.9, 1.6, 1.8], "classical": [2.0, 2.05, 2.2, 1.9, 2.1], "balanced": [1.9]}
@@ -372,7 +372,7 @@ def test_metric_at_an_epoch(found: Results) -> None:
 def test_verdicts_stand_in_the_file_of_both_tables(found: Results) -> None:
     lines = [*speed.reached(found.runs), *speed.at_epoch(found.runs)]
     frame = speed.frame(speed.reached(found.runs), speed.at_epoch(found.runs))
-    assert frame["effect"].tolist() == [line.judged.verdict if line.judged else None for line in lines]
+    assert frame["effect"].fillna("").tolist() == [line.judged.verdict if line.judged else "" for line in lines]
     assert {"inconclusive", "not run"} & set(frame["effect"].dropna())
     assert (frame["effect"].isna() == (frame["strategy"] == "learn2mix")).all()
 

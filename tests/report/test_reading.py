@@ -20,7 +20,7 @@ from l2m.errors import UserError
 from l2m.files import LARGEST
 from l2m.report import runs
 
-PACK = Path(__file__).parents[1] / "scripts" / "pack.py"
+PACK = Path(__file__).resolve().parents[2] / "scripts" / "pack.py"
 
 
 def made(folder: Path, seed: int, *overrides: str, status: str = "done", epochs: int | None = None) -> Path:

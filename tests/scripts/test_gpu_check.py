@@ -15,7 +15,7 @@ from fake_device import fake_gpu
 
 from l2m.strategies.focal import Focal
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 QUICK = ("--device", "cpu", "--quick", "--random-data")
 
 

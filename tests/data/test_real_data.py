@@ -14,7 +14,7 @@ import torch
 from l2m import compose
 from l2m.data import Data, load
 
-FOLDER = Path(os.environ.get("L2M_DATA_DIR", Path(__file__).parents[1] / "data"))
+FOLDER = Path(os.environ.get("L2M_DATA_DIR", Path(__file__).resolve().parents[2] / "data"))
 
 FILES = {
     "mnist": "MNIST/raw/train-images-idx3-ubyte",

@@ -26,7 +26,7 @@ from l2m.data import load
 from l2m.records import provenance
 from l2m.training.engine import Trainer
 
-BENCH = Path(__file__).parents[1] / "scripts" / "bench.py"
+BENCH = Path(__file__).resolve().parents[2] / "scripts" / "bench.py"
 CPU, META = torch.device("cpu"), torch.device("meta")
 
 
