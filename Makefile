@@ -24,10 +24,10 @@ test: $(READY)  ## style, types and tests; offline, on all CPU cores
 	$(BIN)/python -m pytest -n auto --dist worksteal -m 'not extras and not long'
 
 test-long: $(READY)  ## the tests that make test leaves out: every combination, more restarts
-	$(BIN)/python -m pytest -n auto --dist worksteal -m 'long and not extras'
+	$(BIN)/python -m pytest -n auto --dist worksteal -m long
 
 test-all: test $(addsuffix -all,$(READY))  ## `make test`, then, with all extras, the tests that need one
-	$(BIN)/python -m pytest -m 'extras and not long'
+	$(BIN)/python -m pytest -m extras
 
 bench: $(READY)  ## measure speed and memory, to results/bench (an hour)
 	$(BIN)/python scripts/bench.py

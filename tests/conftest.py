@@ -10,7 +10,7 @@ import socket
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import pytest
@@ -18,6 +18,9 @@ import torch
 from loky import cpu_count
 from numpy.typing import NDArray
 from PIL import Image
+
+if TYPE_CHECKING:
+    from l2m.paper.results import Results
 
 TRAIN, TEST = 12, 3
 """Images of a class in the tiny MNIST, Fashion-MNIST and CIFAR-10."""
@@ -242,6 +245,14 @@ def write_own(folder: Path, rng: np.random.Generator) -> None:
     words = ["the", "film", "was", "good", "bad", "long"]
     texts = [{"text": " ".join(rng.choice(words, rng.integers(2, 9))), "label": int(i % 3 > 0)} for i in range(30)]
     (folder / "texts.jsonl").write_text("".join(f"{json.dumps(text)}\n" for text in texts))
+
+
+@pytest.fixture(scope="session")
+def committed_results() -> Results:
+    """The results folder of the repository, which takes seconds to read."""
+    from l2m.paper.results import read_results
+
+    return read_results(Path(__file__).parents[1] / "results")
 
 
 @pytest.fixture(scope="session")

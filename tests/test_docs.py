@@ -15,6 +15,8 @@ from typing import NamedTuple
 import pytest
 import warm
 
+from l2m.paper.results import Results
+
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 NOT_RUN = {"index.md", "reference.md", "speed.md", "data.md", "when.md"}
@@ -213,12 +215,10 @@ def test_reference_names_all_that_is_public() -> None:
         assert getattr(importlib.import_module(module), attribute).__doc__, name
 
 
-def test_tables_are_those_of_the_records() -> None:
+def test_tables_are_those_of_the_records(committed_results: Results) -> None:
     from l2m.paper import tables
-    from l2m.paper.results import read_results
 
-    results = read_results(ROOT / "results")
-    blocks = tables.blocks(results, tables.both(results))
+    blocks = tables.blocks(committed_results, tables.both(committed_results))
     marked = {}
     for page in PAGES:
         pattern = r"<!-- (\w+): written by make tables -->\n(.*?)<!-- end of \1 -->"

@@ -141,10 +141,22 @@ def test_every_yaml_composes_and_trains_an_epoch(tiny_data: Path, tmp_path: Path
         config = compose(*(each.replace("{data}", str(tiny_data)) for each in overrides), *small)
         assert isinstance(config, RunConfig)
         assert check(config.to_dict()) == config, "config.yaml describes the run whole"
-        records = train(config)
-        assert records.info["status"] == "done"
-        assert records.metrics["epoch"].tolist() == [1] or config.equal_seconds
-        assert records.metrics["test_loss"].notna().all()
+    assert_trains(config)  # of an experiment, the last combination
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", [name for group, name in OPTIONS if group == "experiment"])
+def test_every_combination_of_an_experiment_trains(tiny_data: Path, tmp_path: Path, name: str) -> None:
+    small = ("epochs=1", "batch_size=10", "device=cpu", f"data_dir={tiny_data}", f"results_dir={tmp_path}")
+    for overrides in combinations("experiment", name)[:-1]:
+        assert_trains(compose(*overrides, *small))
+
+
+def assert_trains(config: RunConfig) -> None:
+    records = train(config)
+    assert records.info["status"] == "done"
+    assert records.metrics["epoch"].tolist() == [1] or config.equal_seconds
+    assert records.metrics["test_loss"].notna().all()
 
 
 # Table 3 of the paper, with the epochs of section 4 (PAPER.md, section 2): E, M, lr, mixing rate, and the model

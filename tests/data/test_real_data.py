@@ -56,7 +56,11 @@ def real(dataset: str, *overrides: str) -> Data:
     return load(compose(f"dataset={dataset}", f"data_dir={FOLDER}", *overrides))
 
 
-@pytest.mark.parametrize("dataset", PUBLISHED)
+ROWS = [pytest.param(name, marks=pytest.mark.long if name == "imagenette_v1" else ()) for name in PUBLISHED]
+"""The rows; the second one of Imagenette decodes the same photographs again."""
+
+
+@pytest.mark.parametrize("dataset", ROWS)
 def test_sizes_and_proportions_are_the_papers(dataset: str) -> None:
     train, test, proportions, digits = PUBLISHED[dataset]
     data = real(dataset)

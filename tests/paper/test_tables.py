@@ -431,9 +431,9 @@ def test_strategies_that_are_equal_by_construction_are_run_and_counted_once(tmp_
     assert controls == ["CIFAR-10: stratified = balanced"]
 
 
-def test_cost_and_the_limit_of_the_proportions() -> None:
+def test_cost_and_the_limit_of_the_proportions(committed_results: Results) -> None:
     """By the committed records and benches."""
-    found = read_results(ROOT / "results")
+    found = committed_results
     cost = {line.key: line for line in claims.overhead(found.benches)}
     assert cost["overhead.fashion_mnist"].judged.verdict == "confirmed"
     assert cost["overhead.wine_quality"].judged.verdict == "contradicted"
@@ -530,14 +530,13 @@ def test_deviations_name_keys_that_there_are() -> None:
 # What is committed
 
 
-def test_committed_tables_are_those_of_the_records() -> None:
-    found = read_results(ROOT / "results")
-    assert found.problems == []
-    files = tables.files(found, tables.both(found))
+def test_committed_tables_are_those_of_the_records(committed_results: Results) -> None:
+    assert committed_results.problems == []
+    files = tables.files(committed_results, tables.both(committed_results))
     committed = {file.name: file.read_text(encoding="utf-8") for file in (ROOT / "results" / "tables").iterdir()}
     assert committed == files, "run make tables"
     text = (ROOT / "REPRODUCTION.md").read_text(encoding="utf-8")
-    assert text == ledger.markdown(found), "run make tables"
+    assert text == ledger.markdown(committed_results), "run make tables"
     for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1, "a bar in a cell"
 

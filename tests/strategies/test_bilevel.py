@@ -314,7 +314,7 @@ def test_alpha_moves_in_training_and_is_recorded(hypergradient: str, tmp_path: P
     assert (shares.loc[4] - shares.loc[1]).abs().max() < 1e-6
 
 
-@pytest.mark.parametrize("hypergradient", ["exact", "first_order"])
+@pytest.mark.parametrize("hypergradient", [pytest.param("exact", marks=pytest.mark.long), "first_order"])
 def test_an_interrupted_run_ends_as_if_it_had_not_been(hypergradient: str, tmp_path: Path) -> None:
     """With dropout, which both hypergradients draw from."""
 

@@ -111,7 +111,8 @@ def pretend_gpus(monkeypatch: pytest.MonkeyPatch, count: int, cores: int = 8, vi
 def test_runs_share_a_gpu_if_they_are_small_and_have_one_each_of_several(
     monkeypatch: pytest.MonkeyPatch, gpus: int, cores: int, words: tuple[str, ...], expected: int
 ) -> None:
-    configs = [compose("dataset=digits", *words, f"seed={seed}") for seed in range(20)]
+    config = compose("dataset=digits", *words)
+    configs = [replace(config, seed=seed) for seed in range(20)]
     pretend_gpus(monkeypatch, gpus, cores)
     assert count_workers(configs) == expected
     assert count_workers(configs[:1]) == 1
