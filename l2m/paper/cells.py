@@ -91,12 +91,12 @@ def minus(strategy: str, base: str, values: Mapping[str, pd.Series[float]]) -> D
     return paired(values[strategy], values[base]) if both else None
 
 
-def measure(row: Row, found: Iterable[Runs], column: str = "test_metric") -> dict[str, list[Cell]]:
+def measure(row: Row, all_runs: Iterable[Runs], column: str = "test_metric") -> dict[str, list[Cell]]:
     """By strategy, the cells of a row at .25E, .5E and E; strategies of the third version only where they have runs.
 
     ``column`` is one of ``metrics.csv``; the paper has numbers for ``test_metric`` alone.
     """
-    own = row.runs(found)
+    own = row.runs(all_runs)
     equal = equal_strategies(own)
     runs = with_equal(own)
     printed = published.cells(row.name) if column == "test_metric" else {}

@@ -32,17 +32,17 @@ NEAR = 0.25
 """Share of the distance from α̃ to L/1ᵀL that may be left at E for the proportions to count as arrived."""
 
 
-def final(found: Sequence[Runs]) -> list[Line]:
+def final(all_runs: Sequence[Runs]) -> list[Line]:
     """Learn2mix against classical at E, in every row; the note has the verdicts before, and the level."""
-    return [_at_checkpoints(row, "classical", measure(row, found)) for row in ALL]
+    return [_at_checkpoints(row, "classical", measure(row, all_runs)) for row in ALL]
 
 
-def others(found: Sequence[Runs]) -> list[Line]:
+def others(all_runs: Sequence[Runs]) -> list[Line]:
     """The same against focal loss and SMOTE; without lines for SMOTE where it is classical training."""
     lines = []
     for row in ALL:
         if row.table == 1:
-            cells = measure(row, found)
+            cells = measure(row, all_runs)
             compared = ("focal",) if row in VARIANTS else ("focal", "smote")  # the first version has no SMOTE
             lines += [_at_checkpoints(row, other, cells) for other in compared if not cells[other][0].equal_to]
     return lines
@@ -68,11 +68,11 @@ def _at_checkpoints(row: Row, other: str, cells: Mapping[str, list[Cell]]) -> Li
     return Line(f"final.{row.name}" + f".{other}" * (other != "classical"), claim, paper, text, judged)
 
 
-def faster(found: Sequence[Runs]) -> list[Line]:
+def faster(all_runs: Sequence[Runs]) -> list[Line]:
     """The mean over all epochs of the test metric, learn2mix against each strategy that the paper compares with."""
     lines = []
     for row in ROWS:
-        runs = row.runs(found)
+        runs = row.runs(all_runs)
         means = {s: scaled(run.curve().mean(), row) for s, run in runs.items()}
         equal = equal_strategies(runs)
         for other in PAPER[1:] if row.table == 1 else PAPER[1:2]:
@@ -82,14 +82,14 @@ def faster(found: Sequence[Runs]) -> list[Line]:
     return lines
 
 
-def prose(found: Sequence[Runs]) -> list[Line]:
+def prose(all_runs: Sequence[Runs]) -> list[Line]:
     """Epochs to a level, and the metric at an epoch: the paper's claims in :mod:`l2m.paper.speed`."""
     lines = []
-    reached, at_epoch = speed.reached(found), speed.at_epoch(found)
+    reached, at_epoch = speed.reached(all_runs), speed.at_epoch(all_runs)
     ours = reached[0]
     for line in reached:
         ours = line if line.strategy == "learn2mix" else ours  # the first of its claim
-        equal = equal_strategies(line.row.runs(found))
+        equal = equal_strategies(line.row.runs(all_runs))
         if line.judged and line.strategy in line.claim.values and line.strategy not in equal:
             level = "a lost level" if line.claim.at is None else f"{line.claim.at:g}" + " %" * line.row.is_percent
             claim = f"epochs to {level}, against {_with_equals(line.strategy, equal)}"
@@ -111,12 +111,12 @@ def _of_prose(kind: str, line: Measured, claim: str, text: str) -> Line:
     return Line(key, f"{line.row.title}: {claim} ({source})", paper, text, line.judged or NOT_RUN)
 
 
-def alignment(found: Sequence[Runs]) -> list[Line]:
+def alignment(all_runs: Sequence[Runs]) -> list[Line]:
     """The distance of test loss and training loss at E, learn2mix against classical, where the paper claims it."""
     lines = []
     for row in ROWS:
         if row.name not in BALANCED:
-            gaps = {s: gap(run) for s, run in row.runs(found).items() if s in ("learn2mix", "classical")}
+            gaps = {s: gap(run) for s, run in row.runs(all_runs).items() if s in ("learn2mix", "classical")}
             lines.append(_line(f"alignment.{row.name}", row.title, gaps, "classical", is_percent=False))
     return lines
 
@@ -130,20 +130,20 @@ def gap(run: Runs) -> pd.Series[float]:
     return pd.Series(made, dtype=float)
 
 
-def worst(found: Sequence[Runs]) -> list[Line]:
+def worst(all_runs: Sequence[Runs]) -> list[Line]:
     """Worst-class accuracy at E on Imagenette and IMDB, which v3 and the talk draw."""
     lines = []
     for row in ROWS:
         if row.name in ("imagenette", "imdb"):
-            ends = {s: scaled(run.at(1.0, "worst_group"), row) for s, run in row.runs(found).items()}
+            ends = {s: scaled(run.at(1.0, "worst_group"), row) for s, run in row.runs(all_runs).items()}
             lines.append(_line(f"worst.{row.name}", f"{row.title}: worst class at E", ends, "classical", True))
     return lines
 
 
-def equal_seconds(found: Sequence[Runs]) -> list[Line]:
+def equal_seconds(all_runs: Sequence[Runs]) -> list[Line]:
     """v3's last checkpoint: learn2mix against classical training for E epochs, after as many seconds as that took."""
     lines = []
-    for ours, theirs in pairwise(ended(found)):  # learn2mix stands before classical
+    for ours, theirs in pairwise(ended(all_runs)):  # learn2mix stands before classical
         if theirs.strategy == "classical" and (judged := theirs.cell.judged):
             claim, printed = theirs.claim, (ours.cell.printed, theirs.cell.printed)
             paper = " against ".join(number.text for number in printed if number) + f" after {claim.at} s"
@@ -152,11 +152,11 @@ def equal_seconds(found: Sequence[Runs]) -> list[Line]:
     return lines
 
 
-def mixing_rates(found: Sequence[Runs]) -> list[Line]:
+def mixing_rates(all_runs: Sequence[Runs]) -> list[Line]:
     """Footnote 1 of v1: every mixing rate from 0.01 to 0.5 improves on classical training; rows with other rates."""
     lines = []
     for row in ROWS:
-        rates, classical = varied(row, found, "strategy.mixing_rate"), row.runs(found).get("classical")
+        rates, classical = varied(row, all_runs, "strategy.mixing_rate"), row.runs(all_runs).get("classical")
         advised = {rate: run for rate, run in rates.items() if 0.01 <= run.settings["strategy.mixing_rate"] <= 0.5}
         if len(advised) < 2 or classical is None:
             continue
@@ -178,11 +178,11 @@ def mixing_rates(found: Sequence[Runs]) -> list[Line]:
     return lines
 
 
-def arrived(found: Sequence[Runs]) -> list[Line]:
+def arrived(all_runs: Sequence[Runs]) -> list[Line]:
     """Proposition 2.3 on the rows: at E, learn2mix's proportions are near L/1ᵀL of the same epoch."""
     text, left = [], []
     for row in ROWS:
-        if run := row.runs(found).get("learn2mix"):
+        if run := row.runs(all_runs).get("learn2mix"):
             distances = []
             for table in run.groups.values():
                 last = table[table["epoch"] == table["epoch"].max()]
@@ -227,11 +227,11 @@ def valuation() -> list[Line]:
     return [Line("valuation", claim, paper, "", NOT_RUN._replace(note=note))]
 
 
-def controls(found: Sequence[Runs]) -> list[Line]:
+def controls(all_runs: Sequence[Runs]) -> list[Line]:
     """Learn2mix at E beside equal shares throughout, and the training set's in every batch; equal runs once."""
     lines = []
     for row in ROWS:
-        runs = row.runs(found)
+        runs = row.runs(all_runs)
         ends = {s: scaled(run.at(1.0), row) for s, run in runs.items()}
         equal = equal_strategies(runs)
         for other in CONTROLS:
@@ -243,17 +243,17 @@ def controls(found: Sequence[Runs]) -> list[Line]:
 
 def sections(results: Results) -> dict[str, list[Line]]:
     """All claims of the paper, by heading; those not run with their cost."""
-    found = results.runs
+    all_runs = results.runs
     claims = {
-        "Against classical training at E (Tables 1 and 2)": final(found),
-        "Against focal loss and SMOTE at E (Table 1)": others(found),
-        "Faster convergence (sections 4.1 to 4.3)": faster(found),
-        "Epochs to a level, and the metric at an epoch (sections 4.1 to 4.3)": prose(found),
-        "Tighter alignment of training and test error under imbalance (sections 4.1 to 4.3)": alignment(found),
-        "Worst class (v3, and the talk)": worst(found),
-        "Equal seconds (v3, Table 1)": equal_seconds(found),
-        "The mixing rate (v1, footnote 1)": mixing_rates(found),
-        "The limit of the mixing parameters (Proposition 2.3)": arrived(found),
+        "Against classical training at E (Tables 1 and 2)": final(all_runs),
+        "Against focal loss and SMOTE at E (Table 1)": others(all_runs),
+        "Faster convergence (sections 4.1 to 4.3)": faster(all_runs),
+        "Epochs to a level, and the metric at an epoch (sections 4.1 to 4.3)": prose(all_runs),
+        "Tighter alignment of training and test error under imbalance (sections 4.1 to 4.3)": alignment(all_runs),
+        "Worst class (v3, and the talk)": worst(all_runs),
+        "Equal seconds (v3, Table 1)": equal_seconds(all_runs),
+        "The mixing rate (v1, footnote 1)": mixing_rates(all_runs),
+        "The limit of the mixing parameters (Proposition 2.3)": arrived(all_runs),
         "Cost": overhead(results.benches),
         "Guided mixup on other data (the talk)": valuation(),
     }

@@ -38,12 +38,12 @@ class Ended(NamedTuple):
     cell: Cell
 
 
-def ended(found: Iterable[Runs]) -> list[Ended]:
+def ended(all_runs: Iterable[Runs]) -> list[Ended]:
     """A line a claim and strategy of ``table1_v3``; the controls only where they have runs."""
     lines = []
     for claim in published.equal_seconds():
         row = V3.get(claim.row, BY_NAME[claim.row])
-        runs = row.runs(found, equal_seconds=True)
+        runs = row.runs(all_runs, equal_seconds=True)
         values = {strategy: scaled(run.at(1.0), row) for strategy, run in runs.items()}
         printed = {strategy: number for strategy, number in claim.values.items() if number}
         for strategy in (*PAPER, *(s for s in CONTROLS if s in runs), *THIRD):

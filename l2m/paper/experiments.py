@@ -38,20 +38,20 @@ TITLES = {
 SIGNS = "Points: mean over seeds and its 95 % t-interval; dashes beside: single seeds."
 
 
-def figures(found: Sequence[Runs]) -> dict[str, Figure | None]:
+def figures(all_runs: Sequence[Runs]) -> dict[str, Figure | None]:
     """By file name, the figure of each experiment; None where its runs are missing."""
     return {
-        "mixing_rate": mixing_rate(found),
-        "cadence": cadence(found),
-        "settings": other_settings(found),
-        "imbalance_and_rate": imbalance.figure(found),
+        "mixing_rate": mixing_rate(all_runs),
+        "cadence": cadence(all_runs),
+        "settings": other_settings(all_runs),
+        "imbalance_and_rate": imbalance.figure(all_runs),
     }
 
 
-def varied(row: Row, found: Sequence[Runs], key: str) -> Series:
+def varied(row: Row, all_runs: Sequence[Runs], key: str) -> Series:
     """Learn2mix's runs that differ from the row's in ``key`` alone: by rising value, or the row's own first."""
     wanted = settings(row.configurations()["learn2mix"])
-    matching = [run for run in found if run.settings | {key: None} == wanted | {key: None}]
+    matching = [run for run in all_runs if run.settings | {key: None} == wanted | {key: None}]
 
     def order(run: Runs) -> float:
         value = run.settings[key]
@@ -68,9 +68,9 @@ def word(value: object) -> str:
     return words.get(str(value), str(value).replace("_", "\n"))
 
 
-def mixing_rate(found: Sequence[Runs]) -> Figure | None:
+def mixing_rate(all_runs: Sequence[Runs]) -> Figure | None:
     """Test metric at E against γ, a panel a row; the row's own γ is filled, its classical training a line."""
-    rates = {row: varied(row, found, "strategy.mixing_rate") for row in ROWS}
+    rates = {row: varied(row, all_runs, "strategy.mixing_rate") for row in ROWS}
     rows = [row for row, series in rates.items() if len(series) > 1]
     if not rows:
         return None
@@ -79,7 +79,7 @@ def mixing_rate(found: Sequence[Runs]) -> Figure | None:
         own = word(row.configurations()["learn2mix"].strategy["mixing_rate"])
         against(place, {"learn2mix": at(row, rates[row], 1.0)}, {}, own)
         place.set_ylabel(drawing.metric(next(iter(rates[row].values()))))
-        classical = row.runs(found).get("classical")
+        classical = row.runs(all_runs).get("classical")
         if classical:
             colour, dashes = drawing.STYLES["classical"]
             place.axhline(scaled(classical.at(1.0), row).mean(), color=colour, linestyle=dashes, linewidth=1.1)
@@ -89,21 +89,21 @@ def mixing_rate(found: Sequence[Runs]) -> Figure | None:
     return figure
 
 
-def cadence(found: Sequence[Runs]) -> Figure | None:
+def cadence(all_runs: Sequence[Runs]) -> Figure | None:
     """Learn2mix's test metric at .25E, .5E and E when its proportions move otherwise."""
     rows = {}
     for row in ROWS:
-        if len(series := varied(row, found, "strategy.cadence")) > 1:
+        if len(series := varied(row, all_runs, "strategy.cadence")) > 1:
             label = drawing.metric(next(iter(series.values())))
             rows[row] = label, "cadence", [{"learn2mix": at(row, series, share)} for share in CHECKPOINTS]
     return checkpoints(rows)
 
 
-def other_settings(found: Sequence[Runs]) -> Figure | None:
+def other_settings(all_runs: Sequence[Runs]) -> Figure | None:
     """Test metric at .25E, .5E and E under the settings of :data:`~l2m.paper.other_settings.VARIED`."""
     rows = {}
     for row in ROWS:
-        if made := sorted(alternatives(row, found), key=lambda one: one.setting):
+        if made := sorted(alternatives(row, all_runs), key=lambda one: one.setting):
             differ = [i for i in range(len(made[0].setting)) if len({one.setting[i] for one in made}) > 1]
             varies = ", ".join(varied_names(row)[i] for i in differ)
             names = {one.setting: "\n".join(word(one.setting[i]) for i in differ) for one in made}

@@ -29,9 +29,9 @@ DRAWN = (*CONTROLS, *PAPER[::-1])
 """The strategies of the figures; the later lie above the earlier."""
 
 
-def write(found: Sequence[Runs], folder: Path, studied: Sequence[Recorded] = ()) -> list[Path]:
+def write(all_runs: Sequence[Runs], folder: Path, studied: Sequence[Recorded] = ()) -> list[Path]:
     """Write every figure that ``found`` and ``studied`` have runs for, as PDF and as PNG, and return the files."""
-    cells = {row: row.runs(found) for row in ROWS}
+    cells = {row: row.runs(all_runs) for row in ROWS}
     tables = [[row for row in ROWS if row.table == table] for table in (1, 2)]
     with mpl.rc_context(drawing.PRINT):
         figures = {
@@ -39,7 +39,7 @@ def write(found: Sequence[Runs], folder: Path, studied: Sequence[Recorded] = ())
             "figure3": grid(cells, tables[1], curves, 2),
             "worst_group": grid(cells, ROWS, worst_group, 3),
             "proportions": grid(cells, ROWS, proportions, 3),
-            **experiments.figures(found),
+            **experiments.figures(all_runs),
             **{name: figure for _, name, figure in studies.figures(studied)},
         }
         return [file for name, figure in figures.items() if figure for file in drawing.save(figure, folder / name)]

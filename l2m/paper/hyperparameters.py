@@ -30,14 +30,14 @@ CAPTION = (
 )
 
 
-def frame(found: Iterable[Runs]) -> pd.DataFrame:
+def frame(all_runs: Iterable[Runs]) -> pd.DataFrame:
     """A line a row of the paper, and its variants: ours, missing where nothing is run, and with ``paper_`` the paper's.
 
     Last, the largest |α̃ − printed α̃|.
     """
     lines = []
     for row in ALL:
-        paper, runs = published.settings(row.name), row.runs(found)
+        paper, runs = published.settings(row.name), row.runs(all_runs)
         line: dict[str, Any] = {"data_set": row.name} | dict.fromkeys((*NUMBERS, *WORDS))
         line |= {f"paper_{key}": paper[key] for key in (*NUMBERS, *WORDS)}
         line["largest_difference_of_proportions"] = None

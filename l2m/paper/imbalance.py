@@ -44,9 +44,9 @@ class Place(NamedTuple):
     strategy: str
 
 
-def grid(found: Sequence[Runs]) -> dict[Place, Runs]:
+def grid(all_runs: Sequence[Runs]) -> dict[Place, Runs]:
     """The experiment's runs, in its order."""
-    return {place: run for place, wanted in _wanted().items() for run in found if run.settings == wanted}
+    return {place: run for place, wanted in _wanted().items() for run in all_runs if run.settings == wanted}
 
 
 def frame(runs: dict[Place, Runs]) -> pd.DataFrame:
@@ -68,9 +68,9 @@ def table(numbers: pd.DataFrame) -> str:
     return markdown.page(markdown.table(head, "rrlrrrrr", lines), CAPTION, COMMAND)
 
 
-def figure(found: Sequence[Runs]) -> Figure | None:
+def figure(all_runs: Sequence[Runs]) -> Figure | None:
     """Accuracy and worst group at the end against the ratio, a column a learning rate; None without runs."""
-    runs = grid(found)
+    runs = grid(all_runs)
     if not runs:
         return None
     rates = sorted({place.rate for place in _wanted()})

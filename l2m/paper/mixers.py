@@ -37,11 +37,11 @@ def defined(row: Row) -> list[str]:
     return [strategy for strategy in COMPARED if strategy in row.configurations()]
 
 
-def frame(found: Sequence[Runs]) -> pd.DataFrame:
+def frame(all_runs: Sequence[Runs]) -> pd.DataFrame:
     """A line a row and strategy, unrounded, accuracies in %; what is not run has n = 0."""
     lines = []
     for row in rows():
-        values = ends.ends(row.runs(found), 100 if row.is_percent else 1)
+        values = ends.ends(row.runs(all_runs), 100 if row.is_percent else 1)
         for strategy in defined(row):
             unit = "accuracy_percent" if row.is_percent else "squared_error"
             lines.append(
@@ -51,12 +51,12 @@ def frame(found: Sequence[Runs]) -> pd.DataFrame:
     return pd.DataFrame(lines).astype({"n_pairs": "Int64"})
 
 
-def table(numbers: pd.DataFrame, found: Sequence[Runs]) -> str:
+def table(numbers: pd.DataFrame, all_runs: Sequence[Runs]) -> str:
     """:func:`frame` in Markdown; below it the commands that train what is missing."""
     head, lines = ["data set", "strategy", "n", "test metric", *ends.HEAD], []
     for line in numbers.to_dict("records"):
         row, strategy = BY_NAME[line["data_set"]], line["strategy"]
         title = f"**{row.title}{', %' * row.is_percent}**" if strategy == BASE else ""
         lines.append([title, strategy, str(line["n"]), *ends.texts(line, BASE, row.is_percent)])
-    remedy = markdown.training(missing_by_row(rows(), found, defined))
+    remedy = markdown.training(missing_by_row(rows(), all_runs, defined))
     return "\n".join([markdown.page(markdown.table(head, "llrrrrr", lines), CAPTION), *remedy])

@@ -51,14 +51,14 @@ class Alternative(NamedTuple):
     distance: float
 
 
-def alternatives(row: Row, found: Iterable[Runs]) -> list[Alternative]:
+def alternatives(row: Row, all_runs: Iterable[Runs]) -> list[Alternative]:
     """A row under its own setting and under others, the closest to the paper first.
 
     Empty if no key of the row is varied, or only its own setting has runs.
     """
     if row.name not in VARIED:
         return []
-    by_setting = {setting: runs for setting, runs in _by_setting(row, found).items() if len(runs) == len(PAIR)}
+    by_setting = {setting: runs for setting, runs in _by_setting(row, all_runs).items() if len(runs) == len(PAIR)}
     if len(by_setting) < 2:
         return []
     epochs = [checkpoint(share, row.configurations()["learn2mix"].epochs) for share in CHECKPOINTS]
@@ -79,12 +79,12 @@ def alternatives(row: Row, found: Iterable[Runs]) -> list[Alternative]:
     return sorted(made, key=lambda one: one.distance)
 
 
-def _by_setting(row: Row, found: Iterable[Runs]) -> dict[tuple[Any, ...], dict[str, Runs]]:
+def _by_setting(row: Row, all_runs: Iterable[Runs]) -> dict[tuple[Any, ...], dict[str, Runs]]:
     """By setting and strategy, the longest runs; classical training has no cadence, and is the same beside all."""
     keys, configurations = VARIED[row.name], row.configurations()
     wanted = {strategy: _fixed(settings(configurations[strategy]), keys) for strategy in PAIR}
     made: dict[tuple[Any, ...], dict[str, Runs]] = {}
-    for run in sorted(found, key=lambda run: -run.settings["epochs"]):
+    for run in sorted(all_runs, key=lambda run: -run.settings["epochs"]):
         fixed = _fixed(run.settings, keys)
         for strategy in PAIR:
             if fixed == wanted[strategy] and run.settings["epochs"] <= configurations[strategy].epochs:

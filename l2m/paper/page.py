@@ -87,18 +87,18 @@ class Section:
         return [strategy for strategy in self.strategies if strategy in self.cells]
 
 
-def write(found: Results, file: Path) -> None:
+def write(results: Results, file: Path) -> None:
     """Write the page; its links go to ``runs/``, ``tables/`` and ``figures/`` beside it."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(render(found, file.parent), encoding="utf-8")
+    file.write_text(render(results, file.parent), encoding="utf-8")
 
 
-def render(found: Results, folder: Path) -> str:
+def render(results: Results, folder: Path) -> str:
     """The page of the records that lie in ``folder``; text from records is escaped."""
     with mpl.rc_context(drawing.PRINT):
-        sections = [section(row, found.runs) for row in (*ROWS, *VARIANTS) if row in ROWS or row.runs(found.runs)]
-        drawn = {name: svg(made, name) for name, made in experiments.figures(found.runs).items() if made}
-        studied = [_study(one, folder) for one in found.studies]
+        sections = [section(row, results.runs) for row in (*ROWS, *VARIANTS) if row in ROWS or row.runs(results.runs)]
+        drawn = {name: svg(made, name) for name, made in experiments.figures(results.runs).items() if made}
+        studied = [_study(one, folder) for one in results.studies]
     beside = sorted([*folder.glob("figures/*.pdf"), *folder.glob("tables/*.csv")])
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -118,21 +118,21 @@ def render(found: Results, folder: Path) -> str:
         titles=experiments.TITLES,
         studies=studied,
         beside=[path.relative_to(folder).as_posix() for path in beside],
-        problems=[problem.replace(f"{folder}/", "") for problem in found.problems],
-        unfinished=found.unfinished,
+        problems=[problem.replace(f"{folder}/", "") for problem in results.problems],
+        unfinished=results.unfinished,
         sample=sample,
     )
 
 
-def section(row: Row, found: Sequence[Runs]) -> Section:
+def section(row: Row, all_runs: Sequence[Runs]) -> Section:
     """The page's section on a row."""
-    runs = row.runs(found)
-    whole = cells.measure(row, found)
+    runs = row.runs(all_runs)
+    whole = cells.measure(row, all_runs)
     measured, worst = (
         {strategy: made for strategy, made in each.items() if strategy in runs}
-        for each in (whole, cells.measure(row, found, "worst_group"))
+        for each in (whole, cells.measure(row, all_runs, "worst_group"))
     )
-    lacking = missing(row, found, row.strategies)
+    lacking = missing(row, all_runs, row.strategies)
     return Section(
         row=row,
         cells=measured,

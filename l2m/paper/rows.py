@@ -64,14 +64,14 @@ class Row:
         """The configurations of ``dataset=<row> strategy=<choice>``, seed 0, for the choices defined for its task."""
         return _configurations(self.name)
 
-    def runs(self, found: Iterable[Runs], equal_seconds: bool = False) -> dict[str, Runs]:
+    def runs(self, all_runs: Iterable[Runs], equal_seconds: bool = False) -> dict[str, Runs]:
         """By strategy that has any, the runs whose scientific settings but for the seed are exactly the row's.
 
         With ``equal_seconds``, those with this key set, as the third version compares.
         """
         more = {"equal_seconds": True} if equal_seconds else {}
         wanted = {choice: flat | more for choice, flat in _settings(self.name).items()}
-        return {choice: run for choice, want in wanted.items() for run in found if run.settings == want}
+        return {choice: run for choice, want in wanted.items() for run in all_runs if run.settings == want}
 
 
 ROWS = (
@@ -124,12 +124,12 @@ def with_equal(runs: Mapping[str, Runs]) -> dict[str, Runs]:
     return {strategy: runs[other] for strategy, other in equal_strategies(runs).items()} | dict(runs)
 
 
-def missing(row: Row, found: Iterable[Runs], strategies: Collection[str]) -> dict[str, tuple[int, ...]]:
+def missing(row: Row, all_runs: Iterable[Runs], strategies: Collection[str]) -> dict[str, tuple[int, ...]]:
     """By strategy, those of the paper's five seeds that have no run; complete strategies have no key.
 
     A strategy whose runs are another one's by construction is not named beside that one.
     """
-    runs = row.runs(found)
+    runs = row.runs(all_runs)
     equal = equal_strategies(runs)
     lacking = {}
     for strategy in strategies:
@@ -141,10 +141,10 @@ def missing(row: Row, found: Iterable[Runs], strategies: Collection[str]) -> dic
 
 
 def missing_by_row(
-    rows: Iterable[Row], found: Iterable[Runs], strategies: Callable[[Row], Collection[str]]
+    rows: Iterable[Row], all_runs: Iterable[Runs], strategies: Callable[[Row], Collection[str]]
 ) -> dict[str, dict[str, tuple[int, ...]]]:
     """:func:`missing` of each row that misses some, by its name."""
-    return {row.name: lacking for row in rows if (lacking := missing(row, found, strategies(row)))}
+    return {row.name: lacking for row in rows if (lacking := missing(row, all_runs, strategies(row)))}
 
 
 def command(row: str, strategy: str, seeds: Iterable[int]) -> str:

@@ -58,12 +58,12 @@ class Measured(NamedTuple):
         return number.text if number else "lost" if self.strategy in self.claim.values else ""
 
 
-def reached(found: Iterable[Runs]) -> list[Measured]:
+def reached(all_runs: Iterable[Runs]) -> list[Measured]:
     """Epochs to a level, by claim and strategy."""
     lines = []
     for claim in published.thresholds():
         row = BY_NAME[claim.row]
-        runs = with_equal(row.runs(found))
+        runs = with_equal(row.runs(all_runs))
         level, paper = claim.at, claim.values["learn2mix"]
         if level is None and paper and "learn2mix" in runs:
             level = float(_at(runs["learn2mix"], row, round(paper.mean)).mean())
@@ -81,13 +81,13 @@ def reached(found: Iterable[Runs]) -> list[Measured]:
     return lines
 
 
-def at_epoch(found: Iterable[Runs]) -> list[Measured]:
+def at_epoch(all_runs: Iterable[Runs]) -> list[Measured]:
     """The metric at an epoch, by claim and strategy."""
     lines = []
     for claim in published.at_epoch():
         row = BY_NAME[claim.row]
         strategies = (*claim.values, *CONTROLS)
-        values = {s: _at(run, row, claim.at) for s, run in with_equal(row.runs(found)).items() if s in strategies}
+        values = {s: _at(run, row, claim.at) for s, run in with_equal(row.runs(all_runs)).items() if s in strategies}
         for strategy in strategies:
             printed = claim.values["learn2mix"], claim.values.get(strategy)
             judged = judge(values.get("learn2mix"), values.get(strategy), printed, row.is_percent)

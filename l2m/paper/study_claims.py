@@ -11,13 +11,13 @@ from l2m.paper.studies.records import Recorded
 from l2m.paper.verdict import NOT_RUN, Line
 
 
-def lines(found: Sequence[Recorded]) -> dict[str, list[Line]]:
+def lines(all_runs: Sequence[Recorded]) -> dict[str, list[Line]]:
     """By heading, the claims of every study's variants, without repetitions; a line for each variant not run."""
     sections = {}
     for name in STUDIES.names():
         kind, made = STUDIES[name], dict[str, Line]()
         for options in kind.variants:
-            ran = [one for one in found if (type(one.study), one.options) == (kind, options)]
+            ran = [one for one in all_runs if (type(one.study), one.options) == (kind, options)]
             key = ".".join([name, *(f"{option}={value}" for option, value in options.items())])
             new = [line for one in ran for line in claims(key, one)]
             if not new:
@@ -34,9 +34,9 @@ def introductions() -> dict[str, str]:
     return {kind.title: kind.introduction() for kind in map(STUDIES.__getitem__, STUDIES.names())}
 
 
-def figures(found: Sequence[Recorded]) -> Iterator[tuple[Recorded, str, Figure]]:
+def figures(all_runs: Sequence[Recorded]) -> Iterator[tuple[Recorded, str, Figure]]:
     """Each study's figures with their file names, drawn with the current settings of Matplotlib."""
-    for one in found:
+    for one in all_runs:
         for name, figure in one.study.figures(one.tables).items():
             yield one, f"study_{one.path.name if one.options else one.path.name.rpartition('-')[0]}_{name}", figure
 

@@ -28,43 +28,43 @@ UNITS = (
 )
 
 
-def both(found: Results) -> tuple[Table, Table]:
+def both(results: Results) -> tuple[Table, Table]:
     """Tables 1 and 2 of the test metric."""
-    return table(1, found), table(2, found)
+    return table(1, results), table(2, results)
 
 
-def files(found: Results, main: tuple[Table, Table]) -> dict[str, str]:
+def files(results: Results, main: tuple[Table, Table]) -> dict[str, str]:
     """The text of each file in ``results/tables``, by name; ``main`` is :func:`both`."""
     made = {}
     for number, whole in enumerate(main, start=1):
-        worst = table(number, found, "worst_group")
+        worst = table(number, results, "worst_group")
         made[f"table{number}.md"] = f"# Table {number}\n\n{markdown(whole)}"
         made[f"table{number}.tex"] = tex(whole, f"tab:l2m-table{number}")
         made[f"table{number}.csv"] = csv(frame(whole))
         made[f"worst_group{number}.md"] = f"# Table {number}, worst group\n\n{markdown(worst)}"
         made[f"worst_group{number}.csv"] = csv(frame(worst))
-    settings = hyperparameters.frame(found.runs)
+    settings = hyperparameters.frame(results.runs)
     made["table3.md"] = f"# Table 3\n\n{hyperparameters.table(settings)}"
     made["table3.tex"] = hyperparameters.tex(settings, "tab:l2m-table3")
     made["table3.csv"] = csv(settings)
-    ended = equal_seconds.ended(found.runs)
+    ended = equal_seconds.ended(results.runs)
     made["table1_v3.md"] = f"# Table 1 of the third version\n\n{equal_seconds.table(ended)}"
     made["table1_v3.csv"] = csv(equal_seconds.frame(ended))
-    claims = speed.reached(found.runs), speed.at_epoch(found.runs)
+    claims = speed.reached(results.runs), speed.at_epoch(results.runs)
     made["thresholds.md"] = speed.tables(*claims)
     made["thresholds.csv"] = csv(speed.frame(*claims))
-    mixed = mixers.frame(found.runs)
-    made["mixers.md"] = f"# Other mixers\n\n{mixers.table(mixed, found.runs)}"
+    mixed = mixers.frame(results.runs)
+    made["mixers.md"] = f"# Other mixers\n\n{mixers.table(mixed, results.runs)}"
     made["mixers.csv"] = csv(mixed)
-    places = imbalance.frame(imbalance.grid(found.runs))
+    places = imbalance.frame(imbalance.grid(results.runs))
     made["imbalance_and_rate.md"] = f"# Imbalance and learning rate\n\n{imbalance.table(places)}"
     made["imbalance_and_rate.csv"] = csv(places[places["n"] > 0])
     return made
 
 
-def blocks(found: Results, main: tuple[Table, Table]) -> dict[str, str]:
+def blocks(results: Results, main: tuple[Table, Table]) -> dict[str, str]:
     """The tables between marks in README.md and docs/, by the marks' name."""
-    return {"results": overview(main), "when": when.overview(found), "opponents": when.opponents(found)}
+    return {"results": overview(main), "when": when.overview(results), "opponents": when.opponents(results)}
 
 
 def csv(frame: pd.DataFrame) -> str:
@@ -92,16 +92,16 @@ class Table:
     judged: bool = True
 
 
-def table(number: int, found: Results, column: str = "test_metric") -> Table:
+def table(number: int, results: Results, column: str = "test_metric") -> Table:
     """Table ``number`` of the paper, 1 or 2, from ``column`` of the records' ``metrics.csv``."""
     rows = [row for row in ALL if row.table == number]
     worst = column == "worst_group"
     names = {row.name for row in rows}
     return Table(
         title=METRICS[number] + (" of the worst group" if worst else ""),
-        cells={row: measure(row, found.runs, column) for row in rows},
-        lacking=missing_by_row(rows, found.runs, lambda row: row.strategies),
-        unfinished=Counter({key: n for key, n in sorted(found.unfinished.items()) if key[0] in names}),
+        cells={row: measure(row, results.runs, column) for row in rows},
+        lacking=missing_by_row(rows, results.runs, lambda row: row.strategies),
+        unfinished=Counter({key: n for key, n in sorted(results.unfinished.items()) if key[0] in names}),
         judged=not worst,
     )
 

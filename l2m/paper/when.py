@@ -71,10 +71,10 @@ def _gains(row: Row, runs: Mapping[str, Runs], other: str) -> list[str]:
     return [each.text(1, bold=True) + f" (n = {each.n})" * (each.n < MIN_SEEDS) if each else "" for each in gains]
 
 
-def _run(found: Sequence[Runs]) -> Iterator[tuple[Row, dict[str, Runs]]]:
+def _run(all_runs: Sequence[Runs]) -> Iterator[tuple[Row, dict[str, Runs]]]:
     """The rows that learn2mix was run on, with all their runs."""
     for row in ALL:
-        runs = with_equal(row.runs(found))
+        runs = with_equal(row.runs(all_runs))
         if "learn2mix" in runs:
             yield row, runs
 

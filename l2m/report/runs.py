@@ -124,7 +124,7 @@ def read_runs(results_dir: Path, may_be_empty: bool = False) -> RunsRead:
     if not results_dir.is_dir():
         raise UserError(f"{results_dir} is not there: name the folder that holds runs/, which is outputs by default")
     registries()
-    found: dict[tuple[str, str], Runs] = {}
+    by_settings: dict[tuple[str, str], Runs] = {}
     files: dict[str, Counter[str | None]] = {}
     records: list[tuple[Path, RunConfig, dict[str, Any], pd.DataFrame, pd.DataFrame]] = []
     problems: list[str] = []
@@ -160,13 +160,13 @@ def read_runs(results_dir: Path, may_be_empty: bool = False) -> RunsRead:
             continue
         dataset, shared = config.dataset["name"], settings(config)
         runs = Runs(dataset, config.strategy["name"], dataset, shared, {}, {}, {})
-        runs = found.setdefault((dataset, json.dumps(shared, sort_keys=True)), runs)
+        runs = by_settings.setdefault((dataset, json.dumps(shared, sort_keys=True)), runs)
         runs.metrics[config.seed], runs.groups[config.seed], runs.info[config.seed] = metrics, groups, info
     for text, (first, *others) in unknown.items():
         verb = f"and {len(others)} more are" if others else "is"
         own = "if it is your own, let L2M_CONFIG_DIR name its folder, else "
         problems.append(f"{first} {verb} left out ({text}): {own}remove it, and repeat the run")
-    if not found and not may_be_empty:
+    if not by_settings and not may_be_empty:
         within = [path.parent for path in (results_dir, *results_dir.parents) if path.name == "runs"]
         near = within or [path.parent for path in results_dir.glob("*/runs")]
         hint = f"name {near[0]}, which does" if near else f"train some with results_dir={results_dir}"
@@ -175,13 +175,13 @@ def read_runs(results_dir: Path, may_be_empty: bool = False) -> RunsRead:
         replace(
             runs,
             **subject_and_label(
-                runs.settings, [other.settings for other in found.values() if other.dataset == runs.dataset]
+                runs.settings, [other.settings for other in by_settings.values() if other.dataset == runs.dataset]
             ),
             metrics=dict(sorted(runs.metrics.items())),
             groups=dict(sorted(runs.groups.items())),
             info=dict(sorted(runs.info.items())),
         )
-        for runs in sorted(found.values(), key=lambda runs: (runs.dataset, runs.strategy))
+        for runs in sorted(by_settings.values(), key=lambda runs: (runs.dataset, runs.strategy))
     ]
     return RunsRead(merged, problems, unfinished)
 

@@ -42,7 +42,7 @@ def loaded(path: Path | str, *overrides: str, kind: str = "") -> Data:
     return load(replace(config, dataset=config.dataset | {"path": str(path)}))
 
 
-def said(path: Path | str, *overrides: str, kind: str = "") -> str:
+def message(path: Path | str, *overrides: str, kind: str = "") -> str:
     with within(20), pytest.raises(UserError) as caught:
         loaded(path, *overrides, kind=kind)
     assert_sentence(str(caught.value), Path(path))
@@ -188,9 +188,9 @@ WRONG: dict[str, tuple[pd.DataFrame, tuple[str, ...], str, str]] = {
 
 
 @pytest.mark.parametrize("kind", WRONG)
-def test_what_is_wrong_is_reported_with_row_and_column(tmp_path: Path, kind: str) -> None:
+def test_errors_name_row_and_column(tmp_path: Path, kind: str) -> None:
     frame, overrides, what, expected = WRONG[kind]
-    assert expected in said(written(tmp_path, "parquet", frame), *overrides, kind=what)
+    assert expected in message(written(tmp_path, "parquet", frame), *overrides, kind=what)
 
 
 def test_withheld_labels_are_missing(tmp_path: Path) -> None:
@@ -200,27 +200,27 @@ def test_withheld_labels_are_missing(tmp_path: Path) -> None:
     features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["a", "b"])})
     rows = datasets.Dataset.from_dict({"text": ["x y"] * 6, "label": [0, 1, 0, 1, 0, -1]}, features=features)
     rows.save_to_disk(tmp_path / "kept")
-    assert "has no label in row 5" in said(tmp_path / "kept")
+    assert "has no label in row 5" in message(tmp_path / "kept")
 
 
 def test_lists_in_a_column(tmp_path: Path) -> None:
     frame = table().assign(several=[[1, 2]] * 40)
     place = written(tmp_path, "parquet", frame)
-    assert "name columns of single numbers" in said(place, "dataset.inputs=[several]", kind="_table")
-    assert "choose a column of single values" in said(place, "dataset.label=several", "dataset.inputs=[text]")
+    assert "name columns of single numbers" in message(place, "dataset.inputs=[several]", kind="_table")
+    assert "choose a column of single values" in message(place, "dataset.label=several", "dataset.inputs=[text]")
 
 
 def test_what_is_not_there_or_can_not_be_read(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "noise.parquet").write_bytes(np.random.default_rng(0).bytes(500))
     (tmp_path / "notes.docx").write_text("no data")
-    assert "is not there" in said(tmp_path / "nothing.csv")
-    assert "cannot be read by datasets" in said(tmp_path / "empty")
-    assert "cannot be read by datasets" in said(tmp_path / "noise.parquet")
-    assert "is not a file that can be read" in said(tmp_path / "notes.docx")
+    assert "is not there" in message(tmp_path / "nothing.csv")
+    assert "cannot be read by datasets" in message(tmp_path / "empty")
+    assert "cannot be read by datasets" in message(tmp_path / "noise.parquet")
+    assert "is not a file that can be read" in message(tmp_path / "notes.docx")
 
 
 def test_a_subset_of_what_has_none(tmp_path: Path) -> None:
     for form in ("saved", "parquet"):
         place = written(tmp_path, form, table()[["text", "label"]])
-        assert "has no subsets: remove dataset.subset=plain" in said(place, "dataset.subset=plain")
+        assert "has no subsets: remove dataset.subset=plain" in message(place, "dataset.subset=plain")

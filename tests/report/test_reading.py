@@ -142,14 +142,14 @@ DAMAGE = {
 
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_damage_is_named_and_left_out(tmp_path: Path, kind: str) -> None:
-    damage, told = DAMAGE[kind]
+    damage, message = DAMAGE[kind]
     whole, broken = made(tmp_path, 0), made(tmp_path, 1)
     (tmp_path / "runs" / "digits" / "balanced").mkdir()
     damage(broken)
     found = runs.read_runs(tmp_path)
     assert [list(run.metrics) for run in found.runs] == [[0]]
     (problem,) = found.problems
-    assert told in problem
+    assert message in problem
     assert problem.startswith(f"{tmp_path}/runs/digits/")
     assert re.search(r"\): (if it is your own, .*, else )?remove it, and repeat the run$", problem)
     assert not problem.startswith(f"{whole} ")
@@ -166,7 +166,7 @@ def zipped(content: bytes) -> Callable[[Path], None]:
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "message"),
     {
         "no gzip": (zipped(b"epoch,group"), "groups.csv.gz cannot be unpacked"),
         "half of it": (zipped(gzip.compress(b"epoch,group,name" * 99)[:40]), "groups.csv.gz cannot be unpacked"),
@@ -175,11 +175,11 @@ def zipped(content: bytes) -> Callable[[Path], None]:
         "another table": (zipped(gzip.compress(b"epoch,group\n")), "groups.csv has the columns epoch, group, not"),
     }.values(),
 )  # fmt: skip
-def test_damaged_packed_table_is_left_out(damage: Callable[[Path], None], told: str, tmp_path: Path) -> None:
+def test_damaged_packed_table_is_left_out(damage: Callable[[Path], None], message: str, tmp_path: Path) -> None:
     made(tmp_path, 0)
     damage(made(tmp_path, 1))
     (problem,) = runs.read_runs(tmp_path).problems
-    assert told in problem
+    assert message in problem
 
 
 def test_large_tables_of_finished_runs_are_packed_and_read_alike(tmp_path: Path) -> None:
@@ -260,5 +260,5 @@ def test_reading_imports_no_library_of_data_sets_or_resampling(tmp_path: Path) -
     made(tmp_path, 0)
     script = "import sys; from pathlib import Path; from l2m.report import runs; runs.read_runs(Path(sys.argv[1]));"
     script += "sys.exit(', '.join({'torchvision', 'imblearn', 'datasets'} & sys.modules.keys()))"
-    told = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True)
-    assert told.stderr.strip() == ""
+    ended = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True)
+    assert ended.stderr.strip() == ""

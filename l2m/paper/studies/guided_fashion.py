@@ -18,49 +18,13 @@ from l2m.config.run import RunConfig
 from l2m.data import Data, Split, load
 from l2m.models import MODELS
 from l2m.paper.studies import STUDIES, Claim, Finding, Setting, Study, Tables, grade
+from l2m.paper.studies.guided_fashion_figures import LEAKING, ORDINARY, QUANTITIES
 from l2m.report.statistics import interval, paired, spread
 from l2m.schema import Range
 from l2m.tasks import cross_entropy
 from l2m.training.device import torch_state
 from l2m.training.engine import Trainer
 from l2m.training.run import final_parameters, train
-
-ORDINARY: dict[str, tuple[str, ...]] = {
-    "baseline": (),
-    "teacher": ("mixing=mixup",),
-    "all": ("mixing=guided", "mixing.filter=all"),
-    "low": ("mixing=guided", "mixing.filter=low"),
-    "high": ("mixing=guided", "mixing.filter=high"),
-}
-"""What each model adds to the baseline's command line; the teacher of ``low`` and ``high`` is that of method 2."""
-
-LEAKING = ("oracle teacher", "oracle low", "oracle high")
-"""The models of method 1: the first is trained on the test set as well, the others are filtered by it."""
-
-ALL_MODELS = (*ORDINARY, *LEAKING)
-
-QUANTITIES = {
-    "accuracy": ("test accuracy in %", 1),
-    "nll": ("test NLL", 3),
-    "weight_norm": ("weight norm", 2),
-    "train_gradient": ("input gradient, training", 3),
-    "test_gradient": ("input gradient, test", 3),
-}
-"""By name, the label of an axis and a mean's digits after the point."""
-
-TALK: dict[str, dict[str, float]] = {
-    "accuracy": {"baseline": 86.88, "teacher": 87.27, "oracle teacher": 93.29},
-    "nll": {"baseline": 0.51, "teacher": 0.397, "oracle teacher": 0.245},
-    "weight_norm": {
-        "teacher": 19.0546,
-        "all": 20.2883,
-        "low": 19.9803,
-        "oracle teacher": 18.7557,
-        "oracle low": 19.9560,
-    },
-    "train_gradient": {"teacher": 0.7472, "all": 0.3144, "low": 0.3542, "oracle teacher": 0.7590, "oracle low": 0.3635},
-}
-"""The talk's numbers, slides Q1 and Q2; for all samples of method 1 it also has 20.2712 and 0.3177."""
 
 BETTER = {"accuracy": 1, "nll": -1}
 """1 where larger is better, −1 where smaller is."""

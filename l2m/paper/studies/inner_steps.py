@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
@@ -12,18 +11,11 @@ from matplotlib.figure import Figure
 
 from l2m.paper.studies import STUDIES, Claim, Setting, Study, Tables, grade
 from l2m.paper.studies.geometric_means import geometric_interval
+from l2m.paper.studies.growth_laws import CLAIMED, CRITERIA, LAWS, best_steps, fit
 from l2m.paper.studies.quadratic_domains import Floats, fixed_point, simulate, spend
 from l2m.report.statistics import half_width
 from l2m.schema import Range
 
-LAWS: dict[str, Callable[[Any], Any]] = {
-    "log N": np.log,
-    "√(N log N)": lambda budget: np.sqrt(budget * np.log(budget)),
-}
-"""Laws of growth g(N) by name."""
-CLAIMED = {"full": "log N", "stochastic": "√(N log N)"}
-"""The claimed law of the best T, by the kind of gradients."""
-CRITERIA = {"weights": "of the weights", "parameters": "of the parameters"}
 OUTER_RATES: Floats = 2.0 ** np.arange(-9.0, 4.0)
 INNER_RATES = 13
 
@@ -168,19 +160,6 @@ def _tune(gaps: Floats, inner_rates: Floats) -> pd.DataFrame:
     inner, outer = np.divmod(best, len(OUTER_RATES))
     rates = {"inner_rate": inner_rates[inner], "outer_rate": OUTER_RATES[outer]}
     return pd.DataFrame({"seed": seeds, "gap": judged[best, seeds], **rates})
-
-
-def fit(law: str, steps: pd.Series[float]) -> tuple[float, float, float]:
-    """a and b of T = a + b·g(N) with the least squared relative error, and the root of its mean."""
-    g = LAWS[law](steps.index.to_numpy(float))
-    b, a = np.polyfit(g, steps, 1, w=1 / steps)
-    return float(a), float(b), float(np.sqrt(np.mean(((a + b * g) / steps - 1) ** 2)))
-
-
-def best_steps(best: pd.DataFrame, gradients: str, criterion: str) -> pd.DataFrame:
-    """The best T, budgets by seeds."""
-    rows = best[(best["gradients"] == gradients) & (best["criterion"] == criterion)]
-    return rows.pivot(index="budget", columns="seed", values="inner_steps")
 
 
 def _judge_law(best: pd.DataFrame, gradients: str, criterion: str) -> Claim:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from l2m.paper.studies.geometric_means import geometric_interval
-from l2m.paper.studies.inner_steps import CLAIMED, CRITERIA, LAWS, best_steps, fit
+from l2m.paper.studies.growth_laws import CLAIMED, CRITERIA, LAWS, best_steps, fit
 from l2m.report import drawing
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")

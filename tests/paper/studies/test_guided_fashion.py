@@ -20,17 +20,8 @@ from l2m.data import load
 from l2m.models import MODELS
 from l2m.paper import study_claims as studies
 from l2m.paper.studies import STUDIES, Setting
-from l2m.paper.studies.guided_fashion import (
-    ALL_MODELS,
-    LEAKING,
-    MARGIN,
-    QUANTITIES,
-    Difference,
-    GuidedFashion,
-    input_gradient,
-    judge_no_effect,
-)
-from l2m.paper.studies.guided_fashion_figures import draw_ends, find_outliers
+from l2m.paper.studies.guided_fashion import MARGIN, Difference, GuidedFashion, input_gradient, judge_no_effect
+from l2m.paper.studies.guided_fashion_figures import ALL_MODELS, LEAKING, QUANTITIES, draw_ends, find_outliers
 from l2m.paper.studies.records import read_all
 from l2m.report import drawing
 from l2m.training.run import final_parameters, train
