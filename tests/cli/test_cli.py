@@ -17,6 +17,7 @@ from doors import Door, Told, opened
 
 from l2m import RunConfig, UserError, run
 from l2m.catalog import registries
+from l2m.cli.help import Help
 from l2m.config.choices import GROUPS
 
 QUICK = ("epochs=1", "dataset.train_sizes=[40,30,20,10]", "dataset.test_size=5", "batch_size=20")
@@ -356,6 +357,16 @@ def test_a_process_of_its_own(tmp_path: Path) -> None:
     assert re.findall(r"epoch (\d)/3", result.stdout) == ["1", "2", "3"]
     assert "\x1b" not in result.stdout
     assert len(list(tmp_path.rglob("model.pt"))) == 1
+
+
+def test_help_is_written_only_when_it_is_asked_for(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[object] = []
+    text = Help.text
+    monkeypatch.setattr(Help, "text", lambda page, folders: written.append(page) or text(page, folders))
+    assert door("dataset=digits", "dry_run=true").status == 0
+    assert written == []
+    assert door("--help").out.startswith("Train one run")
+    assert len(written) == 1
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
