@@ -133,7 +133,7 @@ def test_gpus_keep_the_names_that_they_were_made_visible_by(monkeypatch: pytest.
 
 
 def test_a_slot_shows_its_worker_its_gpu_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Workers here see no GPU, and train on the CPU; what they are shown is in their environment."""
+    """Workers here see no GPU: a run that was meant for one fails, and does not train on the CPU unnoticed."""
     pretend_gpus(monkeypatch, 2)
     begun: list[str] = []
 
@@ -143,9 +143,9 @@ def test_a_slot_shows_its_worker_its_gpu_alone(monkeypatch: pytest.MonkeyPatch, 
 
     monkeypatch.setattr(processes, "ProcessPoolExecutor", executor)
     configs = [compose("dataset=digits", "epochs=1", f"seed={seed}", f"results_dir={tmp_path}") for seed in range(3)]
-    assert launch(plan((config, "") for config in configs), choose_launcher({})) == []
+    failed = launch(plan((config, "") for config in configs), choose_launcher({}))
     assert sorted(begun) == ["0", "1"]
-    assert statuses(tmp_path) == ["done"] * 3
+    assert [reason.partition(":")[0] for _, reason in failed] == ["device=cuda is not available, torch sees 0 GPUs"] * 3
 
 
 @pytest.mark.long

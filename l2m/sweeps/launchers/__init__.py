@@ -83,7 +83,7 @@ def train_and_report(config: RunConfig) -> Outcome:
         return Outcome("failed", str(error) if isinstance(error, UserError) else cause(error))
 
 
-def with_resources(config: RunConfig, threads: int, gpus: float | None) -> RunConfig:
+def with_resources(config: RunConfig, threads: int | None, gpus: float | None) -> RunConfig:
     """The run to submit: one that gets GPUs must fail on a machine without, not train on its CPU."""
     device = "cuda" if gpus and config.device == "auto" else config.device
     return replace(config, threads=config.threads or threads, device=device)

@@ -11,7 +11,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from queue import SimpleQueue
 from threading import Event
 from typing import ClassVar
@@ -21,7 +21,7 @@ from loky import ProcessPoolExecutor, cpu_count
 from loky.process_executor import BrokenProcessPool
 
 from l2m.config.run import RunConfig
-from l2m.sweeps.launchers import Launcher, Outcome, train_and_report
+from l2m.sweeps.launchers import Launcher, Outcome, train_and_report, with_resources
 from l2m.training.device import keep_memory
 from l2m.training.stopping import end_with_parent
 
@@ -76,7 +76,7 @@ class Processes(Launcher):
     def submit(self, configs: Sequence[RunConfig]) -> None:
         count, gpus = count_workers(configs), visible_gpus(configs)
         threads = max(1, cpu_count() // count) if count > 1 else None
-        self._configs = [replace(config, threads=config.threads or threads) for config in configs]
+        self._configs = [with_resources(config, threads, len(gpus)) for config in configs]
         environments = [{"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} if gpus[1:] else None for i in range(count)]
         self._workers, self._free = [_Worker(each) for each in environments], SimpleQueue()
         for worker in self._workers:
