@@ -136,7 +136,7 @@ def test_without_slurm_the_runs_are_not_lost(tmp_path: Path, monkeypatch: pytest
     launcher = choose_launcher(settings("submitit_slurm", folder=str(tmp_path / "jobs")))
     assert launcher
     with pytest.raises(UserError, match=r"the runs cannot be submitted \(RuntimeError: Could not detect \"srun\""):
-        launcher.send([compose(*SMALL, f"results_dir={tmp_path}")])
+        launcher.submit([compose(*SMALL, f"results_dir={tmp_path}")])
 
 
 @extras
