@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+import l2m.catalog  # noqa: F401 (the choices that a configuration is checked against)
 from l2m import models
 from l2m.config.checking import read_config
 from l2m.config.run import RunConfig

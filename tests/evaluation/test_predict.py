@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from PIL import Image
 from sklearn.metrics import accuracy_score, log_loss, mean_squared_error
 
 import l2m
-from l2m import RunConfig, UserError, predict
+from l2m import RunConfig, UserError, compose, predict, train
 from l2m.data import DATASETS
 from l2m.data import load as load_data
 from l2m.data import tokens as words
@@ -534,3 +535,21 @@ def test_help_names_every_key(door: Door) -> None:
 def test_debug_shows_the_traceback(door: Door) -> None:
     with pytest.raises(UserError, match="nowhere is not a directory"):
         door("run=nowhere", "data=x", "debug=true")
+
+
+def test_a_model_is_loaded_and_scores_in_a_process_of_its_own(tmp_path: Path) -> None:
+    """Nothing has been imported there that this process has."""
+    lines = ["age,ill", *(f"{20 + row},{'yes' if row % 3 else 'no'}" for row in range(40))]
+    (tmp_path / "table.csv").write_text("\n".join(lines))
+    config = compose(
+        "dataset=csv", f"dataset.path={tmp_path / 'table.csv'}", "dataset.target=ill", "epochs=1", "batch_size=8",
+        f"results_dir={tmp_path}",
+    )  # fmt: skip
+    path = train(config).path
+    code = f"import l2m; print(l2m.load({str(path)!r}).config.epochs)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (loaded.stdout, loaded.stderr) == ("1\n", "")
+    command = [sys.executable, "-m", "l2m.predict", f"run={path}", f"data={tmp_path / 'table.csv'}"]
+    scored = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (scored.returncode, scored.stderr) == (0, "")
+    assert len(pd.read_csv(tmp_path / "predictions.csv")) == 40
