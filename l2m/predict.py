@@ -108,17 +108,13 @@ def _carry_out(request: Request) -> None:
     if request.data:
         from l2m.data.own.new_samples import read_unseen
         from l2m.evaluation.predictions import predict, summarize
-        from l2m.files import write_whole
+        from l2m.files import reporting, write_whole
 
         inputs, samples = read_unseen(Path(request.data).expanduser(), trained.data, trained.config.dataset)
         table = predict(trained, inputs, samples)
         output = Path(request.output).expanduser()
-        try:
+        with reporting("written", output, "choose another output="):
             write_whole(output, table.to_csv(float_format="%.7g", lineterminator="\n").encode())
-        except OSError as error:
-            raise UserError(
-                f"{output} cannot be written ({error.strerror or error}): choose another output="
-            ) from error
         print(f"{len(table)} sample{'s' * (len(table) != 1)} of {request.data}, scored by {trained.folder}")
         print("\n".join(summarize(trained, table)))
         print(output)

@@ -61,7 +61,8 @@ class Registry(Generic[T]):
         return sorted(self._entries)
 
     def __getitem__(self, name: str) -> T:
-        if name not in self.names():
+        self._fill()
+        if name not in self._entries:
             raise UserError(describe_unknown(self.kind, name, self._entries))
         return self._entries[name]
 

@@ -160,7 +160,7 @@ def within(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-REMEDY = re.compile(r"(?:: |, | or )(?:put|fetch|download|save|remove|mend|fix|drop|name|use|make room|choose)\b")
+REMEDY = re.compile(r"(?:: |, | or )(?:put|fetch|download|save|remove|fix|drop|name|use|make room|choose)\b")
 
 
 def assert_sentence(message: str, *places: Path) -> None:

@@ -29,7 +29,8 @@ from l2m.data import load
 from l2m.errors import UserError
 from l2m.evaluation.score_cache import ScoreCache, evaluate_test_part, run_name
 from l2m.evaluation.scores import SCORES
-from l2m.files import write_whole
+from l2m.files import reporting, write_whole
+from l2m.records import WRITE_REMEDY
 from l2m.records.directory import RunDirectory
 from l2m.report import drawing
 from l2m.sweeps.launching import choose_launcher, launch
@@ -251,12 +252,8 @@ class ComparisonRunner:
         )
 
     def _write(self, name: str, content: bytes) -> None:
-        try:
+        with reporting("written", self._path / name, WRITE_REMEDY):
             write_whole(self._path / name, content)
-        except OSError as error:
-            raise UserError(
-                f"{self._path / name} cannot be written ({error.strerror}): choose a results_dir that can be"
-            ) from error
 
 
 def _rates(config: RunConfig) -> dict[str, float]:

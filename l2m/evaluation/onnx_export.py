@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from l2m.errors import UserError, cause
-from l2m.files import write_whole
+from l2m.files import reporting, write_whole
 from l2m.trained import Trained
 
 
@@ -73,7 +73,5 @@ def export(trained: Trained, file: Path) -> None:
             f"({cause(error)}): use it from Python, with l2m.load"
         ) from error
     onnx.helper.set_model_props(model, {"class_names": json.dumps(trained.class_names)})
-    try:
+    with reporting("written", file, "choose another onnx="):
         write_whole(file, model.SerializeToString())
-    except OSError as error:
-        raise UserError(f"{file} cannot be written ({error.strerror or error}): choose another onnx=") from error

@@ -57,11 +57,6 @@ class Cell(NamedTuple):
         """``within 5.7``, or outside: whether the mean is within this tolerance of the paper's; else empty."""
         return f"{self.level.word} {self.level.tolerance:.{self.digits}f}" if self.level else ""
 
-    @property
-    def effect_text(self) -> str:
-        """Learn2mix − this strategy; empty where it is not run."""
-        return self.judged.difference.text(self.digits) if self.judged else ""
-
 
 def compare(
     strategy: str, values: Mapping[str, pd.Series[float]], printed: Mapping[str, Printed], is_percent: bool, **more: Any

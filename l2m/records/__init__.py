@@ -25,6 +25,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
+WRITE_REMEDY = "choose a results_dir that can be"
+"""What to do about a results folder that cannot be written."""
+
 SCHEMA = 1
 """Version of this layout; raised when a reader of the old one would misread the new."""
 

@@ -22,8 +22,8 @@ from l2m.config.description import differences
 from l2m.config.run import RunConfig
 from l2m.data.fingerprint import fingerprint, recorded
 from l2m.errors import UserError
-from l2m.files import packed_path, read_bytes, read_text, write_whole
-from l2m.records import SCHEMA, EpochRow, GroupRow, Records
+from l2m.files import packed_path, read_bytes, read_text, reporting, write_whole
+from l2m.records import SCHEMA, WRITE_REMEDY, EpochRow, GroupRow, Records
 from l2m.records.checkpoint import Checkpoint, read_checkpoint, serialize
 from l2m.records.provenance import now, provenance
 
@@ -86,7 +86,7 @@ class RunDirectory:
             UserError: the directory cannot be written to; better now than after hours of training.
         """
         lock = FileLock(self.path / "lock")
-        with self._report_write_errors("lock"):
+        with reporting("written", self.path / "lock", WRITE_REMEDY):
             self.path.mkdir(parents=True, exist_ok=True)
             try:
                 lock.acquire(blocking=False)
@@ -250,17 +250,8 @@ class RunDirectory:
         self._write("run.json", (json.dumps(self._info, indent=2) + "\n").encode())
 
     def _write(self, name: str, content: bytes | memoryview) -> None:
-        with self._report_write_errors(name):
+        with reporting("written", self.path / name, WRITE_REMEDY):
             write_whole(self.path / name, content)
-
-    @contextlib.contextmanager
-    def _report_write_errors(self, name: str) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise UserError(
-                f"{self.path / name} cannot be written ({error.strerror}): choose a results_dir that can be"
-            ) from error
 
 
 def _format_cells(row: EpochRow | GroupRow) -> list[str]:

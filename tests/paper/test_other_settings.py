@@ -13,9 +13,9 @@ from l2m.config.run import RunConfig
 from l2m.paper import experiments, ledger, published
 from l2m.paper.other_settings import alternatives, table
 from l2m.paper.results import read_results
-from l2m.paper.rows import ROWS
+from l2m.paper.rows import BY_NAME, ROWS
 
-MNIST, CIFAR10 = (next(row for row in ROWS if row.name == name) for name in ("mnist_reconstruction", "cifar10"))
+MNIST, CIFAR10 = BY_NAME["mnist_reconstruction"], BY_NAME["cifar10"]
 ADAMW = {"name": "adamw", "weight_decay": 0.01, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
 
 

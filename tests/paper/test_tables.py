@@ -25,11 +25,10 @@ from l2m.paper import study_claims as studies
 from l2m.paper.latex import escape
 from l2m.paper.other_settings import VARIED
 from l2m.paper.results import Results, read_results
-from l2m.paper.rows import ROWS, SEEDS, STRATEGIES, V3, VARIANTS, command, commands, missing
+from l2m.paper.rows import BY_NAME, ROWS, SEEDS, STRATEGIES, V3, VARIANTS, command, commands, missing
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
-BY_NAME = {row.name: row for row in (*ROWS, *VARIANTS)}
 
 WINE = {"learn2mix": [1.7, 1.8, 1.9, 1.6, 1.8], "classical": [2.0, 2.05, 2.2, 1.9, 2.1], "balanced": [1.9]}
 MNIST = {"learn2mix": [0.91, 0.90], "classical": [0.89, 0.885], "focal": [0.893, 0.891, 0.9]}

@@ -12,9 +12,9 @@ from scipy import stats
 
 from l2m.paper import imbalance, when
 from l2m.paper.results import read_results
-from l2m.paper.rows import ROWS
+from l2m.paper.rows import BY_NAME
 
-WINE = next(row for row in ROWS if row.name == "wine_quality")
+WINE = BY_NAME["wine_quality"]
 ENDS = {"learn2mix": [1.7, 1.8, 1.9], "classical": [2.0, 2.05, 2.2], "balanced": [1.75]}
 
 

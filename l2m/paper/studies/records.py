@@ -14,8 +14,9 @@ import yaml
 from l2m.config.checking import check_fields
 from l2m.config.run import Choice, Threads, short_hash
 from l2m.errors import UserError
-from l2m.files import read_text, write_whole
+from l2m.files import read_text, reporting, write_whole
 from l2m.paper.studies import STUDIES, Study, Tables
+from l2m.records import WRITE_REMEDY
 
 SCHEMA = 1
 
@@ -88,7 +89,7 @@ def write(config: StudyConfig, tables: Tables, info: Mapping[str, Any]) -> None:
         UserError: they cannot be written.
     """
     choice = json.loads(json.dumps(config.study))  # YAML has no tuples
-    try:
+    with reporting("written", config.path, WRITE_REMEDY):
         (config.path / "run.json").unlink(missing_ok=True)
         write_whole(config.path / "config.yaml", yaml.safe_dump(choice, sort_keys=False).encode())
         for name, table in tables.items():
@@ -96,10 +97,6 @@ def write(config: StudyConfig, tables: Tables, info: Mapping[str, Any]) -> None:
             write_whole(config.path / f"{name}.csv", text.encode())
         content = {"schema": SCHEMA, **info, "status": "done", "tables": list(tables)}
         write_whole(config.path / "run.json", (json.dumps(content, indent=2) + "\n").encode())
-    except OSError as error:
-        raise UserError(
-            f"{config.path} cannot be written ({error.strerror}): choose a results_dir that can be"
-        ) from error
 
 
 def read(path: Path) -> Recorded:
