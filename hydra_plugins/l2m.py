@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
-
-from l2m.cli.hydra_private import BasicLauncher
+from omegaconf import DictConfig, OmegaConf
 
 
-class Collector(BasicLauncher):
+class Collector(Launcher):
     """Composes the runs of a sweep here; :mod:`l2m.sweeps.launchers` then trains them as the settings say."""
 
     def __init__(self, **settings: Any) -> None:
-        super().__init__()
+        """The settings are read where the runs are trained."""
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Hydra calls it before :meth:`launch`."""
+        from l2m.config.composing import SweepComposer
+
+        loader = hydra_context.config_loader
+        self._composer = SweepComposer(lambda words: loader.load_sweep_config(config, words), loader)
+        self._task = task_function
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Compose each job and pass it to the command."""
+        return [self._pass_on(words) for words in job_overrides]
+
+    def _pass_on(self, words: Sequence[str]) -> JobReturn:
+        done = JobReturn()
+        done.return_value, done.status = self._task(self._composer.compose(words)), JobStatus.COMPLETED
+        return done
 
 
 class Optuna(Sweeper):
@@ -30,7 +47,7 @@ class Optuna(Sweeper):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Hydra calls it before :meth:`sweep`."""
         self.config, self._loader = config, hydra_context.config_loader
-        self._launcher_settings = dict(config.hydra.launcher)
+        self._launcher_settings: Any = OmegaConf.to_container(config.hydra.launcher, resolve=True)
         self._launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )

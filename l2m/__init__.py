@@ -1,8 +1,9 @@
 """Training under imbalance, reproducibly.
 
 ``Learn2MixBatchSampler`` works in any training loop, with ``GroupLosses`` and ``ShardedBatchSampler``.
-``train(compose("dataset=mnist", "strategy=learn2mix"))`` runs the suite from Python, and ``load(run_directory)`` loads
-the trained model. Names are imported on first use: ``import l2m`` costs nothing.
+``train(compose("dataset=mnist", "strategy=learn2mix"))`` runs the suite from Python, ``sweep("+experiment=mnist")`` a
+sweep, and ``load(run_directory)`` loads the trained model. Names are imported on first use: ``import l2m`` costs
+nothing.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from l2m.sampling.group_losses import GroupLosses as GroupLosses
     from l2m.sampling.sampler import Learn2MixBatchSampler as Learn2MixBatchSampler
     from l2m.sampling.shards import ShardedBatchSampler as ShardedBatchSampler
+    from l2m.sweeps.launching import sweep as sweep
     from l2m.trained import load as load
     from l2m.training.run import train as train
 
@@ -30,6 +32,7 @@ _MODULES = {
     "UserError": "l2m.errors",
     "compose": "l2m.config.composing",
     "load": "l2m.trained",
+    "sweep": "l2m.sweeps.launching",
     "train": "l2m.training.run",
 }
 __all__ = [*_MODULES]
@@ -38,7 +41,7 @@ __all__ = [*_MODULES]
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module l2m has no attribute {name}")
-    if name in ("RunConfig", "compose"):
+    if name in ("RunConfig", "compose", "sweep"):
         import_module("l2m.catalog")  # sets the registries that configurations are checked against
     return getattr(import_module(_MODULES[name]), name)
 

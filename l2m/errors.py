@@ -1,5 +1,6 @@
 """The exception that users see as one sentence, without a traceback, and what helps to write it."""
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -24,9 +25,10 @@ def shown(value: object, longest: int = QUOTED_LENGTH) -> str:
 
 
 def closest(name: object, choices: Iterable[str]) -> str | None:
-    """The choice that was probably meant by ``name``."""
+    """The choice that was probably meant by ``name``: a similar one, or one with these initials, as ``lr``."""
     names = list(map(str, choices))
-    near = get_close_matches(str(name), names, 1) or [each for each in names if each.lower() == str(name).lower()]
+    near = get_close_matches(str(name), names, 1)
+    near += [each for each in names if str(name).lower() in (each.lower(), "".join(re.findall(r"(?:^|_)(\w)", each)))]
     return near[0] if near else None
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Annotated, get_type_hints
 
+from l2m.cli import interrupts  # noqa: F401
 from l2m.config.checking import check_fields
 from l2m.config.run import Device
 from l2m.errors import UserError

@@ -10,20 +10,28 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
 from functools import cache
 from typing import Any, Generic, TypeVar, get_type_hints
 
 from l2m.errors import UserError, did_you_mean
-from l2m.schema import coerce
+from l2m.schema import coerce, format_value
+
+LISTED = 8
+"""Choices that an error message lists, at most."""
 
 T = TypeVar("T", bound=Callable[..., Any])
 
 
 def describe_unknown(kind: str, name: object, choices: Iterable[str]) -> str:
-    """Format the error message for an unknown name."""
+    """Format the error message for an unknown name: of many choices it lists those that are most like it."""
     names = sorted(choices)
     subject = f"key {name}" if kind == "key" else f"{kind}={name}"
-    return f"{subject} is not known{did_you_mean(name, names)}: choose one of {', '.join(names)}"
+    listed, more = names, ""
+    if len(names) > LISTED:
+        near = get_close_matches(str(name), names, LISTED, cutoff=0)
+        listed, more = sorted(near), f" and {len(names) - LISTED} more, which --help lists"
+    return f"{subject} is not known{did_you_mean(name, names)}: choose one of {', '.join(listed)}{more}"
 
 
 class Registry(Generic[T]):
@@ -104,7 +112,7 @@ class Registry(Generic[T]):
                 try:
                     checked[key] = coerce(choice[key], hints[key])
                 except ValueError as rule:
-                    problems.append(f"{self.kind}.{key}={choice[key]} {rule}")
+                    problems.append(f"{self.kind}.{key}={format_value(choice[key])} {rule}")
             elif parameter.default is inspect.Parameter.empty:
                 problems.append(f"{self.kind}.{key} has no value: {self.kind}={name} needs one")
             else:

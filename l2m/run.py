@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from l2m.cli import interrupts  # noqa: F401
 from l2m.cli.command import Checked, Refused, Sweep, run_command
 from l2m.cli.help import Help
 from l2m.config.choices import GROUPS

@@ -99,6 +99,11 @@ def coerce(value: Any, annotation: Any) -> Any:
     return value
 
 
+def format_value(value: object) -> str:
+    """A value as the command line writes it."""
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def check_argument(name: str, value: Any, annotation: Any, remedy: str) -> Any:
     """The argument converted to its annotation; scalars of numpy and torch count as numbers.
 

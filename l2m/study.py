@@ -6,6 +6,7 @@ import time
 from functools import partial
 from textwrap import fill
 
+from l2m.cli import interrupts  # noqa: F401
 from l2m.cli.command import Checked, Refused, Sweep, run_command
 from l2m.cli.help import Help
 from l2m.paper.studies.records import StudyConfig, check, is_finished, read, write

@@ -16,18 +16,31 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from l2m.cli import interrupts
 from l2m.cli.help import Help, store_help
-from l2m.cli.hydra_private import forget_schemas, get_args_parser, replace_batch_check
 from l2m.config.composing import plain_values
-from l2m.config.override_errors import describe_user_error
-from l2m.config.user_folders import conf_dir, find_user_folders, set_variable, use_folder
+from l2m.config.hydra_private import get_args_parser, replace_batch_check, store_launchers
+from l2m.config.override_errors import UNUSED, check_words, describe_user_error
+from l2m.config.user_folders import (
+    conf_dir,
+    find_user_folders,
+    import_user_files,
+    list_yaml_files,
+    set_variable,
+    use_folder,
+)
 from l2m.errors import UserError
 from l2m.registry import describe_unknown
 
 TUNER = "hydra_plugins.l2m.Optuna"
 
-ANNOUNCED_RUNS = 30
+ANNOUNCED_RUNS = 100
 """From this many runs on, checking a sweep takes seconds: their number is printed first."""
+
+MEANINGS = ("config-dir", "config-path", "config-name")
+"""Hydra's options that change what a command means."""
+
+MEANING = re.compile(r"--config-(dir|path|name)\b|-c[dpn]\b")
 
 
 @dataclass(frozen=True)
@@ -36,11 +49,21 @@ class Sweep:
 
     Attributes:
         launcher: the launcher's settings.
-        tuned: whether ``hydra/sweeper=optuna`` chose the runs, and trained them meanwhile.
+        sweeper: the sweeper's settings, with the values that an experiment sweeps over.
     """
 
     launcher: dict[str, Any]
-    tuned: bool
+    sweeper: dict[str, Any]
+
+    @classmethod
+    def of(cls, settings: Any) -> Sweep:
+        """From Hydra's settings."""
+        return cls(plain_values(settings.launcher), plain_values(settings.sweeper))
+
+    @property
+    def tuned(self) -> bool:
+        """Whether ``hydra/sweeper=optuna`` chose the runs, and trained them meanwhile."""
+        return bool(self.sweeper["_target_"] == TUNER)
 
 
 Checked = Sequence[tuple[Any, str]]
@@ -76,22 +99,34 @@ def run_command(
     refused: list[tuple[str, str]] = []
     sweep: Sweep | None = None
     failed = False
-    options, others = get_args_parser().parse_known_args()
-    config_dir = options.config_dir
+    options, others = get_args_parser().parse_known_intermixed_args()
     if others:
         _print_error(f"{others[0]} is not known: a key is written KEY=VALUE, without dashes (--help lists all)")
         sys.exit(1)
+    pairs = [(f"--{kind}", getattr(options, kind.replace("-", "_"))) for kind in MEANINGS]
+    moved = [*options.overrides, *(value for _, value in pairs)]
+    flags = [word for word in sys.argv[1:] if word not in moved and not MEANING.match(word)]
+    if options.config_path:  # Hydra would look for it beside this module
+        pairs[1] = ("--config-path", os.path.abspath(options.config_path))
+    repeated = [word for flag, value in pairs if value for word in (flag, value)]
+    sys.argv[1:] = [*flags, *repeated, *options.overrides]  # Hydra takes no flags between or after other words
+    checked: Any = None
 
     @hydra.main(config_path=str(conf_dir()), config_name=name, version_base="1.3")
     def job(raw: DictConfig) -> tuple[Any, str] | None:
         """Only record the run: all are composed before anything begins, so later changes of a YAML do not count."""
-        nonlocal sweep
+        nonlocal checked
         settings = HydraConfig.get()
-        if settings.mode is RunMode.MULTIRUN:
-            sweep = Sweep(plain_values(settings.launcher), settings.sweeper._target_ == TUNER)
-        command = shlex.join([*(["--config-dir", config_dir] if config_dir else []), *settings.overrides.task])
+        command = shlex.join([*repeated, *settings.overrides.task])
         try:
-            _check_plugins(settings, uses_launcher)
+            if settings is not checked:
+                _check_settings(settings, uses_launcher)
+                if sweep and sweep != Sweep.of(settings):
+                    raise UserError(
+                        "an experiment with a sweep or a launcher of its own cannot be one of several: run each "
+                        "experiment by a command of its own"
+                    )
+                checked = settings
             runs.append((check(plain_values(raw)), command))
             return runs[-1]
         except Exception as error:
@@ -104,17 +139,27 @@ def run_command(
             return None
 
     def check_batch(sweeper: Any, batch: Sequence[Any]) -> None:
-        _check_plugins(sweeper.config.hydra, uses_launcher)
+        nonlocal sweep
+        _check_settings(sweeper.config.hydra, uses_launcher)
+        sweep = Sweep.of(sweeper.config.hydra)
         if len(batch) >= ANNOUNCED_RUNS:
             print(f"checking {len(batch)} runs", flush=True)
 
-    forget_schemas(conf_dir() / "hydra")
+    store_launchers(conf_dir() / "hydra")
     replace_batch_check(check_batch)
-    with set_variable("HYDRA_FULL_ERROR", "1"), use_folder(config_dir):  # Hydra raises its errors, to be reported here
+    with (
+        set_variable("HYDRA_FULL_ERROR", "1"),
+        use_folder(options.config_dir),
+    ):  # Hydra raises its errors, to be reported here
         try:
             if options.help:
                 sys.argv.append(store_help(help_page, [conf_dir(), *find_user_folders()]))
+            check_words(options.overrides, help_page.groups)
+            import_user_files(help_page.groups)  # for resolvers that they register
             job()
+            if sweep and not (runs or refused or sweep.tuned):
+                raise UserError("the sweep has no runs: one of its lists or ranges is empty")
+            interrupts.raise_again()
             failed = bool(refused) | (bool(runs) and carry_out(runs, refused, sweep))
         except BrokenPipeError:  # for example by --help | head
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -132,15 +177,21 @@ def run_command(
         sys.exit(1)
 
 
-def _check_plugins(settings: Any, uses_launcher: bool) -> None:
-    """Raise a UserError for a launcher or sweeper that does not write records, or would have no effect."""
+def _check_settings(settings: Any, uses_launcher: bool) -> None:
+    """Raise a UserError for settings of Hydra that would have no effect, or another one than expected."""
     for group in ("hydra/launcher", "hydra/sweeper"):
         name = settings.runtime.choices[group]
-        ours = ["basic", *(file.stem for file in (conf_dir() / group).glob("*.yaml") if uses_launcher)]
+        ours = ["basic", *(file.stem for file in list_yaml_files(group) if uses_launcher)]
         if name not in ours:
             raise UserError(describe_unknown(group, name, ours))
         if name != "basic" and settings.mode is not RunMode.MULTIRUN:
             raise UserError(f"{group}={name} is for a sweep: add -m")
+    if settings.sweeper.params and settings.mode is not RunMode.MULTIRUN:
+        raise UserError(f"this is a sweep over {', '.join(settings.sweeper.params)}: leave hydra.mode out")
+    job = {f"hydra.job.{key}": settings.job[key] for key in ("chdir", "env_set")}
+    for key, value in {**job, "hydra.callbacks": settings.callbacks}.items():
+        if value:
+            raise UserError(f"{key}={value} {UNUSED}")
 
 
 def _print_error(problem: str, run: str = "") -> None:

@@ -16,7 +16,7 @@ from l2m.config.user_folders import describe_missing_file
 from l2m.errors import UserError
 from l2m.files import read_text
 from l2m.registry import Registry, describe_unknown
-from l2m.schema import coerce
+from l2m.schema import coerce, format_value
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The parser in C, if PyYAML has it, is ten times as fast."""
@@ -51,7 +51,7 @@ def check_fields(
             try:
                 values[key] = coerce(raw[key], hints[key])
             except ValueError as rule:
-                problems.append(f"{key}={raw[key]} {rule}")
+                problems.append(f"{key}={format_value(raw[key])} {rule}")
     return values
 
 

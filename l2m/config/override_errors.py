@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any, get_type_hints
 
@@ -16,14 +16,42 @@ from omegaconf.errors import OmegaConfBaseException
 from l2m.config.choices import GROUPS
 from l2m.config.run import RunConfig
 from l2m.config.user_folders import conf_dir, describe_missing_file, list_yaml_files
-from l2m.errors import UserError, closest
+from l2m.errors import UserError, closest, shown
 from l2m.registry import describe_unknown
 from l2m.schema import type_name
 
 CHOICES = (*GROUPS, "logger", "hydra/launcher", "hydra/sweeper")
 """The groups of ``conf/`` in which a run has a choice."""
 
+USED = re.compile(r"hydra([/.](launcher|sweeper)\b.*|\.mode)")
+"""The settings of Hydra that have an effect here."""
+
+UNUSED = (
+    "would have no effect: of Hydra's settings only its launcher, its sweeper and hydra.mode are used; results_dir "
+    "says where records are written"
+)
+
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def check_words(words: Iterable[str], groups: Sequence[str] = CHOICES) -> None:
+    """Refuse words of a command line that Hydra would accept and ignore, or fail on without a sentence.
+
+    Raises:
+        UserError: the first of them.
+    """
+    for word in words:
+        key, equals, value = word.partition("=")
+        if key.startswith("~"):
+            continue
+        name = key.lstrip("+")
+        if not equals or not re.fullmatch(r"[\w./@:-]+", name) or "//" in name:
+            raise UserError(f"{shown(word, 60)} is not KEY=VALUE: write for example seed=1 (--help lists the keys)")
+        if re.match(r"hydra\b", name) and not USED.fullmatch(name):
+            raise UserError(f"{shown(word, 60)} {UNUSED}")
+        is_list = value.startswith("[") and (name != "logger" or "[" in value[1:])
+        if name in groups and (is_list or value.strip() == "{}"):
+            raise UserError(f"{shown(word, 60)} must be one choice: write {name}=NAME (--help lists the names)")
 
 
 def describe_user_error(error: Exception, keys: type = RunConfig, groups: Sequence[str] = CHOICES) -> str | None:
@@ -31,7 +59,11 @@ def describe_user_error(error: Exception, keys: type = RunConfig, groups: Sequen
     text = str(error)
     if isinstance(error, UserError):
         return text
-    if "Config group override must be" in text:  # a plain ValueError of Hydra's
+    if "integer string conversion" in text:
+        return "a number of the command line has too many digits: write a smaller one"
+    if text.startswith("Only one of --run"):  # plain ValueErrors of Hydra's
+        return f"{text.replace('Only one of', 'only one of')}: leave the others out"
+    if "Config group override must be" in text:
         are = "are groups" if groups[1:] else "is one"
         return f"a group needs one of its choices, not null: {', '.join(groups)} {are}"
     if isinstance(error, OSError) and (error.errno in FULL_DISK or "temporary directory" in text):
@@ -57,13 +89,14 @@ def describe_user_error(error: Exception, keys: type = RunConfig, groups: Sequen
         return f"{key}={values} gives several values to one run: add -m to sweep over them"
     if match := re.search(r"Sweep parameters '([^']+)'", text):
         return f"{match[1]} gives several values to one run: add -m to sweep over them"
-    first_line = text.strip().partition("\n")[0]
+    first, *others = [line.strip().replace("LexerNoViableAltException: ", "") for line in text.strip().splitlines()]
     if isinstance(error, OverrideParseException):
         return (
-            f"the command line cannot be parsed ({first_line}): write key=value, and put a value with spaces or "
-            "special characters in both kinds of quotes, as 'key=\"a, b (c)\"'"
+            f"the command line cannot be parsed ({first}): write key=value, and put a value with spaces or special "
+            "characters in both kinds of quotes, as 'key=\"a, b (c)\"'"
         )
-    return f"the configuration cannot be composed ({first_line}): check what the command line changes or removes"
+    why = shown(": ".join([first, *others[:1]]))
+    return f"the configuration cannot be composed ({why}): check what the command line changes or removes"
 
 
 def _describe_unknown_key(key: str, keys: type, groups: Sequence[str]) -> str:
@@ -78,7 +111,8 @@ def _describe_unknown_key(key: str, keys: type, groups: Sequence[str]) -> str:
         homes = [home for home in groups if any(key in options for options in _list_options(home).values())]
         if homes:
             return f"{key} is not a key by itself: write {' or '.join(f'{h}.{key}='.replace('/', '.') for h in homes)}"
-        return describe_unknown("key", key, [field.name for field in fields(keys)])
+        names = [*(field.name for field in fields(keys)), *(["experiment"] if "hydra/launcher" in groups else [])]
+        return describe_unknown("key", key, names)
     options = _list_options(group)
     if owners := [name for name, names in options.items() if option in names]:
         return f"{key} is not an option of the {group} here: add {group}={owners[0]}, which has it"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,12 +11,34 @@ from importlib.util import find_spec
 from types import FrameType
 from typing import Any
 
+from l2m.config.composing import compose_sweep
 from l2m.errors import UserError
+from l2m.records import Records
 from l2m.records.directory import RunDirectory
 from l2m.sweeps.launchers import LAUNCHERS, Launcher, Outcome
 from l2m.sweeps.launchers.processes import Processes
-from l2m.sweeps.plan import PlannedRun, format_plan
+from l2m.sweeps.plan import PlannedRun, format_plan, plan
 from l2m.training.stopping import Stopped, handled_by
+
+
+def sweep(*overrides: str, config_dir: str | os.PathLike[str] | None = None) -> list[Records]:
+    """Train the runs of the command line ``python -m l2m.run -m *overrides``; finished runs are skipped.
+
+    Args:
+        overrides: such as ``"+experiment=mnist"``, or ``"dataset=digits"`` and ``"seed=range(5)"``.
+        config_dir: a folder with your own choices, as in ``--config-dir`` (:mod:`l2m.config.user_folders`).
+
+    Returns:
+        The records of the runs, in the sweep's order.
+
+    Raises:
+        UserError: the overrides are not valid, or runs failed, after all others are done; a line each.
+    """
+    runs, settings = compose_sweep(*overrides, config_dir=config_dir)
+    planned = plan(runs)
+    if failed := launch(planned, choose_launcher(settings)):
+        raise UserError("\n".join(f"{run.command}: {problem}" for run, problem in failed))
+    return [RunDirectory(run.config).read() for run in planned]
 
 
 def choose_launcher(settings: Mapping[str, Any]) -> Launcher:

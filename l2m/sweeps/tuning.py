@@ -128,14 +128,19 @@ def _print_best(
 
 
 def _distribution(override: Override) -> Any:
-    """The distribution of an interval, on a logarithmic scale if it is tagged ``log``, or of a list of values."""
-    from optuna.distributions import CategoricalDistribution, FloatDistribution
+    """The distribution of an interval, on a logarithmic scale if it is tagged ``log``, or of a list of values.
+
+    Hydra reads the ends of an interval as floats; ``int(interval(8,64))`` keeps whole numbers.
+    """
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     value = override.value()
     try:
         if isinstance(value, IntervalSweep):
             if value.start is None or value.end is None:
                 raise ValueError("an interval needs two ends")
+            if isinstance(value.start, int) and isinstance(value.end, int):
+                return IntDistribution(value.start, value.end, log="log" in value.tags)
             return FloatDistribution(float(value.start), float(value.end), log="log" in value.tags)
         return CategoricalDistribution(list(override.sweep_string_iterator()))
     except ValueError as error:

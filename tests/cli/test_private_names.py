@@ -13,7 +13,7 @@ import torch
     ("module", "name", "parameters"),
     [
         ("hydra._internal.utils", "get_args_parser", ""),
-        ("hydra._internal.core_plugins.basic_launcher", "BasicLauncher.launch", "self job_overrides initial_job_idx"),
+        ("hydra._internal.core_plugins.basic_sweeper", "BasicSweeper.split_arguments", "overrides max_batch_size"),
         ("hydra.plugins.sweeper", "Sweeper.validate_batch_is_legal", "self batch"),
         ("torch.utils._pytree", "tree_leaves", "tree"),
         ("imblearn.over_sampling", "SMOTE._generate_samples", "self X nn_data nn_num rows cols steps"),
