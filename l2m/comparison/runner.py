@@ -52,7 +52,7 @@ def candidates(comparison: Comparison) -> Candidates:
     """
     bases, options = comparison.bases, comparison.options
     if not options.choose:
-        return {name: [base] for name, base in bases.items()}
+        return {name: [replace(base, validation_fraction=0.0)] for name, base in bases.items()}
     grids = {name: _grid(base, options) for name, base in bases.items() if "mixing_rate" in base.strategy}
     budget = max(map(len, grids.values()), default=0)
     return {name: grids.get(name) or _learning_rates(base, options, budget) for name, base in bases.items()}

@@ -64,7 +64,7 @@ def summarize(trained: Trained, table: pd.DataFrame) -> Iterator[str]:
     if trained.class_names:
         unknown = answered.loc[~answered["actual"].isin(trained.class_names), "actual"]
         if len(unknown):
-            yield f"{len(unknown)} samples have an answer that is not a class of the model, and are not counted below"
+            yield f"answers that are not a class of the model, not counted below: {len(unknown)}"
             yield from _aligned("answer", pd.DataFrame({"samples": unknown.value_counts()}))
         answered = answered.drop(unknown.index)
     if answered.empty:

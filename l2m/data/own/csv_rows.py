@@ -25,8 +25,8 @@ SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|"}
 MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "<NA>", "#N/A")
 """Cells that count as empty, as for pandas."""
 
-FOOTER = re.compile(r"(?i)((grand |sub-?)?totals?|sum|average|mean|sources?|notes?|\(?\d+ rows?)\b.*")
-"""What the first cell of a row under a table begins with."""
+FOOTER = re.compile(r"(?i)((grand |sub-?)?totals?|sum|average|mean):?|(sources?|notes?):.*|\(?\d+ rows?\b.*")
+"""The first cell of a row under a table, if others are empty."""
 
 BLOCK = 10_000
 """Rows that are lists at a time: as text in a table they take less memory."""
@@ -37,7 +37,7 @@ def read_rows(
     separator: Separator = "auto",
     encoding: str = "utf-8",
     header: Header = "line",
-    names: Sequence[str] = (),
+    names: tuple[str, ...] = (),
 ) -> pd.DataFrame:
     """The rows of a table in text, Excel or Parquet, as text without surrounding blanks; NaN where a cell is empty.
 
@@ -54,6 +54,8 @@ def read_rows(
         UserError: the file is not there, is not a table of its kind or not text in this encoding, has no rows, lacks or
             repeats names of columns, or has lines with more or fewer cells than columns, or a footer.
     """
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UserError(f"dataset.names has {twice[0]} twice: name each column once")
     if names and header == "line":
         raise UserError(f"dataset.names={shown(','.join(names), 60)} needs dataset.header=none: use both, or neither")
     content, kind = unpack(file)

@@ -37,7 +37,9 @@ def format_description(description: Mapping[str, Any]) -> Iterator[str]:
     for kind in ("numbers", "categories", "ignored"):
         if names := description.get(kind):
             values = names.items() if isinstance(names, dict) else ((name, None) for name in names)
-            listed = (name if count is None else f"{name} ({count} value{'s' * (count != 1)})" for name, count in values)
+            listed = (
+                name if count is None else f"{name} ({count} value{'s' * (count != 1)})" for name, count in values
+            )
             yield _line(kind, f"{len(names)}: {', '.join(listed)}")
     if missing := description.get("missing"):
         columns = ", ".join(f"{name}={count}" for name, count in missing.items())
