@@ -41,7 +41,7 @@ def _check(raw: dict[str, Any]) -> RunConfig:
 def _carry_out(runs: Checked, refused: Refused, sweep: Sweep | None) -> bool:
     from l2m.sweeps.launching import choose_launcher, launch
     from l2m.sweeps.plan import format_plan, plan
-    from l2m.sweeps.progress import train_with_progress
+    from l2m.sweeps.progress import print_data, train_with_progress
     from l2m.training.device import keep_memory
 
     if any(config.dry_run for config, _ in runs):
@@ -49,11 +49,13 @@ def _carry_out(runs: Checked, refused: Refused, sweep: Sweep | None) -> bool:
         return False
     if not sweep:
         keep_memory()
+        print_data(run.config for run in plan(runs) if run.to_do)
         print(train_with_progress(runs[0][0]))
         return False
     planned = plan(runs)
     if sweep.tuned:
         return any(run.status == "failed" for run in planned)
+    print_data(run.config for run in planned if run.to_do)
     skipped = sum(not run.to_do for run in planned)
     failed = [*refused, *((run.command, why) for run, why in launch(planned, choose_launcher(sweep.launcher)))]
     total = len(planned) + len(refused)

@@ -91,7 +91,7 @@ def coerce(value: Any, annotation: Any) -> Any:
             raise ValueError("must be a finite number")
         return float(value)
     elif annotation is str:
-        value = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+        value = str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
         if not isinstance(value, str) or not value:
             raise ValueError("must be text")
     else:

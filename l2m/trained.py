@@ -25,6 +25,9 @@ from l2m.training.device import choose_device, compute_like
 LISTED = 10
 """Runs that are listed to choose from."""
 
+AGAIN = "use python -m l2m.run with force=true to train the run again"
+"""What to do about a run that cannot be used; ``force=true`` of predict does not train."""
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -100,8 +103,7 @@ def load(folder: str | Path, device: str = "cpu") -> Trained:
         model.load_state_dict(saved["parameters"])
     except Exception as error:  # a damaged file or a changed model raises many types
         raise UserError(
-            f"{folder / MODEL} does not fit model={config.model['name']} of this version ({cause(error)}): use "
-            "force=true to train it again"
+            f"{folder / MODEL} does not fit model={config.model['name']} of this version ({cause(error)}): {AGAIN}"
         ) from error
     return Trained(folder, config, model.to(target, memory_format=torch.channels_last).eval(), data, target)
 
@@ -142,9 +144,7 @@ def _config(folder: Path) -> RunConfig:
         config = read_config(folder / "config.yaml")
         status = json.loads(read_text(folder / "run.json"))["status"]
     except (ValueError, LookupError, TypeError, RecursionError) as error:
-        raise UserError(
-            f"{folder} cannot be read as a run ({cause(error)}): use force=true to train it again"
-        ) from error
+        raise UserError(f"{folder} cannot be read as a run ({cause(error)}): {AGAIN}") from error
     if status != "done":
         raise UserError(
             f"{folder} is not finished (status {status}): name another run, or repeat the command that began it"
@@ -155,17 +155,12 @@ def _config(folder: Path) -> RunConfig:
 def _saved(file: Path) -> dict[str, Any]:
     """The content of ``model.pt``."""
     if not file.is_file():
-        raise UserError(
-            f"{file} is missing, perhaps because records were copied without models: use force=true to train it again"
-        )
+        raise UserError(f"{file} is missing, perhaps because records were copied without models: {AGAIN}")
     try:
         saved = torch.load(file, map_location="cpu", weights_only=True)
         is_complete = saved.keys() >= {"parameters", "blank", "preprocessing"}
     except Exception as error:  # torch.load raises many types
-        raise UserError(f"{file} cannot be read ({cause(error)}): use force=true to train the run again") from error
+        raise UserError(f"{file} cannot be read ({cause(error)}): {AGAIN}") from error
     if not is_complete:
-        raise UserError(
-            f"{file} was written by an earlier version, without the shapes of the data: use force=true to train the "
-            "run again"
-        )
+        raise UserError(f"{file} was written by an earlier version, without the shapes of the data: {AGAIN}")
     return dict(saved)

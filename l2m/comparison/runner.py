@@ -35,6 +35,7 @@ from l2m.records.directory import RunDirectory
 from l2m.report import drawing
 from l2m.sweeps.launching import choose_launcher, launch
 from l2m.sweeps.plan import PlannedRun, format_plan, plan
+from l2m.sweeps.progress import print_data
 from l2m.training.device import torch_state
 from l2m.training.engine import Trainer
 from l2m.training.run import needs
@@ -51,7 +52,7 @@ def candidates(comparison: Comparison) -> Candidates:
     """
     bases, options = comparison.bases, comparison.options
     if not options.choose:
-        return {name: [base] for name, base in bases.items()}
+        return {name: [replace(base, validation_fraction=0.0)] for name, base in bases.items()}
     grids = {name: _grid(base, options) for name, base in bases.items() if "mixing_rate" in base.strategy}
     budget = max(map(len, grids.values()), default=0)
     return {name: grids.get(name) or _learning_rates(base, options, budget) for name, base in bases.items()}
@@ -104,6 +105,7 @@ class ComparisonRunner:
             return False
         requested = len(self._candidates)
         self._drop_untrainable()
+        print_data(settings[0] for settings in self._candidates.values())
         chosen = self._choose() if self._options.choose else {name: one for name, (one,) in self._candidates.items()}
         finals = {name: self._final_runs(setting) for name, setting in chosen.items()}
         print(f"\ntraining, {self._options.seeds} runs of each strategy on the whole training set", flush=True)
@@ -134,7 +136,8 @@ class ComparisonRunner:
             except UserError as error:
                 if name == BASELINE:
                     raise
-                print(f"{name} is left out: {error}", flush=True)
+                reason, _, remedy = str(error).rpartition(": ")  # a comparison takes no options of strategies
+                print(f"{name} is left out: {reason if 'strategy' in remedy else error}", flush=True)
                 del self._candidates[name]
 
     def _print_plan(self) -> None:

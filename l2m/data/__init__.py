@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -155,6 +154,7 @@ class Data:
         refit: (indices (m,) of training samples) -> the same data with inputs, the targets' unit and the vocabulary
             fitted on these samples alone. None: nothing is fitted on samples, or it is not fitted again.
         thinned: whether only those training samples were read that the recipe of imbalance leaves.
+        description: what the files of a user's own data were read as, in plain values.
     """
 
     train: Split
@@ -166,6 +166,7 @@ class Data:
     class_names: tuple[str, ...] | None = None
     refit: Callable[[Tensor], Data] | None = None
     thinned: bool = False
+    description: Mapping[str, Any] | None = None
 
     def described(self) -> dict[str, Any]:
         """What a model and new samples need to know of the data, as plain values and tensors, without samples."""
@@ -262,11 +263,6 @@ def _rows(samples: Tensor) -> Tensor:
     """A view (N, numbers) of samples without gaps in memory, in the order of memory."""
     numbers = samples.shape[1:].numel()
     return samples.as_strided((len(samples), numbers), (numbers, 1))
-
-
-def share(size: int, fraction: Fraction | float) -> int:
-    """⌊fraction · size⌋, exact for a Fraction."""
-    return int(fraction * size)
 
 
 @lru_cache(maxsize=1)  # a sweep over strategies and seeds loads its data set once

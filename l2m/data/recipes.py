@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Annotated
 
-from l2m.data import RECIPES, Recipe, share
+from l2m.data import RECIPES, Recipe
 from l2m.errors import UserError
 from l2m.schema import Range
 
@@ -40,7 +40,7 @@ class Step(Recipe):
                 f"imbalance.groups={list(self.groups)} names group {beyond[0]}: groups are 0 to {len(sizes) - 1}"
             )
         epsilon = Fraction(str(self.factor))
-        return [share(n, epsilon) if group in self.groups else n for group, n in enumerate(sizes)]
+        return [int(n * epsilon) if group in self.groups else n for group, n in enumerate(sizes)]
 
 
 @RECIPES.register("linear")
@@ -52,7 +52,7 @@ class Linear(Recipe):
 
     def kept(self, sizes: Sequence[int]) -> list[int]:
         slope = Fraction(str(self.slope))
-        return [max(share(n, 1 - slope * group), 0) for group, n in enumerate(sizes)]
+        return [max(int(n * (1 - slope * group)), 0) for group, n in enumerate(sizes)]
 
 
 @RECIPES.register("logarithmic")
@@ -64,4 +64,4 @@ class Logarithmic(Recipe):
 
     def kept(self, sizes: Sequence[int]) -> list[int]:
         last = max(len(sizes) - 1, 1)
-        return [share(n, self.ratio ** (-group / last)) for group, n in enumerate(sizes)]
+        return [int(n * self.ratio ** (-group / last)) for group, n in enumerate(sizes)]

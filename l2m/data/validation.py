@@ -32,6 +32,7 @@ def validation(groups: Tensor, names: Sequence[str], fraction: float, data_seed:
         group = sizes.index(min(sizes))
         raise UserError(
             f"validation_fraction={fraction:g} holds out a part of each group, and group {group} ({names[group]}) has "
-            f"{sizes[group]} training sample: every group needs two, add some or leave validation_fraction at 0"
+            f"{sizes[group]} training sample: every group needs two, add some or hold none out, with "
+            "validation_fraction=0 in l2m.run or choose=false in l2m.compare"
         )
     return held_out(groups, fraction, generator(data_seed, "validation"))

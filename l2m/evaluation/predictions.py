@@ -61,6 +61,14 @@ def summarize(trained: Trained, table: pd.DataFrame) -> Iterator[str]:
     if "actual" not in table:
         return
     answered, metric = table.dropna(subset="actual"), trained.task.metric
+    if trained.class_names:
+        unknown = answered.loc[~answered["actual"].isin(trained.class_names), "actual"]
+        if len(unknown):
+            yield f"answers that are not a class of the model, not counted below: {len(unknown)}"
+            yield from _aligned("answer", pd.DataFrame({"samples": unknown.value_counts()}))
+        answered = answered.drop(unknown.index)
+    if answered.empty:
+        return
     is_right = answered["predicted"] == answered["actual"]
     score = is_right.astype(float) if trained.class_names else (answered["predicted"] - answered["actual"]) ** 2
     yield f"{metric} {score.mean():.5g} over the {len(answered)} samples with a known answer"

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from l2m.data import Batch, Data, share
+from l2m.data import Batch, Data
 from l2m.errors import UserError
 from l2m.mixing import MIXINGS, Losses, Mixing, Objective
 from l2m.schema import Range
@@ -70,7 +70,7 @@ class Mixup(Mixing):
         return float(self.concentration * 10**exponent)
 
     def begin_epoch(self, epoch: int) -> bool:
-        if epoch > share(self.epochs, Fraction(str(self.early_stop))):
+        if epoch > int(self.epochs * Fraction(str(self.early_stop))):
             return False
         steps, size = self.context.steps, self.context.batch_size
         rng = np.random.default_rng(self.context.generator(f"{self.purpose}/{epoch}").initial_seed())

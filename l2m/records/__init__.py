@@ -2,6 +2,7 @@
 
     <results_dir>/runs/<dataset>/<strategy>/seed<k>-<digest>/
         config.yaml   the whole configuration; the digest is the hash of its scientific part
+        data.json     of a user's own data: what columns were read as, and how many samples each class has
         metrics.csv   a row an epoch: the fields of EpochRow
         groups.csv    a row an epoch and group: the fields of GroupRow; or groups.csv.gz, packed by scripts/pack.py
         run.json      schema, version, commit, torch, device, threads, start, end, seconds, status; its model; why it

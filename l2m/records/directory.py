@@ -101,9 +101,10 @@ class RunDirectory:
             with contextlib.suppress(OSError):
                 self.path.rmdir()  # if nothing was written
 
-    def start(self, device: torch.device) -> Mapping[str, Any] | None:
+    def start(self, device: torch.device, data: Mapping[str, Any] | None = None) -> Mapping[str, Any] | None:
         """Start the run, or continue from its checkpoint unless ``force`` is set; the state of that checkpoint.
 
+        ``data`` is what a user's own data were read as.
         A checkpoint that cannot be read, or is of other data, is reported, and the run starts from the beginning.
 
         Raises:
@@ -130,6 +131,8 @@ class RunDirectory:
         self._earlier_seconds = self._info.pop("seconds", 0.0)
         self._info["status"] = "running"
         self._write("config.yaml", yaml.safe_dump(self.config.to_dict(), sort_keys=False).encode())
+        if data:
+            self._write("data.json", (json.dumps(data, indent=1, ensure_ascii=False) + "\n").encode())
         self._write_info()
         return checkpoint.state if checkpoint else None
 
@@ -182,7 +185,7 @@ class RunDirectory:
 
         try:
             tables = (read_bytes(self.path / name) for name in ("metrics.csv", "groups.csv"))
-            metrics, groups = (pd.read_csv(io.BytesIO(table)) for table in tables)
+            metrics, groups = (pd.read_csv(io.BytesIO(table), dtype={"name": str}) for table in tables)
         except ValueError as error:
             raise UserError(
                 f"{self.path} is incomplete (metrics.csv or groups.csv is missing or not a table): remove it to repeat "

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import nullcontext
+from collections.abc import Iterable
+from contextlib import nullcontext, suppress
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -12,6 +13,9 @@ from rich.progress import Progress as Bar
 from rich.table import Column
 
 from l2m.config.run import RunConfig
+from l2m.data import load
+from l2m.data.own.description import format_description
+from l2m.errors import UserError
 from l2m.records import EpochRow, Records
 from l2m.tasks import TASKS
 from l2m.training.run import needs, train
@@ -70,6 +74,14 @@ class Progress:
         before = "" if self._trained else "done before: "
         result = f"{self._metric} {last.test_metric:.4g}, worst group {last.worst_group:.4g}"
         return f"{self.name}: {result}\n  {before}{records.path}"
+
+
+def print_data(configs: Iterable[RunConfig]) -> None:
+    """Print what the tables of users are read as, once for each data set; what is wrong with one its runs report."""
+    tables = (config for config in configs if config.dataset.get("kind", "table") == "table")
+    for config in {str(config.dataset): config for config in tables if "categorical" in config.dataset}.values():
+        with suppress(UserError):
+            print("\n".join(format_description(load(config).description or {})), flush=True)
 
 
 def train_with_progress(config: RunConfig, in_parallel: bool = False) -> str:

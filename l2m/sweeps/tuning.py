@@ -23,6 +23,7 @@ from l2m.registry import Registry
 from l2m.schema import Range
 from l2m.sweeps.launching import choose_launcher, launch
 from l2m.sweeps.plan import plan
+from l2m.sweeps.progress import print_data
 from l2m.tasks import TASKS
 
 Composed = tuple[RunConfig, str]
@@ -97,6 +98,8 @@ def tune(
         if any(config.dry_run for config, _ in runs):
             print(f"{search.n_trials} trials of {len(seeds)} runs, {search.n_jobs} at a time; the first of them:")
             return
+        if not first:
+            print_data(config for config, _ in runs)
         launch(plan(runs), launcher)
         for number, (trial, words) in enumerate(zip(trials, proposed, strict=True)):
             configs = [config for config, _ in runs[number * len(seeds) : (number + 1) * len(seeds)]]

@@ -78,7 +78,7 @@ class Trainer:
             )
         self.steps = samples // size
         self.group_names = loaded.group_names
-        self.described = loaded.described()
+        self.described, self.description = loaded.described(), loaded.description
         self.augmentation = loaded.augmentation
         self._precision = partial(precision, config, self.device)
         self._squared_unit = loaded.target_unit[1] ** 2  # of a regression's metric; 1 except for own data

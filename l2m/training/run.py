@@ -54,7 +54,7 @@ def train(config: RunConfig, on_epoch: Callable[[EpochRow], None] | None = None)
         with run.locked(), stop_between_epochs() as signals:
             if run.status() == "done" and not config.force:  # by the process that had the lock
                 return run.read()
-            state = run.start(trainer.device)
+            state = run.start(trainer.device, trainer.description)
             try:
                 if state:
                     _restore(trainer, state, run)

@@ -295,7 +295,6 @@ def test_rows_of_a_published_table(
 TABLES = {
     "a column is missing": (lambda text: text.replace("age", "years"), "has no column age, which the model was"),
     "text among numbers": (lambda text: text.replace("\n", "\nold", 3), "has age=old"),
-    "an unknown class": (lambda text: text.replace("ill", "dead"), "has outcome=dead in line 2, which the training"),
     "no rows": (lambda text: text.partition("\n")[0], "has names of columns and no rows"),
     "a ragged line": (lambda text: text.replace("\n", "\n1,", 2), "has 5 cells in line 2"),
     "no table": (lambda text: "outcome\nwell\n", "has one column only, outcome"),
@@ -462,7 +461,7 @@ def test_texts_that_datasets_reads(runs: Callable[..., Run], door: Door, tiny_da
     found = read(tmp_path / "predictions.csv")
     assert found["actual"].tolist() == pd.read_csv("new.csv", dtype=str)["label"].tolist()
     result = door(f"run={records.path}", f"data={tiny_data / 'own' / 'texts.jsonl'}", "output=other.csv")
-    assert "texts.jsonl is not a CSV file, as new samples must be: save it as one" in result.err
+    assert "texts.jsonl is not a CSV or Parquet file, as new samples must be: save it as one" in result.err
     Path("new.csv").write_text("words,label\ngood film,1\n")
     result = door(f"run={records.path}", "data=new.csv", "force=true")
     assert "error: new.csv has no column text" in result.err

@@ -16,35 +16,15 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from l2m.data.own.cells import Decimal, as_text, parse_formatted, refuse
 from l2m.data.tables import LARGEST, parse_numbers
 from l2m.errors import UserError, did_you_mean, shown
 
-NUMERIC_SHARE = 0.9
-"""A column with this share of numbers among its cells was meant to hold numbers."""
+LISTED_MARKS = 3
+"""Texts among numbers that an error names, at most."""
 
 FEW_CATEGORIES = 20
 """Categories that a column may have, even if most rows have rare ones."""
-
-MISSING = ""
-"""The category of an empty cell; no other cell is empty text."""
-
-
-def as_text(cells: pd.Series) -> NDArray[np.object_]:
-    """Cells (N,) as text; ``MISSING`` where a cell is empty."""
-    return np.where(cells.isna(), MISSING, cells.astype("str").to_numpy(object)).astype(object)
-
-
-def locate(index: pd.Index, i: int) -> str:
-    """``line 7``: where row ``i`` is from."""
-    return f"{index.name or 'row'} {index[i]}"
-
-
-def refuse(wrong: NDArray[np.bool_], cells: pd.Series, file: Path | str, rule: str, more: str = "") -> None:
-    """Raise a UserError about the first ``wrong`` cell (N,), if any: its value and line, ``more``, the rule."""
-    if wrong.any():
-        i = int(wrong.argmax())
-        cell = f"no {cells.name}" if pd.isna(cells.iloc[i]) else f"{cells.name}={shown(cells.iloc[i], 60)}"
-        raise UserError(f"{file} has {cell} in {locate(cells.index, i)}{more}: {rule}")
 
 
 def check_columns(names: Iterable[str], columns: Iterable[str], option: str, file: Path | str) -> None:
@@ -72,14 +52,14 @@ def require(names: Iterable[str], table: pd.DataFrame, file: Path | str, source:
 
 
 def find_kinds(
-    table: pd.DataFrame, categorical: Sequence[str], most: int, file: Path | str
+    table: pd.DataFrame, categorical: Sequence[str], most: int, file: Path | str, decimal: Decimal = "point"
 ) -> tuple[list[str], list[str]]:
     """The names of columns of numbers, and of those of categories, with all of ``categorical`` among them.
 
     A column without any value counts as numbers.
 
     Raises:
-        UserError: a column holds numbers and a few cells of something else; numbers that are not finite in float32; or
+        UserError: a column is mostly numbers, with cells of something else; numbers that are not finite in float32; or
             text that is not a category: more than ``most`` values, of which more than half of the rows have a new one,
             or one too rare for an input of its own, if there are more than ``FEW_CATEGORIES``.
     """
@@ -94,7 +74,7 @@ def find_kinds(
         if name in categorical:
             continue
         if other.any():
-            _refuse_typing_errors(cells, other, filled, file)
+            _refuse_numbers_with_text(cells, other, filled, file, decimal)
             counts = cells.value_counts()
             rare = counts.iloc[max(most, FEW_CATEGORIES) - 1 :].sum()
             if len(counts) > most and max(len(counts), rare) > filled.sum() / 2:
@@ -110,25 +90,47 @@ def find_kinds(
     return kinds
 
 
-def _refuse_typing_errors(
-    cells: pd.Series, other: NDArray[np.bool_], filled: NDArray[np.bool_], file: Path | str
+def _refuse_numbers_with_text(
+    cells: pd.Series, other: NDArray[np.bool_], filled: NDArray[np.bool_], file: Path | str, decimal: Decimal
 ) -> None:
-    """Refuse ``other`` cells than numbers, unless they are a large part of the ``filled`` ones and of categories."""
-    count, value = other.sum(), shown(cells[other].iloc[0], 60)
-    if count > (1 - NUMERIC_SHARE) * filled.sum():
-        if cells[filled].astype("str").str.fullmatch(r"[+-]?\d*[.,]?\d+").mean() > NUMERIC_SHARE:
-            rule = (
-                "use dataset.decimal=comma if it is a decimal comma, remove it if it groups thousands, or name the "
-                "column in dataset.categorical"
-            )
-            refuse(other, cells, file, rule, ", a number with a comma")
+    """Refuse ``other`` cells than numbers if, without the most frequent of their texts, most ``filled`` ones are."""
+    texts = cells[other].value_counts()
+    formatted = [text for text in texts.index if parse_formatted(text, "point") or parse_formatted(text, "comma")]
+    marks = texts.drop(formatted)
+    if filled.sum() - marks.sum() <= (filled.sum() - marks.max() if len(marks) else filled.sum()) / 2:
         return
-    rule = (
-        f"fix the cell or leave it empty, use 'dataset.missing=[\"{value}\"]' if it means that the value is missing, "
-        f"or 'dataset.categorical=[\"{cells.name}\"]' if the column holds categories"
-    )
-    more = f" and {count - 1} more cells of this kind" if count > 1 else ""
-    refuse(other, cells, file, rule, f"{more}, beside {filled.sum() - count} numbers")
+    categories = f"'dataset.categorical=[\"{cells.name}\"]' if the column holds categories"
+    if formatted:
+        other = cells.isin(formatted).to_numpy(bool)
+        notation, use = _describe_notation(str(cells[other].iloc[0]), str(cells.name), decimal)
+        rule = f"use {use}, or {categories}"
+    else:
+        listed = ",".join(f'"{shown(text, 60)}"' for text in marks.index[:LISTED_MARKS])
+        more = "" if len(marks) <= LISTED_MARKS else f" (and so on, there are {len(marks)} different texts)"
+        rule = (
+            f"fix the cell or leave it empty, use 'dataset.missing=[{listed}]'{more} if it means that the value is "
+            f"missing, 'dataset.ignore=[\"{cells.name}\"]' to leave the column out, or {categories}"
+        )
+        notation = f"beside {filled.sum() - other.sum()} numbers"
+    count = other.sum()
+    share = f" and {count - 1} more cells of this kind ({count / filled.sum():.0%} of the column)" if count > 1 else ""
+    refuse(other, cells, file, rule, f"{share}, {notation}")
+
+
+def _describe_notation(text: str, name: str, decimal: Decimal) -> tuple[str, str]:
+    """What a formatted number has that others do not, and the options that read it."""
+    swapped: Decimal = "comma" if decimal == "point" else "point"
+    read, otherwise = parse_formatted(text, decimal), parse_formatted(text, swapped)
+    _, sign = read or otherwise or ("", "")
+    numbers = f"'dataset.numbers=[\"{name}\"]'"
+    if sign:
+        notation = f"a number with a {'percent' if sign == '%' else 'currency'} sign"
+        return notation, f"{numbers} to read it as {read[0]}" if read else f"{numbers} with dataset.decimal={swapped}"
+    if otherwise:
+        if read:
+            numbers = f"dataset.decimal={swapped} if it is a decimal {swapped}, {numbers} if it separates thousands"
+        return f"a number with a {swapped}", numbers if read else f"dataset.decimal={swapped}"
+    return "a number with thousands separators", f"{numbers} to read it as {read[0] if read else text}"
 
 
 def fit(table: pd.DataFrame, numeric: Sequence[str], categorical: Sequence[str], most: int) -> dict[str, Any]:

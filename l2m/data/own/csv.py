@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
+import pandas as pd
+
 from l2m.data import DATASETS, Data, Source
 from l2m.data.own import columns
-from l2m.data.own.csv_rows import Decimal, Separator, read_rows
+from l2m.data.own.cells import Decimal, clean
+from l2m.data.own.csv_rows import Header, Separator, read_rows
 from l2m.data.own.targets import TestFraction, assemble_table, read_part, split_rows
 from l2m.errors import UserError
 from l2m.schema import Range
@@ -28,10 +31,14 @@ def csv(
     categorical: tuple[str, ...] = (),
     max_categories: Annotated[int, Range(2, 10_000)] = 20,
     missing: tuple[str, ...] = (),
+    numbers: tuple[str, ...] = (),
     separator: Separator = "auto",
     decimal: Decimal = "point",
+    encoding: str = "utf-8",
+    header: Header = "line",
+    names: tuple[str, ...] = (),
 ) -> Data:
-    """A table whose first line names its columns: all but the target and the ignored ones are inputs.
+    """A table in text, Excel or Parquet: all columns but the target and the ignored ones are inputs.
 
     Columns of numbers are standardised, with the median where a value is missing; others are categories. Both are
     fitted on the rows that are trained on, without those that ``validation_fraction`` holds out. So are the mean and
@@ -47,20 +54,31 @@ def csv(
         categorical: columns that hold categories, though they are written as numbers, or have many values.
         max_categories: inputs that a categorical column becomes at most; its rarer values share one.
         missing: cells that mean that a value is missing, besides empty ones and NA.
+        numbers: columns in which numbers have percent or currency signs or thousands separators, which are removed.
+        header: whether the first line has the names of the columns; if not, they are ``names``, or numbered from 1.
     """
     file = Path(path).expanduser()
-    table = read_rows(file, separator, decimal, missing)
-    for option, names in (("target", [target]), ("group", [group] if group else []), ("ignore", ignore)):
-        columns.check_columns(names, table.columns, f"dataset.{option}", file)
+    written, bins = (separator, encoding, header, names), group_bins if task == "regression" else 0
+    table = read_rows(file, *written)
+    for option, chosen in (("target", [target]), ("group", [group] if group else []), ("ignore", ignore)):
+        columns.check_columns(chosen, table.columns, f"dataset.{option}", file)
     inputs = [name for name in map(str, table.columns) if name not in (target, *ignore)]
     if not inputs:
         raise UserError(f"{file} has no column but the target and those in dataset.ignore: use others as inputs")
-    bins = group_bins if task == "regression" else 0
-    whole, tested = read_part(table, file, target, group, bins), None
+    may_be_numbers = [name for name in (*inputs, *([target] if bins else [])) if name not in categorical]
+    columns.check_columns(numbers, may_be_numbers, "dataset.numbers", file)
+
+    def cleaned(rows: pd.DataFrame, place: Path) -> pd.DataFrame:
+        return clean(
+            rows, may_be_numbers, place, missing=missing, numbers=numbers, decimal=decimal, categorical=categorical
+        )
+
+    whole, tested = read_part(cleaned(table, file), file, target, group, bins), None
     if test_path:
         place = Path(test_path).expanduser()
-        rows = read_rows(place, separator, decimal, missing)
+        rows = read_rows(place, *written)
         columns.require([*inputs, target, *([group] if group else [])], rows, place, f"{file} has")
-        tested = read_part(rows, place, target, group, bins, whole)
+        tested = read_part(cleaned(rows, place), place, target, group, bins, whole)
     train, test = split_rows(whole, tested, test_fraction, source.data_seed, 0 if group else bins)
-    return assemble_table(train, test, whole, inputs, categorical, max_categories)
+    ignored = [name for name in ignore if name not in (target, group)]
+    return assemble_table(train, test, whole, inputs, categorical, max_categories, decimal, ignored)

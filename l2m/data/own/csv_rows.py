@@ -1,4 +1,4 @@
-"""Rows of a user's table in a text file, by line, with every error located in the file."""
+"""Rows of a user's table in a file, by line, with every error located in the file."""
 
 from __future__ import annotations
 
@@ -6,88 +6,131 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
+from l2m.data.own.table_files import number_sheet_rows, read_parquet, unpack
 from l2m.data.tables import parse_numbers
 from l2m.errors import UserError, shown
-from l2m.files import read
 
 Separator = Literal["auto", "comma", "semicolon", "tab", "bar"]
-Decimal = Literal["point", "comma"]
+Header = Literal["line", "none"]
 
 SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|"}
 
 MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "<NA>", "#N/A")
 """Cells that count as empty, as for pandas."""
 
+FOOTER = re.compile(r"(?i)((grand |sub-?)?totals?|sum|average|mean):?|(sources?|notes?):.*|\(?\d+ rows?\b.*")
+"""The first cell of a row under a table, if others are empty."""
+
 BLOCK = 10_000
 """Rows that are lists at a time: as text in a table they take less memory."""
 
 
 def read_rows(
-    file: Path, separator: Separator = "auto", decimal: Decimal = "point", missing: Sequence[str] = ()
+    file: Path,
+    separator: Separator = "auto",
+    encoding: str = "utf-8",
+    header: Header = "line",
+    names: tuple[str, ...] = (),
 ) -> pd.DataFrame:
-    """The rows of a table as text without surrounding blanks; NaN where a cell is empty.
+    """The rows of a table in text, Excel or Parquet, as text without surrounding blanks; NaN where a cell is empty.
 
-    The first line names the columns. Lines without any value are skipped. The index, called ``line``, is the line of
-    the file in which a row begins, counted from 1 as editors do, so that quoted line breaks count.
+    Lines without any value are skipped. The index, called ``line``, is the line of the file in which a row begins,
+    counted from 1 as editors do, so that quoted line breaks count; in Excel it is the number of the row. In Parquet it
+    is called ``row`` and counted from 0.
 
     Args:
         separator: of the cells; ``auto`` is the one that splits the first line into most cells.
-        decimal: how numbers are written; with ``comma``, 3,5 is read as 3.5.
-        missing: further cells that count as empty, such as ``?``.
+        header: whether the first line names the columns.
+        names: of the columns of a file without such a line; by default they are numbered from 1.
 
     Raises:
-        UserError: the file is not there, is not UTF-8 text, has no rows, lacks or repeats names of columns, or has
-            lines with more or fewer cells than columns.
+        UserError: the file is not there, is not a table of its kind or not text in this encoding, has no rows, lacks or
+            repeats names of columns, or has lines with more or fewer cells than columns, or a footer.
     """
-    if not file.is_file():
-        what = "is not a file" if file.exists() else f"is not there (looked for it from {Path.cwd()})"
-        raise UserError(f"{file} {what}: name one that holds the table")
-    content = read(file)
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise UserError(
-            f"{file} is not UTF-8 text from line {line} on (byte 0x{content[error.start]:02x}): put it there in UTF-8, "
-            "which spreadsheets call CSV UTF-8"
-        ) from error
-    del content
-    numbered = _parse(text, _separator(text, separator, file), file)
-    header = next(numbered, None)
-    if header is None:
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UserError(f"dataset.names has {twice[0]} twice: name each column once")
+    if names and header == "line":
+        raise UserError(f"dataset.names={shown(','.join(names), 60)} needs dataset.header=none: use both, or neither")
+    content, kind = unpack(file)
+    if kind == "Parquet":
+        table = read_parquet(content, file)
+        if table.empty:
+            raise UserError(f"{file} has no rows or no columns: put a table with both there")
+        return table
+    if kind == "Excel":
+        numbered = number_sheet_rows(content, file)
+    else:
+        text = _decode(content, encoding, file)
+        del content
+        numbered = _parse(text, _separator(text, separator, file), file)
+    first = next(numbered, None)
+    if first is None:
         raise UserError(f"{file} is empty: put a table there whose first line names the columns")
-    columns = [name.strip() for name in header[1]]
-    _check_names(columns, file)
-    blocks, lines, rows = [], [], []
+    if header == "line":
+        columns, expected = [name.strip() for name in first[1]], "its first line names"
+        _check_names(columns, file)
+    else:
+        columns = list(names) or [str(i + 1) for i in range(len(first[1]))]
+        expected = "dataset.names has" if names else "its first line has"
+        numbered = chain([first], numbered)
+    blocks: list[pd.DataFrame] = []
+    lines: list[int] = []
+    rows: list[list[str]] = []
     for line, row in numbered:
         if len(row) != len(columns):
+            if lines and len(row) < len(columns) and all(len(later) < len(columns) for _, later in numbered):
+                _refuse_footer(line, row, file)
             raise UserError(
-                f"{file} has {len(row)} cells in line {line}, and its first line names {len(columns)} columns: fix "
-                "the line, cells that hold a separator or a line break need quotes around them"
+                f"{file} has {len(row)} cells in line {line}, and {expected} {len(columns)} columns: fix the line, "
+                "cells that hold a separator or a line break need quotes around them"
             )
         lines.append(line)
         rows.append(row)
         if len(rows) == BLOCK:
             blocks.append(pd.DataFrame(rows, columns=columns, dtype="str"))
             rows = []
-    blocks.append(pd.DataFrame(rows, columns=columns, dtype="str"))
     if not lines:
         raise UserError(f"{file} has names of columns and no rows: put a table with rows there")
+    if FOOTER.fullmatch(row[0].strip()) and "" in map(str.strip, row):
+        _refuse_footer(line, row, file)
+    blocks.append(pd.DataFrame(rows, columns=columns, dtype="str"))
     table = pd.concat(blocks, ignore_index=True)
     table.index = pd.Index(lines, name="line")
-    empty = {*MISSING, *missing}
     for name in columns:
         cells = table[name].str.strip()
-        if decimal == "comma":
-            cells = cells.str.replace(r"^([+-]?\d*),(\d+)$", r"\1.\2", regex=True)
-        table[name] = cells.mask(cells.isin(empty))
+        table[name] = cells.mask(cells.isin(MISSING))
     return table
+
+
+def _refuse_footer(line: int, row: Sequence[str], file: Path) -> None:
+    raise UserError(
+        f"{file} has a footer from line {line} on, {shown(', '.join(row), 60)}: remove it, or fix the line if it is a "
+        "row of the table"
+    )
+
+
+def _decode(content: bytes, encoding: str, file: Path) -> str:
+    try:
+        return content.decode("utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding)
+    except LookupError:
+        raise UserError(
+            f"dataset.encoding={encoding} is not known: use one of Python's, such as utf-8, cp1252 or utf-16"
+        ) from None
+    except UnicodeError as error:
+        start = getattr(error, "start", 0)
+        line = content[:start].count(b"\n") + 1
+        likely = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "cp1252"
+        raise UserError(
+            f"{file} is not {encoding.upper()} text from line {line} on (byte 0x{content[start]:02x}): save it in "
+            f"UTF-8, which spreadsheets call CSV UTF-8, or train with dataset.encoding={likely} or another"
+        ) from error
 
 
 def _separator(text: str, asked: Separator, file: Path) -> str:
@@ -102,7 +145,10 @@ def _separator(text: str, asked: Separator, file: Path) -> str:
             problem = f"has one column only, {shown(first, 60)}"
             raise UserError(f"{file} {problem}: put commas, semicolons, tabs or bars between its cells")
         use = most if cells[most] > 1 else "auto"
-        raise UserError(f"{file} has no {asked} in its first line, {shown(first, 60)}: use dataset.separator={use}")
+        raise UserError(
+            f"{file} has no {asked} in its first line, {shown(first, 60)}: put some between its cells, or train with "
+            f"dataset.separator={use}"
+        )
     return SEPARATORS[chosen]
 
 
@@ -147,5 +193,5 @@ def _check_names(columns: list[str], file: Path) -> None:
     if np.isfinite(parse_numbers(pd.Series(columns, dtype="str"))).all():
         raise UserError(
             f"{file} has numbers alone in its first line, {shown(', '.join(columns), 60)}: put a line with the names "
-            "of the columns before it"
+            "of the columns before it, or train with dataset.header=none"
         )

@@ -16,7 +16,9 @@ from torch import Tensor
 from l2m.data import DATASETS, Data, Source
 from l2m.data.images import Fit, Images, decode_image, resize_all
 from l2m.data.own import columns
+from l2m.data.own.cells import Decimal, as_text, clean, locate, refuse
 from l2m.data.own.image_folder import Augmentation, Side, assemble_images
+from l2m.data.own.table_files import typed_as_text
 from l2m.data.own.targets import TestFraction, assemble, assemble_table, read_part, split_rows
 from l2m.data.tokens import LENGTH, encode
 from l2m.errors import UserError, cause
@@ -48,6 +50,9 @@ def hugging_face(
     ignore: tuple[str, ...] = (),
     categorical: tuple[str, ...] = (),
     max_categories: Annotated[int, Range(2, 10_000)] = 20,
+    missing: tuple[str, ...] = (),
+    numbers: tuple[str, ...] = (),
+    decimal: Decimal = "point",
 ) -> Data:
     """A classification set of text, images or columns of numbers and categories; rows are counted from 0 in errors.
 
@@ -63,6 +68,7 @@ def hugging_face(
         group: a column. None: the label.
         ignore: columns that are not inputs, if ``inputs`` does not name those that are.
         length: tokens of a text at most; longer ones are cut.
+        missing, numbers, decimal: of a table, as in ``csv``.
     """
     with tempfile.TemporaryDirectory() as fresh:
         splits = _read_splits(path, subset, fresh)
@@ -73,11 +79,22 @@ def hugging_face(
                 raise UserError(f"{path} has no split {split}: use one of {', '.join(splits)}")
         names = _choose_inputs(splits[train_split], kind, inputs, label, group, ignore, path)
         needed = [*names, label, *([group] if group else [])]
-        table = _read_table(splits[train_split], needed, path)
-        whole, tested = read_part(table, f"{path} ({train_split})", label, group), None
+        ignored = [name for name in splits[train_split].features if name not in needed]
+        may_be_numbers = [name for name in names if kind == "table" and name not in categorical]
+        columns.check_columns(numbers, may_be_numbers, "dataset.numbers", path)
+
+        def read_rows(split: str) -> pd.DataFrame:
+            table = _read_table(splits[split], needed, path)
+            if kind != "table":
+                return table
+            place = f"{path} ({split})"
+            return clean(
+                table, may_be_numbers, place, missing=missing, numbers=numbers, decimal=decimal, categorical=categorical
+            )
+
+        whole, tested = read_part(read_rows(train_split), f"{path} ({train_split})", label, group), None
         if test_split:
-            table = _read_table(splits[test_split], needed, path)
-            tested = read_part(table, f"{path} ({test_split})", label, group, like=whole)
+            tested = read_part(read_rows(test_split), f"{path} ({test_split})", label, group, like=whole)
     parts = train, test = split_rows(whole, tested, test_fraction, source.data_seed)
     if kind == "image":
         images = [_read_images(part.rows[names[0]], resize, fit, part.place) for part in parts]
@@ -85,7 +102,7 @@ def hugging_face(
     if kind == "text":
         texts = [_read_texts(part.rows, names, part.place) for part in parts]
         return assemble(train, test, partial(_tokens, texts[0], texts[1], length, names))
-    return assemble_table(train, test, whole, names, categorical, max_categories)
+    return assemble_table(train, test, whole, names, categorical, max_categories, decimal, ignored)
 
 
 def _read_splits(path: str, subset: str | None, fresh: str) -> Mapping[str, Any]:
@@ -163,7 +180,7 @@ def _kind(feature: Any) -> str:
 
 
 def _read_table(rows: Any, names: Sequence[str], path: str) -> pd.DataFrame:
-    """The named columns: classes by name, images as stored, text without surrounding blanks."""
+    """The named columns: classes by name, images as stored, others as text without surrounding blanks."""
     import datasets
 
     columns.check_columns(names, rows.features, "the columns of the training split", path)
@@ -171,25 +188,21 @@ def _read_table(rows: Any, names: Sequence[str], path: str) -> pd.DataFrame:
     table = {}
     for name, feature in rows.features.items():
         if isinstance(feature, datasets.Image):
-            cells = pd.Series(list(rows.cast_column(name, datasets.Image(decode=False))[name]), dtype=object)
-        else:
-            cells = rows.select_columns([name]).to_pandas()[name]
-        if isinstance(feature, datasets.ClassLabel):
-            labelled = cells.notna() & (cells >= 0)  # sets on the hub have −1 where a label is withheld
-            cells = cells.where(labelled).map(dict(enumerate(feature.names))).astype("str")
-        elif not isinstance(feature, (datasets.Value, datasets.Image)):
+            table[name] = pd.Series(list(rows.cast_column(name, datasets.Image(decode=False))[name]), dtype=object)
+            continue
+        if not isinstance(feature, (datasets.Value, datasets.ClassLabel)):
             raise UserError(f"{path} has a {_kind(feature)} in column {name}: choose a column of single values")
-        elif pd.api.types.is_string_dtype(cells) or pd.api.types.is_datetime64_any_dtype(cells):
-            cells = cells.astype("str").str.strip()
-            cells = cells.mask(cells == "")
-        table[name] = cells
+        columns_read = rows.select_columns([name]).with_format("arrow")[:].to_pandas(types_mapper=pd.ArrowDtype)
+        table[name] = typed_as_text(columns_read)[name]
+        if isinstance(feature, datasets.ClassLabel):  # sets on the hub have −1 where a label is withheld
+            table[name] = table[name].map({str(i): each for i, each in enumerate(feature.names)})
     return pd.DataFrame(table).rename_axis(index="row")
 
 
 def _read_texts(rows: pd.DataFrame, names: Sequence[str], place: Path | str) -> list[str]:
     empty = rows[list(names)].isna().all(axis=1).to_numpy(bool)
-    columns.refuse(empty, rows[names[0]].rename("text"), place, "fix or drop the row")
-    return [" ".join(each) for each in zip(*(columns.as_text(rows[name]) for name in names), strict=True)]
+    refuse(empty, rows[names[0]].rename("text"), place, "fix or drop the row")
+    return [" ".join(each) for each in zip(*(as_text(rows[name]) for name in names), strict=True)]
 
 
 def _tokens(
@@ -206,7 +219,7 @@ def _read_images(cells: pd.Series, side: int, fit: Fit, place: Path | str) -> Im
     """Images (N, 3, side, side), of which a cell holds the bytes, of a JPEG or PNG, or the path."""
 
     def decode(i: int) -> Any:
-        stored, where = cells.iloc[i], f"{place}, {columns.locate(cells.index, i)}"
+        stored, where = cells.iloc[i], f"{place}, {locate(cells.index, i)}"
         if stored is None or not (stored["bytes"] or stored["path"]):
             raise UserError(f"{where} has no image: put one there, or drop the row")
         return decode_image(stored["bytes"] or read(Path(stored["path"])), where)

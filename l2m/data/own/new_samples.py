@@ -16,9 +16,11 @@ from torch import Tensor
 from l2m.data import Data
 from l2m.data.images import READABLE, list_files, list_images, read_image, resize_all
 from l2m.data.own import columns
+from l2m.data.own.cells import as_text, clean, refuse
 from l2m.data.own.csv_rows import read_rows
 from l2m.data.own.hugging_face import READERS
-from l2m.data.own.targets import encode
+from l2m.data.own.table_files import read_parquet
+from l2m.data.own.targets import place_names
 from l2m.data.tables import parse_numbers, read_table
 from l2m.data.tokens import encode_unseen
 from l2m.errors import UserError, shown
@@ -26,8 +28,11 @@ from l2m.files import read
 
 TEXTS = (".txt",)
 
-WRITTEN: dict[str, Any] = {"separator": "auto", "decimal": "point", "missing": ()}
-"""How a table is written, where the data set has no such options."""
+WRITTEN = ("separator", "encoding", "header", "names")
+"""Options that say how a table is written."""
+
+CELLS = ("missing", "numbers", "decimal", "categorical")
+"""Options that say what its cells mean."""
 
 
 def read_unseen(place: Path, data: Data, choice: Mapping[str, Any]) -> tuple[Tensor, pd.DataFrame]:
@@ -49,8 +54,8 @@ def read_unseen(place: Path, data: Data, choice: Mapping[str, Any]) -> tuple[Ten
     fitted, shape = data.preprocessing, data.train.inputs.shape[1:]
     if not place.exists():
         raise UserError(f"{place} is not there (looked for it from {Path.cwd()}): name a file or a folder that is")
-    if place.suffix in READERS.keys() - {".csv"}:
-        raise UserError(f"{place} is not a CSV file, as new samples must be: save it as one")
+    if place.suffix in READERS.keys() - {".csv", ".parquet"}:
+        raise UserError(f"{place} is not a CSV or Parquet file, as new samples must be: save it as one")
     if "white" in fitted and shape[1] == shape[2]:
         return _read_images(place, data, choice.get("fit", choice.get("resize")) == "crop")
     if "vocabulary" in fitted:
@@ -111,8 +116,11 @@ def _read_texts(place: Path, data: Data, choice: Mapping[str, Any]) -> tuple[Ten
         files = _find_files(place, TEXTS, "text")
         texts, rows = [_read_text(file) for file in files], _by_folder(place, files, data.class_names or ())
     else:
-        table = read_table(place, dtype=str, keep_default_na=False, encoding="utf-8").map(str.strip)
-        table.index = pd.RangeIndex(1, len(table) + 1, name="row")
+        if place.suffix == ".parquet":
+            table = read_parquet(bytes(read(place)), place).fillna("")
+        else:
+            table = read_table(place, dtype=str, keep_default_na=False, encoding="utf-8").map(str.strip)
+            table.index = pd.RangeIndex(1, len(table) + 1, name="row")
         columns.check_columns(fitted["columns"], table.columns, "a column of text", place)
         texts = [" ".join(row).strip() for row in table[list(fitted["columns"])].itertuples(index=False)]
         rows = _read_targets(table, data, choice, place)
@@ -132,18 +140,22 @@ def _read_text(file: Path) -> str:
 def _read_rows(place: Path, data: Data, choice: Mapping[str, Any]) -> tuple[Tensor, pd.DataFrame]:
     """The rows of a table, prepared as those that the model was trained on."""
     if place.is_dir():
-        raise UserError(f"{place} is a folder, but the model takes the rows of a table: name a CSV file")
-    table = read_rows(place, *(choice.get(key, default) for key, default in WRITTEN.items()))
+        raise UserError(f"{place} is a folder, but the model takes the rows of a table: name its file")
+    table = read_rows(place, **{key: choice[key] for key in WRITTEN if key in choice})
     fitted = data.preprocessing
     if "columns" in fitted:  # a published table: no cell of it is missing
         fitted = {"categories": [], "numbers": [
             {"name": name, "median": mean, "mean": mean, "sd": sd}
             for name, mean, sd in zip(fitted["columns"], fitted["mean"], fitted["sd"], strict=True)
         ]}  # fmt: skip
+    names = {column["name"] for column in (*fitted["numbers"], *fitted["categories"])}
+    names |= set() if data.classes else {choice.get("target")}
+    options = {key: choice[key] for key in CELLS if key in choice}
+    table = clean(table, names - set(choice.get("categorical", ())), place, **options)
     inputs = columns.apply(fitted, table, place)
     for name in data.preprocessing.get("columns", ()):
         rule = f"fix or drop the row, dataset={choice['name']} has no rule for missing values"
-        columns.refuse(table[name].isna().to_numpy(bool), table[name], place, rule)
+        refuse(table[name].isna().to_numpy(bool), table[name], place, rule)
     rows, unseen = _read_targets(table, data, choice, place), columns.list_unseen(fitted, table)
     return inputs, rows.assign(unseen=unseen) if unseen.any() else rows
 
@@ -164,11 +176,13 @@ def _read_targets(table: pd.DataFrame, data: Data, choice: Mapping[str, Any], pl
 
 
 def _read_actual(cells: pd.Series, data: Data, place: Path) -> pd.Series:
-    """The names of the classes of rows, or values."""
+    """The names of the classes of rows, as the file has them if the model does not know them; or values."""
     if data.classes:
-        codes, _ = encode(cells, place, data.labels)
-        return pd.Series(np.array(data.labels, object)[codes], cells.index)
+        codes, own = pd.factorize(as_text(cells))
+        places = place_names(own, data.labels)
+        names = [data.labels[i] if i >= 0 else name for i, name in zip(places, own, strict=True)]
+        return pd.Series(np.array(names, object)[codes], cells.index)
     values = parse_numbers(cells)
     rule = "the model predicts numbers, fix the cell or leave it empty"
-    columns.refuse(~np.isfinite(values), cells, place, rule)
+    refuse(~np.isfinite(values), cells, place, rule)
     return pd.Series(values, cells.index)

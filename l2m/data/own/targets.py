@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +16,8 @@ from torch import Tensor
 
 from l2m.data import Data, Split
 from l2m.data.own import columns
+from l2m.data.own.cells import Decimal, as_text, locate, parse_formatted, refuse
+from l2m.data.own.description import find_alike, number_value
 from l2m.data.tables import LARGEST, parse_numbers
 from l2m.data.validation import held_out
 from l2m.errors import UserError, shown
@@ -77,8 +79,12 @@ def read_part(
     targets: NDArray[Any] = numbers
     classes = None
     if bins:
-        rule = "a regression's target must be a finite number, fix or drop the row, or use dataset.task=classification"
-        columns.refuse(~(np.abs(targets) <= LARGEST), cells, place, rule)
+        wrong = ~(np.abs(targets) <= LARGEST)
+        read = "dataset.task=classification"
+        if any(map(parse_formatted, cells[wrong].dropna().astype("str"))):
+            read = f"'dataset.numbers=[\"{target}\"]' to read signs and thousands separators, or {read}"
+        rule = f"a regression's target must be a finite number, fix or drop the row, or use {read}"
+        refuse(wrong, cells, place, rule)
     else:
         targets, classes = encode(cells, place, like.class_names if like else None)
     if like is None and targets.min() == targets.max():
@@ -101,27 +107,32 @@ def read_part(
 def encode(
     cells: pd.Series, file: Path | str, names: tuple[str, ...] | None
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Cells as indices (N,) of ``names``; None: their own, sorted, numbers by value, so that 1 and 1.0 are one.
+    """Cells as indices (N,) of ``names``; None: their own, as the file has them, sorted, numbers by value.
 
     Raises:
         UserError: a cell is empty, or not one of ``names``.
     """
     empty = cells.isna().to_numpy(bool)
     more = f" and {empty.sum() - 1} more" if empty.sum() > 1 else ""
-    columns.refuse(empty, cells, file, "every row needs one, fix or drop it", more)
-    values = parse_numbers(cells)
-    if np.isfinite(values).all():
-        different, codes = np.unique(values, return_inverse=True)
-        own = tuple(f"{value:.0f}" if value.is_integer() else repr(value) for value in different.tolist())
-    else:
-        texts, codes = np.unique(columns.as_text(cells).astype(str), return_inverse=True)
-        own = tuple(texts.tolist())
+    refuse(empty, cells, file, "every row needs one, fix or drop it", more)
+    codes, own = pd.factorize(as_text(cells), sort=True)
     if names is None:
-        return codes.astype(np.int64), own
+        values = [number_value(name) for name in own]
+        names = tuple(own if None in values else [name for _, name in sorted(zip(values, own, strict=True))])
+    places = place_names(own, names)[codes]
     rule = f"it must be one of {shown(', '.join(names))}, fix or drop the row"
-    new = np.array([name not in names for name in own], bool)[codes]
-    columns.refuse(new, cells, file, rule, ", which the training part does not have")
-    return np.array([names.index(name) for name in own], np.int64)[codes], names
+    refuse(places < 0, cells, file, rule, ", which the training part does not have")
+    return places, names
+
+
+def place_names(own: Iterable[str], names: Sequence[str]) -> NDArray[np.int64]:
+    """The indices (n,) in ``names`` of n others: of the same text, or the only one that is the same number; or −1."""
+    values = [number_value(name) for name in names]
+    places = []
+    for name in own:
+        same = [i for i, value in enumerate(values) if value is not None and value == number_value(name)]
+        places.append(names.index(name) if name in names else same[0] if len(same) == 1 else -1)
+    return np.array(places, np.int64)
 
 
 def _edges(targets: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
@@ -173,7 +184,7 @@ def _draw_test(whole: Part, fraction: float, data_seed: int) -> NDArray[np.bool_
     if whole.class_names:
         lone = np.flatnonzero(np.bincount(whole.targets) == 1)
         if len(lone):
-            where = columns.locate(whole.rows.index, np.flatnonzero(whole.targets == lone[0])[0])
+            where = locate(whole.rows.index, np.flatnonzero(whole.targets == lone[0])[0])
             more = f", as have {len(lone) - 1} more classes" if len(lone) > 1 else ""
             raise UserError(
                 f"{whole.place} has one row of class {shown(whole.class_names[lone[0]], 60)}, in {where}{more}: "
@@ -193,28 +204,50 @@ def _draw_test(whole: Part, fraction: float, data_seed: int) -> NDArray[np.bool_
 
 
 def assemble_table(
-    train: Part, test: Part, whole: Part, inputs: Sequence[str], categorical: Sequence[str], most: int
+    train: Part,
+    test: Part,
+    whole: Part,
+    inputs: Sequence[str],
+    categorical: Sequence[str],
+    most: int,
+    decimal: Decimal,
+    ignored: Sequence[str],
 ) -> Data:
-    """The data set of the columns ``inputs`` of a table, whose kinds are those in ``whole``.
+    """The data set of the columns ``inputs`` of a table, whose kinds are those in ``whole``; ``ignored`` are not read.
 
     Raises:
         UserError: as for :func:`l2m.data.own.columns.find_kinds`, or one of ``categorical`` is not an input.
     """
     columns.check_columns(categorical, inputs, "dataset.categorical", whole.place)
-    kinds = columns.find_kinds(whole.rows[list(inputs)], categorical, most, whole.place)
+    rows = whole.rows[list(inputs)]
+    kinds = columns.find_kinds(rows, categorical, most, whole.place, decimal)
+    missing = rows.isna().sum()
+    described = {
+        "numbers": kinds[0],
+        "categories": {name: rows[name].nunique() for name in kinds[1]},
+        "ignored": list(ignored),
+        "missing": {str(name): int(count) for name, count in missing[missing > 0].items()},
+    }
 
     def make(index: Tensor) -> tuple[Tensor, Tensor, dict[str, Any]]:
         fitted = columns.fit(train.rows.iloc[index.numpy()], *kinds, most)
         made = [columns.apply(fitted, part.rows, part.place) for part in (train, test)]
         return made[0], made[1], fitted
 
-    return assemble(train, test, make)
+    return assemble(train, test, make, described=described)
 
 
-def assemble(train: Part, test: Part, make: Make, scaling: Sequence[Tensor] = (), index: Tensor | None = None) -> Data:
+def assemble(
+    train: Part,
+    test: Part,
+    make: Make,
+    scaling: Sequence[Tensor] = (),
+    described: Mapping[str, Any] | None = None,
+    index: Tensor | None = None,
+) -> Data:
     """The data set, with inputs and values to predict fitted on the training rows at ``index``, by default all.
 
-    ``scaling`` is the splits' scale and shift.
+    ``scaling`` is the splits' scale and shift; ``described`` is what columns were read as.
     """
     index = torch.arange(len(train.groups)) if index is None else index
     train_inputs, test_inputs, preprocessing = make(index)
@@ -233,5 +266,22 @@ def assemble(train: Part, test: Part, make: Make, scaling: Sequence[Tensor] = ()
     classes = len(train.class_names) if train.class_names else None
     return Data(
         split(train_inputs, train), split(test_inputs, test), train.group_names, classes, preprocessing,
-        class_names=train.class_names, refit=lambda chosen: assemble(train, test, make, scaling, chosen),
+        class_names=train.class_names, refit=lambda chosen: assemble(train, test, make, scaling, described, chosen),
+        description=_describe(train, test, described or {}),
     )  # fmt: skip
+
+
+def _describe(train: Part, test: Part, columns: Mapping[str, Any]) -> dict[str, Any]:
+    """What both parts together hold, in plain values."""
+    targets, groups = (np.concatenate(both) for both in ((train.targets, test.targets), (train.groups, test.groups)))
+    described = {"place": str(train.place), "samples": len(groups), "test_samples": len(test.groups), **columns}
+    counted = {"classes": (train.class_names or (), targets), "groups": (train.group_names, groups)}
+    if train.class_names is None:
+        described["target"] = {"from": float(targets.min()), "to": float(targets.max()), "mean": float(targets.mean())}
+    if train.class_names == train.group_names or train.edges:
+        del counted["groups"]
+    for kind, (names, codes) in counted.items():
+        if names:
+            counts = np.bincount(codes.astype(int), minlength=len(names))
+            described[kind] = dict(zip(names, counts.tolist(), strict=True))
+    return described | {"alike": [same for names, _ in counted.values() for same in find_alike(names)]}

@@ -1,0 +1,120 @@
+"""Cells of a user's table, as text: which are missing, which are numbers, and errors that say where one is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from l2m.data.tables import parse_numbers
+from l2m.errors import UserError, shown
+
+Decimal = Literal["point", "comma"]
+
+MISSING = ""
+"""The category of an empty cell; no other cell is empty text."""
+
+SIGNS = "$¢£¤¥฿\u20a0-\u20cf"
+"""Currency signs, as in a regular expression's brackets."""
+
+FORMATTED = re.compile(
+    rf"[+−-]?\s?(?P<before>[{SIGNS}]?)\s?[+−-]?(?P<whole>\d{{1,3}}(?:[,'’\s]\d{{3}})+|\d*)(?:\.(?P<part>\d+))?"
+    rf"\s?(?P<after>[{SIGNS}%]?)"
+)
+"""A number with a currency or percent sign, and with commas, apostrophes or spaces between thousands."""
+
+COMMA_FOR_POINT = str.maketrans(",.", ".,")
+
+
+def as_text(cells: pd.Series) -> NDArray[np.object_]:
+    """Cells (N,) as text; ``MISSING`` where a cell is empty."""
+    return np.where(cells.isna(), MISSING, cells.astype("str").to_numpy(object)).astype(object)
+
+
+def locate(index: pd.Index, i: int) -> str:
+    """``line 7``: where row ``i`` is from."""
+    return f"{index.name or 'row'} {index[i]}"
+
+
+def refuse(wrong: NDArray[np.bool_], cells: pd.Series, file: Path | str, rule: str, more: str = "") -> None:
+    """Raise a UserError about the first ``wrong`` cell (N,), if any: its value and line, ``more``, the rule."""
+    if wrong.any():
+        i = int(wrong.argmax())
+        cell = f"no {cells.name}" if pd.isna(cells.iloc[i]) else f"{cells.name}={shown(cells.iloc[i], 60)}"
+        footer = ", perhaps a footer" if i and wrong[i:].all() else ""
+        raise UserError(f"{file} has {cell} in {locate(cells.index, i)}{footer}{more}: {rule}")
+
+
+def parse_formatted(text: str, decimal: Decimal = "point") -> tuple[str, str] | None:
+    """``$1,234.50`` as (``1234.50``, ``$``): a number and its sign, which may be empty; None if it is not one."""
+    match = FORMATTED.fullmatch(text.translate(COMMA_FOR_POINT) if decimal == "comma" else text)
+    if not match or not (match["whole"] or match["part"]) or (match["before"] and match["after"]):
+        return None
+    minus = "-" if {"-", "−"} & set(text) else ""
+    part = f".{match['part']}" if match["part"] else ""
+    return minus + re.sub(r"\D", "", match["whole"]) + part, match["before"] or match["after"]
+
+
+def clean(
+    table: pd.DataFrame,
+    names: Iterable[str],
+    file: Path | str,
+    *,
+    missing: Sequence[str] = (),
+    numbers: Sequence[str] = (),
+    decimal: Decimal = "point",
+    categorical: Sequence[str] = (),
+) -> pd.DataFrame:
+    """A table of text with NaN where a cell is missing, and numbers as Python writes them.
+
+    Args:
+        names: columns that may hold numbers; in the others only ``missing`` cells change.
+        missing: cells that count as empty; those that are numbers match equal numbers, except in ``categorical``.
+        numbers: columns in which numbers have percent or currency signs, or thousands separators.
+        decimal: how numbers are written; with ``comma``, 3,5 is read as 3.5.
+
+    Raises:
+        UserError: a cell of ``numbers`` is not a number, or has another sign than the others; or with ``comma``, a
+            point may separate thousands.
+    """
+    marks = parse_numbers(pd.Series([_with_point(mark, decimal) for mark in missing], dtype="str"))
+    read = {}
+    for name in map(str, table.columns):
+        cells = table[name].mask(table[name].isin(missing))
+        if name in names:
+            if name in numbers:
+                cells = _read_formatted(cells, decimal, file)
+            elif decimal == "comma":
+                grouped = cells.str.fullmatch(r"[+-]?\d{1,3}(\.\d{3})+", na=False).to_numpy(bool)
+                rule = f"fix the cell, or train with 'dataset.numbers=[\"{name}\"]' if it separates thousands"
+                refuse(grouped, cells, file, rule, ", a number with a point, beside dataset.decimal=comma")
+                cells = cells.map(lambda text: _with_point(text, "comma"), na_action="ignore")
+        if np.isfinite(marks).any() and name not in categorical:
+            cells = cells.mask(np.isin(parse_numbers(cells), marks[np.isfinite(marks)]))
+        read[name] = cells
+    return pd.DataFrame(read, table.index)
+
+
+def _with_point(text: str, decimal: Decimal) -> str:
+    return re.sub(r"^([+-]?\d*),(\d+(?:[eE][+-]?\d+)?)$", r"\1.\2", text) if decimal == "comma" else text
+
+
+def _read_formatted(cells: pd.Series, decimal: Decimal, file: Path | str) -> pd.Series:
+    """Cells as numbers without signs and separators; all must be numbers with the same sign."""
+    formatted = {text: parse_formatted(text, decimal) for text in cells.dropna().unique()}
+    plain = cells.map({text: found[0] if found else text for text, found in formatted.items()})
+    rule = "fix the cell or leave it empty, or train with dataset.missing if it means that the value is missing"
+    refuse(np.isnan(parse_numbers(plain)) & cells.notna().to_numpy(bool), cells, file, rule, ", which is not a number")
+    signs = cells.map({text: found[1] if found else "" for text, found in formatted.items()})
+    usual = signs.mode().max()
+    other = signs.notna() & (signs != usual) & (parse_numbers(plain) != 0)
+    if "%" not in (usual, *signs[other]):
+        other &= signs != ""
+    rule = "the numbers of a column must have the same unit, fix the cells or use two columns"
+    refuse(other.to_numpy(bool), cells, file, rule, f", where most have {usual or 'no sign'}")
+    return plain
