@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import re
 from collections.abc import Sequence
 from dataclasses import fields
@@ -16,26 +15,22 @@ from omegaconf.errors import OmegaConfBaseException
 from l2m.config.choices import GROUPS
 from l2m.config.run import RunConfig
 from l2m.config.user_folders import conf_dir, describe_missing_file, list_yaml_files
-from l2m.errors import UserError, closest
+from l2m.errors import closest, describe_error
 from l2m.registry import describe_unknown
 from l2m.schema import type_name
 
 CHOICES = (*GROUPS, "logger", "hydra/launcher", "hydra/sweeper")
 """The groups of ``conf/`` in which a run has a choice."""
 
-FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
 
 def describe_user_error(error: Exception, keys: type = RunConfig, groups: Sequence[str] = CHOICES) -> str | None:
     """The user's mistake as value, rule and remedy; None for an error that is not the user's."""
     text = str(error)
-    if isinstance(error, UserError):
-        return text
+    if described := describe_error(error):
+        return described
     if "Config group override must be" in text:  # a plain ValueError of Hydra's
         are = "are groups" if groups[1:] else "is one"
         return f"a group needs one of its choices, not null: {', '.join(groups)} {are}"
-    if isinstance(error, OSError) and (error.errno in FULL_DISK or "temporary directory" in text):
-        return f"a file cannot be written ({error.strerror}): free some space, or set TMPDIR to a writable directory"
     if isinstance(error, yaml.MarkedYAMLError) and (mark := error.problem_mark):
         return f"{mark.name}, line {mark.line + 1}, is not valid YAML ({error.problem}): fix or remove it"
     if not isinstance(error, (HydraException, OmegaConfBaseException)):
