@@ -208,7 +208,7 @@ def test_a_run_waits_for_another_process_that_trains_it(
     with caplog.at_level(logging.WARNING):
         records = train(config, trained.append)
     assert not trained, "the other process did it"
-    assert "is being trained by another process" in caplog.text
+    assert f"is being trained by process {other.pid} on " in caplog.text
     assert end(other) == 0
     assert "resumed" not in records.info
     assert same(config, undisturbed())
