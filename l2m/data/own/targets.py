@@ -18,7 +18,7 @@ from l2m.data import Data, Split
 from l2m.data.own import columns
 from l2m.data.tables import LARGEST, parse_numbers
 from l2m.data.validation import held_out
-from l2m.errors import UserError, shown
+from l2m.errors import UserError, printable, shown
 from l2m.schema import Range
 from l2m.seeding import generator
 
@@ -106,7 +106,7 @@ def encode(
     Raises:
         UserError: a cell is empty, or not one of ``names``.
     """
-    empty = cells.isna().to_numpy(bool)
+    empty = (cells.isna() | cells.eq("")).to_numpy(bool)
     more = f" and {empty.sum() - 1} more" if empty.sum() > 1 else ""
     columns.refuse(empty, cells, file, "every row needs one, fix or drop it", more)
     values = parse_numbers(cells)
@@ -115,7 +115,8 @@ def encode(
         own = tuple(f"{value:.0f}" if value.is_integer() else repr(value) for value in different.tolist())
     else:
         texts, codes = np.unique(columns.as_text(cells).astype(str), return_inverse=True)
-        own = tuple(texts.tolist())
+        texts, alike = np.unique([printable(text) for text in texts.tolist()], return_inverse=True)
+        own, codes = tuple(texts.tolist()), alike[codes]
     if names is None:
         return codes.astype(np.int64), own
     rule = f"it must be one of {shown(', '.join(names))}, fix or drop the row"
