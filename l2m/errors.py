@@ -23,9 +23,11 @@ class UserError(ValueError):
 
 def describe_os_error(error: OSError) -> str:
     """What the operating system refused: the file, the reason and a remedy."""
-    remedy = "check that it is there and that its disk works"
+    remedy, space = "check that it is there and that its disk works", "free some space, or set TMPDIR to another folder"
+    if "temporary directory" in str(error):  # ENOENT, where none can be written to
+        remedy = space
     for numbers, advice in (
-        (FULL_DISK, "free some space, or set TMPDIR to a writable directory"),
+        (FULL_DISK, space),
         (DENIED, "change its permissions, or use another place"),
         (TOO_MANY_FILES, "raise the limit on open files (ulimit -n), or use fewer workers"),
         ((errno.ENAMETOOLONG,), "use a shorter name"),

@@ -46,8 +46,8 @@ def test_outputs_stay_whole_on_a_full_disk(
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         assert ended.status == 1
-        assert ended.err == "error: a file cannot be used (File too large): free some space, or set TMPDIR to a " \
-            "writable directory\n"  # fmt: skip
+        assert ended.err.startswith("error: a file cannot be used (File too large): free some space, or ")
+        assert ended.err.count("\n") == 1
         assert contents(tmp_path) == before
 
 

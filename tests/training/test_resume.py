@@ -411,8 +411,8 @@ def test_a_process_that_cannot_write_at_all(tmp_path: Path) -> None:
     )
     assert ended.returncode == 1
     (line,) = ended.stderr.splitlines()
-    assert line.startswith("error: a file cannot be written (No usable temporary directory found in ")
-    assert "make room, or let TMPDIR name a folder" in line
+    assert line.startswith("error: a file cannot be used (No usable temporary directory found in ")
+    assert line.endswith("free some space, or set TMPDIR to another folder")
 
 
 # Threads
