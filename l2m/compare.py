@@ -47,11 +47,13 @@ def _check(raw: dict[str, Any]) -> Comparison:
 def _compare(comparisons: Checked, refused: Refused, sweep: Sweep | None) -> bool:
     """Run the comparisons, one after the other; whether one failed."""
     from l2m.comparison.runner import ComparisonRunner
+    from l2m.training.output import lasting_output
 
     failed = bool(refused)
     for comparison, command in comparisons:
         shared = [word for word in shlex.split(command) if word.lstrip("+~").partition("=")[0] not in CHANGED]
-        failed |= ComparisonRunner(comparison, shared).run()
+        with lasting_output():
+            failed |= ComparisonRunner(comparison, shared).run()
     return failed
 
 

@@ -1,15 +1,64 @@
 """The exception that users see as one sentence, without a traceback, and what helps to write it."""
 
+import errno
 import re
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 QUOTED_LENGTH = 300
 """Characters of quoted text in an error message, at most."""
 
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
+TOO_MANY_FILES = (errno.EMFILE, errno.ENFILE)
+
 
 class UserError(ValueError):
-    """An error that the user can fix: the message gives the value, the rule and the remedy."""
+    """An error that the user can fix: the message, in printable lines, gives the value, the rule and the remedy."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("\n".join(map(printable, message.split("\n"))))
+
+
+def describe_os_error(error: OSError) -> str:
+    """What the operating system refused: the file, the reason and a remedy."""
+    remedy, space = "check that it is there and that its disk works", "free some space, or set TMPDIR to another folder"
+    if "temporary directory" in str(error):  # ENOENT, where none can be written to
+        remedy = space
+    for numbers, advice in (
+        (FULL_DISK, space),
+        (DENIED, "change its permissions, or use another place"),
+        (TOO_MANY_FILES, "raise the limit on open files (ulimit -n), or use fewer workers"),
+        ((errno.ENAMETOOLONG,), "use a shorter name"),
+    ):
+        remedy = advice if error.errno in numbers else remedy
+    place = "a file" if error.filename is None else shown(error.filename)
+    return f"{place} cannot be used ({error.strerror or shown(error)}): {remedy}"
+
+
+def describe_error(error: Exception) -> str | None:
+    """What to print of an error of the user or the operating system; None for any other."""
+    if isinstance(error, UserError):
+        return str(error)
+    return describe_os_error(error) if isinstance(error, OSError) and error.errno else None
+
+
+@contextmanager
+def exit_on_error() -> Iterator[None]:
+    """End the program with status 1 and a sentence after an error of the user or the operating system."""
+    try:
+        yield
+    except (UserError, OSError) as error:
+        if problem := describe_error(error):
+            sys.exit(f"error: {problem}")
+        raise
+
+
+def printable(text: str) -> str:
+    """Text on one printable line: blanks are spaces, other signs that cannot be printed their escape, as ``\\x1b``."""
+    return "".join(each if each.isprintable() else " " if each.isspace() else ascii(each)[1:-1] for each in text)
 
 
 def cause(error: BaseException) -> str:

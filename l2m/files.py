@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gzip
 import io
 import os
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from l2m.errors import UserError
+from l2m.errors import DENIED, TOO_MANY_FILES, UserError, shown
 
 LARGEST = 2**28
 """Bytes that a packed file may hold: a run of 10 000 groups and 300 epochs."""
@@ -24,7 +25,7 @@ def reporting(action: Literal["read", "written"], file: Path, remedy: str) -> It
     try:
         yield
     except OSError as error:
-        raise UserError(f"{file} cannot be {action} ({error.strerror or error}): {remedy}") from error
+        raise UserError(f"{shown(file)} cannot be {action} ({error.strerror or shown(error)}): {remedy}") from error
 
 
 @contextlib.contextmanager
@@ -44,14 +45,34 @@ def replacing(file: Path) -> Iterator[Path]:
             part.unlink(missing_ok=True)
 
 
-def write_whole(file: Path, content: bytes | memoryview) -> None:
-    """Write ``file`` by way of :func:`replacing`.
+def write_whole(file: Path, content: bytes | memoryview, flush: bool = False) -> None:
+    """Write ``file`` by way of :func:`replacing`; with ``flush`` it survives a power cut from then on.
 
     Raises:
         OSError: it cannot be written; nothing is left of it.
     """
     with replacing(file) as part:
         part.write_bytes(content)
+        if flush:
+            flush_to_disk(part)
+    if flush:
+        flush_to_disk(file.parent)
+
+
+def flush_to_disk(path: Path) -> None:
+    """Wait until the content of a file, or the entries of a folder, would survive a power cut.
+
+    Raises:
+        OSError: the disk fails.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some file systems cannot flush a folder
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def read(file: Path) -> bytearray:
@@ -94,6 +115,7 @@ def read_bytes(file: Path) -> bytearray:
 
     Raises:
         ValueError: it is missing, cannot be opened or unpacked, or is not a regular file; names it without its folder.
+        OSError: this process may not read it, or has too many files open: the file may be whole.
     """
     try:
         return _content(file)
@@ -102,6 +124,8 @@ def read_bytes(file: Path) -> bytearray:
             return _unpacked(packed_path(file))
         raise ValueError(f"{file.name} is missing") from None
     except OSError as error:
+        if error.errno in (*DENIED, *TOO_MANY_FILES):
+            raise
         why = f"cannot be opened: {error.strerror}" if error.strerror else "is not a regular file"
         raise ValueError(f"{file.name} {why}") from error
 

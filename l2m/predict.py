@@ -16,7 +16,7 @@ from typing import Annotated, get_type_hints
 from l2m.cli import interrupts  # noqa: F401
 from l2m.config.checking import check_fields
 from l2m.config.run import Device
-from l2m.errors import UserError
+from l2m.errors import UserError, describe_error
 
 ABOUT = """Score new samples with the model that a run has trained, or export it.
 
@@ -49,10 +49,11 @@ def main() -> None:
         sys.exit(0 if words else 2)
     try:
         _carry_out(_request(words))
-    except UserError as error:
-        if "debug=true" in words:
+    except (UserError, OSError) as error:
+        problem = describe_error(error)
+        if "debug=true" in words or not problem:
             raise
-        for line in str(error).splitlines():
+        for line in problem.splitlines():
             print(line if line.startswith(" ") else f"error: {line}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
@@ -108,14 +109,14 @@ def _carry_out(request: Request) -> None:
         print(file)
     if request.data:
         from l2m.data.own.new_samples import read_unseen
-        from l2m.evaluation.predictions import predict, summarize
+        from l2m.evaluation.predictions import format_csv, predict, summarize
         from l2m.files import reporting, write_whole
 
         inputs, samples = read_unseen(Path(request.data).expanduser(), trained.data, trained.config.dataset)
         table = predict(trained, inputs, samples)
         output = Path(request.output).expanduser()
         with reporting("written", output, "choose another output="):
-            write_whole(output, table.to_csv(float_format="%.7g", lineterminator="\n").encode())
+            write_whole(output, format_csv(table))
         print(f"{len(table)} sample{'s' * (len(table) != 1)} of {request.data}, scored by {trained.folder}")
         print("\n".join(summarize(trained, table)))
         print(output)

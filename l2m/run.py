@@ -39,6 +39,13 @@ def _check(raw: dict[str, Any]) -> RunConfig:
 
 
 def _carry_out(runs: Checked, refused: Refused, sweep: Sweep | None) -> bool:
+    from l2m.training.output import lasting_output
+
+    with lasting_output():
+        return _train(runs, refused, sweep)
+
+
+def _train(runs: Checked, refused: Refused, sweep: Sweep | None) -> bool:
     from l2m.sweeps.launching import choose_launcher, launch
     from l2m.sweeps.plan import format_plan, plan
     from l2m.sweeps.progress import print_data, train_with_progress

@@ -50,12 +50,14 @@ def coerce(value: Any, annotation: Any) -> Any:
     """``value`` converted to the type of the annotation.
 
     Supports bool, int, float, str, ``Literal``, ``X | None``, ``tuple[X, ...]``, ``dict`` and ``Annotated`` with
-    a :class:`Range` or a :class:`Pattern`. Whole floats pass as int, int as float, lists as tuples.
+    a :class:`Range` or a :class:`Pattern`. Whole floats pass as int, int as float, lists as tuples, and scalars of
+    numpy and torch as numbers.
 
     Raises:
         ValueError: the broken rule, as the end of a sentence ("must be ...").
     """
     origin, arguments = get_origin(annotation), get_args(annotation)
+    value = value.item() if getattr(value, "ndim", None) == 0 else value
     if origin is Annotated:
         value = coerce(value, arguments[0])
         for note in arguments[1:]:
@@ -94,6 +96,8 @@ def coerce(value: Any, annotation: Any) -> Any:
         value = str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
         if not isinstance(value, str) or not value:
             raise ValueError("must be text")
+        if any("\ud800" <= each <= "\udfff" for each in value):  # bytes of a path, which no record could hold
+            raise ValueError("must be text in UTF-8")
     else:
         raise TypeError(f"the annotation {annotation} is not supported")
     return value
@@ -105,13 +109,13 @@ def format_value(value: object) -> str:
 
 
 def check_argument(name: str, value: Any, annotation: Any, remedy: str) -> Any:
-    """The argument converted to its annotation; scalars of numpy and torch count as numbers.
+    """The argument converted to its annotation.
 
     Raises:
         UserError: the value breaks a rule of the annotation.
     """
     try:
-        return coerce(value.item() if getattr(value, "ndim", None) == 0 else value, annotation)
+        return coerce(value, annotation)
     except ValueError as rule:
         raise UserError(f"{name}={value!r} {rule} ({remedy})") from None
 

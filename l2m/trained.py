@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,9 +15,10 @@ from l2m import models
 from l2m.config.checking import read_config
 from l2m.config.run import RunConfig
 from l2m.data import Data, Split
-from l2m.errors import UserError, cause
-from l2m.files import read_text
+from l2m.data.validation import with_printable_names
+from l2m.errors import UserError, cause, shown
 from l2m.records.directory import MODEL
+from l2m.records.reading import NewerRecord, read_info, read_model
 from l2m.tasks import TASKS, Task
 from l2m.training.device import choose_device, compute_like
 
@@ -97,7 +97,7 @@ def load(folder: str | Path, device: str = "cpu") -> Trained:
     config = _config(folder)
     saved = _saved(folder / MODEL)
     try:
-        data = Data.like({key: value for key, value in saved.items() if key != "parameters"})
+        data = with_printable_names(Data.like({key: value for key, value in saved.items() if key != "parameters"}))
         with torch.random.fork_rng([]):
             model = models.MODELS.build(config.model, data)
         model.load_state_dict(saved["parameters"])
@@ -141,10 +141,11 @@ def _differences(folders: list[Path]) -> str:
 def _config(folder: Path) -> RunConfig:
     """The configuration of a finished run."""
     try:
-        config = read_config(folder / "config.yaml")
-        status = json.loads(read_text(folder / "run.json"))["status"]
-    except (ValueError, LookupError, TypeError, RecursionError) as error:
-        raise UserError(f"{folder} cannot be read as a run ({cause(error)}): {AGAIN}") from error
+        config, status = read_config(folder / "config.yaml"), read_info(folder)["status"]
+    except NewerRecord as error:
+        raise UserError(f"{folder} is of a newer version ({error}): update l2m") from error
+    except ValueError as error:
+        raise UserError(f"{folder} cannot be read as a run ({shown(error)}): {AGAIN}") from error
     if status != "done":
         raise UserError(
             f"{folder} is not finished (status {status}): name another run, or repeat the command that began it"
@@ -157,10 +158,9 @@ def _saved(file: Path) -> dict[str, Any]:
     if not file.is_file():
         raise UserError(f"{file} is missing, perhaps because records were copied without models: {AGAIN}")
     try:
-        saved = torch.load(file, map_location="cpu", weights_only=True)
-        is_complete = saved.keys() >= {"parameters", "blank", "preprocessing"}
-    except Exception as error:  # torch.load raises many types
-        raise UserError(f"{file} cannot be read ({cause(error)}): {AGAIN}") from error
-    if not is_complete:
+        saved = read_model(file)
+    except ValueError as error:
+        raise UserError(f"{file} cannot be read ({error}): {AGAIN}") from error
+    if not saved.keys() >= {"parameters", "blank", "preprocessing"}:
         raise UserError(f"{file} was written by an earlier version, without the shapes of the data: {AGAIN}")
-    return dict(saved)
+    return saved

@@ -20,6 +20,7 @@ import torch
 
 from benchmark import growth, memory, parts, rows, startup, suite, table, training
 from l2m import UserError
+from l2m.files import write_whole
 from l2m.records.provenance import device_name, now, provenance
 from l2m.training.device import choose_device, keep_memory
 
@@ -71,9 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         figures[section] = measured
         if stamped:
             figures.setdefault("measured", {})[section] = stamp()
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(figures, indent=1) + "\n")
-        file.with_suffix(".md").write_text(table.format_page(figures))
+        write_whole(file, f"{json.dumps(figures, indent=1)}\n".encode())
+        write_whole(file.with_suffix(".md"), table.format_page(figures).encode())
         print(f"{section}: measured", flush=True)
 
     def write_entry(section: str, new: dict[str, object]) -> None:

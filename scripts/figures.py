@@ -4,9 +4,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from l2m.errors import UserError
+from l2m.errors import exit_on_error
 
 
+@exit_on_error()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
@@ -17,10 +18,7 @@ def main() -> None:
     from l2m.paper import figures, page
     from l2m.paper.results import read_results
 
-    try:
-        found = read_results(folder, studies_suffice=True)
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    found = read_results(folder, studies_suffice=True)
     for problem in found.problems:
         print(f"warning: {problem}", file=sys.stderr)
     files = figures.write(found.runs, folder / "figures", found.studies)

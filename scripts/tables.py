@@ -5,9 +5,11 @@ import re
 import sys
 from pathlib import Path
 
-from l2m.errors import UserError
+from l2m.errors import UserError, exit_on_error
+from l2m.files import write_whole
 
 
+@exit_on_error()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("results_dir", type=Path, help="a folder that holds runs/; tables/ is written beside it")
@@ -19,26 +21,22 @@ def main() -> None:
     from l2m.paper import tables
     from l2m.paper.results import read_results
 
-    try:
-        found = read_results(options.results_dir)
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    found = read_results(options.results_dir)
     for problem in found.problems:
         print(f"warning: {problem}", file=sys.stderr)
     both = tables.both(found)
     print(tables.summary(both))
     folder = options.results_dir / "tables"
-    folder.mkdir(exist_ok=True)
     for name, text in tables.files(found, both).items():
-        (folder / name).write_text(text, encoding="utf-8")
+        write_whole(folder / name, text.encode())
     print(f"tables: {folder}/")
     if options.ledger:
         from l2m.paper import ledger
 
-        options.ledger.write_text(ledger.markdown(found), encoding="utf-8")
+        write_whole(options.ledger, ledger.markdown(found).encode())
         print(f"ledger: {options.ledger}")
     for page in options.into:
-        page.write_text(filled(page, tables.blocks(found, both)), encoding="utf-8")
+        write_whole(page, filled(page, tables.blocks(found, both)).encode())
 
 
 def filled(page: Path, blocks: dict[str, str]) -> str:
@@ -50,7 +48,7 @@ def filled(page: Path, blocks: dict[str, str]) -> str:
         flags=re.DOTALL,
     )
     if not count:
-        sys.exit(f"error: {page} has no pair of marks like <!-- results: written by make tables -->: restore them")
+        raise UserError(f"{page} has no pair of marks like <!-- results: written by make tables -->: restore them")
     return text
 
 

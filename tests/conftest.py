@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import pickle
 import socket
 import struct
@@ -50,6 +51,14 @@ def _offline() -> Iterator[None]:
 def pytest_xdist_auto_num_workers() -> int:
     """``-n auto``: the cores that this process may use; beyond eight the longest files decide."""
     return min(cpu_count(), 8)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_power_cuts() -> Iterator[None]:
+    """Hundreds of records are written, and flushing each to the disk would take a tenth of a second."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -222,7 +222,7 @@ class ComparisonRunner:
         self._write("comparison.csv", format_csv(findings).encode())
         self._write("comparison.md", format_markdown(findings, protocol, "comparison.png").encode())
         drawing.save(draw_differences(findings), self._path / "comparison")
-        console = Console(highlight=False, soft_wrap=False, width=min(Console().width, 79))
+        console = Console(highlight=False, markup=False, emoji=False, soft_wrap=False, width=min(Console().width, 79))
         for table in format_terminal(findings, protocol):
             print()
             console.print(table)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from itertools import product
 
 import matplotlib as mpl
@@ -132,6 +133,8 @@ def _terminal_table(title: str, cells: pd.DataFrame) -> Table:
 
 def format_markdown(findings: Findings, protocol: Protocol, figure: str) -> str:
     """A page: the recommendation, the figure, all scores with their differences, the caption."""
+    name, count = protocol.smallest
+    protocol = replace(protocol, smallest=(re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", name), count))
     heads = {name: f"{score.title}{', %' * score.percent}" for name, score in findings.scores.items()}
     deciding = format_deciding(findings, protocol)
     deciding.columns = ["learning rate, γ", heads[findings.metric], f"− {BASELINE}", "p", "seconds"]

@@ -110,7 +110,7 @@ def read_config(file: Path) -> RunConfig:
     """
     try:
         text = read_text(file)
-        _check_size(text, file.name)
+        check_size(text, file.name)
         raw = yaml.load(text, LOADER)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -121,8 +121,12 @@ def read_config(file: Path) -> RunConfig:
     return check({**raw, "device": "cpu", "logger": {}})
 
 
-def _check_size(text: str, name: str) -> None:
-    """Refuse a YAML that would keep its parser, in C, busy for minutes or exhaust the stack."""
+def check_size(text: str, name: str) -> None:
+    """Refuse a YAML that would keep its parser, in C, busy for minutes or exhaust the stack.
+
+    Raises:
+        ValueError: it has too many characters or levels, or an alias.
+    """
     depth = 0
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"{name} has {len(text)} characters, at most {MAX_CHARACTERS} are allowed")

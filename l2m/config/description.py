@@ -7,6 +7,7 @@ from typing import Any
 
 from l2m.config.choices import GROUPS
 from l2m.config.run import RunConfig
+from l2m.errors import printable
 
 
 def settings(config: RunConfig) -> dict[str, Any]:
@@ -46,7 +47,7 @@ def _differing(settings: dict[str, Any], all_settings: list[dict[str, Any]]) -> 
             same = [s for s in all_settings if s.get(f"{group}.name") == settings.get(f"{group}.name")]
             differs = any(other.get(key) != value for other in same)
         if differs and value not in (None, []):
-            words.append(f"{group if option in ('name', '') else option}={value}")
+            words.append(printable(f"{group if option in ('name', '') else option}={value}"))
     return words
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
@@ -16,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from l2m.config.choices import GROUPS
 from l2m.config.run import RunConfig
 from l2m.config.user_folders import conf_dir, describe_missing_file, list_yaml_files
-from l2m.errors import UserError, closest, shown
+from l2m.errors import UserError, closest, describe_error, shown
 from l2m.registry import describe_unknown
 from l2m.schema import type_name
 
@@ -30,8 +29,6 @@ UNUSED = (
     "would have no effect: of Hydra's settings only its launcher, its sweeper and hydra.mode are used; results_dir "
     "says where records are written"
 )
-
-FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def check_words(words: Iterable[str], groups: Sequence[str] = CHOICES) -> None:
@@ -57,8 +54,8 @@ def check_words(words: Iterable[str], groups: Sequence[str] = CHOICES) -> None:
 def describe_user_error(error: Exception, keys: type = RunConfig, groups: Sequence[str] = CHOICES) -> str | None:
     """The user's mistake as value, rule and remedy; None for an error that is not the user's."""
     text = str(error)
-    if isinstance(error, UserError):
-        return text
+    if described := describe_error(error):
+        return described
     if "integer string conversion" in text:
         return "a number of the command line has too many digits: write a smaller one"
     if text.startswith("Only one of --run"):  # plain ValueErrors of Hydra's
@@ -66,8 +63,6 @@ def describe_user_error(error: Exception, keys: type = RunConfig, groups: Sequen
     if "Config group override must be" in text:
         are = "are groups" if groups[1:] else "is one"
         return f"a group needs one of its choices, not null: {', '.join(groups)} {are}"
-    if isinstance(error, OSError) and (error.errno in FULL_DISK or "temporary directory" in text):
-        return f"a file cannot be written ({error.strerror}): free some space, or set TMPDIR to a writable directory"
     if isinstance(error, yaml.MarkedYAMLError) and (mark := error.problem_mark):
         return f"{mark.name}, line {mark.line + 1}, is not valid YAML ({error.problem}): fix or remove it"
     if not isinstance(error, (HydraException, OmegaConfBaseException)):

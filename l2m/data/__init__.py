@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from l2m.data.fingerprint import fingerprint
-from l2m.data.validation import validation
+from l2m.data.validation import validated, validation
 from l2m.errors import UserError, cause
 from l2m.registry import Registry
 from l2m.seeding import derive
@@ -278,7 +278,7 @@ def _load(choice: tuple[tuple[str, Any], ...], source: Source, validation_fracti
         data = data.refit(kept) if data.refit else data
         test = data.test if held is None else data.train.subset(held)
         data = replace(data, train=data.train.subset(kept), test=test)
-    return replace(data, refit=None)  # it holds the rows as they were read
+    return replace(validated(data), refit=None)  # which holds the rows as they were read
 
 
 def load(config: RunConfig) -> Data:

@@ -64,7 +64,7 @@ def _of_files(files: Iterable[tuple[str, Path]]) -> str:
     """Of names and contents, in this order."""
     digest = hashlib.sha256()
     for name, file in files:
-        digest.update(f"{name}/{_digest(file, 'sha256')}\n".encode())
+        digest.update(f"{name}/{_digest(file, 'sha256')}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()[:16]
 
 

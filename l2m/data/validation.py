@@ -3,12 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from l2m.errors import UserError
+from l2m.errors import UserError, printable
 from l2m.seeding import generator
+
+if TYPE_CHECKING:
+    from l2m.data import Data
+
+
+def validated(data: Data) -> Data:
+    """:func:`with_printable_names` of the data.
+
+    Raises:
+        UserError: a group has no test sample.
+    """
+    sizes = torch.bincount(data.test.groups, minlength=len(data.group_names)).tolist()
+    if not all(sizes):
+        name = printable(data.group_names[sizes.index(0)])
+        raise UserError(f"group {name} has no test sample: every group needs one, add some or drop the group")
+    return with_printable_names(data)
+
+
+def with_printable_names(data: Data) -> Data:
+    """The data with names of groups and classes that records, tables and terminals can hold."""
+    groups, classes = (tuple(map(printable, names or ())) for names in (data.group_names, data.class_names))
+    return replace(data, group_names=groups, class_names=None if data.class_names is None else classes)
 
 
 def held_out(groups: Tensor, fraction: float, order: torch.Generator) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pandas as pd
 import torch
@@ -10,6 +11,9 @@ from torch import Tensor
 
 from l2m.errors import shown
 from l2m.trained import Trained
+
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+"""Beginnings of what a spreadsheet computes, unless the whole text is a number."""
 
 LISTED = 20
 """Longest list in a summary."""
@@ -40,6 +44,25 @@ def predict(trained: Trained, inputs: Tensor, samples: pd.DataFrame) -> pd.DataF
     if not names:
         return table
     return pd.concat([table, pd.DataFrame(values, table.index, [f"probability {name}" for name in names])], axis=1)
+
+
+def format_csv(table: pd.DataFrame) -> bytes:
+    """The table as a file. A text that a spreadsheet would take for a formula gets an apostrophe in front."""
+    cells = table.reset_index()
+    texts = cells.select_dtypes(exclude="number")
+    cells[texts.columns] = texts.map(_without_formula)
+    text: str = cells.to_csv(index=False, float_format="%.7g", lineterminator="\n")
+    return text.encode(errors="backslashreplace")  # a file's name may hold any bytes
+
+
+def _without_formula(cell: Any) -> Any:
+    if not isinstance(cell, str) or not cell.startswith(FORMULAS):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell
 
 
 def summarize(trained: Trained, table: pd.DataFrame) -> Iterator[str]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from l2m.errors import cause
+from l2m.files import write_whole
 from l2m.registry import Registry
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def _started(config: RunConfig, path: Path) -> dict[str, Logger]:
             loggers[name] = logger
     if names:
         with suppress(OSError):
-            (path / NAMES).write_text(json.dumps(before | names, indent=2) + "\n")
+            write_whole(path / NAMES, f"{json.dumps(before | names, indent=2)}\n".encode())
     return loggers
 
 

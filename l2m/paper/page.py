@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from l2m.files import write_whole
 from l2m.paper import cells, experiments, figures, published
 from l2m.paper import study_claims as studies
 from l2m.paper.cells import Cell
@@ -89,8 +90,7 @@ class Section:
 
 def write(results: Results, file: Path) -> None:
     """Write the page; its links go to ``runs/``, ``tables/`` and ``figures/`` beside it."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(render(results, file.parent), encoding="utf-8")
+    write_whole(file, render(results, file.parent).encode())
 
 
 def render(results: Results, folder: Path) -> str:

@@ -6,15 +6,17 @@
         metrics.csv   a row an epoch: the fields of EpochRow
         groups.csv    a row an epoch and group: the fields of GroupRow; or groups.csv.gz, packed by scripts/pack.py
         run.json      schema, version, commit, torch, device, threads, start, end, seconds, status; its model; why it
-                      failed, and where it was resumed; for own data and CIFAR, a fingerprint of the files; for a GPU,
-                      versions of CUDA, cuDNN and the driver, and whether steps were replayed as CUDA graphs
+                      failed, where it was resumed, and whether it was forced; for own data and CIFAR, a fingerprint of
+                      the files; for a GPU, versions of CUDA, cuDNN and the driver, and whether steps were replayed as
+                      CUDA graphs
         model.pt      parameters, shapes, names and fitted preprocessing, which :mod:`l2m.trained` reads; loads with
                       ``weights_only=True``
         log.txt       of a failed run: the time and the traceback
         checkpoint.pt until the run is done: all that is needed to continue; loads with ``weights_only=True``
-        lock          while a process trains the run, or after that process was killed
+        lock          process and host, while a process trains the run, or after that process was killed
 
-Each file is written to a temporary name and then renamed; ``run.json`` with the status ``done`` comes last.
+Each file is written to a temporary name and then renamed; ``run.json`` with the status ``done`` comes last, when all
+others have been flushed to the disk. :mod:`l2m.records.reading` reads them strictly.
 """
 
 from __future__ import annotations

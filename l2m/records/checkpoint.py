@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import torch
 
@@ -44,7 +45,7 @@ def read_checkpoint(file: Path) -> Checkpoint | None:
     if not file.exists():
         return None
     try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
+        content = load_whole(file)
         if (schema := content.pop("schema")) != SCHEMA:
             raise ValueError(f"schema {schema}, this version reads {SCHEMA}")
         rows = [EpochRow(*row) for row in content["metrics"]], [GroupRow(*row) for row in content["groups"]]
@@ -53,6 +54,21 @@ def read_checkpoint(file: Path) -> Checkpoint | None:
         why = error if isinstance(error, (OSError, ValueError)) else type(error).__name__
         LOG.warning("%s cannot be read (%s): the run starts from the beginning", file, why)
         return None
+
+
+def load_whole(file: Path) -> dict[str, Any]:
+    """What :func:`serialize` wrote to a file, on the CPU; nothing in it is executed.
+
+    Raises:
+        OSError: it cannot be opened.
+        ValueError: a part of it has another checksum than was written.
+        Exception: it is damaged; ``torch.load`` and ``zipfile`` have many types.
+    """
+    with file.open("rb") as stream:
+        if part := ZipFile(stream).testzip():
+            raise ValueError(f"{part} is damaged")
+        stream.seek(0)
+        return dict(torch.load(stream, map_location="cpu", weights_only=True))
 
 
 def serialize(content: Mapping[str, Any]) -> memoryview:

@@ -8,30 +8,36 @@ import io
 import json
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
-from filelock import FileLock, Timeout
 
-from l2m.config.checking import read_config
+from l2m.config.checking import check_size, read_config
 from l2m.config.description import differences
 from l2m.config.run import RunConfig
 from l2m.data.fingerprint import fingerprint, recorded
-from l2m.errors import UserError
-from l2m.files import packed_path, read_bytes, read_text, reporting, write_whole
+from l2m.errors import UserError, shown
+from l2m.files import flush_to_disk, packed_path, reporting, write_whole
 from l2m.records import SCHEMA, WRITE_REMEDY, EpochRow, GroupRow, Records
 from l2m.records.checkpoint import Checkpoint, read_checkpoint, serialize
+from l2m.records.lock import locked
 from l2m.records.provenance import now, provenance
+from l2m.records.reading import NewerRecord, read_info, read_tables
 
 MODEL = "model.pt"
 """The file of the final parameters, which ``run.json`` names."""
 
 TEMPORARY = ("checkpoint.pt", "log.txt")
 """Files that are removed when the run is done."""
+
+RECORDS = ("config.yaml", "metrics.csv", "groups.csv")
+"""Files that a finished run has beside ``run.json``, even where records are copied without models."""
+
+READ_REMEDY = "make it readable, or choose another results_dir"
 
 LOG = logging.getLogger(__name__)
 
@@ -57,55 +63,27 @@ class RunDirectory:
         """The content of ``run.json``, which has a ``status``; empty if the run never started.
 
         Raises:
-            UserError: ``run.json`` cannot be read, the directory belongs to another run, or the run is done on files
-                that have changed since.
+            UserError: ``run.json`` cannot be read or is of a newer version, the directory belongs to another run, or
+                the run is done, but lacks a file, or was trained on files that have changed since.
         """
-        self._check_config_file()
-        file = self.path / "run.json"
-        if not file.exists():
-            return {}
-        try:
-            info: dict[str, Any] = json.loads(read_text(file))
-            info["status"] = str(info["status"])
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise UserError(
-                f"{file} is not a valid run record (it must be JSON with a status): remove it to repeat the run"
-            ) from error
-        if info["status"] == "done" and not self.config.force and self._data_changed(info):
+        with reporting("read", self.path, READ_REMEDY):
+            info = self._read_info()
+            lost = [name for name in RECORDS if not self._has(name)] if info.get("status") == "done" else []
+        if lost and not self.config.force:
+            raise UserError(f"{self.path} is incomplete ({lost[0]} is missing): remove it to repeat the run")
+        if info.get("status") == "done" and not self.config.force and self._data_changed(info):
             raise UserError(
                 f"{self.path} was trained on other files than {self._data} has now: use force=true to train again, or "
                 "another results_dir to keep both"
             )
         return info
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Lock the directory, after waiting for a process that has; the kernel frees the lock of one that dies.
-
-        Raises:
-            UserError: the directory cannot be written to; better now than after hours of training.
-        """
-        lock = FileLock(self.path / "lock")
-        with reporting("written", self.path / "lock", WRITE_REMEDY):
-            self.path.mkdir(parents=True, exist_ok=True)
-            try:
-                lock.acquire(blocking=False)
-            except Timeout:
-                LOG.warning("%s is being trained by another process: waiting for it", self.path)
-                lock.acquire(poll_interval=0.5)
-        try:
-            yield
-        finally:
-            (self.path / "lock").unlink(missing_ok=True)  # before the release: a waiting process sees that it is gone
-            lock.release()
-            with contextlib.suppress(OSError):
-                self.path.rmdir()  # if nothing was written
-
     def start(self, device: torch.device, data: Mapping[str, Any] | None = None) -> Mapping[str, Any] | None:
-        """Start the run, or continue from its checkpoint unless ``force`` is set; the state of that checkpoint.
+        """Start the run, or continue from its checkpoint; the state of that checkpoint.
 
-        ``data`` is what a user's own data were read as.
-        A checkpoint that cannot be read, or is of other data, is reported, and the run starts from the beginning.
+        ``data`` is what a user's own data were read as. With ``force`` only a checkpoint of a run that was begun with
+        ``force`` counts, so that a repetition that is interrupted continues too. A checkpoint that cannot be read, or
+        is of other data, is reported, and the run starts from the beginning.
 
         Raises:
             UserError: the checkpoint belongs to another run, or the directory cannot be written to.
@@ -114,23 +92,29 @@ class RunDirectory:
             part.unlink(missing_ok=True)
         self._began = time.monotonic()
         here = provenance(device)
-        checkpoint = None if self.config.force else read_checkpoint(self.path / "checkpoint.pt")
+        checkpoint = read_checkpoint(self.path / "checkpoint.pt")
+        if self.config.force and checkpoint and (self.status() == "done" or not checkpoint.info.get("forced")):
+            checkpoint = None
         if checkpoint:
             self._check_identity("checkpoint.pt", checkpoint.identity)
             if self._data_changed(checkpoint.info):
                 LOG.warning("%s has other files now: %s starts from the beginning", self._data, self.path)
                 checkpoint = None
         if checkpoint:
+            if self.config.force:
+                file = self.path / "checkpoint.pt"
+                LOG.warning("continuing what force=true began: to start from the beginning, remove %s", file)
             self._rows, self._groups = checkpoint.metrics, checkpoint.groups
             resumed = [*checkpoint.info.get("resumed", []), {"epoch": len(self._rows), **here}]
             self._info = checkpoint.info | {"resumed": resumed}
         else:
             files = self._fingerprint()
             self._rows, self._groups = [], []
-            self._info = {"schema": SCHEMA, **here, **({"files": files} if files else {})}
+            forced = {"forced": True} if self.config.force else {}
+            self._info = {"schema": SCHEMA, **here, **({"files": files} if files else {}), **forced}
         self._earlier_seconds = self._info.pop("seconds", 0.0)
         self._info["status"] = "running"
-        self._write("config.yaml", yaml.safe_dump(self.config.to_dict(), sort_keys=False).encode())
+        self._write_config()
         if data:
             self._write("data.json", (json.dumps(data, indent=1, ensure_ascii=False) + "\n").encode())
         self._write_info()
@@ -148,32 +132,41 @@ class RunDirectory:
         self._write("checkpoint.pt", checkpoint.to_bytes())
 
     def finish(self, model: torch.nn.Module, described: Mapping[str, Any], **info: Any) -> None:
-        """Write the records of a finished run: tables, model with the content of ``Data.described``, and ``info``."""
+        """Write the records of a finished run: tables, model with the content of ``Data.described``, and ``info``.
+
+        All of them are on the disk before ``run.json`` says ``done``, even if the folder was removed meanwhile.
+        """
         state = {name: value.cpu() for name, value in model.state_dict().items()}
+        if not self._has("config.yaml"):
+            self._write_config()
         self._write_tables()
         self._write(MODEL, serialize({"parameters": state, **described}))
+        with reporting("written", self.path, WRITE_REMEDY):
+            for name in (*RECORDS, MODEL, "."):
+                flush_to_disk(self.path / name)
         self._info |= {**info, "end": now(), "seconds": self._seconds(), "model": MODEL, "status": "done"}
-        self._write_info()
+        self._write_info(flush=True)
         self._remove_temporary()
 
     def remove_leftovers(self) -> None:
         """Remove the files of a process that was killed after it finished the run and before it removed them."""
         if any((self.path / name).exists() for name in (*TEMPORARY, "lock")):
-            with self.locked():
+            with locked(self.path):
                 if self.status() == "done":
                     self._remove_temporary()
 
     def fail(self, problem: str, log: str) -> None:
         """Write the records of a failed run, as far as the disk allows, and add to its log."""
-        with contextlib.suppress(UserError):
+        with contextlib.suppress(OSError, ValueError):
             self._write_tables()
             self._write_failure(problem, log, seconds=self._seconds())
 
     def mark_failed(self, problem: str, log: str) -> None:
         """Mark a run as failed whose process is gone; its rows are in its checkpoint, if it left one."""
         with contextlib.suppress(OSError, ValueError):
-            self._info = json.loads((self.path / "run.json").read_text())
-            self._write_failure(problem, log)
+            self._info = read_info(self.path)
+            if self._info["status"] != "done":  # it may have died when all was written
+                self._write_failure(problem, log)
 
     def read(self) -> Records:
         """The records of a finished run.
@@ -181,17 +174,30 @@ class RunDirectory:
         Raises:
             UserError: one of its files is missing or cannot be read.
         """
-        import pandas as pd  # which training does without
+        with reporting("read", self.path, READ_REMEDY):
+            try:
+                metrics, groups = read_tables(self.path, self.config)
+                return Records(self.path, metrics, groups, read_info(self.path))
+            except ValueError as error:
+                raise UserError(f"{self.path} is damaged ({shown(error)}): remove it to repeat the run") from error
 
+    def _read_info(self) -> dict[str, Any]:
+        self._check_config_file()
+        if not (self.path / "run.json").exists():
+            return {}
         try:
-            tables = (read_bytes(self.path / name) for name in ("metrics.csv", "groups.csv"))
-            metrics, groups = (pd.read_csv(io.BytesIO(table), dtype={"name": str}) for table in tables)
+            return read_info(self.path)
+        except NewerRecord as error:
+            raise UserError(
+                f"{self.path} is of a newer version ({error}): update l2m, or choose another results_dir"
+            ) from error
         except ValueError as error:
             raise UserError(
-                f"{self.path} is incomplete (metrics.csv or groups.csv is missing or not a table): remove it to repeat "
-                "the run"
+                f"{self.path / 'run.json'} is not a valid run record ({shown(error)}): remove it to repeat the run"
             ) from error
-        return Records(self.path, metrics, groups, json.loads((self.path / "run.json").read_text()))
+
+    def _has(self, name: str) -> bool:
+        return (self.path / name).exists() or packed_path(self.path / name).exists()
 
     def _check_config_file(self) -> None:
         file = self.path / "config.yaml"
@@ -247,14 +253,23 @@ class RunDirectory:
 
     def _remove_temporary(self) -> None:
         for name in TEMPORARY:
-            (self.path / name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                (self.path / name).unlink(missing_ok=True)
 
-    def _write_info(self) -> None:
-        self._write("run.json", (json.dumps(self._info, indent=2) + "\n").encode())
+    def _write_config(self) -> None:
+        text = yaml.safe_dump(self.config.to_dict(), sort_keys=False)
+        try:
+            check_size(text, "config.yaml")
+        except ValueError as error:
+            raise UserError(f"{error}: use fewer or shorter options") from error
+        self._write("config.yaml", text.encode())
 
-    def _write(self, name: str, content: bytes | memoryview) -> None:
+    def _write_info(self, flush: bool = False) -> None:
+        self._write("run.json", (json.dumps(self._info, indent=2) + "\n").encode(), flush)
+
+    def _write(self, name: str, content: bytes | memoryview, flush: bool = False) -> None:
         with reporting("written", self.path / name, WRITE_REMEDY):
-            write_whole(self.path / name, content)
+            write_whole(self.path / name, content, flush)
 
 
 def _format_cells(row: EpochRow | GroupRow) -> list[str]:

@@ -20,6 +20,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from PIL import Image
 
 from l2m.errors import shown
+from l2m.files import write_whole
 from l2m.report.runs import Runs
 from l2m.report.statistics import half_width
 
@@ -254,14 +255,15 @@ def plain(axis: Axis) -> None:
 
 def save(figure: Figure, stem: Path) -> list[Path]:
     """Write ``stem.pdf`` and ``stem.png``, 170 dots an inch of 128 colours, with neither date nor version in them."""
-    stem.parent.mkdir(parents=True, exist_ok=True)
     files = [stem.with_suffix(".pdf"), stem.with_suffix(".png")]
-    figure.savefig(files[0], metadata={"CreationDate": None, "Creator": None, "Producer": None})
+    pdf, drawn, png = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    figure.savefig(pdf, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
     figure.set_layout_engine("none")  # it stays as laid out
-    drawn = io.BytesIO()
     figure.savefig(drawn, format="png", dpi=170)
     few = Image.open(drawn).convert("RGB").quantize(128, Image.Quantize.MAXCOVERAGE)
-    few.save(files[1], optimize=True, dpi=(170, 170))
+    few.save(png, "PNG", optimize=True, dpi=(170, 170))
+    for file, content in zip(files, (pdf, png), strict=True):
+        write_whole(file, content.getbuffer())
     return files
 
 

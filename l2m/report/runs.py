@@ -5,15 +5,12 @@ A record that is damaged, of another schema or of a changed configuration is nam
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
 from collections import Counter
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,9 +23,8 @@ from l2m.config.description import settings, subject_and_label
 from l2m.config.run import RunConfig
 from l2m.data.fingerprint import recorded
 from l2m.errors import UserError, cause, shown
-from l2m.files import read_bytes, read_text
-from l2m.records import SCHEMA, EpochRow, GroupRow
 from l2m.records.directory import RunDirectory
+from l2m.records.reading import NewerRecord, read_info, read_tables
 from l2m.tasks import TASKS, Task
 
 CHECKPOINTS = (0.25, 0.5, 1.0)
@@ -130,7 +126,7 @@ def read_runs(results_dir: Path, may_be_empty: bool = False) -> RunsRead:
     problems: list[str] = []
     unknown: dict[str, list[str]] = {}
     unfinished: Counter[tuple[str, str, str]] = Counter()
-    for folder in sorted(path for path in results_dir.glob("runs/*/*/*") if path.is_dir()):
+    for folder in _list_folders(results_dir / "runs", problems):
         dataset, strategy = folder.parts[-3:-1]
         try:
             info = _info(folder)
@@ -138,13 +134,17 @@ def read_runs(results_dir: Path, may_be_empty: bool = False) -> RunsRead:
                 unfinished[dataset, strategy, info["status"]] += 1
                 continue
             config = _config(folder)
-            metrics, groups = _metrics(folder, config), _groups(folder)
-            _agree(metrics, groups, config)
+            metrics, groups = read_tables(folder, config)
         except Exception as error:  # a damaged record may raise anything
-            text = "; ".join(str(error).splitlines()) if type(error) in (ValueError, UserError) else cause(error)
+            plain = type(error) in (ValueError, UserError, NewerRecord)
+            text = "; ".join(str(error).splitlines()) if plain else cause(error)
             place = shown(folder, longest=len(str(folder)))
             if UNKNOWN_CHOICE.search(text):
                 unknown.setdefault(shown(text), []).append(place)
+            elif isinstance(error, OSError):
+                problems.append(f"{place} is left out ({error.strerror}): make it readable")
+            elif isinstance(error, NewerRecord):
+                problems.append(f"{place} is left out ({text}): update l2m to read it")
             else:
                 problems.append(f"{place} is left out ({shown(text)}): remove it, and repeat the run")
             continue
@@ -170,7 +170,8 @@ def read_runs(results_dir: Path, may_be_empty: bool = False) -> RunsRead:
         within = [path.parent for path in (results_dir, *results_dir.parents) if path.name == "runs"]
         near = within or [path.parent for path in results_dir.glob("*/runs")]
         hint = f"name {near[0]}, which does" if near else f"train some with results_dir={results_dir}"
-        raise UserError("\n".join([*problems, f"{results_dir}/runs holds no finished runs: {hint}"]))
+        which = "finished runs that can be read" if problems else "finished runs"
+        raise UserError("\n".join([*problems, f"{results_dir}/runs holds no {which}: {hint}"]))
     merged = [
         replace(
             runs,
@@ -186,18 +187,24 @@ def read_runs(results_dir: Path, may_be_empty: bool = False) -> RunsRead:
     return RunsRead(merged, problems, unfinished)
 
 
+def _list_folders(runs: Path, problems: list[str]) -> list[Path]:
+    """The directories of runs, sorted; a folder that cannot be read is appended to ``problems``."""
+    folders = [runs]
+    for _ in range(3):
+        above, folders = folders, []
+        for folder in above:
+            try:
+                folders += [path for path in folder.iterdir() if path.is_dir()]
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                problems.append(f"{shown(folder)} cannot be read ({error.strerror}): make it readable")
+    return sorted(folders)
+
+
 def _info(folder: Path) -> dict[str, Any]:
     """``run.json``, of a run in a directory that its data set and strategy give it."""
-    try:
-        info = json.loads(read_text(folder / "run.json"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"run.json is not JSON at line {error.lineno}, column {error.colno}") from error
-    if not isinstance(info, dict) or not isinstance(info.get("status"), str):
-        raise ValueError("run.json has no status")
-    if info.get("schema") != SCHEMA:
-        raise ValueError(f"run.json says schema {info.get('schema')}, this version reads {SCHEMA}")
-    if not re.fullmatch("[a-z]+", info["status"]):
-        raise ValueError(f"run.json has the status {info['status']}, which is not a word")
+    info = read_info(folder)
     for kind, name in zip(("dataset", "strategy"), folder.parts[-3:-1], strict=True):
         registries()[kind][name]
     return info
@@ -210,84 +217,3 @@ def _config(folder: Path) -> RunConfig:
     if own != here:
         raise ValueError(f"its config.yaml is that of {own}")
     return config
-
-
-def _metrics(folder: Path, config: RunConfig) -> pd.DataFrame:
-    """``metrics.csv``: epochs 1 to E, or however many there was time for where seconds were shared out equally."""
-    table = _table(folder / "metrics.csv", EpochRow)
-    epochs = len(table) if config.equal_seconds else config.epochs
-    if not epochs or len(table) != epochs or table["epoch"].tolist() != list(range(1, epochs + 1)):
-        raise ValueError(f"metrics.csv does not hold epochs 1 to {max(epochs, 1)}, each once and in order")
-    return table
-
-
-def _groups(folder: Path) -> pd.DataFrame:
-    """``groups.csv``: epochs from 1 on, and in each the same k groups in their order."""
-    table = _table(folder / "groups.csv", GroupRow, may_lack="train_loss")
-    k = int((table["epoch"] == 1).sum())
-    whole = k and not len(table) % k
-    if not whole or table["epoch"].tolist() != np.arange(1, len(table) // k + 1).repeat(k).tolist():
-        raise ValueError("groups.csv does not hold the same number of groups for each epoch from 1 on")
-    first = table[["group", "name"]].iloc[:k]
-    if not all(name.isprintable() for name in first["name"]):
-        raise ValueError("groups.csv has a group's name that cannot be printed")
-    same = (table[["group", "name"]].to_numpy().reshape(-1, k, 2) == first.to_numpy()).all()
-    if first["group"].tolist() != list(range(k)) or not same:
-        raise ValueError(f"groups.csv does not name groups 0 to {k - 1} alike in each epoch")
-    return table
-
-
-def _agree(metrics: pd.DataFrame, groups: pd.DataFrame, config: RunConfig) -> None:
-    """Whether both tables can be of one run of ``config``: epochs, steps, samples, range, worst group."""
-    if groups["epoch"].nunique() != len(metrics):
-        raise ValueError(f"groups.csv has {groups['epoch'].nunique()} epochs, metrics.csv {len(metrics)}")
-    steps, task = metrics["steps"], TASKS[config.task]
-    if (steps != metrics["epoch"] * steps[0]).any() or (metrics["samples"] != steps * config.batch_size).any():
-        raise ValueError("metrics.csv counts other steps or samples than epochs and batch_size give")
-    by_epoch = groups.groupby("epoch")["test_metric"]
-    worst = (by_epoch.min() if task.higher_is_better else by_epoch.max()).to_numpy()
-    if not np.allclose(metrics["worst_group"], worst, rtol=1e-5, atol=1e-9):
-        raise ValueError("metrics.csv has another worst_group than groups.csv")
-    if task.higher_is_better and not metrics["test_metric"].between(0, 1).all():
-        raise ValueError("metrics.csv has an accuracy outside 0 to 1")
-
-
-def _table(file: Path, kind: type, may_lack: str | None = None) -> pd.DataFrame:
-    """A CSV whose columns are the fields of ``kind``, all there and finite but for those empty in ``may_lack``."""
-    hints = _hints(kind)
-    content = io.BytesIO(read_bytes(file))
-    try:
-        table = pd.read_csv(content, dtype=hints, keep_default_na=False, na_values=[""])
-    except Exception as error:  # pandas raises many kinds for a damaged table
-        raise ValueError(f"{file.name} {_fault(read_text(file), hints)}") from error
-    if list(table.columns) != list(hints):
-        raise ValueError(f"{file.name} has the columns {', '.join(table.columns)}, not {', '.join(hints)}")
-    for column, values in table.items():
-        required = values.dropna() if column == may_lack else values
-        valid = required.notna().to_numpy() if hints[str(column)] is str else np.isfinite(required.to_numpy())
-        if not valid.all():
-            line = required.index[~valid][0] + 2
-            raise ValueError(f"{file.name} has a value of {column} that is missing or not finite in line {line}")
-    return table
-
-
-def _fault(text: str, hints: dict[str, type]) -> str:
-    """What is wrong with a CSV that pandas cannot read, and where, as the end of a sentence."""
-    head, *lines = csv.reader(text.replace("\0", "").splitlines()) if text else [[]]
-    if not head:
-        return "is empty"
-    for number, fields in enumerate(lines, start=2):
-        if len(fields) != len(head):
-            return f"has {len(fields)} values in line {number}, not {len(head)}"
-        for column, value in zip(head, fields, strict=True):
-            try:
-                hints.get(column, str)(value)
-            except ValueError:
-                return f"has the value {value!r} of {column} in line {number}, which is not a number of its kind"
-    return "cannot be read as a table"
-
-
-@cache
-def _hints(kind: type) -> dict[str, type]:
-    """The fields of a row and their types, in order."""
-    return get_type_hints(kind)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.table import Table
 
+from l2m.files import write_whole
 from l2m.report import drawing
 from l2m.report.runs import CHECKPOINTS, EPOCHS, Runs
 from l2m.report.statistics import decimals, interval, paired, spread
@@ -104,8 +106,9 @@ def figure(runs: list[Runs], file: Path) -> None:
                     place.set_axis_off()
             for place in (upper, *lower):
                 place.xaxis.get_major_locator().set_params(integer=True)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        canvas.savefig(file, dpi=200)
+        drawn = io.BytesIO()
+        canvas.savefig(drawn, format="png", dpi=200)
+        write_whole(file, drawn.getbuffer())
 
 
 def _curves(axes: Axes, rows: list[Runs], styles: Mapping[str, tuple[str, Any]]) -> None:

@@ -15,7 +15,7 @@ from rich.table import Column
 from l2m.config.run import RunConfig
 from l2m.data import load
 from l2m.data.own.description import format_description
-from l2m.errors import UserError
+from l2m.errors import UserError, printable
 from l2m.records import EpochRow, Records
 from l2m.tasks import TASKS
 from l2m.training.run import needs, train
@@ -47,7 +47,7 @@ class Progress:
             width = min(20, room - len(self.name) - 1)
             name = Column(no_wrap=True, overflow="ellipsis", max_width=room)
             self.bar = Bar(
-                TextColumn("{task.description}", table_column=name),
+                TextColumn("{task.description}", markup=False, table_column=name),
                 *([BarColumn(width)] if width > 3 else []), MofNCompleteColumn(), TimeRemainingColumn(),
                 TextColumn("{task.fields[metric]}"), console=console, transient=True,
             )  # fmt: skip
@@ -73,7 +73,7 @@ class Progress:
         last = records.metrics.iloc[-1]
         before = "" if self._trained else "done before: "
         result = f"{self._metric} {last.test_metric:.4g}, worst group {last.worst_group:.4g}"
-        return f"{self.name}: {result}\n  {before}{records.path}"
+        return f"{self.name}: {result}\n  {before}{printable(str(records.path))}"
 
 
 def print_data(configs: Iterable[RunConfig]) -> None:

@@ -15,13 +15,16 @@ from torch import Tensor
 
 from l2m import strategies
 from l2m.catalog import registries
+from l2m.config.checking import check
 from l2m.config.run import RunConfig
-from l2m.errors import UserError, cause
+from l2m.errors import UserError, cause, describe_error
 from l2m.loggers import followed
 from l2m.mixing import Mixing
 from l2m.records import EpochRow, GroupRow, Records
 from l2m.records.directory import MODEL, RunDirectory
+from l2m.records.lock import locked
 from l2m.records.provenance import device_name
+from l2m.records.reading import read_model
 from l2m.training.device import choose_device, torch_state, warn_of_slow_bf16
 from l2m.training.engine import Trainer
 from l2m.training.stopping import Stopped, stop_between_epochs
@@ -38,10 +41,11 @@ def train(config: RunConfig, on_epoch: Callable[[EpochRow], None] | None = None)
     with a checkpoint; a second signal ends it at once.
 
     Raises:
-        UserError: the run cannot start (nothing is written) or continue, or a loss is not finite (its records are
-            written, marked as failed).
+        UserError: a value of ``config`` breaks a rule, the run cannot start (nothing is written) or continue, or a loss
+            is not finite (its records are written, marked as failed).
         Stopped: a signal ended it.
     """
+    config = check(vars(config))
     run = RunDirectory(config)
     if run.status() == "done" and not config.force:
         run.remove_leftovers()
@@ -51,7 +55,7 @@ def train(config: RunConfig, on_epoch: Callable[[EpochRow], None] | None = None)
         trainer = prepared(config)
         if config.precision == "bf16" and trainer.device.type == "cpu":
             warn_of_slow_bf16()
-        with run.locked(), stop_between_epochs() as signals:
+        with locked(run.path), stop_between_epochs() as signals:
             if run.status() == "done" and not config.force:  # by the process that had the lock
                 return run.read()
             state = run.start(trainer.device, trainer.description)
@@ -63,7 +67,7 @@ def train(config: RunConfig, on_epoch: Callable[[EpochRow], None] | None = None)
                     launched = {"cuda_graphs": trainer.replays} if trainer.device.type == "cuda" else {}
                     run.finish(trainer.model, trainer.described, **launched)
             except Exception as error:
-                run.fail(str(error) if isinstance(error, UserError) else cause(error), traceback.format_exc())
+                run.fail(describe_error(error) or cause(error), traceback.format_exc())
                 raise
             if signals:
                 raise Stopped(signals[0], f"{run.path} is done")
@@ -174,5 +178,8 @@ def final_parameters(config: RunConfig) -> dict[str, Tensor]:
     if not file.exists():  # records may be copied without their models: train this one again, in a temporary folder
         with tempfile.TemporaryDirectory() as folder:
             return final_parameters(replace(config, results_dir=folder, logger={}))
-    parameters: dict[str, Tensor] = torch.load(file, weights_only=True)["parameters"]
+    try:
+        parameters: dict[str, Tensor] = read_model(file)["parameters"]
+    except ValueError as error:
+        raise UserError(f"{file} cannot be read ({error}): remove {file.parent} to train that run again") from error
     return parameters

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -48,9 +48,13 @@ def end_with_parent(parent: int) -> None:
 
 @contextmanager
 def handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[Callable[[], None]]:
-    """Handle SIGINT and SIGTERM inside, unless they are ignored; the yielded function restores their handlers early."""
+    """Handle SIGINT and SIGTERM inside, unless they are ignored; the yielded function restores their handlers early.
+
+    Inside, SIGHUP is ignored: a terminal that is closed takes its output with it, and nothing else.
+    """
     handled = [each for each in SIGNALS if signal.getsignal(each) not in (signal.SIG_IGN, None)]
     before = {each: signal.signal(each, handler) for each in handled}
+    hangup = signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     def restore() -> None:
         for each, handler in before.items():
@@ -60,6 +64,7 @@ def handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[Cal
         yield restore
     finally:
         restore()
+        signal.signal(signal.SIGHUP, hangup)
 
 
 @contextmanager
@@ -76,7 +81,8 @@ def stop_between_epochs() -> Iterator[list[int]]:
     def record(number: int, frame: FrameType | None) -> None:
         signals.append(number)
         if not _has_parent:
-            print("\nstopping after this epoch (once more: at once)", file=sys.stderr, flush=True)
+            with suppress(OSError):  # the terminal may be closed
+                print("\nstopping after this epoch (once more: at once)", file=sys.stderr, flush=True)
         restore()
 
     with handled_by(record) as restore:

@@ -210,3 +210,11 @@ def test_all_that_is_told_agrees() -> None:
     assert [label.get_text() for label in panels[0].get_yticklabels()] == [
         name for name in findings.strategies if name != "classical"
     ]
+
+
+def test_name_of_a_group_is_no_markup_in_the_page() -> None:
+    findings = judged(made_up_runs(np.random.default_rng(11), {"focal": 0.1, "smote": -0.1}))
+    chosen = dict.fromkeys(STRATEGIES, "0.001")
+    protocol = Protocol("mine", 42, 0.2, 2, chosen, {}, (), 200, ("<b>|[x](y)*", 7))
+    assert r"its smallest group (\<b\>\|\[x\]\(y\)\*) has 7" in format_markdown(findings, protocol, "comparison.png")
+    assert "its smallest group (<b>|[x](y)*) has 7" in " ".join(format_caption(findings, protocol))

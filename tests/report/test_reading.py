@@ -151,7 +151,9 @@ def test_damage_is_named_and_left_out(tmp_path: Path, kind: str) -> None:
     (problem,) = found.problems
     assert message in problem
     assert problem.startswith(f"{tmp_path}/runs/digits/")
-    assert re.search(r"\): (if it is your own, .*, else )?remove it, and repeat the run$", problem)
+    remedy = r"\): ((if it is your own, .*, else )?remove it, and repeat the run|update l2m to read it)$"
+    assert re.search(remedy, problem)
+    assert ("update l2m" in problem) == (kind == "another schema")
     assert not problem.startswith(f"{whole} ")
     assert "\n" not in problem
     assert "Error" not in problem

@@ -15,7 +15,7 @@ from l2m.data import DATASETS, Data, Source
 from l2m.data.augmentation import Standard
 from l2m.data.images import IMAGENET_MEAN, IMAGENET_SD, Fit, Images, list_images, read_image, resize_all, scaling
 from l2m.data.own.targets import Part, TestFraction, assemble, split_rows
-from l2m.errors import UserError, shown
+from l2m.errors import UserError, printable, shown
 from l2m.schema import Range
 
 Side = Annotated[int, Range(8, 1024)]
@@ -90,6 +90,8 @@ def _classes(folder: Path) -> list[str]:
     if len(names) < 2:
         found = f"one folder, {names[0]}" if names else "no folders"
         raise UserError(f"{folder} holds {found}: put a folder with images there for each of two classes or more")
+    if len(set(map(printable, names))) < len(names):
+        raise UserError(f"{folder} holds two folders whose names differ in their blanks alone: rename or join them")
     return names
 
 

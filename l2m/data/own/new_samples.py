@@ -23,7 +23,7 @@ from l2m.data.own.table_files import read_parquet
 from l2m.data.own.targets import place_names
 from l2m.data.tables import parse_numbers, read_table
 from l2m.data.tokens import encode_unseen
-from l2m.errors import UserError, shown
+from l2m.errors import UserError, printable, shown
 from l2m.files import read
 
 TEXTS = (".txt",)
@@ -88,7 +88,8 @@ def _by_folder(place: Path, files: Sequence[Path], classes: Sequence[str]) -> pd
     """The files, and the class of each that lies in a folder of that name."""
     paths = [file.relative_to(place) if file != place else Path(file.name) for file in files]
     names = set(classes)
-    actual = [next((part for part in path.parts[:-1] if part in names), None) for path in paths]
+    parts = [map(printable, path.parts[:-1]) for path in paths]
+    actual = [next((part for part in each if part in names), None) for each in parts]
     rows = pd.DataFrame(index=pd.Index([path.as_posix() for path in paths], name="file"))
     return rows.assign(actual=pd.Series(actual, rows.index, dtype=object)) if any(actual) else rows
 
@@ -168,7 +169,7 @@ def _read_targets(table: pd.DataFrame, data: Data, choice: Mapping[str, Any], pl
     if target in table and (cells := table[target].replace("", None).dropna()).size:
         rows["actual"] = _read_actual(cells, data, place)
     if group in table:
-        rows["group"] = table[group].replace("", None)
+        rows["group"] = table[group].replace("", None).map(printable, na_action="ignore")
     elif (edges := data.preprocessing.get("group_edges")) and "actual" in rows:
         bins = pd.Series(np.array(data.group_names, object)[np.searchsorted(edges, rows["actual"])], rows.index)
         rows["group"] = bins.where(rows["actual"].notna())

@@ -20,7 +20,7 @@ from l2m.data.own.cells import Decimal, as_text, locate, parse_formatted, refuse
 from l2m.data.own.description import find_alike, number_value
 from l2m.data.tables import LARGEST, parse_numbers
 from l2m.data.validation import held_out
-from l2m.errors import UserError, shown
+from l2m.errors import UserError, printable, shown
 from l2m.schema import Range
 from l2m.seeding import generator
 
@@ -112,10 +112,12 @@ def encode(
     Raises:
         UserError: a cell is empty, or not one of ``names``.
     """
-    empty = cells.isna().to_numpy(bool)
+    empty = (cells.isna() | cells.eq("")).to_numpy(bool)
     more = f" and {empty.sum() - 1} more" if empty.sum() > 1 else ""
     refuse(empty, cells, file, "every row needs one, fix or drop it", more)
-    codes, own = pd.factorize(as_text(cells), sort=True)
+    codes, texts = pd.factorize(as_text(cells))
+    alike, own = pd.factorize(np.array([printable(text) for text in texts], dtype=object), sort=True)
+    codes = alike[codes]
     if names is None:
         values = [number_value(name) for name in own]
         names = tuple(own if None in values else [name for _, name in sorted(zip(values, own, strict=True))])

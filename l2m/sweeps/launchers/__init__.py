@@ -16,9 +16,10 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from l2m.config.run import RunConfig
-from l2m.errors import UserError, cause
+from l2m.errors import cause, describe_error
 from l2m.registry import Registry
 from l2m.sweeps.progress import train_with_progress
+from l2m.training.output import lasting_output
 from l2m.training.stopping import Stopped
 
 
@@ -74,13 +75,15 @@ LAUNCHERS: Registry[type[Launcher]] = Registry("hydra.launcher", __name__)
 def train_and_report(config: RunConfig) -> Outcome:
     """Train a run on this machine and report how it ended."""
     try:
-        return Outcome("done", train_with_progress(config, in_parallel=True))
+        with lasting_output():
+            return Outcome("done", train_with_progress(config, in_parallel=True))
     except Stopped as stopped:
         return Outcome("stopped", str(stopped))
     except Exception as error:
-        if config.debug or not isinstance(error, UserError):  # a fault of the suite or the machine
+        problem = describe_error(error)
+        if config.debug or not problem:  # a fault of the suite
             traceback.print_exc()
-        return Outcome("failed", str(error) if isinstance(error, UserError) else cause(error))
+        return Outcome("failed", problem or cause(error))
 
 
 def with_resources(config: RunConfig, threads: int | None, gpus: float | None) -> RunConfig:

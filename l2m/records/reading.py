@@ -1,0 +1,162 @@
+"""Reads the files of a finished run strictly: what is damaged, or cannot be of its configuration, is refused."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+import numpy as np
+from torch import Tensor
+
+from l2m.config.run import RunConfig
+from l2m.errors import printable
+from l2m.files import read_bytes, read_text
+from l2m.records import SCHEMA, EpochRow, GroupRow
+from l2m.records.checkpoint import load_whole
+from l2m.tasks import TASKS
+
+if TYPE_CHECKING:
+    import pandas as pd  # which training does without until it reads
+
+
+class NewerRecord(ValueError):
+    """A record of a newer schema, which is left alone."""
+
+
+def read_info(folder: Path) -> dict[str, Any]:
+    """The content of ``run.json``, which has a ``status``.
+
+    Raises:
+        NewerRecord: a newer version wrote it.
+        ValueError: it is missing or damaged.
+    """
+    try:
+        info = json.loads(read_text(folder / "run.json"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"run.json is not JSON at line {error.lineno}, column {error.colno}") from error
+    except RecursionError as error:
+        raise ValueError("run.json has too many levels") from error
+    if not isinstance(info, dict) or not isinstance(info.get("status"), str):
+        raise ValueError("run.json has no status")
+    if (schema := info.get("schema")) != SCHEMA:
+        newer = isinstance(schema, int) and schema > SCHEMA
+        raise (NewerRecord if newer else ValueError)(f"run.json says schema {schema}, this version reads {SCHEMA}")
+    if not re.fullmatch("[a-z]+", info["status"]):
+        raise ValueError(f"run.json has the status {info['status']}, which is not a word")
+    return info
+
+
+def read_tables(folder: Path, config: RunConfig) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """``metrics.csv`` and ``groups.csv``, as a run of ``config`` can have written them.
+
+    Raises:
+        ValueError: one is missing or damaged, or they do not agree with each other or with ``config``.
+    """
+    metrics, groups = _read_metrics(folder, config), _read_groups(folder)
+    _check_agreement(metrics, groups, config)
+    return metrics, groups
+
+
+def read_model(file: Path) -> dict[str, Any]:
+    """The content of ``model.pt``, with its ``parameters`` by name.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    try:
+        content = load_whole(file)
+        whole = all(isinstance(value, Tensor) for value in content["parameters"].values())
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # torch.load raises many types, with advice for programmers
+        raise ValueError(f"{file.name} is damaged") from error
+    if not whole:
+        raise ValueError(f"{file.name} holds other things than parameters")
+    return content
+
+
+def _read_metrics(folder: Path, config: RunConfig) -> pd.DataFrame:
+    """Epochs 1 to E, or however many there was time for where seconds were shared out equally."""
+    table = _read_table(folder / "metrics.csv", EpochRow)
+    epochs = len(table) if config.equal_seconds else config.epochs
+    if not epochs or len(table) != epochs or table["epoch"].tolist() != list(range(1, epochs + 1)):
+        raise ValueError(f"metrics.csv does not hold epochs 1 to {max(epochs, 1)}, each once and in order")
+    return table
+
+
+def _read_groups(folder: Path) -> pd.DataFrame:
+    """Epochs from 1 on, and in each the same k groups in their order; their names are printable."""
+    table = _read_table(folder / "groups.csv", GroupRow, may_lack="train_loss")
+    k = int((table["epoch"] == 1).sum())
+    whole = k and not len(table) % k
+    if not whole or table["epoch"].tolist() != np.arange(1, len(table) // k + 1).repeat(k).tolist():
+        raise ValueError("groups.csv does not hold the same number of groups for each epoch from 1 on")
+    table["name"] = table["name"].map({name: printable(name) for name in table["name"].unique()})
+    first = table[["group", "name"]].iloc[:k]
+    same = (table[["group", "name"]].to_numpy().reshape(-1, k, 2) == first.to_numpy()).all()
+    if first["group"].tolist() != list(range(k)) or not same:
+        raise ValueError(f"groups.csv does not name groups 0 to {k - 1} alike in each epoch")
+    return table
+
+
+def _check_agreement(metrics: pd.DataFrame, groups: pd.DataFrame, config: RunConfig) -> None:
+    """Whether both tables can be of one run of ``config``: epochs, steps, samples, range, worst group."""
+    if groups["epoch"].nunique() != len(metrics):
+        raise ValueError(f"groups.csv has {groups['epoch'].nunique()} epochs, metrics.csv {len(metrics)}")
+    steps, task = metrics["steps"], TASKS[config.task]
+    if (steps != metrics["epoch"] * steps[0]).any() or (metrics["samples"] != steps * config.batch_size).any():
+        raise ValueError("metrics.csv counts other steps or samples than epochs and batch_size give")
+    by_epoch = groups.groupby("epoch")["test_metric"]
+    worst = (by_epoch.min() if task.higher_is_better else by_epoch.max()).to_numpy()
+    if not np.allclose(metrics["worst_group"], worst, rtol=1e-5, atol=1e-9):
+        raise ValueError("metrics.csv has another worst_group than groups.csv")
+    if task.higher_is_better and not metrics["test_metric"].between(0, 1).all():
+        raise ValueError("metrics.csv has an accuracy outside 0 to 1")
+
+
+def _read_table(file: Path, kind: type, may_lack: str | None = None) -> pd.DataFrame:
+    """A CSV whose columns are the fields of ``kind``, all there and finite but for those empty in ``may_lack``."""
+    import pandas as pd
+
+    hints = _hints(kind)
+    content = io.BytesIO(read_bytes(file))
+    try:
+        table = pd.read_csv(content, dtype=hints, keep_default_na=False, na_values=[""])
+    except Exception as error:  # pandas raises many kinds for a damaged table
+        raise ValueError(f"{file.name} {_fault(read_text(file), hints)}") from error
+    if list(table.columns) != list(hints):
+        raise ValueError(f"{file.name} has the columns {', '.join(table.columns)}, not {', '.join(hints)}")
+    for column, values in table.items():
+        required = values.dropna() if column == may_lack else values
+        valid = required.notna().to_numpy() if hints[str(column)] is str else np.isfinite(required.to_numpy())
+        if not valid.all():
+            line = required.index[~valid][0] + 2
+            raise ValueError(f"{file.name} has a value of {column} that is missing or not finite in line {line}")
+    return table
+
+
+def _fault(text: str, hints: dict[str, type]) -> str:
+    """What is wrong with a CSV that pandas cannot read, and where, as the end of a sentence."""
+    head, *lines = csv.reader(text.replace("\0", "").splitlines()) if text else [[]]
+    if not head:
+        return "is empty"
+    for number, fields in enumerate(lines, start=2):
+        if len(fields) != len(head):
+            return f"has {len(fields)} values in line {number}, not {len(head)}"
+        for column, value in zip(head, fields, strict=True):
+            try:
+                hints.get(column, str)(value)
+            except ValueError:
+                return f"has the value {value!r} of {column} in line {number}, which is not a number of its kind"
+    return "cannot be read as a table"
+
+
+@cache
+def _hints(kind: type) -> dict[str, type]:
+    """The fields of a row and their types, in order."""
+    return get_type_hints(kind)
