@@ -1,4 +1,4 @@
-"""A cell of a table: a strategy's test metric, beside classical's, learn2mix's and the paper's."""
+"""A cell of a table: a strategy's numbers beside classical's, learn2mix's and the paper's, and their text."""
 
 from __future__ import annotations
 
@@ -12,16 +12,19 @@ from l2m.paper.published import Printed
 from l2m.paper.rows import CONTROLS, THIRD, Row, equal_strategies, with_equal
 from l2m.paper.verdict import Judgement, Level, beside, judge, level
 from l2m.report.runs import CHECKPOINTS, Runs, checkpoint
-from l2m.report.statistics import Difference, paired, significant, spread
+from l2m.report.statistics import Difference, digits_of, paired, significant, spread, spread_of
+
+NONE: pd.Series[float] = pd.Series(dtype=float)
+"""The values of what is not run."""
 
 
 class Cell(NamedTuple):
-    """One strategy of a row at one epoch.
+    """One strategy of a row at one place: an epoch, a level, or after a time.
 
     Attributes:
-        is_percent: whether the metric is an accuracy in %; else it is an error in the square of the target's unit,
-            summed over an image for reconstruction.
-        values: the metric by seed, empty where nothing is run.
+        is_percent: whether the values are accuracies in %; else errors in the square of the target's unit, summed over
+            an image for reconstruction, or epochs.
+        values: by seed, empty where nothing is run.
         printed: the paper's number for these settings; None where there is none.
         difference: this strategy − classical on the seeds both have; None for classical, and without classical's runs.
         judged: whether learn2mix does better than this strategy; None for learn2mix, and where ``equal_to`` has it.
@@ -35,7 +38,7 @@ class Cell(NamedTuple):
     printed: Printed | None
     difference: Difference | None
     judged: Judgement | None
-    level: Level | None
+    level: Level | None = None
     epoch: int | None = None
     equal_to: str | None = None
 
@@ -57,6 +60,29 @@ class Cell(NamedTuple):
         """``within 5.7``, or outside: whether the mean is within this tolerance of the paper's; else empty."""
         return f"{self.level.word} {self.level.tolerance:.{self.digits}f}" if self.level else ""
 
+    def columns(self, unit: str = "", judged: bool = True) -> dict[str, Any]:
+        """A line of a CSV, unrounded: ``unit`` ends the names of numbers, what is not ``judged`` lacks the paper's.
+
+        ``first_rule`` is the verdict by the rule that was in force before.
+        """
+        made = seed_columns(self.values)
+        made |= {f"mean{unit}": self.values.mean(), f"sd{unit}": self.values.std(ddof=1)}
+        if judged:
+            made |= {f"paper_mean{unit}": self.printed and self.printed.mean}
+            made |= {f"paper_sd{unit}": self.printed and self.printed.sd}
+        mean, half_width, n = self.difference or (None, None, None)
+        made |= {f"minus_classical{unit}": mean, f"interval_half_width{unit}": half_width, "n_pairs": n}
+        if judged:
+            made |= {"equal_to": self.equal_to, "level": self.level and self.level.word}
+            made |= {f"level_tolerance{unit}": self.level and self.level.tolerance}
+        if judged and self.judged:
+            verdict, note, (mean, half_width, n), paper, first = self.judged
+            made |= {"effect": verdict, f"learn2mix_minus_this{unit}": mean}
+            made |= {f"effect_half_width{unit}": half_width, "n_effect": n}
+            made |= {f"paper_effect{unit}": paper and paper.mean, f"paper_effect_error{unit}": paper and paper.error}
+            made |= {"note": note, "first_rule": first}
+        return made
+
 
 def compare(
     strategy: str, values: Mapping[str, pd.Series[float]], printed: Mapping[str, Printed], is_percent: bool, **more: Any
@@ -71,7 +97,7 @@ def compare(
         judged = judge(ours, this, (printed.get("learn2mix"), printed.get(strategy)), is_percent)
     return Cell(
         is_percent,
-        values=pd.Series(dtype=float) if this is None else this,
+        values=NONE if this is None else this,
         printed=printed.get(strategy),
         difference=minus(strategy, "classical", values),
         judged=judged,
@@ -92,8 +118,7 @@ def measure(row: Row, all_runs: Iterable[Runs], column: str = "test_metric") -> 
     ``column`` is one of ``metrics.csv``; the paper has numbers for ``test_metric`` alone.
     """
     own = row.runs(all_runs)
-    equal = equal_strategies(own)
-    runs = with_equal(own)
+    equal, runs = equal_strategies(own), with_equal(own)
     printed = published.cells(row.name) if column == "test_metric" else {}
     made: dict[str, list[Cell]] = {s: [] for s in (*row.strategies, *(s for s in THIRD if s in runs))}
     for i, share in enumerate(CHECKPOINTS):
@@ -113,3 +138,38 @@ def scaled(values: pd.Series[float], row: Row) -> pd.Series[float]:
 def seed_columns(values: pd.Series[float]) -> dict[str, Any]:
     """The number of seeds, and which, in every CSV."""
     return {"n": len(values), "seeds": " ".join(map(str, values.index))}
+
+
+COLUMNS = ("test_metric", "worst_group")
+
+HEAD = ("Δ", "worst group", "Δ")
+"""Of the cells of :func:`texts`, after the first."""
+
+
+def numbers(runs: Mapping[str, Runs], strategy: str, base: str, factor: float, unit: str = "") -> dict[str, Any]:
+    """A line of a CSV, unrounded: test metric and worst group at E, times ``factor``, and their differences to a base.
+
+    The factor is 100 for accuracies in %; without runs n = 0.
+    """
+    line: dict[str, Any] = {}
+    for column in COLUMNS:
+        ends = {name: factor * runs[name].at(1.0, column) for name in (strategy, base) if name in runs}
+        values = ends.get(strategy, NONE)
+        difference = minus(strategy, base, ends) or (None, None, None)
+        statistics = (values.mean(), values.std(ddof=1), *difference)
+        line |= seed_columns(values) | dict(zip(_names(column, base, unit), statistics, strict=True))
+    return line
+
+
+def texts(line: Mapping[Any, Any], base: str, is_percent: bool, unit: str = "") -> Iterable[str]:
+    """Mean ± sd and the difference, bold where its interval excludes 0, of both columns of :func:`numbers`."""
+    for column in COLUMNS:
+        mean, sd, *difference = (line[name] for name in _names(column, base, unit))
+        digits = digits_of(mean, is_percent)
+        yield spread_of(mean, sd, line["n"], digits)
+        yield "" if pd.isna(line["n_pairs"]) else Difference(*difference).text(digits, bold=True)
+
+
+def _names(column: str, base: str, unit: str) -> tuple[str, ...]:
+    difference = (f"{column}_minus_{base}{unit}", f"{column}_interval_half_width{unit}", "n_pairs")
+    return (f"mean_{column}{unit}", f"sd_{column}{unit}", *difference)

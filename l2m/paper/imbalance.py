@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 
 from l2m.config.description import settings
 from l2m.config.user_folders import conf_dir
-from l2m.paper import ends, markdown
-from l2m.paper.ends import COLUMNS
+from l2m.paper import cells, markdown
+from l2m.paper.cells import COLUMNS
 from l2m.paper.rows import BY_NAME
 from l2m.report import drawing
 from l2m.report.runs import Runs
@@ -54,16 +54,16 @@ def frame(runs: dict[Place, Runs]) -> pd.DataFrame:
     lines = []
     for place in _wanted():
         here = {p.strategy: run for p, run in runs.items() if p[:2] == place[:2]}
-        lines.append(place._asdict() | ends.numbers(ends.ends(here, 100), place.strategy, BASE, "_percent"))
+        lines.append(place._asdict() | cells.numbers(here, place.strategy, BASE, 100, "_percent"))
     return pd.DataFrame(lines)
 
 
 def table(numbers: pd.DataFrame) -> str:
     """:func:`frame` in Markdown."""
-    head, lines = ["learning rate", "ratio", "strategy", "n", "accuracy", *ends.HEAD], []
+    head, lines = ["learning rate", "ratio", "strategy", "n", "accuracy", *cells.HEAD], []
     for line in numbers.to_dict("records"):
         place = [f"{line['rate']:g}", str(line["ratio"])] if line["strategy"] == BASE else ["", ""]
-        texts = ends.texts(line, BASE, True, "_percent")
+        texts = cells.texts(line, BASE, True, "_percent")
         lines.append([*place, line["strategy"], str(line["n"]), *texts])
     return markdown.page(markdown.table(head, "rrlrrrrr", lines), CAPTION, COMMAND)
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from l2m.paper import ends, markdown
-from l2m.paper.rows import BY_NAME, MIXERS, Row, missing_by_row
+from l2m.paper import cells, markdown
+from l2m.paper.rows import BY_NAME, MIXERS, Row, missing
 from l2m.report.runs import Runs
 
 TABLE = ("mean_estimation", "wine_quality", "california_housing", "mnist")
@@ -41,22 +41,20 @@ def frame(all_runs: Sequence[Runs]) -> pd.DataFrame:
     """A line a row and strategy, unrounded, accuracies in %; what is not run has n = 0."""
     lines = []
     for row in rows():
-        values = ends.ends(row.runs(all_runs), 100 if row.is_percent else 1)
+        runs = row.runs(all_runs)
+        unit, factor = ("accuracy_percent", 100) if row.is_percent else ("squared_error", 1)
         for strategy in defined(row):
-            unit = "accuracy_percent" if row.is_percent else "squared_error"
-            lines.append(
-                {"data_set": row.name, "strategy": strategy, "unit": unit, "n": 0, "seeds": "", "n_pairs": None}
-                | ends.numbers(values, strategy, BASE)
-            )
+            place = {"data_set": row.name, "strategy": strategy, "unit": unit, "n": 0, "seeds": "", "n_pairs": None}
+            lines.append(place | cells.numbers(runs, strategy, BASE, factor))
     return pd.DataFrame(lines).astype({"n_pairs": "Int64"})
 
 
 def table(numbers: pd.DataFrame, all_runs: Sequence[Runs]) -> str:
     """:func:`frame` in Markdown; below it the commands that train what is missing."""
-    head, lines = ["data set", "strategy", "n", "test metric", *ends.HEAD], []
+    head, lines = ["data set", "strategy", "n", "test metric", *cells.HEAD], []
     for line in numbers.to_dict("records"):
         row, strategy = BY_NAME[line["data_set"]], line["strategy"]
         title = f"**{row.title}{', %' * row.is_percent}**" if strategy == BASE else ""
-        lines.append([title, strategy, str(line["n"]), *ends.texts(line, BASE, row.is_percent)])
-    remedy = markdown.training(missing_by_row(rows(), all_runs, defined))
+        lines.append([title, strategy, str(line["n"]), *cells.texts(line, BASE, row.is_percent)])
+    remedy = markdown.training(missing(rows(), all_runs, defined))
     return "\n".join([markdown.page(markdown.table(head, "llrrrrr", lines), CAPTION), *remedy])

@@ -132,7 +132,7 @@ def section(row: Row, all_runs: Sequence[Runs]) -> Section:
         {strategy: made for strategy, made in each.items() if strategy in runs}
         for each in (whole, cells.measure(row, all_runs, "worst_group"))
     )
-    lacking = missing(row, all_runs, row.strategies)
+    lacking = missing([row], all_runs, lambda row: row.strategies)
     return Section(
         row=row,
         cells=measured,
@@ -142,7 +142,7 @@ def section(row: Row, all_runs: Sequence[Runs]) -> Section:
         metric=drawing.metric(next(iter(runs.values()))) if runs else "",
         panels=panels(row, runs, measured) if runs else [],
         records=records(row, runs),
-        commands=commands({row.name: lacking}) if lacking else [],
+        commands=commands(lacking),
     )
 
 

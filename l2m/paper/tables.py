@@ -8,15 +8,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
-from l2m.paper import equal_seconds, hyperparameters, imbalance, latex, mixers, speed, when
+from l2m.paper import hyperparameters, imbalance, latex, mixers, speed, when
 from l2m.paper import markdown as md
-from l2m.paper.cells import Cell, measure, seed_columns
+from l2m.paper.cells import Cell, measure
 from l2m.paper.results import Results
-from l2m.paper.rows import ALL, Row, missing_by_row
+from l2m.paper.rows import ALL, Row, missing
 from l2m.paper.verdict import BESIDE_RULE, EFFECT_RULE, LEVEL_RULE, Judgement, paper_effect
 from l2m.report.runs import EPOCHS
 
@@ -47,9 +46,9 @@ def files(results: Results, main: tuple[Table, Table]) -> dict[str, str]:
     made["table3.md"] = f"# Table 3\n\n{hyperparameters.table(settings)}"
     made["table3.tex"] = hyperparameters.tex(settings, "tab:l2m-table3")
     made["table3.csv"] = csv(settings)
-    ended = equal_seconds.ended(results.runs)
-    made["table1_v3.md"] = f"# Table 1 of the third version\n\n{equal_seconds.table(ended)}"
-    made["table1_v3.csv"] = csv(equal_seconds.frame(ended))
+    ended = speed.equal_seconds(results.runs)
+    made["table1_v3.md"] = f"# Table 1 of the third version\n\n{speed.seconds_table(ended)}"
+    made["table1_v3.csv"] = csv(speed.seconds_frame(ended))
     claims = speed.reached(results.runs), speed.at_epoch(results.runs)
     made["thresholds.md"] = speed.tables(*claims)
     made["thresholds.csv"] = csv(speed.frame(*claims))
@@ -100,7 +99,7 @@ def table(number: int, results: Results, column: str = "test_metric") -> Table:
     return Table(
         title=METRICS[number] + (" of the worst group" if worst else ""),
         cells={row: measure(row, results.runs, column) for row in rows},
-        lacking=missing_by_row(rows, results.runs, lambda row: row.strategies),
+        lacking=missing(rows, results.runs, lambda row: row.strategies),
         unfinished=Counter({key: n for key, n in sorted(results.unfinished.items()) if key[0] in names}),
         judged=not worst,
     )
@@ -166,35 +165,15 @@ def tex(table: Table, label: str) -> str:
 
 def frame(table: Table) -> pd.DataFrame:
     """A line a row, strategy and checkpoint, unrounded; what is not run has n = 0."""
-    unit = "accuracy_percent" if next(iter(table.cells)).is_percent else "squared_error"
+    unit = "_accuracy_percent" if next(iter(table.cells)).is_percent else "_squared_error"
     lines = [
-        {"data_set": row.name, "strategy": strategy, "checkpoint": checkpoint} | _columns(cell, unit, table.judged)
+        {"data_set": row.name, "strategy": strategy, "checkpoint": checkpoint, "epoch": cell.epoch}
+        | cell.columns(unit, table.judged)
         for row, by_strategy in table.cells.items()
         for strategy, cells in by_strategy.items()
         for checkpoint, cell in zip(EPOCHS, cells, strict=True)
     ]
     return pd.DataFrame(lines).astype({"epoch": "Int64", "n_pairs": "Int64"})
-
-
-def _columns(cell: Cell, unit: str, judged: bool) -> dict[str, Any]:
-    """A cell's; ``first_rule`` is the verdict by the rule that was in force before."""
-    made: dict[str, Any] = {"epoch": cell.epoch, **seed_columns(cell.values)}
-    made |= {f"mean_{unit}": cell.values.mean(), f"sd_{unit}": cell.values.std(ddof=1)}
-    if judged:
-        made |= {f"paper_mean_{unit}": cell.printed and cell.printed.mean}
-        made |= {f"paper_sd_{unit}": cell.printed and cell.printed.sd}
-    mean, half_width, n = cell.difference or (None, None, None)
-    made |= {f"minus_classical_{unit}": mean, f"interval_half_width_{unit}": half_width, "n_pairs": n}
-    if judged:
-        made |= {"equal_to": cell.equal_to, "level": cell.level and cell.level.word}
-        made |= {f"level_tolerance_{unit}": cell.level and cell.level.tolerance}
-    if judged and cell.judged:
-        verdict, note, (mean, half_width, n), paper, first = cell.judged
-        made |= {"effect": verdict, f"learn2mix_minus_this_{unit}": mean}
-        made |= {f"effect_half_width_{unit}": half_width, "n_effect": n}
-        made |= {f"paper_effect_{unit}": paper and paper.mean, f"paper_effect_error_{unit}": paper and paper.error}
-        made |= {"note": note, "first_rule": first}
-    return made
 
 
 def summary(tables: Iterable[Table]) -> str:

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from l2m.paper import markdown
-from l2m.paper.costs import Bench
-from l2m.paper.results import Results
+from l2m.paper.results import Bench, Results
 from l2m.paper.rows import ALL, Row, with_equal
 from l2m.paper.verdict import MIN_SEEDS
 from l2m.report.runs import Runs
