@@ -85,8 +85,7 @@ def mixing_rate(all_runs: Sequence[Runs]) -> Figure | None:
             place.axhline(scaled(classical.at(1.0), row).mean(), color=colour, linestyle=dashes, linewidth=1.1)
         place.set(title=row.title, xlabel="mixing rate γ")
     drawing.legend(figure, ("learn2mix", "classical"))
-    drawing.note(figure, f"Test metric at E. {SIGNS} Filled: the paper's rate for the row.")
-    return figure
+    return drawing.note(figure, f"Test metric at E. {SIGNS} Filled: the paper's rate for the row.")
 
 
 def cadence(all_runs: Sequence[Runs]) -> Figure | None:
@@ -137,8 +136,7 @@ def checkpoints(rows: Mapping[Row, tuple[str, str, Sequence[Mapping[str, Values]
                 place.set_axis_off()
                 place.text(0.5, 0.5, "not run so far", ha="center", transform=place.transAxes)
     drawing.legend(figure, [s for s in PAIR if any(s in shares[0] for *_, shares in rows.values())])
-    drawing.note(figure, f"{SIGNS} Lines in bands: the paper's mean ± sd.")
-    return figure
+    return drawing.note(figure, f"{SIGNS} Lines in bands: the paper's mean ± sd.")
 
 
 def at(row: Row, series: Series, share: float) -> Values:

@@ -104,7 +104,7 @@ def varied_names(row: Row) -> list[str]:
 def table(row: Row, made: list[Alternative]) -> list[str]:
     """The lines of a table in Markdown, a line a setting and strategy."""
     names = varied_names(row)
-    claims = [claim for claim in published.thresholds() if claim.row == row.name and claim.at is not None]
+    claims = [claim for claim in published.claims("thresholds") if claim.row == row.name and claim.at is not None]
     head = [*names, "strategy", "n", *EPOCHS, "distance", *(f"epochs to {claim.at:g}" for claim in claims)]
     lines = []
     for strategy in PAIR:

@@ -61,7 +61,7 @@ class Measured(NamedTuple):
 def reached(all_runs: Iterable[Runs]) -> list[Measured]:
     """Epochs to a level, by claim and strategy."""
     lines = []
-    for claim in published.thresholds():
+    for claim in published.claims("thresholds"):
         row = BY_NAME[claim.row]
         strategies = (*claim.values, *CONTROLS)
         runs = {s: run for s, run in with_equal(row.runs(all_runs)).items() if s in strategies}
@@ -86,7 +86,7 @@ def reached(all_runs: Iterable[Runs]) -> list[Measured]:
 def at_epoch(all_runs: Iterable[Runs]) -> list[Measured]:
     """The metric at an epoch, by claim and strategy."""
     lines = []
-    for claim in published.at_epoch():
+    for claim in published.claims("at_epoch"):
         row = BY_NAME[claim.row]
         strategies = (*claim.values, *CONTROLS)
         values = {s: _at(run, row, claim.at) for s, run in with_equal(row.runs(all_runs)).items() if s in strategies}
@@ -101,7 +101,7 @@ def at_epoch(all_runs: Iterable[Runs]) -> list[Measured]:
 def equal_seconds(all_runs: Iterable[Runs]) -> list[Measured]:
     """Test accuracy in % at the end of a claim's time, by claim and strategy; controls only where they have runs."""
     lines = []
-    for claim in published.equal_seconds():
+    for claim in published.claims("equal_seconds"):
         row = V3.get(claim.row, BY_NAME[claim.row])
         runs = row.runs(all_runs, equal_seconds=True)
         values = {strategy: scaled(run.at(1.0), row) for strategy, run in runs.items()}

@@ -106,32 +106,32 @@ def table(number: int, results: Results, column: str = "test_metric") -> Table:
 
 
 def caption(table: Table) -> str:
-    """What the cells hold, the number of seeds, what ± is, and the rules of the verdicts."""
-    counts = {len(cells[0].values) for by_strategy in table.cells.values() for cells in by_strategy.values()} - {0}
+    """What the cells hold, the number of seeds, what ± is, the rules of the verdicts, and chance's part in them."""
+    cells = [cell for by_strategy in table.cells.values() for cells in by_strategy.values() for cell in cells]
+    counts = {len(cell.values) for cell in cells} - {0}
     n = f"n is {' to '.join(map(str, sorted({min(counts), max(counts)})))}" if counts else "none is run"
-    return " ".join(filter(None, [
+    words = [
         f"{table.title}: mean ± sd (ddof 1) over n seeds at epochs ⌊0.25E⌋, ⌊0.5E⌋ and E; {n}.",
-        "" if next(iter(table.cells)).is_percent else UNITS,
+        "" if cells[0].is_percent else UNITS,
         "Δ: this strategy − classical on the same seeds ± half of its 95 % t-interval, bold where that leaves 0 out.",
-        EQUAL_MARK if any(c[0].equal_to for by_strategy in table.cells.values() for c in by_strategy.values()) else "",
-        *(_judged_caption(table) if table.judged else ()),
-    ]))  # fmt: skip
+        EQUAL_MARK if any(cell.equal_to for cell in cells) else "",
+    ]
+    if table.judged:
+        words.append("Small: the paper's mean ± sd (ddof 0) of five runs, where it has a number for these settings.")
+        if levels := [cell.level for cell in cells if cell.level and not cell.equal_to]:
+            outside, chance = sum(not level.is_within for level in levels), sum(level.chance for level in levels)
+            words.append(
+                f"{LEVEL_RULE} Of {len(levels)} means {outside} are outside; chance alone would put {chance:.1f} there."
+            )
+        words += [
+            "Last column: learn2mix − this strategy, same seeds; in brackets, the paper's ± 2 of its standard errors.",
+            EFFECT_RULE,
+            BESIDE_RULE,
+        ]
+    return " ".join(filter(None, words))
 
 
 EQUAL_MARK = "= another strategy: the two are equal by construction, as all groups are as large, and run once."
-
-
-def _judged_caption(table: Table) -> Iterator[str]:
-    """The rules of both verdicts, and how often chance alone puts a mean outside."""
-    yield "Small: the paper's mean ± sd (ddof 0) of five runs, where it has a number for these settings."
-    cells = [cell for by_strategy in table.cells.values() for cells in by_strategy.values() for cell in cells]
-    levels = [cell.level for cell in cells if cell.level and not cell.equal_to]
-    if levels:
-        outside = sum(not level.is_within for level in levels)
-        chance = sum(level.chance for level in levels)
-        yield f"{LEVEL_RULE} Of {len(levels)} means {outside} are outside; chance alone would put {chance:.1f} there."
-    yield "Last column: learn2mix − this strategy, same seeds; in brackets, the paper's ± 2 of its standard errors."
-    yield f"{EFFECT_RULE} {BESIDE_RULE}"
 
 
 def markdown(table: Table) -> str:
@@ -142,7 +142,15 @@ def markdown(table: Table) -> str:
         for strategy, cells in by_strategy.items():
             name = f"{strategy} = {cells[0].equal_to}" if cells[0].equal_to else strategy
             words = [f"**{row.title}**" if cells is next(iter(by_strategy.values())) else "", name]
-            words += [str(len(cells[0].values)), *map(_markdown_cell, cells)]
+            words.append(str(len(cells[0].values)))
+            for cell in cells:
+                lines_of = [cell.spread_text]
+                if difference := cell.difference_text(bold=True):
+                    lines_of.append(f"Δ {difference}")
+                if cell.printed:
+                    beside = ", ".join(filter(None, [f"paper {cell.printed.text}", cell.level_text]))
+                    lines_of.append(f"<sub>{beside}</sub>")
+                words.append("<br>".join(lines_of))
             lines.append([*words, "<br>".join(_effects(cells))] if table.judged else words)
     align = "llr" + "r" * len(EPOCHS) + "l" * table.judged
     return "\n".join([md.page(md.table(head, align, lines), caption(table)), *remedies(table)])
@@ -242,15 +250,6 @@ def _effect(judged: Judgement) -> str:
     """The verdict, and what its word leaves open."""
     unclear = judged.paper is not None and judged.paper.is_unclear
     return judged.verdict + ", opposite" * judged.is_opposite + ", unclear in the paper" * unclear
-
-
-def _markdown_cell(cell: Cell) -> str:
-    words = [cell.spread_text]
-    if difference := cell.difference_text(bold=True):
-        words.append(f"Δ {difference}")
-    if cell.printed:
-        words.append(f"<sub>{', '.join(filter(None, [f'paper {cell.printed.text}', cell.level_text]))}</sub>")
-    return "<br>".join(words)
 
 
 def _tex_lines(strategy: str, cells: list[Cell]) -> list[str]:

@@ -241,9 +241,10 @@ def legend(figure: Figure, strategies: Iterable[str], paper: bool = False) -> No
     )
 
 
-def note(figure: Figure, text: str) -> None:
-    """What the figure shows, in small print below all panels."""
+def note(figure: Figure, text: str) -> Figure:
+    """The figure, with what it shows in small print below all panels."""
     figure.supxlabel("\n".join(wrap(text, int(22 * figure.get_figwidth()))), fontsize=6, x=0.02, ha="left")
+    return figure
 
 
 def plain(axis: Axis) -> None:

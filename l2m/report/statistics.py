@@ -6,6 +6,7 @@ import math
 from collections.abc import Hashable, Mapping
 from typing import NamedTuple, TypeVar, overload
 
+import numpy as np
 import pandas as pd
 from scipy import stats
 
@@ -43,6 +44,13 @@ def half_width(values: pd.DataFrame | pd.Series[float], comparisons: int = 1) ->
     n = values.shape[-1]
     factor = float(stats.t.ppf(1 - (1 - LEVEL) / (2 * comparisons), n - 1)) / math.sqrt(n) if n > 1 else math.nan
     return values.T.std(ddof=1) * factor
+
+
+def geometric_interval(values: pd.DataFrame) -> tuple[pd.Series[float], ...]:
+    """The geometric mean of each row, and both ends of its 95 % t-interval; these are NaN for one column."""
+    logarithms = values.apply(np.log)
+    mean, half = logarithms.mean(axis=1), half_width(logarithms)
+    return np.exp(mean), np.exp(mean - half), np.exp(mean + half)
 
 
 def paired(ours: pd.Series[float], theirs: pd.Series[float], comparisons: int = 1) -> Difference:

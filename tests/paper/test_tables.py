@@ -21,7 +21,6 @@ from scipy import stats
 from l2m.catalog import registries
 from l2m.config.user_folders import conf_dir
 from l2m.paper import claims, hyperparameters, ledger, published, speed, tables
-from l2m.paper import study_claims as studies
 from l2m.paper.latex import escape
 from l2m.paper.other_settings import VARIED
 from l2m.paper.results import Results, read_results
@@ -142,7 +141,7 @@ def test_published_numbers_are_whole() -> None:
         better = [ours.mean - theirs.mean for ours, theirs in zip(cells["learn2mix"], cells["classical"], strict=True)]
         assert all(gain > 0 if row.table == 1 else gain < 0 for gain in better)
     assert published.cells("cifar100_v1")["classical"][0] == ("8.713 ± 0.30", 8.713, 0.30, False)
-    for claim in (*published.thresholds(), *published.at_epoch(), *published.equal_seconds()):
+    for claim in (*published.claims("thresholds"), *published.claims("at_epoch"), *published.claims("equal_seconds")):
         assert claim.row in BY_NAME
 
 
@@ -371,13 +370,15 @@ def test_metric_at_an_epoch(found: Results) -> None:
 def test_verdicts_stand_in_the_file_of_both_tables(found: Results) -> None:
     lines = [*speed.reached(found.runs), *speed.at_epoch(found.runs)]
     frame = speed.frame(speed.reached(found.runs), speed.at_epoch(found.runs))
-    assert frame["effect"].fillna("").tolist() == [line.cell.judged.verdict if line.cell.judged else "" for line in lines]
+    judged = [line.cell.judged for line in lines]
+    assert frame["effect"].fillna("").tolist() == [one.verdict if one else "" for one in judged]
     assert {"inconclusive", "not run"} & set(frame["effect"].dropna())
     assert (frame["effect"].isna() == (frame["strategy"] == "learn2mix")).all()
 
 
 def test_ledger_has_every_claim_and_only_notes_that_are_used(found: Results) -> None:
-    sections = [*claims.sections(found).values(), claims.controls(found.runs), *studies.lines(found.studies).values()]
+    studied = ledger.of_studies(found.studies)
+    sections = [*claims.sections(found).values(), claims.controls(found.runs), *studied.values()]
     keys = [line.key for lines in sections for line in lines]
     assert len(keys) == len(set(keys))
     for row in (*ROWS, *VARIANTS):
@@ -398,7 +399,7 @@ def test_ledger_tells_numbers_and_what_is_not_run(found: Results) -> None:
     ours = "1.76 ± 0.11 against 2.05 ± 0.11, Δ -0.29 ± "
     assert f"| Wine Quality | 1.75 ± 0.21 against 2.03 ± 0.18, Δ -0.28 ± 0.28 | {ours}" in text
     assert "| IMDB | 82.33 ± 0.50 against 80.03 ± 0.48, Δ +2.3 ± 0.7 |  | not run |" in text
-    for heading, lines in (claims.sections(found) | studies.lines(found.studies)).items():
+    for heading, lines in (claims.sections(found) | ledger.of_studies(found.studies)).items():
         _, _, counted = text.partition(f"| {heading} |")  # it is told before the claims are
         parts = [int(part.strip() or 0) for part in counted.splitlines()[0].split("|")[:-1]]
         assert sum(parts) == len(lines)
@@ -423,7 +424,8 @@ def test_strategies_that_are_equal_by_construction_are_run_and_counted_once(tmp_
     commands_of = [line for line in text.splitlines() if line.startswith("python") and "cifar10 " in line]
     assert commands_of
     assert not any("smote" in line or "balanced" in line for line in commands_of), "they need no runs"
-    keys = [line.key for line in (*claims.final(found.runs, "focal", "smote"), *claims.faster(found.runs), *claims.prose(found.runs))]
+    final = claims.final(found.runs, "focal", "smote")
+    keys = [line.key for line in (*final, *claims.faster(found.runs), *claims.prose(found.runs))]
     assert not any(key.startswith(("final.cifar10.", "faster.cifar10.", "threshold.cifar10.")) and "smote" in key
                    for key in keys)  # fmt: skip
     controls = [line.claim for line in claims.controls(found.runs) if line.claim.startswith("CIFAR-10:")]

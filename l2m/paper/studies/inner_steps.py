@@ -10,10 +10,18 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from l2m.paper.studies import STUDIES, Claim, Setting, Study, Tables, grade
-from l2m.paper.studies.geometric_means import geometric_interval
-from l2m.paper.studies.growth_laws import CLAIMED, CRITERIA, LAWS, best_steps, fit
+from l2m.paper.studies.inner_steps_figures import (
+    CLAIMED,
+    CRITERIA,
+    LAWS,
+    best_steps,
+    draw_best,
+    draw_fixed_points,
+    draw_gaps,
+    fit,
+)
 from l2m.paper.studies.quadratic_domains import Floats, fixed_point, simulate, spend
-from l2m.report.statistics import half_width
+from l2m.report.statistics import geometric_interval, half_width
 from l2m.schema import Range
 
 OUTER_RATES: Floats = 2.0 ** np.arange(-9.0, 4.0)
@@ -97,8 +105,8 @@ class InnerSteps(Study):
             spent = spend(steps, budgets, inner, OUTER_RATES, starts, self.condition, noise, draws)
             tables += [
                 _tune(gap.reshape(-1, *runs), inner).assign(criterion=criterion, budget=budget, inner_steps=steps)
-                for criterion in CRITERIA
-                for budget, gap in zip(budgets, getattr(spent, criterion), strict=True)
+                for criterion, gaps in zip(CRITERIA, spent, strict=True)
+                for budget, gap in zip(budgets, gaps, strict=True)
                 if steps <= budget
             ]
             if steps in (1, 2, 4, 8, 16):
@@ -124,12 +132,10 @@ class InnerSteps(Study):
         ]
 
     def figures(self, tables: Tables) -> dict[str, Figure]:
-        from l2m.paper.studies import inner_steps_figures as figures
-
         return {
-            "fixed_points": figures.draw_fixed_points(tables["fixed_points"]),
-            "gaps": figures.draw_gaps(tables["gaps"]),
-            "best_inner_steps": figures.draw_best(tables["best"]),
+            "fixed_points": draw_fixed_points(tables["fixed_points"]),
+            "gaps": draw_gaps(tables["gaps"]),
+            "best_inner_steps": draw_best(tables["best"]),
         }
 
 

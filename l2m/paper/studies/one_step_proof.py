@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from l2m.paper.studies.group_losses import Floats
+from l2m.paper.studies.group_losses import Floats, GroupLosses
 
 Bools = NDArray[np.bool_]
 
@@ -26,25 +26,56 @@ READINGS: dict[str, Callable[[Floats, Floats], Any]] = {
 
 @dataclass(frozen=True)
 class Point:
-    """θ^t, with the quantities of the proposition there.
+    """One problem at one step, with the quantities of the proposition at θ^t.
 
     Attributes:
-        e: θ^t − θ* (m,).
-        excess: ΔL = L(θ^t) − L(θ*) (k,).
-        gradients: ∇L_i(θ^t) (k, m).
+        losses: of the groups; all minimisers are 0, which is θ*.
         tilde: α̃ (k,).
-        towards: d = L(θ^{t-1}) / 1ᵀL(θ^{t-1}) − α̃ (k,), so that α^t = α̃ + γd.
-        mu: μ*.
-        largest: L*.
+        before: θ^{t-1} (m,).
+        first: the learning rate that led from θ^{t-1} to θ^t, in units of 2/L*.
     """
 
-    e: Floats
-    excess: Floats
-    gradients: Floats
+    losses: GroupLosses
     tilde: Floats
-    towards: Floats
-    mu: float
-    largest: float
+    before: Floats
+    first: float
+
+    @cached_property
+    def mu(self) -> float:
+        """μ*."""
+        return float(self.losses.mu.min())
+
+    @cached_property
+    def largest(self) -> float:
+        """L*."""
+        return float(self.losses.lipschitz.max())
+
+    @cached_property
+    def e(self) -> Floats:
+        """θ^t − θ* (m,)."""
+        _, gradients = self.losses(self.before[None])
+        return np.asarray(self.before - self.first * 2 / self.largest * (self.tilde @ gradients[0]))
+
+    @cached_property
+    def excess(self) -> Floats:
+        """ΔL = L(θ^t) − L(θ*) (k,)."""
+        return np.asarray(self.losses(self.e[None])[0][0])
+
+    @cached_property
+    def gradients(self) -> Floats:
+        """∇L_i(θ^t) (k, m)."""
+        return np.asarray(self.losses(self.e[None])[1][0])
+
+    @cached_property
+    def towards(self) -> Floats:
+        """d = L(θ^{t-1}) / 1ᵀL(θ^{t-1}) − α̃ (k,), so that α^t = α̃ + γd."""
+        earlier = self.losses.losses(self.before[None])[0]
+        return np.asarray(earlier / earlier.sum() - self.tilde)
+
+    def scaled(self, unit: float) -> Point:
+        """The same problem with parameters ``unit`` times as large, as if in another unit; losses stay."""
+        losses = replace(self.losses, curvature=self.losses.curvature / unit**2, ridges=self.losses.ridges / unit)
+        return replace(self, losses=losses, before=self.before * unit)
 
     @cached_property
     def distance(self) -> float:
