@@ -12,7 +12,7 @@ from l2m.paper.published import Printed
 from l2m.paper.rows import CONTROLS, THIRD, Row, equal_strategies, with_equal
 from l2m.paper.verdict import Judgement, Level, beside, judge, level
 from l2m.report.runs import CHECKPOINTS, Runs, checkpoint
-from l2m.report.statistics import Difference, digits_of, paired, significant, spread, spread_of
+from l2m.report.statistics import Difference, paired, significant, spread
 
 NONE: pd.Series[float] = pd.Series(dtype=float)
 """The values of what is not run."""
@@ -122,17 +122,12 @@ def measure(row: Row, all_runs: Iterable[Runs], column: str = "test_metric") -> 
     printed = published.cells(row.name) if column == "test_metric" else {}
     made: dict[str, list[Cell]] = {s: [] for s in (*row.strategies, *(s for s in THIRD if s in runs))}
     for i, share in enumerate(CHECKPOINTS):
-        values = {s: scaled(runs[s].at(share, column), row) for s in made if s in runs}
+        values = {s: runs[s].at(share, column) for s in made if s in runs}
         numbers = {s: texts[i] for s, texts in printed.items()}
         for s, cells in made.items():
             epoch = checkpoint(share, runs[s].settings["epochs"]) if s in runs else None
             cells.append(compare(s, values, numbers, row.is_percent, epoch=epoch, equal_to=equal.get(s)))
     return made
-
-
-def scaled(values: pd.Series[float], row: Row) -> pd.Series[float]:
-    """A metric in the unit of the paper's tables: accuracies in %."""
-    return values * 100 if row.is_percent else values
 
 
 def seed_columns(values: pd.Series[float]) -> dict[str, Any]:
@@ -143,33 +138,26 @@ def seed_columns(values: pd.Series[float]) -> dict[str, Any]:
 COLUMNS = ("test_metric", "worst_group")
 
 HEAD = ("Δ", "worst group", "Δ")
-"""Of the cells of :func:`texts`, after the first."""
+"""Of the cells of :func:`at_end`, after the first two."""
 
 
-def numbers(runs: Mapping[str, Runs], strategy: str, base: str, factor: float, unit: str = "") -> dict[str, Any]:
-    """A line of a CSV, unrounded: test metric and worst group at E, times ``factor``, and their differences to a base.
+def at_end(
+    runs: Mapping[str, Runs], strategy: str, base: str, is_percent: bool, unit: str = ""
+) -> tuple[dict[str, Any], list[str]]:
+    """A strategy's test metric and worst group at E, and their differences to a base.
 
-    The factor is 100 for accuracies in %; without runs n = 0.
+    Returns:
+        The columns of a CSV, unrounded, with n = 0 where nothing is run, and the cells of a table: n, then mean ± sd
+        and the difference, bold where its interval excludes 0, of both.
     """
     line: dict[str, Any] = {}
+    words = []
     for column in COLUMNS:
-        ends = {name: factor * runs[name].at(1.0, column) for name in (strategy, base) if name in runs}
-        values = ends.get(strategy, NONE)
-        difference = minus(strategy, base, ends) or (None, None, None)
-        statistics = (values.mean(), values.std(ddof=1), *difference)
-        line |= seed_columns(values) | dict(zip(_names(column, base, unit), statistics, strict=True))
-    return line
-
-
-def texts(line: Mapping[Any, Any], base: str, is_percent: bool, unit: str = "") -> Iterable[str]:
-    """Mean ± sd and the difference, bold where its interval excludes 0, of both columns of :func:`numbers`."""
-    for column in COLUMNS:
-        mean, sd, *difference = (line[name] for name in _names(column, base, unit))
-        digits = digits_of(mean, is_percent)
-        yield spread_of(mean, sd, line["n"], digits)
-        yield "" if pd.isna(line["n_pairs"]) else Difference(*difference).text(digits, bold=True)
-
-
-def _names(column: str, base: str, unit: str) -> tuple[str, ...]:
-    difference = (f"{column}_minus_{base}{unit}", f"{column}_interval_half_width{unit}", "n_pairs")
-    return (f"mean_{column}{unit}", f"sd_{column}{unit}", *difference)
+        ends = {s: runs[s].at(1.0, column) for s in (strategy, base) if s in runs}
+        cell = Cell(is_percent, ends.get(strategy, NONE), None, minus(strategy, base, ends), None)
+        mean, half_width, n = cell.difference or (None, None, None)
+        line |= seed_columns(cell.values)
+        line |= {f"mean_{column}{unit}": cell.values.mean(), f"sd_{column}{unit}": cell.values.std(ddof=1)}
+        line |= {f"{column}_minus_{base}{unit}": mean, f"{column}_interval_half_width{unit}": half_width, "n_pairs": n}
+        words += [cell.spread_text, cell.difference_text(bold=True)]
+    return line, [str(line["n"]), *words]

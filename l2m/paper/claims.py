@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from l2m.paper import speed
-from l2m.paper.cells import measure, scaled
+from l2m.paper.cells import measure
 from l2m.paper.experiments import varied
 from l2m.paper.results import Bench, Results
 from l2m.paper.rows import ALL, BY_NAME, CONTROLS, PAPER, ROWS, VARIANTS, equal_strategies
@@ -94,7 +94,7 @@ def faster(all_runs: Sequence[Runs]) -> list[Line]:
     lines = []
     for row in ROWS:
         runs = row.runs(all_runs)
-        means, equal = {s: scaled(run.curve().mean(), row) for s, run in runs.items()}, equal_strategies(runs)
+        means, equal = {s: run.curve().mean() for s, run in runs.items()}, equal_strategies(runs)
         for other in (s for s in PAPER[1:] if s in row.strategies and s not in equal):
             claim = f"{row.title}: faster than {_with_equals(other, equal)}"
             lines.append(_line(f"faster.{row.name}.{other}", claim, means, other, row.is_percent))
@@ -123,7 +123,7 @@ def worst(all_runs: Sequence[Runs]) -> list[Line]:
     """Worst-class accuracy at E on Imagenette and IMDB, which v3 and the talk draw."""
     lines = []
     for row in (BY_NAME["imagenette"], BY_NAME["imdb"]):
-        ends = {s: scaled(run.at(1.0, "worst_group"), row) for s, run in row.runs(all_runs).items()}
+        ends = {s: run.at(1.0, "worst_group") for s, run in row.runs(all_runs).items()}
         lines.append(_line(f"worst.{row.name}", f"{row.title}: worst class at E", ends, "classical", True))
     return lines
 
@@ -133,7 +133,7 @@ def controls(all_runs: Sequence[Runs]) -> list[Line]:
     lines = []
     for row in ROWS:
         runs = row.runs(all_runs)
-        ends, equal = {s: scaled(run.at(1.0), row) for s, run in runs.items()}, equal_strategies(runs)
+        ends, equal = {s: run.at(1.0) for s, run in runs.items()}, equal_strategies(runs)
         for other in (s for s in CONTROLS if s not in equal):
             claim = f"{row.title}: {_with_equals(other, equal)}"
             lines.append(_line(f"controls.{row.name}.{other}", claim, ends, other, row.is_percent))
@@ -199,11 +199,8 @@ def mixing_rates(all_runs: Sequence[Runs]) -> list[Line]:
         advised = {rate: run for rate, run in rates.items() if 0.01 <= run.settings["strategy.mixing_rate"] <= 0.5}
         if len(advised) < 2 or classical is None:
             continue
-        base = scaled(classical.at(1.0), row)
-        judged = {
-            f"γ = {rate}": judge(scaled(run.at(1.0), row), base, NO_NUMBERS, row.is_percent)
-            for rate, run in advised.items()
-        }
+        base = classical.at(1.0)
+        judged = {f"γ = {rate}": judge(run.at(1.0), base, NO_NUMBERS, row.is_percent) for rate, run in advised.items()}
         verdicts = [one.verdict for one in judged.values()]
         worst: tuple[Verdict, ...] = ("opposite", "too few seeds", "inconclusive")
         verdict: Verdict = next((word for word in worst if word in verdicts), "same sign")

@@ -49,23 +49,17 @@ def grid(all_runs: Sequence[Runs]) -> dict[Place, Runs]:
     return {place: run for place, wanted in _wanted().items() for run in all_runs if run.settings == wanted}
 
 
-def frame(runs: dict[Place, Runs]) -> pd.DataFrame:
-    """A line a learning rate, ratio and strategy, unrounded; what is not run has n = 0."""
-    lines = []
+def table(all_runs: Sequence[Runs]) -> tuple[pd.DataFrame, str]:
+    """A line a learning rate, ratio and strategy: unrounded, what is not run with n = 0; and the same in Markdown."""
+    head, numbers, lines = ["learning rate", "ratio", "strategy", "n", "accuracy", *cells.HEAD], [], []
+    runs = grid(all_runs)
     for place in _wanted():
         here = {p.strategy: run for p, run in runs.items() if p[:2] == place[:2]}
-        lines.append(place._asdict() | cells.numbers(here, place.strategy, BASE, 100, "_percent"))
-    return pd.DataFrame(lines)
-
-
-def table(numbers: pd.DataFrame) -> str:
-    """:func:`frame` in Markdown."""
-    head, lines = ["learning rate", "ratio", "strategy", "n", "accuracy", *cells.HEAD], []
-    for line in numbers.to_dict("records"):
-        place = [f"{line['rate']:g}", str(line["ratio"])] if line["strategy"] == BASE else ["", ""]
-        texts = cells.texts(line, BASE, True, "_percent")
-        lines.append([*place, line["strategy"], str(line["n"]), *texts])
-    return markdown.page(markdown.table(head, "rrlrrrrr", lines), CAPTION, COMMAND)
+        line, words = cells.at_end(here, place.strategy, BASE, True, "_percent")
+        numbers.append(place._asdict() | line)
+        first = [f"{place.rate:g}", str(place.ratio)] if place.strategy == BASE else ["", ""]
+        lines.append([*first, place.strategy, *words])
+    return pd.DataFrame(numbers), markdown.page(markdown.table(head, "rrlrrrrr", lines), CAPTION, COMMAND)
 
 
 def figure(all_runs: Sequence[Runs]) -> Figure | None:
@@ -81,7 +75,7 @@ def figure(all_runs: Sequence[Runs]) -> Figure | None:
     for panel, (column, rate) in zip(panels, product(COLUMNS, rates), strict=True):
         for k, strategy in enumerate(strategies):
             places = {ratio: Place(rate, ratio, strategy) for ratio in ratios}
-            values = {ratio: 100 * runs[at].at(1.0, column) for ratio, at in places.items() if at in runs}
+            values = {ratio: runs[at].at(1.0, column) for ratio, at in places.items() if at in runs}
             colour, dashes = drawing.STYLES[strategy]
             panel.errorbar(
                 np.array(list(values)) * 1.07 ** (k - (len(strategies) - 1) / 2),

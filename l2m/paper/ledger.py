@@ -23,6 +23,7 @@ BESIDE = "Beside balanced and stratified batches (not in the paper, and no claim
 
 def markdown(results: Results) -> str:
     """The whole of ``REPRODUCTION.md``."""
+    notes: dict[str, str] = _content()["notes"]
     of_rows, studied = claims.sections(results), of_studies(results.studies)
     kinds = map(STUDIES.__getitem__, STUDIES.names())
     introductions = _content()["introductions"] | {kind.title: kind.introduction() for kind in kinds}
@@ -52,11 +53,11 @@ def markdown(results: Results) -> str:
         lines += ["", f"## {heading}", ""]
         if heading in introductions:
             lines += [introductions[heading], ""]
-        if note := _notes().get(section[0].key.partition(".")[0]) if len(section) > 1 else None:
+        if note := notes.get(section[0].key.partition(".")[0]) if len(section) > 1 else None:
             lines += [note, ""]
         rows = []
         for line in section:
-            note = " ".join(filter(None, [_sentence(line.judged.note), _notes().get(line.key, "")]))
+            note = " ".join(filter(None, [_sentence(line.judged.note), notes.get(line.key, "")]))
             words = (line.claim, line.paper, line.ours, line.judged.verdict, note)
             rows.append([word.replace("|", r"\|") for word in words])
         lines += md.table(["claim", "paper", "ours", "verdict", "note"], "lllll", rows)
@@ -64,7 +65,7 @@ def markdown(results: Results) -> str:
         lines += ["", "## Which settings come closest to the paper's numbers", "", other_settings.CAPTION]
         for row, settings in made.items():
             lines += ["", f"### {row.title}", "", *other_settings.table(row, settings)]
-            if note := _notes().get(f"alternatives.{row.name}"):
+            if note := notes.get(f"alternatives.{row.name}"):
                 lines += ["", note]
     lines += ["", "## Where the paper, its authors' code and this suite part", ""]
     lines += ["The default is the paper's text; what can be switched names its key.", ""]
@@ -113,8 +114,3 @@ def _sentence(text: str) -> str:
 def _content() -> dict[str, Any]:
     content: dict[str, Any] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
     return content
-
-
-def _notes() -> dict[str, str]:
-    notes: dict[str, str] = _content()["notes"]
-    return notes

@@ -37,24 +37,18 @@ def defined(row: Row) -> list[str]:
     return [strategy for strategy in COMPARED if strategy in row.configurations()]
 
 
-def frame(all_runs: Sequence[Runs]) -> pd.DataFrame:
-    """A line a row and strategy, unrounded, accuracies in %; what is not run has n = 0."""
-    lines = []
+def table(all_runs: Sequence[Runs]) -> tuple[pd.DataFrame, str]:
+    """A line a row and strategy: unrounded, accuracies in %, what is not run with n = 0; and the same in Markdown, with
+    the commands that train what is missing."""
+    head, numbers, lines = ["data set", "strategy", "n", "test metric", *cells.HEAD], [], []
     for row in rows():
-        runs = row.runs(all_runs)
-        unit, factor = ("accuracy_percent", 100) if row.is_percent else ("squared_error", 1)
+        runs, unit = row.runs(all_runs), "accuracy_percent" if row.is_percent else "squared_error"
         for strategy in defined(row):
             place = {"data_set": row.name, "strategy": strategy, "unit": unit, "n": 0, "seeds": "", "n_pairs": None}
-            lines.append(place | cells.numbers(runs, strategy, BASE, factor))
-    return pd.DataFrame(lines).astype({"n_pairs": "Int64"})
-
-
-def table(numbers: pd.DataFrame, all_runs: Sequence[Runs]) -> str:
-    """:func:`frame` in Markdown; below it the commands that train what is missing."""
-    head, lines = ["data set", "strategy", "n", "test metric", *cells.HEAD], []
-    for line in numbers.to_dict("records"):
-        row, strategy = BY_NAME[line["data_set"]], line["strategy"]
-        title = f"**{row.title}{', %' * row.is_percent}**" if strategy == BASE else ""
-        lines.append([title, strategy, str(line["n"]), *cells.texts(line, BASE, row.is_percent)])
+            line, words = cells.at_end(runs, strategy, BASE, row.is_percent)
+            numbers.append(place | line)
+            title = f"**{row.title}{', %' * row.is_percent}**" if strategy == BASE else ""
+            lines.append([title, strategy, *words])
     remedy = markdown.training(missing(rows(), all_runs, defined))
-    return "\n".join([markdown.page(markdown.table(head, "llrrrrr", lines), CAPTION), *remedy])
+    text = "\n".join([markdown.page(markdown.table(head, "llrrrrr", lines), CAPTION), *remedy])
+    return pd.DataFrame(numbers).astype({"n_pairs": "Int64"}), text

@@ -12,7 +12,6 @@ import pandas as pd
 from l2m.catalog import registries
 from l2m.config.description import settings
 from l2m.paper import markdown, published
-from l2m.paper.cells import scaled
 from l2m.paper.rows import Row
 from l2m.paper.speed import first_epochs
 from l2m.report.runs import CHECKPOINTS, EPOCHS, Runs, checkpoint
@@ -64,18 +63,21 @@ def alternatives(row: Row, all_runs: Iterable[Runs]) -> list[Alternative]:
     epochs = [checkpoint(share, row.configurations()["learn2mix"].epochs) for share in CHECKPOINTS]
     values = {
         setting: {
-            (strategy, i): scaled(run.curve().T[epoch], row)
+            (strategy, i): run.curve().T[epoch]
             for strategy, run in runs.items()
             for i, epoch in enumerate(epochs)
             if epoch <= run.settings["epochs"]
         }
         for setting, runs in by_setting.items()
     }
+    printed = published.cells(row.name)
     shared = set.intersection(*(set(cells) for cells in values.values()))
-    made = [
-        Alternative(setting, by_setting[setting], cells, _distance(row, {key: cells[key] for key in shared}))
-        for setting, cells in values.items()
-    ]
+    made = []
+    for setting, cells in values.items():
+        numbers = {key: printed[key[0]][key[1]] for key in cells if key in shared}
+        off = [(cells[key].mean() - number.mean) / (number.sd or math.nan) for key, number in numbers.items()]
+        distance = math.sqrt(np.mean(np.square(off))) if off else math.nan
+        made.append(Alternative(setting, by_setting[setting], cells, distance))
     return sorted(made, key=lambda one: one.distance)
 
 
@@ -136,10 +138,3 @@ def _fixed(flat: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
             if left.get(f"{group}.{option}") == default:
                 del left[f"{group}.{option}"]
     return left
-
-
-def _distance(row: Row, cells: Mapping[tuple[str, int], pd.Series[float]]) -> float:
-    printed = published.cells(row.name)
-    numbers = [(values.mean(), printed[strategy][i]) for (strategy, i), values in cells.items()]
-    distances = [(mean - number.mean) / (number.sd or math.nan) for mean, number in numbers]
-    return math.sqrt(np.mean(np.square(distances))) if distances else math.nan

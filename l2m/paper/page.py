@@ -20,7 +20,7 @@ from matplotlib.ticker import MaxNLocator
 from l2m.paper import cells, experiments, figures, published
 from l2m.paper.cells import Cell
 from l2m.paper.results import Results
-from l2m.paper.rows import ROWS, STRATEGIES, VARIANTS, Row, commands, missing
+from l2m.paper.rows import ROWS, VARIANTS, Row, commands, missing
 from l2m.paper.verdict import EFFECT_RULE, LEVEL_RULE, NOT_RUN, REPLACED, Verdict, paper_effect
 from l2m.records.directory import RunDirectory
 from l2m.report import drawing
@@ -184,12 +184,9 @@ def sample(strategy: str) -> Markup:
 
 def records(row: Row, runs: Mapping[str, Runs]) -> dict[str, dict[int, str]]:
     """By strategy and seed, a record's folder, relative to the page."""
-    configurations = row.configurations()
-    return {
-        strategy: {
-            seed: RunDirectory(replace(configurations[strategy], seed=seed, results_dir="")).path.as_posix()
-            for seed in runs[strategy].metrics
-        }
-        for strategy in STRATEGIES
-        if strategy in runs
-    }
+    made: dict[str, dict[int, str]] = {}
+    for strategy, config in row.configurations().items():
+        for seed in runs[strategy].metrics if strategy in runs else ():
+            folder = RunDirectory(replace(config, seed=seed, results_dir="")).path.as_posix()
+            made.setdefault(strategy, {})[seed] = folder
+    return made

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from l2m.paper import markdown, published
-from l2m.paper.cells import NONE, Cell, compare, minus, scaled
+from l2m.paper.cells import NONE, Cell, compare, minus
 from l2m.paper.published import Claim
 from l2m.paper.rows import BY_NAME, CONTROLS, PAPER, THIRD, V3, Row, with_equal
 from l2m.paper.verdict import MIN_SEEDS, Judgement, judge
@@ -67,7 +67,7 @@ def reached(all_runs: Iterable[Runs]) -> list[Measured]:
         runs = {s: run for s, run in with_equal(row.runs(all_runs)).items() if s in strategies}
         level, paper = claim.at, claim.values["learn2mix"]
         if level is None and paper and "learn2mix" in runs:
-            level = float(_at(runs["learn2mix"], row, round(paper.mean)).mean())
+            level = float(runs["learn2mix"].curve().T[round(paper.mean)].mean())
         first = {s: first_epochs(run, row, level) for s, run in runs.items() if level is not None}
         censored = {s: epochs.fillna(float(runs[s].settings["epochs"])) for s, epochs in first.items()}
         for strategy in strategies:
@@ -89,7 +89,7 @@ def at_epoch(all_runs: Iterable[Runs]) -> list[Measured]:
     for claim in published.claims("at_epoch"):
         row = BY_NAME[claim.row]
         strategies = (*claim.values, *CONTROLS)
-        values = {s: _at(run, row, claim.at) for s, run in with_equal(row.runs(all_runs)).items() if s in strategies}
+        values = {s: run.curve().T[claim.at] for s, run in with_equal(row.runs(all_runs)).items() if s in strategies}
         for strategy in strategies:
             printed = claim.values["learn2mix"], claim.values.get(strategy)
             judged = judge(values.get("learn2mix"), values.get(strategy), printed, row.is_percent)
@@ -104,7 +104,7 @@ def equal_seconds(all_runs: Iterable[Runs]) -> list[Measured]:
     for claim in published.claims("equal_seconds"):
         row = V3.get(claim.row, BY_NAME[claim.row])
         runs = row.runs(all_runs, equal_seconds=True)
-        values = {strategy: scaled(run.at(1.0), row) for strategy, run in runs.items()}
+        values = {strategy: run.at(1.0) for strategy, run in runs.items()}
         printed = {strategy: number for strategy, number in claim.values.items() if number}
         for strategy in (*PAPER, *(s for s in CONTROLS if s in runs), *THIRD):
             lengths = {s: len(table) for s, table in runs[strategy].metrics.items()} if strategy in runs else {}
@@ -151,71 +151,62 @@ COMMAND = "python -m l2m.run -m +experiment=table1_v3 results_dir=results"
 COMPARED = ("Δ", "learn2mix − this", "effect")
 
 
-def tables(reached: Iterable[Measured], at_epoch: Iterable[Measured]) -> str:
-    """The first two in Markdown, with their captions."""
+def tables(reached: Iterable[Measured], at_epoch: Iterable[Measured]) -> tuple[pd.DataFrame, str]:
+    """The first two: a line a claim and strategy, unrounded, and both in Markdown with their captions."""
+    numbers: list[dict[str, Any]] = []
     head = ["data set", "level", "source", "strategy", "n", "reached", "epochs", "of the mean", "paper", "seconds"]
     rows = []
     for line in reached:
-        n, at_level = len(line.cell.values), int(line.cell.values.count())
-        level = "lost" if line.level is None else f"{line.level:.{0 if line.row.is_percent else 1}f}"
-        if line.level is not None and line.claim.at is None:
-            level = f"~ {line.level:.1f}"
-        words = [line.row.title, level, line.claim.source, line.strategy, str(n), str(at_level) if n else ""]
-        words += [or_never(line), str(line.of_mean or ""), line.paper]
-        rows.append([*words, f"{line.seconds.mean():.3g}" if at_level else "", *_compared(line)])
+        values, seconds = line.cell.values, line.seconds.mean()
+        at_level = int(values.count())
+        is_lost = line.claim.at is None
+        numbers.append(
+            line.columns()
+            | {"claim": "epochs_to_level", "level_is_lost_in_text": is_lost, "n_reached": at_level}
+            | {"epoch_of_mean_curve": line.of_mean, "mean_seconds": seconds}
+        )
+        digits = 0 if line.row.is_percent and not is_lost else 1
+        level = "lost" if line.level is None else "~ " * is_lost + f"{line.level:.{digits}f}"
+        words = [line.row.title, level, line.claim.source, line.strategy, str(len(values))]
+        words += [str(at_level) if len(values) else "", or_never(line), str(line.of_mean or ""), line.paper]
+        rows.append([*words, f"{seconds:.3g}" if at_level else "", *_compared(line)])
     first = markdown.page(markdown.table([*head, *COMPARED], "lrll" + "r" * 8 + "l", rows), CAPTION)
     head, rows = ["data set", "epoch", "source", "strategy", "n", "ours", "paper"], []
     for at in at_epoch:
+        numbers.append(at.columns() | {"claim": "metric_at_epoch", "epoch": at.claim.at})
         words = [at.row.title, str(at.claim.at), at.claim.source, at.strategy, str(len(at.cell.values))]
         rows.append([*words, at.cell.spread_text, at.paper, *_compared(at)])
     second = markdown.page(markdown.table([*head, *COMPARED], "lrll" + "r" * 5 + "l", rows), AT_CAPTION)
-    return f"# Epochs to a level\n\n{first}\n# Test metric at an epoch\n\n{second}"
-
-
-def frame(reached: Iterable[Measured], at_epoch: Iterable[Measured]) -> pd.DataFrame:
-    """Both, a line a claim and strategy, unrounded."""
-    lines = [
-        line.columns()
-        | {"claim": "epochs_to_level", "level_is_lost_in_text": line.claim.at is None}
-        | {"n_reached": line.cell.values.count(), "epoch_of_mean_curve": line.of_mean}
-        | {"mean_seconds": line.seconds.mean()}
-        for line in reached
-    ]
-    lines += [at.columns() | {"claim": "metric_at_epoch", "epoch": at.claim.at} for at in at_epoch]
     names = {"effect_half_width": "learn2mix_interval_half_width", "n_effect": "learn2mix_n_pairs"}
     columns = ["claim", "data_set", "source", "level", "level_is_lost_in_text", "epoch", "strategy", "n", "seeds",
                "n_reached", "mean", "sd", "epoch_of_mean_curve", "mean_seconds", "paper", "minus_classical",
                "interval_half_width", "n_pairs", "learn2mix_minus_this", *names.values(), "effect", "note",
                "first_rule"]  # fmt: skip
     whole = dict.fromkeys(("epoch", "n_reached", "epoch_of_mean_curve", "n_pairs", "learn2mix_n_pairs"), "Int64")
-    return pd.DataFrame(lines).rename(columns=names)[columns].astype(whole)
+    frame = pd.DataFrame(numbers).rename(columns=names)[columns].astype(whole)
+    return frame, f"# Epochs to a level\n\n{first}\n# Test metric at an epoch\n\n{second}"
 
 
-def seconds_table(lines: Iterable[Measured]) -> str:
-    """:func:`equal_seconds` in Markdown, and the command that trains what is missing."""
+def seconds_table(lines: Iterable[Measured]) -> tuple[pd.DataFrame, str]:
+    """:func:`equal_seconds`: unrounded, and in Markdown with the command that trains what is missing."""
     head = ["data set", "strategy", "n", "epochs", "accuracy", "Δ", "paper", "learn2mix − this"]
-    rows = []
-    for line in lines:
-        cell, title = line.cell, f"**{line.row.title}**" if line.strategy == PAPER[0] else ""
-        words = [title, line.strategy, str(len(cell.values)), f"{line.epochs.mean():.0f}" if len(line.epochs) else ""]
-        words += [cell.spread_text, cell.difference_text(bold=True)]
-        words += [f"{cell.printed.text} after {line.claim.at} s" if cell.printed else ""]
-        rows.append([*words, cell.judged.verdict if cell.judged else ""])
-    return markdown.page(markdown.table(head, "llrrrrrl", rows), SECONDS_CAPTION, COMMAND)
-
-
-def seconds_frame(lines: Iterable[Measured]) -> pd.DataFrame:
-    """:func:`equal_seconds`, a line a claim and strategy, unrounded."""
     unit = "_accuracy_percent"
-    made = [
-        line.columns(unit) | {"mean_epochs": line.epochs.mean(), "paper_seconds": line.cell.printed and line.claim.at}
-        for line in lines
-    ]
-    table = pd.DataFrame(made).rename(columns={f"paper_mean{unit}": f"paper{unit}"})
+    numbers, rows = [], []
+    for line in lines:
+        cell, epochs = line.cell, line.epochs.mean()
+        seconds = cell.printed and line.claim.at
+        numbers.append(line.columns(unit) | {"mean_epochs": epochs, "paper_seconds": seconds})
+        title = f"**{line.row.title}**" if line.strategy == PAPER[0] else ""
+        words = [title, line.strategy, str(len(cell.values)), f"{epochs:.0f}" if len(line.epochs) else ""]
+        words += [cell.spread_text, cell.difference_text(bold=True)]
+        words.append(f"{cell.printed.text} after {seconds} s" if cell.printed else "")
+        rows.append([*words, cell.judged.verdict if cell.judged else ""])
+    frame = pd.DataFrame(numbers).rename(columns={f"paper_mean{unit}": f"paper{unit}"})
     columns = ["data_set", "strategy", "n", "seeds", "mean_epochs", f"mean{unit}", f"sd{unit}", f"paper{unit}",
                "paper_seconds", f"minus_classical{unit}", f"interval_half_width{unit}", "n_pairs",
                "effect"]  # fmt: skip
-    return table[columns].astype({"paper_seconds": "Int64", "n_pairs": "Int64"})
+    text = markdown.page(markdown.table(head, "llrrrrrl", rows), SECONDS_CAPTION, COMMAND)
+    return frame[columns].astype({"paper_seconds": "Int64", "n_pairs": "Int64"}), text
 
 
 def first_epochs(run: Runs, row: Row, level: float) -> pd.Series[float]:
@@ -225,14 +216,10 @@ def first_epochs(run: Runs, row: Row, level: float) -> pd.Series[float]:
 
 
 def _crossing(curve: pd.Series[float], row: Row, level: float) -> int | None:
-    values = scaled(curve, row).to_numpy()
+    values = curve.to_numpy()
     rounding = 1e-9 * abs(level)  # a mean that the level was taken from is at it
     at_level = (values >= level - rounding) if row.is_percent else (values <= level + rounding)
     return int(at_level.argmax()) + 1 if at_level.any() else None
-
-
-def _at(run: Runs, row: Row, epoch: int) -> pd.Series[float]:
-    return scaled(run.curve().T[epoch], row)
 
 
 def _sooner(claim: Claim, other: str, first: Values, censored: Values) -> Judgement:

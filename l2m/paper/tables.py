@@ -42,21 +42,19 @@ def files(results: Results, main: tuple[Table, Table]) -> dict[str, str]:
         made[f"table{number}.csv"] = csv(frame(whole))
         made[f"worst_group{number}.md"] = f"# Table {number}, worst group\n\n{markdown(worst)}"
         made[f"worst_group{number}.csv"] = csv(frame(worst))
-    settings = hyperparameters.frame(results.runs)
-    made["table3.md"] = f"# Table 3\n\n{hyperparameters.table(settings)}"
-    made["table3.tex"] = hyperparameters.tex(settings, "tab:l2m-table3")
-    made["table3.csv"] = csv(settings)
-    ended = speed.equal_seconds(results.runs)
-    made["table1_v3.md"] = f"# Table 1 of the third version\n\n{speed.seconds_table(ended)}"
-    made["table1_v3.csv"] = csv(speed.seconds_frame(ended))
-    claims = speed.reached(results.runs), speed.at_epoch(results.runs)
-    made["thresholds.md"] = speed.tables(*claims)
-    made["thresholds.csv"] = csv(speed.frame(*claims))
-    mixed = mixers.frame(results.runs)
-    made["mixers.md"] = f"# Other mixers\n\n{mixers.table(mixed, results.runs)}"
-    made["mixers.csv"] = csv(mixed)
-    places = imbalance.frame(imbalance.grid(results.runs))
-    made["imbalance_and_rate.md"] = f"# Imbalance and learning rate\n\n{imbalance.table(places)}"
+    settings, cells = hyperparameters.table(results.runs)
+    text = md.page(md.table(hyperparameters.HEAD, "lrrrrrllr", cells), hyperparameters.CAPTION)
+    made |= {"table3.md": f"# Table 3\n\n{text}", "table3.csv": csv(settings)}
+    made["table3.tex"] = hyperparameters.tex(cells, "tab:l2m-table3")
+    ended, text = speed.seconds_table(speed.equal_seconds(results.runs))
+    made["table1_v3.md"] = f"# Table 1 of the third version\n\n{text}"
+    made["table1_v3.csv"] = csv(ended)
+    claims, made["thresholds.md"] = speed.tables(speed.reached(results.runs), speed.at_epoch(results.runs))
+    made["thresholds.csv"] = csv(claims)
+    mixed, text = mixers.table(results.runs)
+    made |= {"mixers.md": f"# Other mixers\n\n{text}", "mixers.csv": csv(mixed)}
+    places, text = imbalance.table(results.runs)
+    made["imbalance_and_rate.md"] = f"# Imbalance and learning rate\n\n{text}"
     made["imbalance_and_rate.csv"] = csv(places[places["n"] > 0])
     return made
 

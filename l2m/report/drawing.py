@@ -93,11 +93,6 @@ def metric(run: Runs) -> str:
     return METRICS[run.task.name] + UNITS.get(run.dataset, "")
 
 
-def factor(run: Runs) -> int:
-    """100 for a metric that is shown in %, else 1."""
-    return 100 if run.task.higher_is_better else 1
-
-
 def curve(
     axes: Axes,
     run: Runs,
@@ -113,7 +108,7 @@ def curve(
     interval too, but one that may well fill the panel.
     """
     colour, dashes = style or STYLES.get(run.strategy, OTHERS[0])
-    table = _thinned(run.curve(column)) * factor(run)
+    table = _thinned(run.curve(column))
     mean = table.mean(axis=1)
     point = {"marker": "o", "markersize": 3} if len(mean) == 1 else {}
     line = {"color": colour, "linestyle": dashes, "linewidth": 1.1} | point | line

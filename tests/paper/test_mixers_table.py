@@ -41,7 +41,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Results:
 
 @pytest.fixture(scope="module")
 def table(found: Results) -> pd.DataFrame:
-    return mixers.frame(found.runs).set_index(["data_set", "strategy"])
+    return mixers.table(found.runs)[0].set_index(["data_set", "strategy"])
 
 
 def test_every_registered_strategy_that_the_paper_lacks_is_in_the_table() -> None:
@@ -85,7 +85,7 @@ def test_only_default_options_enter(table: pd.DataFrame) -> None:
 
 
 def test_words_of_the_table(found: Results) -> None:
-    text = mixers.table(mixers.frame(found.runs), found.runs)
+    _, text = mixers.table(found.runs)
     lines = text.splitlines()
     assert "| **Wine Quality** | learn2mix | 5 | 1.76 ± 0.11 |  | 1.86 ± 0.11 |  |" in lines
     assert "|  | classical | 5 | 2.05 ± 0.11 | **+0.29 ± 0.03** | 2.15 ± 0.11 | **+0.29 ± 0.03** |" in lines
@@ -95,7 +95,7 @@ def test_words_of_the_table(found: Results) -> None:
 
 
 def test_missing_cells_come_with_commands_that_fill_them(found: Results) -> None:
-    text = mixers.table(mixers.frame(found.runs), found.runs)
+    _, text = mixers.table(found.runs)
     block = text.partition("```sh\n")[2].partition("```")[0]
     swept = set()
     for line in block.splitlines():
