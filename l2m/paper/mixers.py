@@ -10,7 +10,7 @@ from l2m.paper import cells, markdown
 from l2m.paper.rows import BY_NAME, MIXERS, Row, missing
 from l2m.report.runs import Runs
 
-TABLE = ("mean_estimation", "wine_quality", "california_housing", "mnist")
+TABLE = [BY_NAME[name] for name in ("mean_estimation", "wine_quality", "california_housing", "mnist")]
 """The rows of the paper that are compared."""
 
 BASE = "learn2mix"
@@ -27,11 +27,6 @@ CAPTION = (
 )
 
 
-def rows() -> list[Row]:
-    """The rows of ``TABLE``, in its order."""
-    return [BY_NAME[name] for name in TABLE]
-
-
 def defined(row: Row) -> list[str]:
     """The strategies of the table that are defined for the row's task."""
     return [strategy for strategy in COMPARED if strategy in row.configurations()]
@@ -41,7 +36,7 @@ def table(all_runs: Sequence[Runs]) -> tuple[pd.DataFrame, str]:
     """A line a row and strategy: unrounded, accuracies in %, what is not run with n = 0; and the same in Markdown, with
     the commands that train what is missing."""
     head, numbers, lines = ["data set", "strategy", "n", "test metric", *cells.HEAD], [], []
-    for row in rows():
+    for row in TABLE:
         runs, unit = row.runs(all_runs), "accuracy_percent" if row.is_percent else "squared_error"
         for strategy in defined(row):
             place = {"data_set": row.name, "strategy": strategy, "unit": unit, "n": 0, "seeds": "", "n_pairs": None}
@@ -49,6 +44,6 @@ def table(all_runs: Sequence[Runs]) -> tuple[pd.DataFrame, str]:
             numbers.append(place | line)
             title = f"**{row.title}{', %' * row.is_percent}**" if strategy == BASE else ""
             lines.append([title, strategy, *words])
-    remedy = markdown.training(missing(rows(), all_runs, defined))
+    remedy = markdown.training(missing(TABLE, all_runs, defined))
     text = "\n".join([markdown.page(markdown.table(head, "llrrrrr", lines), CAPTION), *remedy])
     return pd.DataFrame(numbers).astype({"n_pairs": "Int64"}), text

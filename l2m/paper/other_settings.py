@@ -124,7 +124,7 @@ def table(row: Row, made: list[Alternative]) -> list[str]:
             distance = f"**{one.distance:.1f}**" if one is made[0] else f"{one.distance:.1f}"
             words.append(distance if strategy == PAIR[0] else "")
             for claim in claims:
-                epochs_to = first_epochs(run, row, claim.at).dropna()
+                epochs_to = first_epochs(run.curve(), row, claim.at).dropna()
                 words.append(spread(epochs_to, 1) if len(epochs_to) else f"not in {run.settings['epochs']}")
             lines.append(words)
     return markdown.table(head, "l" * (len(names) + 1) + "r" * (len(head) - len(names) - 1), lines)

@@ -68,7 +68,7 @@ def reached(all_runs: Iterable[Runs]) -> list[Measured]:
         level, paper = claim.at, claim.values["learn2mix"]
         if level is None and paper and "learn2mix" in runs:
             level = float(runs["learn2mix"].curve().T[round(paper.mean)].mean())
-        first = {s: first_epochs(run, row, level) for s, run in runs.items() if level is not None}
+        first = {s: first_epochs(run.curve(), row, level) for s, run in runs.items() if level is not None}
         censored = {s: epochs.fillna(float(runs[s].settings["epochs"])) for s, epochs in first.items()}
         for strategy in strategies:
             cell = _cell(claim, strategy, first, censored, _sooner(claim, strategy, first, censored))
@@ -77,8 +77,8 @@ def reached(all_runs: Iterable[Runs]) -> list[Measured]:
                 run, ends = runs[strategy], cell.values
                 tables = run.metrics.items()
                 seconds = {s: table["seconds"].iloc[int(ends[s]) - 1] for s, table in tables if ends[s] > 0}
-                of_mean = _crossing(run.curve().mean(axis=1), row, level)
-                line = line._replace(seconds=pd.Series(seconds, dtype=float), of_mean=of_mean)
+                of_mean = first_epochs(run.curve().mean(axis=1).to_frame("mean"), row, level).dropna()
+                line = line._replace(seconds=pd.Series(seconds, dtype=float), of_mean=of_mean.astype(int).get("mean"))
             lines.append(line)
     return lines
 
@@ -209,17 +209,11 @@ def seconds_table(lines: Iterable[Measured]) -> tuple[pd.DataFrame, str]:
     return frame[columns].astype({"paper_seconds": "Int64", "n_pairs": "Int64"}), text
 
 
-def first_epochs(run: Runs, row: Row, level: float) -> pd.Series[float]:
-    """The first epoch at the level or better, by seed; NaN: never."""
-    curves = run.curve()
-    return pd.Series({s: _crossing(curves[s], row, level) for s in curves}, dtype=float)
-
-
-def _crossing(curve: pd.Series[float], row: Row, level: float) -> int | None:
-    values = curve.to_numpy()
+def first_epochs(curves: pd.DataFrame, row: Row, level: float) -> pd.Series[float]:
+    """The first epoch at the level or better, by column of curves over epochs; NaN: never."""
     rounding = 1e-9 * abs(level)  # a mean that the level was taken from is at it
-    at_level = (values >= level - rounding) if row.is_percent else (values <= level + rounding)
-    return int(at_level.argmax()) + 1 if at_level.any() else None
+    at_level = curves >= level - rounding if row.is_percent else curves <= level + rounding
+    return at_level.idxmax().where(at_level.any()).astype(float)
 
 
 def _sooner(claim: Claim, other: str, first: Values, censored: Values) -> Judgement:

@@ -245,9 +245,10 @@ def _effects(cells: list[Cell]) -> list[str]:
 
 
 def _effect(judged: Judgement) -> str:
-    """The verdict, and what its word leaves open."""
+    """The verdict, and what its word leaves open: an interval on the other side of 0 than the paper's effect is."""
+    opposite = judged.verdict == "inconclusive" and judged.difference.excludes_zero
     unclear = judged.paper is not None and judged.paper.is_unclear
-    return judged.verdict + ", opposite" * judged.is_opposite + ", unclear in the paper" * unclear
+    return judged.verdict + ", opposite" * opposite + ", unclear in the paper" * unclear
 
 
 def _tex_lines(strategy: str, cells: list[Cell]) -> list[str]:

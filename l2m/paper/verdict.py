@@ -85,11 +85,6 @@ class Judgement(NamedTuple):
     paper: PaperEffect | None = None
     first: Finding = "not run"
 
-    @property
-    def is_opposite(self) -> bool:
-        """Whether it is inconclusive though the interval excludes 0: on the other side than the paper's."""
-        return self.verdict == "inconclusive" and self.difference.excludes_zero
-
 
 NOT_RUN = Judgement("not run")
 

@@ -140,8 +140,7 @@ def read_runs(results_dir: Path, may_be_empty: bool = False) -> RunsRead:
                 unfinished[dataset, strategy, info["status"]] += 1
                 continue
             config = _config(folder)
-            metrics, groups = _metrics(folder, config), _groups(folder)
-            _agree(metrics, groups, config)
+            metrics, groups = _tables(folder, config)
         except Exception as error:  # a damaged record may raise anything
             text = "; ".join(str(error).splitlines()) if type(error) in (ValueError, UserError) else cause(error)
             place = shown(folder, longest=len(str(folder)))
@@ -214,35 +213,28 @@ def _config(folder: Path) -> RunConfig:
     return config
 
 
-def _metrics(folder: Path, config: RunConfig) -> pd.DataFrame:
-    """``metrics.csv``: epochs 1 to E, or however many there was time for where seconds were shared out equally."""
-    table = _table(folder / "metrics.csv", EpochRow)
-    epochs = len(table) if config.equal_seconds else config.epochs
-    if not epochs or len(table) != epochs or table["epoch"].tolist() != list(range(1, epochs + 1)):
+def _tables(folder: Path, config: RunConfig) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """``metrics.csv`` and ``groups.csv``, if both can be of one run of ``config``.
+
+    The first has epochs 1 to E, or however many there was time for where seconds were shared out equally, the second
+    the same k groups in their order in each.
+    """
+    metrics, groups = _table(folder / "metrics.csv", EpochRow), _table(folder / "groups.csv", GroupRow, "train_loss")
+    epochs = len(metrics) if config.equal_seconds else config.epochs
+    if not epochs or metrics["epoch"].tolist() != list(range(1, epochs + 1)):
         raise ValueError(f"metrics.csv does not hold epochs 1 to {max(epochs, 1)}, each once and in order")
-    return table
-
-
-def _groups(folder: Path) -> pd.DataFrame:
-    """``groups.csv``: epochs from 1 on, and in each the same k groups in their order."""
-    table = _table(folder / "groups.csv", GroupRow, may_lack="train_loss")
-    k = int((table["epoch"] == 1).sum())
-    whole = k and not len(table) % k
-    if not whole or table["epoch"].tolist() != np.arange(1, len(table) // k + 1).repeat(k).tolist():
+    k = int((groups["epoch"] == 1).sum())
+    whole = k and not len(groups) % k
+    if not whole or groups["epoch"].tolist() != np.arange(1, len(groups) // k + 1).repeat(k).tolist():
         raise ValueError("groups.csv does not hold the same number of groups for each epoch from 1 on")
-    first = table[["group", "name"]].iloc[:k]
+    first = groups[["group", "name"]].iloc[:k]
     if not all(name.isprintable() for name in first["name"]):
         raise ValueError("groups.csv has a group's name that cannot be printed")
-    same = (table[["group", "name"]].to_numpy().reshape(-1, k, 2) == first.to_numpy()).all()
+    same = (groups[["group", "name"]].to_numpy().reshape(-1, k, 2) == first.to_numpy()).all()
     if first["group"].tolist() != list(range(k)) or not same:
         raise ValueError(f"groups.csv does not name groups 0 to {k - 1} alike in each epoch")
-    return table
-
-
-def _agree(metrics: pd.DataFrame, groups: pd.DataFrame, config: RunConfig) -> None:
-    """Whether both tables can be of one run of ``config``: epochs, steps, samples, range, worst group."""
-    if groups["epoch"].nunique() != len(metrics):
-        raise ValueError(f"groups.csv has {groups['epoch'].nunique()} epochs, metrics.csv {len(metrics)}")
+    if len(groups) != k * epochs:
+        raise ValueError(f"groups.csv has {len(groups) // k} epochs, metrics.csv {epochs}")
     steps, task = metrics["steps"], TASKS[config.task]
     if (steps != metrics["epoch"] * steps[0]).any() or (metrics["samples"] != steps * config.batch_size).any():
         raise ValueError("metrics.csv counts other steps or samples than epochs and batch_size give")
@@ -252,6 +244,7 @@ def _agree(metrics: pd.DataFrame, groups: pd.DataFrame, config: RunConfig) -> No
         raise ValueError("metrics.csv has another worst_group than groups.csv")
     if task.higher_is_better and not metrics["test_metric"].between(0, 1).all():
         raise ValueError("metrics.csv has an accuracy outside 0 to 1")
+    return metrics, groups
 
 
 def _table(file: Path, kind: type, may_lack: str | None = None) -> pd.DataFrame:

@@ -47,11 +47,11 @@ def table(found: Results) -> pd.DataFrame:
 def test_every_registered_strategy_that_the_paper_lacks_is_in_the_table() -> None:
     """Another one enters with its registration."""
     assert {"group_dro", "exp3", "class_weighted", "logit_adjusted"} <= set(MIXERS)
-    for row in mixers.rows():
+    for row in mixers.TABLE:
         task = compose(f"dataset={row.name}").task
         others = [name for name in MIXERS if task in registries()["strategy"][name].tasks]
         assert mixers.defined(row) == ["learn2mix", "classical", "balanced", *others]
-    assert "class_weighted" not in mixers.defined(mixers.rows()[0])
+    assert "class_weighted" not in mixers.defined(mixers.TABLE[0])
 
 
 def test_experiments_train_the_whole_table() -> None:
@@ -61,7 +61,7 @@ def test_experiments_train_the_whole_table() -> None:
         node = yaml.safe_load((conf_dir() / "experiment" / f"{name}.yaml").read_text())
         params = node["hydra"]["sweeper"]["params"]
         trained |= set(itertools.product(params["dataset"].split(","), params["strategy"].split(",")))
-    assert trained == {(row.name, strategy) for row in mixers.rows() for strategy in mixers.defined(row)}
+    assert trained == {(row.name, strategy) for row in mixers.TABLE for strategy in mixers.defined(row)}
 
 
 def test_differences_are_scipys_paired_ones(table: pd.DataFrame) -> None:
@@ -105,6 +105,6 @@ def test_missing_cells_come_with_commands_that_fill_them(found: Results) -> None
                 swept |= {(row, strategy, int(seed)) for seed in keys["seed"].split(",")}
     there = {(row, strategy, seed) for row, ends in (("wine_quality", WINE), ("mnist", MNIST))
              for strategy, finals in ends.items() for seed in range(len(finals))}  # fmt: skip
-    every = {(row.name, strategy, seed) for row in mixers.rows() for strategy in mixers.defined(row)
+    every = {(row.name, strategy, seed) for row in mixers.TABLE for strategy in mixers.defined(row)
              for seed in range(5)}  # fmt: skip
     assert swept == every - there
