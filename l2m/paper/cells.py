@@ -22,8 +22,8 @@ class Cell(NamedTuple):
     """One strategy of a row at one place: an epoch, a level, or after a time.
 
     Attributes:
-        is_percent: whether the values are accuracies in %; else errors in the square of the target's unit, summed over
-            an image for reconstruction, or epochs.
+        is_percent: whether the values are accuracies in %, or epochs, which have as many digits; else they are errors
+            in the square of the target's unit, summed over an image for reconstruction.
         values: by seed, empty where nothing is run.
         printed: the paper's number for these settings; None where there is none.
         difference: this strategy − classical on the seeds both have; None for classical, and without classical's runs.

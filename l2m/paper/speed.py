@@ -71,7 +71,7 @@ def reached(all_runs: Iterable[Runs]) -> list[Measured]:
         first = {s: first_epochs(run.curve(), row, level) for s, run in runs.items() if level is not None}
         censored = {s: epochs.fillna(float(runs[s].settings["epochs"])) for s, epochs in first.items()}
         for strategy in strategies:
-            cell = _cell(claim, strategy, first, censored, _sooner(claim, strategy, first, censored))
+            cell = _cell(claim, strategy, first, censored, _sooner(claim, strategy, first, censored), is_percent=True)
             line = Measured(claim, strategy, cell, level)
             if strategy in first:
                 run, ends = runs[strategy], cell.values
@@ -93,8 +93,7 @@ def at_epoch(all_runs: Iterable[Runs]) -> list[Measured]:
         for strategy in strategies:
             printed = claim.values["learn2mix"], claim.values.get(strategy)
             judged = judge(values.get("learn2mix"), values.get(strategy), printed, row.is_percent)
-            cell = _cell(claim, strategy, values, values, judged)._replace(is_percent=row.is_percent)
-            lines.append(Measured(claim, strategy, cell))
+            lines.append(Measured(claim, strategy, _cell(claim, strategy, values, values, judged, row.is_percent)))
     return lines
 
 
@@ -113,11 +112,11 @@ def equal_seconds(all_runs: Iterable[Runs]) -> list[Measured]:
     return lines
 
 
-def _cell(claim: Claim, strategy: str, these: Values, classical: Values, judged: Judgement) -> Cell:
-    """A cell of epochs, which have one digit after the point, as accuracies in % do."""
+def _cell(claim: Claim, strategy: str, these: Values, classical: Values, judged: Judgement, is_percent: bool) -> Cell:
+    """A strategy's cell: its difference to classical is one of ``these`` and the other's values for ``classical``."""
     difference = minus(strategy, "classical", {**classical, strategy: these[strategy]} if strategy in these else {})
     against = None if strategy == "learn2mix" else judged
-    return Cell(True, these.get(strategy, NONE), claim.values.get(strategy), difference, against)
+    return Cell(is_percent, these.get(strategy, NONE), claim.values.get(strategy), difference, against)
 
 
 CAPTION = (

@@ -221,7 +221,7 @@ def _tables(folder: Path, config: RunConfig) -> tuple[pd.DataFrame, pd.DataFrame
     """
     metrics, groups = _table(folder / "metrics.csv", EpochRow), _table(folder / "groups.csv", GroupRow, "train_loss")
     epochs = len(metrics) if config.equal_seconds else config.epochs
-    if not epochs or metrics["epoch"].tolist() != list(range(1, epochs + 1)):
+    if not epochs or len(metrics) != epochs or metrics["epoch"].tolist() != list(range(1, epochs + 1)):
         raise ValueError(f"metrics.csv does not hold epochs 1 to {max(epochs, 1)}, each once and in order")
     k = int((groups["epoch"] == 1).sum())
     whole = k and not len(groups) % k
