@@ -60,7 +60,7 @@ def run(config: StudyConfig) -> None:
             torch.set_num_threads(config.threads)
         began, info = time.monotonic(), provenance(torch.device("cpu"))
         report = partial(print, f"{name}:", flush=True)
-        setting = Setting(config.results_dir, config.data_dir, report, config.force)
+        setting = Setting(config.results_dir, config.data_dir, report)
         try:
             with torch.random.fork_rng([]):
                 tables = STUDIES.build(config.study).run(setting)

@@ -1,4 +1,4 @@
-"""A cell of a table: a strategy's test metric, beside classical's, learn2mix's and the paper's."""
+"""A cell of a table: a strategy's numbers beside classical's, learn2mix's and the paper's, and their text."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ from l2m.paper.verdict import Judgement, Level, beside, judge, level
 from l2m.report.runs import CHECKPOINTS, Runs, checkpoint
 from l2m.report.statistics import Difference, paired, significant, spread
 
+NONE: pd.Series[float] = pd.Series(dtype=float)
+"""The values of what is not run."""
+
 
 class Cell(NamedTuple):
-    """One strategy of a row at one epoch.
+    """One strategy of a row at one place: an epoch, a level, or after a time.
 
     Attributes:
-        is_percent: whether the metric is an accuracy in %; else it is an error in the square of the target's unit,
-            summed over an image for reconstruction.
-        values: the metric by seed, empty where nothing is run.
+        is_percent: whether the values are accuracies in %, or epochs, which have as many digits; else they are errors
+            in the square of the target's unit, summed over an image for reconstruction.
+        values: by seed, empty where nothing is run.
         printed: the paper's number for these settings; None where there is none.
         difference: this strategy − classical on the seeds both have; None for classical, and without classical's runs.
         judged: whether learn2mix does better than this strategy; None for learn2mix, and where ``equal_to`` has it.
@@ -35,7 +38,7 @@ class Cell(NamedTuple):
     printed: Printed | None
     difference: Difference | None
     judged: Judgement | None
-    level: Level | None
+    level: Level | None = None
     epoch: int | None = None
     equal_to: str | None = None
 
@@ -57,6 +60,29 @@ class Cell(NamedTuple):
         """``within 5.7``, or outside: whether the mean is within this tolerance of the paper's; else empty."""
         return f"{self.level.word} {self.level.tolerance:.{self.digits}f}" if self.level else ""
 
+    def columns(self, unit: str = "", judged: bool = True) -> dict[str, Any]:
+        """A line of a CSV, unrounded: ``unit`` ends the names of numbers, what is not ``judged`` lacks the paper's.
+
+        ``first_rule`` is the verdict by the rule that was in force before.
+        """
+        made = seed_columns(self.values)
+        made |= {f"mean{unit}": self.values.mean(), f"sd{unit}": self.values.std(ddof=1)}
+        if judged:
+            made |= {f"paper_mean{unit}": self.printed and self.printed.mean}
+            made |= {f"paper_sd{unit}": self.printed and self.printed.sd}
+        mean, half_width, n = self.difference or (None, None, None)
+        made |= {f"minus_classical{unit}": mean, f"interval_half_width{unit}": half_width, "n_pairs": n}
+        if judged:
+            made |= {"equal_to": self.equal_to, "level": self.level and self.level.word}
+            made |= {f"level_tolerance{unit}": self.level and self.level.tolerance}
+        if judged and self.judged:
+            verdict, note, (mean, half_width, n), paper, first = self.judged
+            made |= {"effect": verdict, f"learn2mix_minus_this{unit}": mean}
+            made |= {f"effect_half_width{unit}": half_width, "n_effect": n}
+            made |= {f"paper_effect{unit}": paper and paper.mean, f"paper_effect_error{unit}": paper and paper.error}
+            made |= {"note": note, "first_rule": first}
+        return made
+
 
 def compare(
     strategy: str, values: Mapping[str, pd.Series[float]], printed: Mapping[str, Printed], is_percent: bool, **more: Any
@@ -71,7 +97,7 @@ def compare(
         judged = judge(ours, this, (printed.get("learn2mix"), printed.get(strategy)), is_percent)
     return Cell(
         is_percent,
-        values=pd.Series(dtype=float) if this is None else this,
+        values=NONE if this is None else this,
         printed=printed.get(strategy),
         difference=minus(strategy, "classical", values),
         judged=judged,
@@ -92,12 +118,11 @@ def measure(row: Row, all_runs: Iterable[Runs], column: str = "test_metric") -> 
     ``column`` is one of ``metrics.csv``; the paper has numbers for ``test_metric`` alone.
     """
     own = row.runs(all_runs)
-    equal = equal_strategies(own)
-    runs = with_equal(own)
+    equal, runs = equal_strategies(own), with_equal(own)
     printed = published.cells(row.name) if column == "test_metric" else {}
     made: dict[str, list[Cell]] = {s: [] for s in (*row.strategies, *(s for s in THIRD if s in runs))}
     for i, share in enumerate(CHECKPOINTS):
-        values = {s: scaled(runs[s].at(share, column), row) for s in made if s in runs}
+        values = {s: runs[s].at(share, column) for s in made if s in runs}
         numbers = {s: texts[i] for s, texts in printed.items()}
         for s, cells in made.items():
             epoch = checkpoint(share, runs[s].settings["epochs"]) if s in runs else None
@@ -105,11 +130,34 @@ def measure(row: Row, all_runs: Iterable[Runs], column: str = "test_metric") -> 
     return made
 
 
-def scaled(values: pd.Series[float], row: Row) -> pd.Series[float]:
-    """A metric in the unit of the paper's tables: accuracies in %."""
-    return values * 100 if row.is_percent else values
-
-
 def seed_columns(values: pd.Series[float]) -> dict[str, Any]:
     """The number of seeds, and which, in every CSV."""
     return {"n": len(values), "seeds": " ".join(map(str, values.index))}
+
+
+COLUMNS = ("test_metric", "worst_group")
+
+HEAD = ("Δ", "worst group", "Δ")
+"""Of the cells of :func:`at_end`, after the first two."""
+
+
+def at_end(
+    runs: Mapping[str, Runs], strategy: str, base: str, is_percent: bool, unit: str = ""
+) -> tuple[dict[str, Any], list[str]]:
+    """A strategy's test metric and worst group at E, and their differences to a base.
+
+    Returns:
+        The columns of a CSV, unrounded, with n = 0 where nothing is run, and the cells of a table: n, then mean ± sd
+        and the difference, bold where its interval excludes 0, of both.
+    """
+    line: dict[str, Any] = {}
+    words = []
+    for column in COLUMNS:
+        ends = {s: runs[s].at(1.0, column) for s in (strategy, base) if s in runs}
+        cell = Cell(is_percent, ends.get(strategy, NONE), None, minus(strategy, base, ends), None)
+        mean, half_width, n = cell.difference or (None, None, None)
+        line |= seed_columns(cell.values)
+        line |= {f"mean_{column}{unit}": cell.values.mean(), f"sd_{column}{unit}": cell.values.std(ddof=1)}
+        line |= {f"{column}_minus_{base}{unit}": mean, f"{column}_interval_half_width{unit}": half_width, "n_pairs": n}
+        words += [cell.spread_text, cell.difference_text(bold=True)]
+    return line, [str(line["n"]), *words]

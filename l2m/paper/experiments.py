@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 
 from l2m.config.description import settings
 from l2m.paper import imbalance, published
-from l2m.paper.cells import scaled
 from l2m.paper.other_settings import PAIR, alternatives, varied_names
 from l2m.paper.published import Printed
 from l2m.paper.rows import ROWS, Row
@@ -51,13 +50,9 @@ def figures(all_runs: Sequence[Runs]) -> dict[str, Figure | None]:
 def varied(row: Row, all_runs: Sequence[Runs], key: str) -> Series:
     """Learn2mix's runs that differ from the row's in ``key`` alone: by rising value, or the row's own first."""
     wanted = settings(row.configurations()["learn2mix"])
-    matching = [run for run in all_runs if run.settings | {key: None} == wanted | {key: None}]
-
-    def order(run: Runs) -> float:
-        value = run.settings[key]
-        return value if isinstance(value, float) else float(value != wanted[key])
-
-    return {word(run.settings[key]): run for run in sorted(matching, key=order)}
+    values = {run.settings[key]: run for run in all_runs if run.settings | {key: None} == wanted | {key: None}}
+    order = sorted(values) if isinstance(wanted[key], float) else sorted(values, key=lambda value: value != wanted[key])
+    return {word(value): values[value] for value in order}
 
 
 def word(value: object) -> str:
@@ -77,16 +72,15 @@ def mixing_rate(all_runs: Sequence[Runs]) -> Figure | None:
     figure, axes = drawing.panels(len(rows), 3)
     for place, row in zip(axes, rows, strict=True):
         own = word(row.configurations()["learn2mix"].strategy["mixing_rate"])
-        against(place, {"learn2mix": at(row, rates[row], 1.0)}, {}, own)
+        against(place, {"learn2mix": {name: run.at(1.0) for name, run in rates[row].items()}}, {}, own)
         place.set_ylabel(drawing.metric(next(iter(rates[row].values()))))
         classical = row.runs(all_runs).get("classical")
         if classical:
             colour, dashes = drawing.STYLES["classical"]
-            place.axhline(scaled(classical.at(1.0), row).mean(), color=colour, linestyle=dashes, linewidth=1.1)
+            place.axhline(classical.at(1.0).mean(), color=colour, linestyle=dashes, linewidth=1.1)
         place.set(title=row.title, xlabel="mixing rate γ")
     drawing.legend(figure, ("learn2mix", "classical"))
-    drawing.note(figure, f"Test metric at E. {SIGNS} Filled: the paper's rate for the row.")
-    return figure
+    return drawing.note(figure, f"Test metric at E. {SIGNS} Filled: the paper's rate for the row.")
 
 
 def cadence(all_runs: Sequence[Runs]) -> Figure | None:
@@ -95,7 +89,11 @@ def cadence(all_runs: Sequence[Runs]) -> Figure | None:
     for row in ROWS:
         if len(series := varied(row, all_runs, "strategy.cadence")) > 1:
             label = drawing.metric(next(iter(series.values())))
-            rows[row] = label, "cadence", [{"learn2mix": at(row, series, share)} for share in CHECKPOINTS]
+            rows[row] = (
+                label,
+                "cadence",
+                [{"learn2mix": {name: run.at(share) for name, run in series.items()}} for share in CHECKPOINTS],
+            )
     return checkpoints(rows)
 
 
@@ -137,13 +135,7 @@ def checkpoints(rows: Mapping[Row, tuple[str, str, Sequence[Mapping[str, Values]
                 place.set_axis_off()
                 place.text(0.5, 0.5, "not run so far", ha="center", transform=place.transAxes)
     drawing.legend(figure, [s for s in PAIR if any(s in shares[0] for *_, shares in rows.values())])
-    drawing.note(figure, f"{SIGNS} Lines in bands: the paper's mean ± sd.")
-    return figure
-
-
-def at(row: Row, series: Series, share: float) -> Values:
-    """The test metric at a checkpoint."""
-    return {name: scaled(run.at(share), row) for name, run in series.items()}
+    return drawing.note(figure, f"{SIGNS} Lines in bands: the paper's mean ± sd.")
 
 
 def against(axes: Axes, series: Mapping[str, Values], paper: Mapping[str, Printed], own: str = "") -> None:

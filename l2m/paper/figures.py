@@ -13,7 +13,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from l2m.paper import experiments, published
-from l2m.paper import study_claims as studies
 from l2m.paper.rows import CONTROLS, PAPER, ROWS, Row
 from l2m.paper.studies.records import Recorded
 from l2m.report import drawing
@@ -40,7 +39,7 @@ def write(all_runs: Sequence[Runs], folder: Path, studied: Sequence[Recorded] = 
             "worst_group": grid(cells, ROWS, worst_group, 3),
             "proportions": grid(cells, ROWS, proportions, 3),
             **experiments.figures(all_runs),
-            **{name: figure for _, name, figure in studies.figures(studied)},
+            **{name: figure for one in studied for name, figure in one.figures().items()},
         }
         return [file for name, figure in figures.items() if figure for file in drawing.save(figure, folder / name)]
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from l2m.paper import latex, markdown, published
-from l2m.paper.rows import ALL, BY_NAME
+from l2m.paper import latex, published
+from l2m.paper.rows import ALL
 from l2m.report.runs import Runs
 
 NUMBERS = {
@@ -19,6 +19,8 @@ NUMBERS = {
 """Columns that can be compared, and the paper's letters."""
 
 WORDS = {"model": "model", "recipe": "imbalance"}
+
+HEAD = ("data set", *NUMBERS.values(), *WORDS.values(), "α̃ off by")
 
 CAPTION = (
     "What each row is trained with, as the records of its runs say: epochs E, batch size M, learning rate η, mixing "
@@ -30,26 +32,32 @@ CAPTION = (
 )
 
 
-def frame(all_runs: Iterable[Runs]) -> pd.DataFrame:
+def table(all_runs: Iterable[Runs]) -> tuple[pd.DataFrame, list[list[str]]]:
     """A line a row of the paper, and its variants: ours, missing where nothing is run, and with ``paper_`` the paper's.
 
-    Last, the largest |α̃ − printed α̃|.
+    Last, the largest |α̃ − printed α̃|; beside it, the cells under ``HEAD``.
     """
-    lines = []
+    lines, cells = [], []
     for row in ALL:
         paper, runs = published.settings(row.name), row.runs(all_runs)
         line: dict[str, Any] = {"data_set": row.name} | dict.fromkeys((*NUMBERS, *WORDS))
         line |= {f"paper_{key}": paper[key] for key in (*NUMBERS, *WORDS)}
-        line["largest_difference_of_proportions"] = None
-        if run := runs.get("learn2mix") or runs.get("classical"):
+        off = None
+        run = runs.get("learn2mix") or runs.get("classical")
+        if run:
             line |= {key: run.settings[key] for key in ("epochs", "batch_size", "learning_rate")}
             line |= {"train_size": train_size(run), "mixing_rate": run.settings.get("strategy.mixing_rate")}
             line |= {"model": _words("model", run.settings), "recipe": _words("imbalance", run.settings)}
             if "proportions" in paper:
-                difference = np.abs(run.proportions - paper["proportions"]).max()
-                line["largest_difference_of_proportions"] = float(difference)
-        lines.append(line)
-    return pd.DataFrame(lines).astype({"epochs": "Int64", "batch_size": "Int64", "train_size": "Int64"})
+                off = float(np.abs(run.proportions - paper["proportions"]).max())
+        lines.append(line | {"largest_difference_of_proportions": off})
+        words = [row.title]
+        for key in (*NUMBERS, *WORDS):
+            ours, theirs = _text(line[key]), f"[{_text(paper[key])}]"
+            same = key in WORDS or line[key] == paper[key]
+            words.append(theirs if not run else ours if same else f"{ours} {theirs}")
+        cells.append([*words, "not run" if not run else "" if off is None else f"{off:.1g}"])
+    return pd.DataFrame(lines).astype({"epochs": "Int64", "batch_size": "Int64", "train_size": "Int64"}), cells
 
 
 def train_size(run: Runs) -> int | None:
@@ -63,33 +71,12 @@ def train_size(run: Runs) -> int | None:
     return None
 
 
-def table(settings: pd.DataFrame) -> str:
-    """:func:`frame` in Markdown."""
-    head = ["data set", *NUMBERS.values(), *WORDS.values(), "α̃ off by"]
-    return markdown.page(markdown.table(head, "lrrrrrllr", _cells(settings)), CAPTION)
-
-
-def tex(settings: pd.DataFrame, label: str) -> str:
-    """The same as a ``longtable``."""
+def tex(cells: Iterable[Sequence[str]], label: str) -> str:
+    """The cells of :func:`table` as a ``longtable``."""
     columns = "l" + "r" * len(NUMBERS) + "p{2.6cm}p{3.2cm}r"
     head = ["", *(latex.escape(name) for name in NUMBERS.values()), *WORDS.values(), r"$\tilde\alpha$ off"]
-    lines = [latex.line(map(latex.escape, words)) for words in _cells(settings)]
+    lines = [latex.line(map(latex.escape, words)) for words in cells]
     return latex.longtable(columns, head, lines, CAPTION, label)
-
-
-def _cells(settings: pd.DataFrame) -> list[list[str]]:
-    lines = []
-    for line in settings.to_dict("records"):
-        words, off = [BY_NAME[line["data_set"]].title], line["largest_difference_of_proportions"]
-        for key in (*NUMBERS, *WORDS):
-            ours, paper = _text(line[key]), f"[{_text(line[f'paper_{key}'])}]"
-            if pd.isna(line["epochs"]):
-                words.append(paper)
-            else:
-                words.append(ours if key in WORDS or line[key] == line[f"paper_{key}"] else f"{ours} {paper}")
-        off_by = "" if pd.isna(off) else f"{off:.1g}"
-        lines.append([*words, "not run" if pd.isna(line["epochs"]) else off_by])
-    return lines
 
 
 def _text(value: Any) -> str:

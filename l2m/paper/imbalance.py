@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import yaml
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from l2m.config.description import settings
 from l2m.config.user_folders import conf_dir
-from l2m.paper import ends, markdown
-from l2m.paper.ends import COLUMNS
+from l2m.paper import cells, markdown
+from l2m.paper.cells import COLUMNS
 from l2m.paper.rows import BY_NAME
 from l2m.report import drawing
 from l2m.report.runs import Runs
@@ -49,72 +49,61 @@ def grid(all_runs: Sequence[Runs]) -> dict[Place, Runs]:
     return {place: run for place, wanted in _wanted().items() for run in all_runs if run.settings == wanted}
 
 
-def frame(runs: dict[Place, Runs]) -> pd.DataFrame:
-    """A line a learning rate, ratio and strategy, unrounded; what is not run has n = 0."""
-    lines = []
+def table(all_runs: Sequence[Runs]) -> tuple[pd.DataFrame, str]:
+    """A line a learning rate, ratio and strategy: unrounded, what is not run with n = 0; and the same in Markdown."""
+    head, numbers, lines = ["learning rate", "ratio", "strategy", "n", "accuracy", *cells.HEAD], [], []
+    runs = grid(all_runs)
     for place in _wanted():
         here = {p.strategy: run for p, run in runs.items() if p[:2] == place[:2]}
-        lines.append(place._asdict() | ends.numbers(ends.ends(here, 100), place.strategy, BASE, "_percent"))
-    return pd.DataFrame(lines)
-
-
-def table(numbers: pd.DataFrame) -> str:
-    """:func:`frame` in Markdown."""
-    head, lines = ["learning rate", "ratio", "strategy", "n", "accuracy", *ends.HEAD], []
-    for line in numbers.to_dict("records"):
-        place = [f"{line['rate']:g}", str(line["ratio"])] if line["strategy"] == BASE else ["", ""]
-        texts = ends.texts(line, BASE, True, "_percent")
-        lines.append([*place, line["strategy"], str(line["n"]), *texts])
-    return markdown.page(markdown.table(head, "rrlrrrrr", lines), CAPTION, COMMAND)
+        line, words = cells.at_end(here, place.strategy, BASE, True, "_percent")
+        numbers.append(place._asdict() | line)
+        first = [f"{place.rate:g}", str(place.ratio)] if place.strategy == BASE else ["", ""]
+        lines.append([*first, place.strategy, *words])
+    return pd.DataFrame(numbers), markdown.page(markdown.table(head, "rrlrrrrr", lines), CAPTION, COMMAND)
 
 
 def figure(all_runs: Sequence[Runs]) -> Figure | None:
-    """Accuracy and worst group at the end against the ratio, a column a learning rate; None without runs."""
+    """Accuracy and worst group at the end against the ratio, a column a learning rate; None without runs.
+
+    Strategies stand side by side at each ratio.
+    """
     runs = grid(all_runs)
     if not runs:
         return None
-    rates = sorted({place.rate for place in _wanted()})
+    rates, ratios, strategies = (list(dict.fromkeys(each)) for each in zip(*_wanted(), strict=True))
     made, panels = drawing.panels(len(COLUMNS) * len(rates), len(rates))
-    for i, panel in enumerate(panels):
-        row, column = divmod(i, len(rates))
-        _draw(panel, {p: run for p, run in runs.items() if p.rate == rates[column]}, COLUMNS[row])
-        if row == 0:
-            panel.set_title(f"learning rate {rates[column]:g}")
-        if column == 0:
-            panel.set_ylabel(("accuracy in %", "worst group in %")[row])
-    for panel in panels[-len(rates) :]:
-        panel.set_xlabel("imbalance ratio")
-    drawing.legend(made, _strategies())
+    for panel, (column, rate) in zip(panels, product(COLUMNS, rates), strict=True):
+        for k, strategy in enumerate(strategies):
+            places = {ratio: Place(rate, ratio, strategy) for ratio in ratios}
+            values = {ratio: runs[at].at(1.0, column) for ratio, at in places.items() if at in runs}
+            colour, dashes = drawing.STYLES[strategy]
+            panel.errorbar(
+                np.array(list(values)) * 1.07 ** (k - (len(strategies) - 1) / 2),
+                [each.mean() for each in values.values()],
+                [half_width(each) for each in values.values()],
+                color=colour,
+                linestyle=dashes,
+                marker="o",
+                markersize=2.5,
+                linewidth=1,
+                elinewidth=0.6,
+            )
+        panel.set(xscale="log", ylim=(0, 100))
+        panel.set_xticks(ratios, [f"{ratio}:1" for ratio in ratios])
+        panel.minorticks_off()
+    for upper, lower, rate in zip(panels, panels[len(rates) :], rates, strict=False):
+        upper.set_title(f"learning rate {rate:g}")
+        lower.set_xlabel("imbalance ratio")
+    panels[0].set_ylabel("accuracy in %")
+    panels[len(rates)].set_ylabel("worst group in %")
+    drawing.legend(made, strategies)
     counts = {len(run.metrics) for run in runs.values()}
     seeds = " to ".join(map(str, sorted({min(counts), max(counts)})))
-    drawing.note(
+    return drawing.note(
         made,
         f"Fashion-MNIST, LeNet-5, after 20 epochs; five of ten classes thinned. Mean over {seeds} seeds and its 95 % "
         "t-interval; points of one ratio stand side by side.",
     )
-    return made
-
-
-def _draw(panel: Axes, runs: dict[Place, Runs], column: str) -> None:
-    """The runs of one learning rate; strategies stand side by side at each ratio."""
-    for k, strategy in enumerate(_strategies()):
-        values = {p.ratio: 100 * run.at(1.0, column) for p, run in sorted(runs.items()) if p.strategy == strategy}
-        colour, dashes = drawing.STYLES[strategy]
-        places = np.array(list(values)) * 1.07 ** (k - (len(_strategies()) - 1) / 2)
-        means, widths = [each.mean() for each in values.values()], [half_width(each) for each in values.values()]
-        panel.errorbar(
-            places, means, widths, color=colour, linestyle=dashes, marker="o", markersize=2.5, linewidth=1,
-            elinewidth=0.6,
-        )  # fmt: skip
-    ratios = sorted({place.ratio for place in _wanted()})
-    panel.set_xscale("log")
-    panel.set_xticks(ratios, [f"{ratio}:1" for ratio in ratios])
-    panel.minorticks_off()
-    panel.set_ylim(0, 100)
-
-
-def _strategies() -> list[str]:
-    return list(dict.fromkeys(place.strategy for place in _wanted()))
 
 
 @cache
@@ -124,14 +113,13 @@ def _wanted() -> dict[Place, dict[str, Any]]:
     swept = content["hydra"]["sweeper"]["params"]
     groups = tuple(content["imbalance"]["groups"])
     wanted = {}
-    for rate in map(float, swept["learning_rate"].split(",")):
-        for factor in map(float, swept["imbalance.factor"].split(",")):
-            for strategy in swept["strategy"].split(","):
-                config = replace(
-                    BY_NAME[swept["dataset"]].configurations()[strategy],
-                    epochs=content["epochs"],
-                    learning_rate=rate,
-                    imbalance={"name": "step", "keep": "random", "groups": groups, "factor": factor},
-                )
-                wanted[Place(rate, round(1 / factor), strategy)] = settings(config)
+    keys = (swept[key].split(",") for key in ("learning_rate", "imbalance.factor", "strategy"))
+    for rate, factor, strategy in product(*keys):
+        config = replace(
+            BY_NAME[swept["dataset"]].configurations()[strategy],
+            epochs=content["epochs"],
+            learning_rate=float(rate),
+            imbalance={"name": "step", "keep": "random", "groups": groups, "factor": float(factor)},
+        )
+        wanted[Place(float(rate), round(1 / float(factor)), strategy)] = settings(config)
     return wanted

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, get_args
@@ -12,19 +12,21 @@ import yaml
 
 from l2m.paper import claims, other_settings
 from l2m.paper import markdown as md
-from l2m.paper import study_claims as studies
 from l2m.paper.results import Results
 from l2m.paper.rows import ROWS
-from l2m.paper.studies import Finding
-from l2m.paper.verdict import EFFECT_RULE, LEVEL_RULE, REPLACED, Effect, Line, Verdict
+from l2m.paper.studies import STUDIES, Finding
+from l2m.paper.studies.records import Recorded
+from l2m.paper.verdict import EFFECT_RULE, LEVEL_RULE, NOT_RUN, REPLACED, Effect, Judgement, Line, Verdict
 
 BESIDE = "Beside balanced and stratified batches (not in the paper, and no claims)"
 
 
 def markdown(results: Results) -> str:
     """The whole of ``REPRODUCTION.md``."""
-    of_rows, of_studies = claims.sections(results), studies.lines(results.studies)
-    introductions = _content()["introductions"] | studies.introductions()
+    notes: dict[str, str] = _content()["notes"]
+    of_rows, studied = claims.sections(results), of_studies(results.studies)
+    kinds = map(STUDIES.__getitem__, STUDIES.names())
+    introductions = _content()["introductions"] | {kind.title: kind.introduction() for kind in kinds}
     lines = [
         "# Reproduction",
         "",
@@ -39,7 +41,7 @@ def markdown(results: Results) -> str:
         "",
         REPLACED,
         "",
-        *_counted("claims of the studies", of_studies, get_args(Finding)),
+        *_counted("claims of the studies", studied, get_args(Finding)),
         "",
         "Studies have rules of their own: reproduced is what came out as claimed.",
         "",
@@ -47,15 +49,15 @@ def markdown(results: Results) -> str:
         "same seeds ± half of its 95 % t-interval, the paper's ± 2 of its standard errors; n is how many seeds both "
         "have. v1, v2 and v3 are the paper's versions.",
     ]
-    for heading, section in {**of_rows, BESIDE: claims.controls(results.runs), **of_studies}.items():
+    for heading, section in {**of_rows, BESIDE: claims.controls(results.runs), **studied}.items():
         lines += ["", f"## {heading}", ""]
         if heading in introductions:
             lines += [introductions[heading], ""]
-        if note := _notes().get(section[0].key.partition(".")[0]) if len(section) > 1 else None:
+        if note := notes.get(section[0].key.partition(".")[0]) if len(section) > 1 else None:
             lines += [note, ""]
         rows = []
         for line in section:
-            note = " ".join(filter(None, [_sentence(line.judged.note), _notes().get(line.key, "")]))
+            note = " ".join(filter(None, [_sentence(line.judged.note), notes.get(line.key, "")]))
             words = (line.claim, line.paper, line.ours, line.judged.verdict, note)
             rows.append([word.replace("|", r"\|") for word in words])
         lines += md.table(["claim", "paper", "ours", "verdict", "note"], "lllll", rows)
@@ -63,13 +65,35 @@ def markdown(results: Results) -> str:
         lines += ["", "## Which settings come closest to the paper's numbers", "", other_settings.CAPTION]
         for row, settings in made.items():
             lines += ["", f"### {row.title}", "", *other_settings.table(row, settings)]
-            if note := _notes().get(f"alternatives.{row.name}"):
+            if note := notes.get(f"alternatives.{row.name}"):
                 lines += ["", note]
     lines += ["", "## Where the paper, its authors' code and this suite part", ""]
     lines += ["The default is the paper's text; what can be switched names its key.", ""]
     deviations = [[entry[key] for key in ("what", "paper", "authors", "here")] for entry in _content()["deviations"]]
     lines += md.table(["what", "paper", "authors' code", "here"], "llll", deviations)
     return "\n".join([*lines, ""])
+
+
+def of_studies(studies: Sequence[Recorded]) -> dict[str, list[Line]]:
+    """By heading, the claims of every study's variants, without repetitions; a line for each variant not run."""
+    sections = {}
+    for name in STUDIES.names():
+        kind, made = STUDIES[name], dict[str, Line]()
+        for options in kind.variants:
+            key = ".".join([name, *(f"{option}={value}" for option, value in options.items())])
+            ran = [one for one in studies if (type(one.study), one.options) == (kind, options)]
+            new = [
+                Line(f"{key}.{claim.key}", claim.claim, claim.source, claim.ours, Judgement(claim.verdict, claim.note))
+                for one in ran
+                for claim in one.study.claims(one.tables)
+            ]
+            if not new:
+                words = "".join(f" study.{option}={value}" for option, value in options.items())
+                command = f"`python -m l2m.study study={name}{words} results_dir=results` runs it"
+                new = [Line(key, f"{kind.title}{words}", "none", "", NOT_RUN._replace(note=command))]
+            made |= {line.claim: line for line in new if line.claim not in made}
+        sections[kind.title] = list(made.values())
+    return sections
 
 
 def _counted(title: str, sections: Mapping[str, list[Line]], verdicts: tuple[Verdict, ...]) -> list[str]:
@@ -90,8 +114,3 @@ def _sentence(text: str) -> str:
 def _content() -> dict[str, Any]:
     content: dict[str, Any] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
     return content
-
-
-def _notes() -> dict[str, str]:
-    notes: dict[str, str] = _content()["notes"]
-    return notes

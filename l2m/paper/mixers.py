@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from l2m.paper import ends, markdown
-from l2m.paper.rows import BY_NAME, MIXERS, Row, missing_by_row
+from l2m.paper import cells, markdown
+from l2m.paper.rows import BY_NAME, MIXERS, Row, missing
 from l2m.report.runs import Runs
 
-TABLE = ("mean_estimation", "wine_quality", "california_housing", "mnist")
+TABLE = [BY_NAME[name] for name in ("mean_estimation", "wine_quality", "california_housing", "mnist")]
 """The rows of the paper that are compared."""
 
 BASE = "learn2mix"
@@ -27,36 +27,23 @@ CAPTION = (
 )
 
 
-def rows() -> list[Row]:
-    """The rows of ``TABLE``, in its order."""
-    return [BY_NAME[name] for name in TABLE]
-
-
 def defined(row: Row) -> list[str]:
     """The strategies of the table that are defined for the row's task."""
     return [strategy for strategy in COMPARED if strategy in row.configurations()]
 
 
-def frame(all_runs: Sequence[Runs]) -> pd.DataFrame:
-    """A line a row and strategy, unrounded, accuracies in %; what is not run has n = 0."""
-    lines = []
-    for row in rows():
-        values = ends.ends(row.runs(all_runs), 100 if row.is_percent else 1)
+def table(all_runs: Sequence[Runs]) -> tuple[pd.DataFrame, str]:
+    """A line a row and strategy: unrounded, accuracies in %, what is not run with n = 0; and the same in Markdown, with
+    the commands that train what is missing."""
+    head, numbers, lines = ["data set", "strategy", "n", "test metric", *cells.HEAD], [], []
+    for row in TABLE:
+        runs, unit = row.runs(all_runs), "accuracy_percent" if row.is_percent else "squared_error"
         for strategy in defined(row):
-            unit = "accuracy_percent" if row.is_percent else "squared_error"
-            lines.append(
-                {"data_set": row.name, "strategy": strategy, "unit": unit, "n": 0, "seeds": "", "n_pairs": None}
-                | ends.numbers(values, strategy, BASE)
-            )
-    return pd.DataFrame(lines).astype({"n_pairs": "Int64"})
-
-
-def table(numbers: pd.DataFrame, all_runs: Sequence[Runs]) -> str:
-    """:func:`frame` in Markdown; below it the commands that train what is missing."""
-    head, lines = ["data set", "strategy", "n", "test metric", *ends.HEAD], []
-    for line in numbers.to_dict("records"):
-        row, strategy = BY_NAME[line["data_set"]], line["strategy"]
-        title = f"**{row.title}{', %' * row.is_percent}**" if strategy == BASE else ""
-        lines.append([title, strategy, str(line["n"]), *ends.texts(line, BASE, row.is_percent)])
-    remedy = markdown.training(missing_by_row(rows(), all_runs, defined))
-    return "\n".join([markdown.page(markdown.table(head, "llrrrrr", lines), CAPTION), *remedy])
+            place = {"data_set": row.name, "strategy": strategy, "unit": unit, "n": 0, "seeds": "", "n_pairs": None}
+            line, words = cells.at_end(runs, strategy, BASE, row.is_percent)
+            numbers.append(place | line)
+            title = f"**{row.title}{', %' * row.is_percent}**" if strategy == BASE else ""
+            lines.append([title, strategy, *words])
+    remedy = markdown.training(missing(TABLE, all_runs, defined))
+    text = "\n".join([markdown.page(markdown.table(head, "llrrrrr", lines), CAPTION), *remedy])
+    return pd.DataFrame(numbers).astype({"n_pairs": "Int64"}), text

@@ -12,7 +12,6 @@ import pandas as pd
 from l2m.catalog import registries
 from l2m.config.description import settings
 from l2m.paper import markdown, published
-from l2m.paper.cells import scaled
 from l2m.paper.rows import Row
 from l2m.paper.speed import first_epochs
 from l2m.report.runs import CHECKPOINTS, EPOCHS, Runs, checkpoint
@@ -64,18 +63,21 @@ def alternatives(row: Row, all_runs: Iterable[Runs]) -> list[Alternative]:
     epochs = [checkpoint(share, row.configurations()["learn2mix"].epochs) for share in CHECKPOINTS]
     values = {
         setting: {
-            (strategy, i): scaled(run.curve().T[epoch], row)
+            (strategy, i): run.curve().T[epoch]
             for strategy, run in runs.items()
             for i, epoch in enumerate(epochs)
             if epoch <= run.settings["epochs"]
         }
         for setting, runs in by_setting.items()
     }
+    printed = published.cells(row.name)
     shared = set.intersection(*(set(cells) for cells in values.values()))
-    made = [
-        Alternative(setting, by_setting[setting], cells, _distance(row, {key: cells[key] for key in shared}))
-        for setting, cells in values.items()
-    ]
+    made = []
+    for setting, cells in values.items():
+        numbers = {key: printed[key[0]][key[1]] for key in cells if key in shared}
+        off = [(cells[key].mean() - number.mean) / (number.sd or math.nan) for key, number in numbers.items()]
+        distance = math.sqrt(np.mean(np.square(off))) if off else math.nan
+        made.append(Alternative(setting, by_setting[setting], cells, distance))
     return sorted(made, key=lambda one: one.distance)
 
 
@@ -104,7 +106,7 @@ def varied_names(row: Row) -> list[str]:
 def table(row: Row, made: list[Alternative]) -> list[str]:
     """The lines of a table in Markdown, a line a setting and strategy."""
     names = varied_names(row)
-    claims = [claim for claim in published.thresholds() if claim.row == row.name and claim.at is not None]
+    claims = [claim for claim in published.claims("thresholds") if claim.row == row.name and claim.at is not None]
     head = [*names, "strategy", "n", *EPOCHS, "distance", *(f"epochs to {claim.at:g}" for claim in claims)]
     lines = []
     for strategy in PAIR:
@@ -122,7 +124,7 @@ def table(row: Row, made: list[Alternative]) -> list[str]:
             distance = f"**{one.distance:.1f}**" if one is made[0] else f"{one.distance:.1f}"
             words.append(distance if strategy == PAIR[0] else "")
             for claim in claims:
-                epochs_to = first_epochs(run, row, claim.at).dropna()
+                epochs_to = first_epochs(run.curve(), row, claim.at).dropna()
                 words.append(spread(epochs_to, 1) if len(epochs_to) else f"not in {run.settings['epochs']}")
             lines.append(words)
     return markdown.table(head, "l" * (len(names) + 1) + "r" * (len(head) - len(names) - 1), lines)
@@ -136,10 +138,3 @@ def _fixed(flat: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
             if left.get(f"{group}.{option}") == default:
                 del left[f"{group}.{option}"]
     return left
-
-
-def _distance(row: Row, cells: Mapping[tuple[str, int], pd.Series[float]]) -> float:
-    printed = published.cells(row.name)
-    numbers = [(values.mean(), printed[strategy][i]) for (strategy, i), values in cells.items()]
-    distances = [(mean - number.mean) / (number.sd or math.nan) for mean, number in numbers]
-    return math.sqrt(np.mean(np.square(distances))) if distances else math.nan

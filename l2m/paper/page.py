@@ -6,7 +6,7 @@ import io
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,10 @@ from matplotlib.ticker import MaxNLocator
 
 from l2m.files import write_whole
 from l2m.paper import cells, experiments, figures, published
-from l2m.paper import study_claims as studies
 from l2m.paper.cells import Cell
 from l2m.paper.results import Results
-from l2m.paper.rows import ROWS, STRATEGIES, VARIANTS, Row, commands, missing
-from l2m.paper.studies.records import Recorded
-from l2m.paper.verdict import EFFECT_RULE, LEVEL_RULE, REPLACED, Judgement, Verdict, paper_effect
+from l2m.paper.rows import ROWS, VARIANTS, Row, commands, missing
+from l2m.paper.verdict import EFFECT_RULE, LEVEL_RULE, NOT_RUN, REPLACED, Verdict, paper_effect
 from l2m.records.directory import RunDirectory
 from l2m.report import drawing
 from l2m.report.runs import EPOCHS, Runs
@@ -40,54 +38,6 @@ FILES = ("metrics.csv", "groups.csv", "config.yaml", "run.json")
 """What the page links of a record."""
 
 
-@dataclass(frozen=True)
-class Section:
-    """A row of the paper as the page shows it.
-
-    Attributes:
-        cells: by strategy, test metric at the checkpoints; ``worst`` likewise for the worst group.
-        printed: by strategy, the paper's numbers.
-        judged: learn2mix against classical at E; None where nothing is run.
-        metric: the test metric with its unit.
-        panels: title, description and SVG of each drawing.
-        records: by strategy and seed, the record's folder, relative to the page.
-        commands: the commands that train the missing seeds.
-    """
-
-    row: Row
-    cells: Mapping[str, list[Cell]]
-    worst: Mapping[str, list[Cell]]
-    printed: Mapping[str, Sequence[published.Printed]]
-    judged: Judgement | None
-    metric: str
-    panels: Sequence[tuple[str, str, Markup]]
-    records: Mapping[str, Mapping[int, str]]
-    commands: Sequence[str]
-
-    @property
-    def verdict(self) -> Verdict:
-        return self.judged.verdict if self.judged else "not run"
-
-    @property
-    def effect(self) -> str:
-        """Our Δ with its interval, and the paper's with 2 of its standard errors, for people to read."""
-        if not self.judged or self.verdict == "not run":
-            return ""
-        digits = self.cells["learn2mix"][-1].digits
-        paper = paper_effect(self.judged.paper, digits)
-        return f"Δ {self.judged.difference.text(digits)}" + (f", the paper's {paper}" if paper else "")
-
-    @property
-    def strategies(self) -> list[str]:
-        """Those of the row's table, and any other that was run."""
-        return list(dict.fromkeys([*self.row.strategies, *self.cells]))
-
-    @property
-    def drawn(self) -> list[str]:
-        """Those in the drawings' legend."""
-        return [strategy for strategy in self.strategies if strategy in self.cells]
-
-
 def write(results: Results, file: Path) -> None:
     """Write the page; its links go to ``runs/``, ``tables/`` and ``figures/`` beside it."""
     write_whole(file, render(results, file.parent).encode())
@@ -98,7 +48,17 @@ def render(results: Results, folder: Path) -> str:
     with mpl.rc_context(drawing.PRINT):
         sections = [section(row, results.runs) for row in (*ROWS, *VARIANTS) if row in ROWS or row.runs(results.runs)]
         drawn = {name: svg(made, name) for name, made in experiments.figures(results.runs).items() if made}
-        studied = [_study(one, folder) for one in results.studies]
+        studied = [
+            {
+                "id": one.path.name,
+                "study": one.study,
+                "options": ", ".join(f"{key}={value}" for key, value in one.options.items()),
+                "claims": one.study.claims(one.tables),
+                "figures": [svg(figure, name) for name, figure in one.figures().items()],
+                "files": [(one.path / f"{name}.csv").relative_to(folder).as_posix() for name in one.tables],
+            }
+            for one in results.studies
+        ]
     beside = sorted([*folder.glob("figures/*.pdf"), *folder.glob("tables/*.csv")])
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -109,7 +69,7 @@ def render(results: Results, folder: Path) -> str:
     )
     return environment.get_template("page.html").render(
         sections=sections,
-        tally=Counter(each.verdict for each in sections),
+        tally=Counter(each["verdict"] for each in sections),
         symbols=SYMBOLS,
         rules=[EFFECT_RULE, LEVEL_RULE, REPLACED],
         epochs=EPOCHS,
@@ -124,26 +84,36 @@ def render(results: Results, folder: Path) -> str:
     )
 
 
-def section(row: Row, all_runs: Sequence[Runs]) -> Section:
-    """The page's section on a row."""
+def section(row: Row, all_runs: Sequence[Runs]) -> dict[str, Any]:
+    """A row of the paper as the template shows it: by strategy, ``cells`` at the checkpoints, ``worst`` likewise for
+    the worst group, the paper's numbers ``printed``, and the ``records``; and learn2mix's ``effect`` over classical."""
     runs = row.runs(all_runs)
     whole = cells.measure(row, all_runs)
     measured, worst = (
         {strategy: made for strategy, made in each.items() if strategy in runs}
         for each in (whole, cells.measure(row, all_runs, "worst_group"))
     )
-    lacking = missing(row, all_runs, row.strategies)
-    return Section(
-        row=row,
-        cells=measured,
-        worst=worst,
-        printed=published.cells(row.name),
-        judged=whole["classical"][-1].judged,
-        metric=drawing.metric(next(iter(runs.values()))) if runs else "",
-        panels=panels(row, runs, measured) if runs else [],
-        records=records(row, runs),
-        commands=commands({row.name: lacking}) if lacking else [],
-    )
+    judged, effect = whole["classical"][-1].judged or NOT_RUN, ""
+    if judged.verdict != "not run":
+        digits = whole["learn2mix"][-1].digits
+        paper = paper_effect(judged.paper, digits)
+        effect = f"Δ {judged.difference.text(digits)}" + (f", the paper's {paper}" if paper else "")
+    strategies = list(dict.fromkeys([*row.strategies, *measured]))
+    return {
+        "row": row,
+        "cells": measured,
+        "worst": worst,
+        "printed": published.cells(row.name),
+        "judged": judged,
+        "verdict": judged.verdict,
+        "effect": effect,
+        "strategies": strategies,
+        "drawn": [strategy for strategy in strategies if strategy in measured],
+        "metric": drawing.metric(next(iter(runs.values()))) if runs else "",
+        "panels": panels(row, runs, measured) if runs else [],
+        "records": records(row, runs),
+        "commands": commands(missing([row], all_runs, lambda row: row.strategies)),
+    }
 
 
 def panels(row: Row, runs: Mapping[str, Runs], measured: Mapping[str, list[Cell]]) -> list[tuple[str, str, Markup]]:
@@ -214,25 +184,9 @@ def sample(strategy: str) -> Markup:
 
 def records(row: Row, runs: Mapping[str, Runs]) -> dict[str, dict[int, str]]:
     """By strategy and seed, a record's folder, relative to the page."""
-    configurations = row.configurations()
-    return {
-        strategy: {
-            seed: RunDirectory(replace(configurations[strategy], seed=seed, results_dir="")).path.as_posix()
-            for seed in runs[strategy].metrics
-        }
-        for strategy in STRATEGIES
-        if strategy in runs
-    }
-
-
-def _study(one: Recorded, folder: Path) -> dict[str, Any]:
-    """A study as the page shows it."""
-    name = one.path.name.rpartition("-")[0]
-    return {
-        "id": one.path.name,
-        "study": one.study,
-        "options": ", ".join(f"{key}={value}" for key, value in one.options.items()),
-        "lines": studies.claims(name, one),
-        "figures": [svg(figure, name) for _, name, figure in studies.figures([one])],
-        "files": [(one.path / f"{name}.csv").relative_to(folder).as_posix() for name in one.tables],
-    }
+    made: dict[str, dict[int, str]] = {}
+    for strategy, config in row.configurations().items():
+        for seed in runs[strategy].metrics if strategy in runs else ():
+            folder = RunDirectory(replace(config, seed=seed, results_dir="")).path.as_posix()
+            made.setdefault(strategy, {})[seed] = folder
+    return made

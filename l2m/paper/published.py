@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import yaml
 
@@ -52,19 +52,13 @@ def cells(row: str) -> dict[str, tuple[Printed, ...]]:
     return {}
 
 
-def thresholds() -> list[Claim]:
-    """Epochs to a level of the test metric, from the prose of sections 4.1 and 4.3."""
-    return _claims("thresholds", "level", "epochs")
-
-
-def at_epoch() -> list[Claim]:
-    """The test metric at an epoch, from the prose of sections 4.1 and 4.2."""
-    return _claims("at_epoch", "epoch", "values")
-
-
-def equal_seconds() -> list[Claim]:
-    """Test accuracy in % after the same time for every strategy: the last checkpoint of the third version's Table 1."""
-    return _claims("equal_seconds", "seconds", "values")
+def claims(kind: Literal["thresholds", "at_epoch", "equal_seconds"]) -> list[Claim]:
+    """Claims in prose (sections 4.1 to 4.3): epochs to a level, the test metric at an epoch; or the test accuracy in %
+    after the same time for every strategy, the last checkpoint of the third version's Table 1."""
+    return [
+        Claim(entry["row"], entry["source"], entry["at"], {s: v and _printed(v) for s, v in entry["values"].items()})
+        for entry in _content()[kind]
+    ]
 
 
 def settings(row: str) -> dict[str, Any]:
@@ -77,13 +71,6 @@ def settings(row: str) -> dict[str, Any]:
 def _content() -> dict[str, Any]:
     content: dict[str, Any] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
     return content
-
-
-def _claims(kind: str, at: str, values: str) -> list[Claim]:
-    return [
-        Claim(entry["row"], entry["source"], entry[at], {s: v and _printed(v) for s, v in entry[values].items()})
-        for entry in _content()[kind]
-    ]
 
 
 def _printed(value: str | float) -> Printed:

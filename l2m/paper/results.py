@@ -1,13 +1,40 @@
-"""The contents of a results folder for the paper's report: runs, studies and measured costs."""
+"""The contents of a results folder for the paper's report: runs, studies, and what ``make bench`` measured."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from l2m.paper.costs import Bench, read_benches
+from l2m.files import read_text
+from l2m.paper import published
 from l2m.paper.studies.records import Recorded, read_all
 from l2m.report.runs import RunsRead, read_runs
+
+
+class Bench(NamedTuple):
+    """The figures of one machine; ``rows`` by data set, as ``make bench`` writes them."""
+
+    machine: str
+    rows: dict[str, Any]
+
+    def ratio(self, row: str) -> tuple[float, float, float] | None:
+        """Median and quartiles of learn2mix's seconds of training divided by classical's; None if not measured."""
+        for ratio in self.rows.get(row, {}).get("ratios", ()):
+            if (ratio["of"], ratio["to"]) == ("learn2mix training", "classical training"):
+                return ratio["median"], *ratio["quartiles"]
+        return None
+
+    def cost(self, row: str) -> str:
+        """How long a run of a row trains, in words; empty if it was not measured."""
+        if not (measured := self.rows.get(row.removesuffix("_v1"))):
+            return ""
+        settings = published.settings(row)
+        steps = settings["epochs"] * (settings["train_size"] // settings["batch_size"])
+        hours = steps * measured["seconds"]["learn2mix training"] / measured["steps"] / 3600
+        duration = f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min"
+        return f"each run trains for some {duration} on {self.machine}"
 
 
 @dataclass(frozen=True)
@@ -31,4 +58,6 @@ def read_results(results_dir: Path, studies_suffice: bool = False) -> Results:
     """
     studies, problems = read_all(results_dir)
     read = read_runs(results_dir, may_be_empty=studies_suffice and bool(studies))
-    return Results(read.runs, read.problems + problems, read.unfinished, studies, read_benches(results_dir))
+    benches = [json.loads(read_text(file)) for file in sorted(results_dir.glob("bench/*.json"))]
+    measured = [Bench(bench["machine"], bench["rows"]) for bench in benches if "rows" in bench]
+    return Results(read.runs, read.problems + problems, read.unfinished, studies, measured)

@@ -124,48 +124,40 @@ def with_equal(runs: Mapping[str, Runs]) -> dict[str, Runs]:
     return {strategy: runs[other] for strategy, other in equal_strategies(runs).items()} | dict(runs)
 
 
-def missing(row: Row, all_runs: Iterable[Runs], strategies: Collection[str]) -> dict[str, tuple[int, ...]]:
-    """By strategy, those of the paper's five seeds that have no run; complete strategies have no key.
+def missing(
+    rows: Iterable[Row], all_runs: Iterable[Runs], strategies: Callable[[Row], Collection[str]]
+) -> dict[str, dict[str, tuple[int, ...]]]:
+    """By row and strategy, those of the paper's five seeds that have no run; what is complete has no key.
 
     A strategy whose runs are another one's by construction is not named beside that one.
     """
-    runs = row.runs(all_runs)
-    equal = equal_strategies(runs)
-    lacking = {}
-    for strategy in strategies:
-        trained = runs[strategy].metrics if strategy in runs else {}
-        seeds = tuple(seed for seed in SEEDS if seed not in trained)
-        if seeds and equal.get(strategy) not in strategies:
-            lacking[strategy] = seeds
+    lacking: dict[str, dict[str, tuple[int, ...]]] = {}
+    for row in rows:
+        runs, wanted = row.runs(all_runs), strategies(row)
+        equal = equal_strategies(runs)
+        for strategy in wanted:
+            trained = runs[strategy].metrics if strategy in runs else {}
+            seeds = tuple(seed for seed in SEEDS if seed not in trained)
+            if seeds and equal.get(strategy) not in wanted:
+                lacking.setdefault(row.name, {})[strategy] = seeds
     return lacking
-
-
-def missing_by_row(
-    rows: Iterable[Row], all_runs: Iterable[Runs], strategies: Callable[[Row], Collection[str]]
-) -> dict[str, dict[str, tuple[int, ...]]]:
-    """:func:`missing` of each row that misses some, by its name."""
-    return {row.name: lacking for row in rows if (lacking := missing(row, all_runs, strategies(row)))}
-
-
-def command(row: str, strategy: str, seeds: Iterable[int]) -> str:
-    """The command that trains the missing runs of a cell; ``row`` and ``strategy`` may be several, with commas."""
-    swept = ",".join(map(str, seeds))
-    return f"python -m l2m.run -m dataset={row} strategy={strategy} seed={swept} results_dir=results"
 
 
 def commands(lacking: Mapping[str, Mapping[str, tuple[int, ...]]]) -> list[str]:
     """The fewest commands that fill all missing cells: strategies that lack the same seeds go together, then rows.
 
-    ``lacking`` is :func:`missing` by row.
+    ``lacking`` is :func:`missing`.
     """
-    by_row: dict[tuple[str, tuple[int, ...]], list[str]] = {}
+    rows: dict[tuple[str, tuple[int, ...]], list[str]] = {}
     for row, cells in lacking.items():
-        by_seeds: dict[tuple[int, ...], list[str]] = {}
-        for strategy, seeds in cells.items():
-            by_seeds.setdefault(seeds, []).append(strategy)
-        for seeds, strategies in by_seeds.items():
-            by_row.setdefault((",".join(strategies), seeds), []).append(row)
-    return [command(",".join(rows), strategies, seeds) for (strategies, seeds), rows in by_row.items()]
+        for seeds in dict.fromkeys(cells.values()):
+            strategies = ",".join(strategy for strategy, lacks in cells.items() if lacks == seeds)
+            rows.setdefault((strategies, seeds), []).append(row)
+    return [
+        f"python -m l2m.run -m dataset={','.join(names)} strategy={strategies} seed={','.join(map(str, seeds))} "
+        "results_dir=results"
+        for (strategies, seeds), names in rows.items()
+    ]
 
 
 @cache

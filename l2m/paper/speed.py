@@ -1,4 +1,4 @@
-"""The paper's prose on speed: epochs to a level of the test metric, and the metric at an epoch.
+"""The paper's numbers on speed: epochs to a level of the test metric, the metric at an epoch, and after equal seconds.
 
 The controls stand beside the strategies that the paper names.
 """
@@ -11,41 +11,36 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from l2m.paper import markdown, published
-from l2m.paper.cells import minus, scaled, seed_columns
-from l2m.paper.published import Claim, Printed
-from l2m.paper.rows import BY_NAME, CONTROLS, Row, with_equal
+from l2m.paper.cells import NONE, Cell, compare, minus
+from l2m.paper.published import Claim
+from l2m.paper.rows import BY_NAME, CONTROLS, PAPER, THIRD, V3, Row, with_equal
 from l2m.paper.verdict import MIN_SEEDS, Judgement, judge
 from l2m.report.runs import Runs
-from l2m.report.statistics import Difference, significant, spread
+from l2m.report.statistics import spread
 
 Values = Mapping[str, "pd.Series[float]"]
 """By strategy: a number by seed."""
-
-NONE = pd.Series(dtype=float)
 
 
 class Measured(NamedTuple):
     """One strategy's numbers for a claim.
 
     Attributes:
-        values: by seed, the first epoch at which its test metric is at the level or better (NaN: never), or the
-            metric at the epoch, in % or as an error.
-        difference: this strategy − classical, over seeds of this strategy that reach the level; None for classical,
-            and where one of the two is not run.
-        judged: for strategies other than learn2mix: whether learn2mix needs fewer epochs, or is better.
+        cell: the first epoch at which each seed's test metric is at the level or better (NaN: never), and whether
+            learn2mix needs fewer; or the metric at the epoch, or after the seconds, and whether learn2mix is better.
         level: the claim's, in % or as an error; where the text lost it, learn2mix's mean at the paper's epoch.
         seconds: by seed, of training until the level.
         of_mean: the first epoch at which the mean over seeds is at the level; None: never, or not run.
+        epochs: by seed, how many there was time for.
     """
 
     claim: Claim
     strategy: str
-    values: pd.Series[float]
-    difference: Difference | None
-    judged: Judgement | None
+    cell: Cell
     level: float | None = None
     seconds: pd.Series[float] = NONE
     of_mean: int | None = None
+    epochs: pd.Series[float] = NONE
 
     @property
     def row(self) -> Row:
@@ -57,48 +52,71 @@ class Measured(NamedTuple):
         number = self.claim.values.get(self.strategy)
         return number.text if number else "lost" if self.strategy in self.claim.values else ""
 
+    def columns(self, unit: str = "") -> dict[str, Any]:
+        """A line of a CSV; see :meth:`Cell.columns <l2m.paper.cells.Cell.columns>`."""
+        claim = {"data_set": self.claim.row, "source": self.claim.source, "strategy": self.strategy}
+        return self.cell.columns(unit) | claim | {"paper": self.paper, "level": self.level}
+
 
 def reached(all_runs: Iterable[Runs]) -> list[Measured]:
     """Epochs to a level, by claim and strategy."""
     lines = []
-    for claim in published.thresholds():
+    for claim in published.claims("thresholds"):
         row = BY_NAME[claim.row]
-        runs = with_equal(row.runs(all_runs))
+        strategies = (*claim.values, *CONTROLS)
+        runs = {s: run for s, run in with_equal(row.runs(all_runs)).items() if s in strategies}
         level, paper = claim.at, claim.values["learn2mix"]
         if level is None and paper and "learn2mix" in runs:
-            level = float(_at(runs["learn2mix"], row, round(paper.mean)).mean())
-        strategies = (*claim.values, *CONTROLS)
-        first = {s: first_epochs(runs[s], row, level) for s in strategies if s in runs and level is not None}
+            level = float(runs["learn2mix"].curve().T[round(paper.mean)].mean())
+        first = {s: first_epochs(run.curve(), row, level) for s, run in runs.items() if level is not None}
         censored = {s: epochs.fillna(float(runs[s].settings["epochs"])) for s, epochs in first.items()}
         for strategy in strategies:
-            line = _measured(claim, strategy, first, censored, _sooner(claim, strategy, first, censored))
+            cell = _cell(claim, strategy, first, censored, _sooner(claim, strategy, first, censored), is_percent=True)
+            line = Measured(claim, strategy, cell, level)
             if strategy in first:
-                line = line._replace(
-                    seconds=_seconds(runs[strategy], line.values),
-                    of_mean=_crossing(runs[strategy].curve().mean(axis=1), row, level),
-                )
-            lines.append(line._replace(level=level))
+                run, ends = runs[strategy], cell.values
+                tables = run.metrics.items()
+                seconds = {s: table["seconds"].iloc[int(ends[s]) - 1] for s, table in tables if ends[s] > 0}
+                of_mean = first_epochs(run.curve().mean(axis=1).to_frame("mean"), row, level).dropna()
+                line = line._replace(seconds=pd.Series(seconds, dtype=float), of_mean=of_mean.astype(int).get("mean"))
+            lines.append(line)
     return lines
 
 
 def at_epoch(all_runs: Iterable[Runs]) -> list[Measured]:
     """The metric at an epoch, by claim and strategy."""
     lines = []
-    for claim in published.at_epoch():
+    for claim in published.claims("at_epoch"):
         row = BY_NAME[claim.row]
         strategies = (*claim.values, *CONTROLS)
-        values = {s: _at(run, row, claim.at) for s, run in with_equal(row.runs(all_runs)).items() if s in strategies}
+        values = {s: run.curve().T[claim.at] for s, run in with_equal(row.runs(all_runs)).items() if s in strategies}
         for strategy in strategies:
             printed = claim.values["learn2mix"], claim.values.get(strategy)
             judged = judge(values.get("learn2mix"), values.get(strategy), printed, row.is_percent)
-            lines.append(_measured(claim, strategy, values, values, judged))
+            lines.append(Measured(claim, strategy, _cell(claim, strategy, values, values, judged, row.is_percent)))
     return lines
 
 
-def _measured(claim: Claim, strategy: str, these: Values, classical: Values, judged: Judgement) -> Measured:
-    values = these.get(strategy, NONE)
-    difference = minus(strategy, "classical", {**classical, strategy: values} if strategy in these else {})
-    return Measured(claim, strategy, values, difference, None if strategy == "learn2mix" else judged)
+def equal_seconds(all_runs: Iterable[Runs]) -> list[Measured]:
+    """Test accuracy in % at the end of a claim's time, by claim and strategy; controls only where they have runs."""
+    lines = []
+    for claim in published.claims("equal_seconds"):
+        row = V3.get(claim.row, BY_NAME[claim.row])
+        runs = row.runs(all_runs, equal_seconds=True)
+        values = {strategy: run.at(1.0) for strategy, run in runs.items()}
+        printed = {strategy: number for strategy, number in claim.values.items() if number}
+        for strategy in (*PAPER, *(s for s in CONTROLS if s in runs), *THIRD):
+            lengths = {s: len(table) for s, table in runs[strategy].metrics.items()} if strategy in runs else {}
+            cell = compare(strategy, values, printed, is_percent=True)
+            lines.append(Measured(claim, strategy, cell, epochs=pd.Series(lengths, dtype=float)))
+    return lines
+
+
+def _cell(claim: Claim, strategy: str, these: Values, classical: Values, judged: Judgement, is_percent: bool) -> Cell:
+    """A strategy's cell: its difference to classical is one of ``these`` and the other's values for ``classical``."""
+    difference = minus(strategy, "classical", {**classical, strategy: these[strategy]} if strategy in these else {})
+    against = None if strategy == "learn2mix" else judged
+    return Cell(is_percent, these.get(strategy, NONE), claim.values.get(strategy), difference, against)
 
 
 CAPTION = (
@@ -119,99 +137,88 @@ AT_CAPTION = (
     "and by it the verdict, whether learn2mix is better. The paper prints no sd here, so only the side is judged."
 )
 
+SECONDS_CAPTION = (
+    "Test accuracy in % after the seconds that classical training takes for the row's epochs on the machine of the "
+    "records: mean ± sd (ddof 1) over n seeds. Epochs: how many there was time for, their mean over seeds. Δ: this "
+    "strategy − classical on the same seeds ± half of its 95 % t-interval, bold where that leaves 0 out. The paper's "
+    "are for an RTX 3090 and the seconds beside them, without an sd, so only the side of learn2mix − this strategy is "
+    "judged. Trained by"
+)
+
+COMMAND = "python -m l2m.run -m +experiment=table1_v3 results_dir=results"
 
 COMPARED = ("Δ", "learn2mix − this", "effect")
 
 
-def tables(reached: Iterable[Measured], at_epoch: Iterable[Measured]) -> str:
-    """Both tables in Markdown, with their captions."""
+def tables(reached: Iterable[Measured], at_epoch: Iterable[Measured]) -> tuple[pd.DataFrame, str]:
+    """The first two: a line a claim and strategy, unrounded, and both in Markdown with their captions."""
+    numbers: list[dict[str, Any]] = []
     head = ["data set", "level", "source", "strategy", "n", "reached", "epochs", "of the mean", "paper", "seconds"]
     rows = []
     for line in reached:
-        n, at_level = len(line.values), int(line.values.count())
-        words = [line.row.title, _level(line), line.claim.source, line.strategy, str(n), str(at_level) if n else ""]
-        words += [or_never(line), str(line.of_mean or ""), line.paper]
-        rows.append([*words, f"{line.seconds.mean():.3g}" if at_level else "", *_compared(line, 1)])
+        values, seconds = line.cell.values, line.seconds.mean()
+        at_level = int(values.count())
+        is_lost = line.claim.at is None
+        numbers.append(
+            line.columns()
+            | {"claim": "epochs_to_level", "level_is_lost_in_text": is_lost, "n_reached": at_level}
+            | {"epoch_of_mean_curve": line.of_mean, "mean_seconds": seconds}
+        )
+        digits = 0 if line.row.is_percent and not is_lost else 1
+        level = "lost" if line.level is None else "~ " * is_lost + f"{line.level:.{digits}f}"
+        words = [line.row.title, level, line.claim.source, line.strategy, str(len(values))]
+        words += [str(at_level) if len(values) else "", or_never(line), str(line.of_mean or ""), line.paper]
+        rows.append([*words, f"{seconds:.3g}" if at_level else "", *_compared(line)])
     first = markdown.page(markdown.table([*head, *COMPARED], "lrll" + "r" * 8 + "l", rows), CAPTION)
     head, rows = ["data set", "epoch", "source", "strategy", "n", "ours", "paper"], []
     for at in at_epoch:
-        digits = significant(at.values, at.row.is_percent)
-        words = [at.row.title, str(at.claim.at), at.claim.source, at.strategy, str(len(at.values))]
-        rows.append([*words, spread(at.values, digits), at.paper, *_compared(at, digits)])
+        numbers.append(at.columns() | {"claim": "metric_at_epoch", "epoch": at.claim.at})
+        words = [at.row.title, str(at.claim.at), at.claim.source, at.strategy, str(len(at.cell.values))]
+        rows.append([*words, at.cell.spread_text, at.paper, *_compared(at)])
     second = markdown.page(markdown.table([*head, *COMPARED], "lrll" + "r" * 5 + "l", rows), AT_CAPTION)
-    return f"# Epochs to a level\n\n{first}\n# Test metric at an epoch\n\n{second}"
-
-
-MINUS_CLASSICAL = ("minus_classical", "interval_half_width", "n_pairs")
-MINUS_THIS = ("learn2mix_minus_this", "learn2mix_interval_half_width", "learn2mix_n_pairs")
-
-
-def frame(reached: Iterable[Measured], at_epoch: Iterable[Measured]) -> pd.DataFrame:
-    """Both, a line a claim and strategy, unrounded."""
-    lines: list[dict[str, Any]] = []
-    for line in reached:
-        lines.append(
-            {"claim": "epochs_to_level", "level": line.level, "level_is_lost_in_text": line.claim.at is None}
-            | {"n_reached": line.values.count(), "epoch_of_mean_curve": line.of_mean}
-            | {"mean_seconds": line.seconds.mean()}
-            | _numbers(line)
-        )
-    for at in at_epoch:
-        lines.append({"claim": "metric_at_epoch", "epoch": at.claim.at} | _numbers(at))
-    whole = dict.fromkeys(("epoch", "n_reached", "epoch_of_mean_curve", "n_pairs", "learn2mix_n_pairs"), "Int64")
+    names = {"effect_half_width": "learn2mix_interval_half_width", "n_effect": "learn2mix_n_pairs"}
     columns = ["claim", "data_set", "source", "level", "level_is_lost_in_text", "epoch", "strategy", "n", "seeds",
-               "n_reached", "mean", "sd", "epoch_of_mean_curve", "mean_seconds", "paper", *MINUS_CLASSICAL,
-               *MINUS_THIS, "effect", "note", "first_rule"]  # fmt: skip
-    return pd.DataFrame(lines, columns=columns).astype(whole)
+               "n_reached", "mean", "sd", "epoch_of_mean_curve", "mean_seconds", "paper", "minus_classical",
+               "interval_half_width", "n_pairs", "learn2mix_minus_this", *names.values(), "effect", "note",
+               "first_rule"]  # fmt: skip
+    whole = dict.fromkeys(("epoch", "n_reached", "epoch_of_mean_curve", "n_pairs", "learn2mix_n_pairs"), "Int64")
+    frame = pd.DataFrame(numbers).rename(columns=names)[columns].astype(whole)
+    return frame, f"# Epochs to a level\n\n{first}\n# Test metric at an epoch\n\n{second}"
 
 
-def _numbers(line: Measured) -> dict[str, Any]:
-    """The columns that both have."""
-    made: dict[str, Any] = {
-        "data_set": line.claim.row,
-        "source": line.claim.source,
-        "strategy": line.strategy,
-        "paper": line.paper,
-    }
-    made |= {"mean": line.values.mean(), "sd": line.values.std(ddof=1)} | seed_columns(line.values)
-    made |= dict(zip(MINUS_CLASSICAL, line.difference or (), strict=False))
-    if line.judged:
-        verdict, note, first = line.judged.verdict, line.judged.note, line.judged.first
-        made |= {"effect": verdict, "note": note, "first_rule": first}
-        made |= dict(zip(MINUS_THIS, line.judged.difference, strict=True))
-    return made
+def seconds_table(lines: Iterable[Measured]) -> tuple[pd.DataFrame, str]:
+    """:func:`equal_seconds`: unrounded, and in Markdown with the command that trains what is missing."""
+    head = ["data set", "strategy", "n", "epochs", "accuracy", "Δ", "paper", "learn2mix − this"]
+    unit = "_accuracy_percent"
+    numbers, rows = [], []
+    for line in lines:
+        cell, epochs = line.cell, line.epochs.mean()
+        seconds = cell.printed and line.claim.at
+        numbers.append(line.columns(unit) | {"mean_epochs": epochs, "paper_seconds": seconds})
+        title = f"**{line.row.title}**" if line.strategy == PAPER[0] else ""
+        words = [title, line.strategy, str(len(cell.values)), f"{epochs:.0f}" if len(line.epochs) else ""]
+        words += [cell.spread_text, cell.difference_text(bold=True)]
+        words.append(f"{cell.printed.text} after {seconds} s" if cell.printed else "")
+        rows.append([*words, cell.judged.verdict if cell.judged else ""])
+    frame = pd.DataFrame(numbers).rename(columns={f"paper_mean{unit}": f"paper{unit}"})
+    columns = ["data_set", "strategy", "n", "seeds", "mean_epochs", f"mean{unit}", f"sd{unit}", f"paper{unit}",
+               "paper_seconds", f"minus_classical{unit}", f"interval_half_width{unit}", "n_pairs",
+               "effect"]  # fmt: skip
+    text = markdown.page(markdown.table(head, "llrrrrrl", rows), SECONDS_CAPTION, COMMAND)
+    return frame[columns].astype({"paper_seconds": "Int64", "n_pairs": "Int64"}), text
 
 
-def first_epochs(run: Runs, row: Row, level: float) -> pd.Series[float]:
-    """The first epoch at the level or better, by seed; NaN: never."""
-    curves = run.curve()
-    return pd.Series({s: _crossing(curves[s], row, level) for s in curves}, dtype=float)
-
-
-def _crossing(curve: pd.Series[float], row: Row, level: float) -> int | None:
-    values = scaled(curve, row).to_numpy()
+def first_epochs(curves: pd.DataFrame, row: Row, level: float) -> pd.Series[float]:
+    """The first epoch at the level or better, by column of curves over epochs; NaN: never."""
     rounding = 1e-9 * abs(level)  # a mean that the level was taken from is at it
-    at_level = (values >= level - rounding) if row.is_percent else (values <= level + rounding)
-    return int(at_level.argmax()) + 1 if at_level.any() else None
-
-
-def _seconds(run: Runs, epochs: pd.Series[float]) -> pd.Series[float]:
-    """Seconds of training until the epochs, by seed."""
-    tables = run.metrics.items()
-    until = {s: table["seconds"].iloc[int(epochs[s]) - 1] for s, table in tables if epochs[s] > 0}
-    return pd.Series(until, dtype=float)
-
-
-def _at(run: Runs, row: Row, epoch: int) -> pd.Series[float]:
-    return scaled(run.curve().T[epoch], row)
+    at_level = curves >= level - rounding if row.is_percent else curves <= level + rounding
+    return at_level.idxmax().where(at_level.any()).astype(float)
 
 
 def _sooner(claim: Claim, other: str, first: Values, censored: Values) -> Judgement:
     """Whether learn2mix needs fewer epochs than ``other``, whose seeds count as E if they never reach the level."""
     ours, theirs = first.get("learn2mix"), censored.get(other)
-    printed: tuple[Printed | None, Printed | None] = (None, None)
-    if claim.at is not None:
-        printed = claim.values["learn2mix"], claim.values.get(other)
+    printed = None if claim.at is None else claim.values["learn2mix"], claim.at and claim.values.get(other)
     judged = judge(ours, theirs, printed, higher_is_better=False)
     if ours is None or theirs is None or len(ours.index.intersection(theirs.index)) < MIN_SEEDS:
         return judged
@@ -224,24 +231,16 @@ def _sooner(claim: Claim, other: str, first: Values, censored: Values) -> Judgem
     return judged._replace(verdict="inconclusive", note=note, first="not reproduced")
 
 
-def _level(line: Measured) -> str:
-    if line.level is None:
-        return "lost"
-    digits = 0 if line.row.is_percent else 1
-    return f"~ {line.level:.1f}" if line.claim.at is None else f"{line.level:.{digits}f}"
-
-
 def or_never(line: Measured) -> str:
     """Epochs to the level: mean ± sd, over how many of the seeds where not all reach it."""
-    epochs, n = line.values.dropna(), len(line.values)
+    epochs, n = line.cell.values.dropna(), len(line.cell.values)
     if n and not len(epochs):
         return "never"
     return spread(epochs, 1) + (f" ({len(epochs)} of {n} seeds)" if len(epochs) < n else "")
 
 
-def _compared(line: Measured, digits: int) -> list[str]:
+def _compared(line: Measured) -> tuple[str, str, str]:
     """The cells under ``COMPARED``."""
-    difference = line.difference.text(digits) if line.difference else ""
-    if not line.judged:
-        return [difference, "", ""]
-    return [difference, line.judged.difference.text(digits), line.judged.verdict]
+    cell = line.cell
+    judged = (cell.judged.difference.text(cell.digits), cell.judged.verdict) if cell.judged else ("", "")
+    return (cell.difference_text(), *judged)

@@ -8,15 +8,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
-from l2m.paper import equal_seconds, hyperparameters, imbalance, latex, mixers, speed, when
+from l2m.paper import hyperparameters, imbalance, latex, mixers, speed, when
 from l2m.paper import markdown as md
-from l2m.paper.cells import Cell, measure, seed_columns
+from l2m.paper.cells import Cell, measure
 from l2m.paper.results import Results
-from l2m.paper.rows import ALL, Row, missing_by_row
+from l2m.paper.rows import ALL, Row, missing
 from l2m.paper.verdict import BESIDE_RULE, EFFECT_RULE, LEVEL_RULE, Judgement, paper_effect
 from l2m.report.runs import EPOCHS
 
@@ -43,21 +42,19 @@ def files(results: Results, main: tuple[Table, Table]) -> dict[str, str]:
         made[f"table{number}.csv"] = csv(frame(whole))
         made[f"worst_group{number}.md"] = f"# Table {number}, worst group\n\n{markdown(worst)}"
         made[f"worst_group{number}.csv"] = csv(frame(worst))
-    settings = hyperparameters.frame(results.runs)
-    made["table3.md"] = f"# Table 3\n\n{hyperparameters.table(settings)}"
-    made["table3.tex"] = hyperparameters.tex(settings, "tab:l2m-table3")
-    made["table3.csv"] = csv(settings)
-    ended = equal_seconds.ended(results.runs)
-    made["table1_v3.md"] = f"# Table 1 of the third version\n\n{equal_seconds.table(ended)}"
-    made["table1_v3.csv"] = csv(equal_seconds.frame(ended))
-    claims = speed.reached(results.runs), speed.at_epoch(results.runs)
-    made["thresholds.md"] = speed.tables(*claims)
-    made["thresholds.csv"] = csv(speed.frame(*claims))
-    mixed = mixers.frame(results.runs)
-    made["mixers.md"] = f"# Other mixers\n\n{mixers.table(mixed, results.runs)}"
-    made["mixers.csv"] = csv(mixed)
-    places = imbalance.frame(imbalance.grid(results.runs))
-    made["imbalance_and_rate.md"] = f"# Imbalance and learning rate\n\n{imbalance.table(places)}"
+    settings, cells = hyperparameters.table(results.runs)
+    text = md.page(md.table(hyperparameters.HEAD, "lrrrrrllr", cells), hyperparameters.CAPTION)
+    made |= {"table3.md": f"# Table 3\n\n{text}", "table3.csv": csv(settings)}
+    made["table3.tex"] = hyperparameters.tex(cells, "tab:l2m-table3")
+    ended, text = speed.seconds_table(speed.equal_seconds(results.runs))
+    made["table1_v3.md"] = f"# Table 1 of the third version\n\n{text}"
+    made["table1_v3.csv"] = csv(ended)
+    claims, made["thresholds.md"] = speed.tables(speed.reached(results.runs), speed.at_epoch(results.runs))
+    made["thresholds.csv"] = csv(claims)
+    mixed, text = mixers.table(results.runs)
+    made |= {"mixers.md": f"# Other mixers\n\n{text}", "mixers.csv": csv(mixed)}
+    places, text = imbalance.table(results.runs)
+    made["imbalance_and_rate.md"] = f"# Imbalance and learning rate\n\n{text}"
     made["imbalance_and_rate.csv"] = csv(places[places["n"] > 0])
     return made
 
@@ -100,39 +97,39 @@ def table(number: int, results: Results, column: str = "test_metric") -> Table:
     return Table(
         title=METRICS[number] + (" of the worst group" if worst else ""),
         cells={row: measure(row, results.runs, column) for row in rows},
-        lacking=missing_by_row(rows, results.runs, lambda row: row.strategies),
+        lacking=missing(rows, results.runs, lambda row: row.strategies),
         unfinished=Counter({key: n for key, n in sorted(results.unfinished.items()) if key[0] in names}),
         judged=not worst,
     )
 
 
 def caption(table: Table) -> str:
-    """What the cells hold, the number of seeds, what ± is, and the rules of the verdicts."""
-    counts = {len(cells[0].values) for by_strategy in table.cells.values() for cells in by_strategy.values()} - {0}
+    """What the cells hold, the number of seeds, what ± is, the rules of the verdicts, and chance's part in them."""
+    cells = [cell for by_strategy in table.cells.values() for cells in by_strategy.values() for cell in cells]
+    counts = {len(cell.values) for cell in cells} - {0}
     n = f"n is {' to '.join(map(str, sorted({min(counts), max(counts)})))}" if counts else "none is run"
-    return " ".join(filter(None, [
+    words = [
         f"{table.title}: mean ± sd (ddof 1) over n seeds at epochs ⌊0.25E⌋, ⌊0.5E⌋ and E; {n}.",
-        "" if next(iter(table.cells)).is_percent else UNITS,
+        "" if cells[0].is_percent else UNITS,
         "Δ: this strategy − classical on the same seeds ± half of its 95 % t-interval, bold where that leaves 0 out.",
-        EQUAL_MARK if any(c[0].equal_to for by_strategy in table.cells.values() for c in by_strategy.values()) else "",
-        *(_judged_caption(table) if table.judged else ()),
-    ]))  # fmt: skip
+        EQUAL_MARK if any(cell.equal_to for cell in cells) else "",
+    ]
+    if table.judged:
+        words.append("Small: the paper's mean ± sd (ddof 0) of five runs, where it has a number for these settings.")
+        if levels := [cell.level for cell in cells if cell.level and not cell.equal_to]:
+            outside, chance = sum(not level.is_within for level in levels), sum(level.chance for level in levels)
+            words.append(
+                f"{LEVEL_RULE} Of {len(levels)} means {outside} are outside; chance alone would put {chance:.1f} there."
+            )
+        words += [
+            "Last column: learn2mix − this strategy, same seeds; in brackets, the paper's ± 2 of its standard errors.",
+            EFFECT_RULE,
+            BESIDE_RULE,
+        ]
+    return " ".join(filter(None, words))
 
 
 EQUAL_MARK = "= another strategy: the two are equal by construction, as all groups are as large, and run once."
-
-
-def _judged_caption(table: Table) -> Iterator[str]:
-    """The rules of both verdicts, and how often chance alone puts a mean outside."""
-    yield "Small: the paper's mean ± sd (ddof 0) of five runs, where it has a number for these settings."
-    cells = [cell for by_strategy in table.cells.values() for cells in by_strategy.values() for cell in cells]
-    levels = [cell.level for cell in cells if cell.level and not cell.equal_to]
-    if levels:
-        outside = sum(not level.is_within for level in levels)
-        chance = sum(level.chance for level in levels)
-        yield f"{LEVEL_RULE} Of {len(levels)} means {outside} are outside; chance alone would put {chance:.1f} there."
-    yield "Last column: learn2mix − this strategy, same seeds; in brackets, the paper's ± 2 of its standard errors."
-    yield f"{EFFECT_RULE} {BESIDE_RULE}"
 
 
 def markdown(table: Table) -> str:
@@ -143,7 +140,15 @@ def markdown(table: Table) -> str:
         for strategy, cells in by_strategy.items():
             name = f"{strategy} = {cells[0].equal_to}" if cells[0].equal_to else strategy
             words = [f"**{row.title}**" if cells is next(iter(by_strategy.values())) else "", name]
-            words += [str(len(cells[0].values)), *map(_markdown_cell, cells)]
+            words.append(str(len(cells[0].values)))
+            for cell in cells:
+                lines_of = [cell.spread_text]
+                if difference := cell.difference_text(bold=True):
+                    lines_of.append(f"Δ {difference}")
+                if cell.printed:
+                    beside = ", ".join(filter(None, [f"paper {cell.printed.text}", cell.level_text]))
+                    lines_of.append(f"<sub>{beside}</sub>")
+                words.append("<br>".join(lines_of))
             lines.append([*words, "<br>".join(_effects(cells))] if table.judged else words)
     align = "llr" + "r" * len(EPOCHS) + "l" * table.judged
     return "\n".join([md.page(md.table(head, align, lines), caption(table)), *remedies(table)])
@@ -166,35 +171,15 @@ def tex(table: Table, label: str) -> str:
 
 def frame(table: Table) -> pd.DataFrame:
     """A line a row, strategy and checkpoint, unrounded; what is not run has n = 0."""
-    unit = "accuracy_percent" if next(iter(table.cells)).is_percent else "squared_error"
+    unit = "_accuracy_percent" if next(iter(table.cells)).is_percent else "_squared_error"
     lines = [
-        {"data_set": row.name, "strategy": strategy, "checkpoint": checkpoint} | _columns(cell, unit, table.judged)
+        {"data_set": row.name, "strategy": strategy, "checkpoint": checkpoint, "epoch": cell.epoch}
+        | cell.columns(unit, table.judged)
         for row, by_strategy in table.cells.items()
         for strategy, cells in by_strategy.items()
         for checkpoint, cell in zip(EPOCHS, cells, strict=True)
     ]
     return pd.DataFrame(lines).astype({"epoch": "Int64", "n_pairs": "Int64"})
-
-
-def _columns(cell: Cell, unit: str, judged: bool) -> dict[str, Any]:
-    """A cell's; ``first_rule`` is the verdict by the rule that was in force before."""
-    made: dict[str, Any] = {"epoch": cell.epoch, **seed_columns(cell.values)}
-    made |= {f"mean_{unit}": cell.values.mean(), f"sd_{unit}": cell.values.std(ddof=1)}
-    if judged:
-        made |= {f"paper_mean_{unit}": cell.printed and cell.printed.mean}
-        made |= {f"paper_sd_{unit}": cell.printed and cell.printed.sd}
-    mean, half_width, n = cell.difference or (None, None, None)
-    made |= {f"minus_classical_{unit}": mean, f"interval_half_width_{unit}": half_width, "n_pairs": n}
-    if judged:
-        made |= {"equal_to": cell.equal_to, "level": cell.level and cell.level.word}
-        made |= {f"level_tolerance_{unit}": cell.level and cell.level.tolerance}
-    if judged and cell.judged:
-        verdict, note, (mean, half_width, n), paper, first = cell.judged
-        made |= {"effect": verdict, f"learn2mix_minus_this_{unit}": mean}
-        made |= {f"effect_half_width_{unit}": half_width, "n_effect": n}
-        made |= {f"paper_effect_{unit}": paper and paper.mean, f"paper_effect_error_{unit}": paper and paper.error}
-        made |= {"note": note, "first_rule": first}
-    return made
 
 
 def summary(tables: Iterable[Table]) -> str:
@@ -260,18 +245,10 @@ def _effects(cells: list[Cell]) -> list[str]:
 
 
 def _effect(judged: Judgement) -> str:
-    """The verdict, and what its word leaves open."""
+    """The verdict, and what its word leaves open: an interval on the other side of 0 than the paper's effect is."""
+    opposite = judged.verdict == "inconclusive" and judged.difference.excludes_zero
     unclear = judged.paper is not None and judged.paper.is_unclear
-    return judged.verdict + ", opposite" * judged.is_opposite + ", unclear in the paper" * unclear
-
-
-def _markdown_cell(cell: Cell) -> str:
-    words = [cell.spread_text]
-    if difference := cell.difference_text(bold=True):
-        words.append(f"Δ {difference}")
-    if cell.printed:
-        words.append(f"<sub>{', '.join(filter(None, [f'paper {cell.printed.text}', cell.level_text]))}</sub>")
-    return "<br>".join(words)
+    return judged.verdict + ", opposite" * opposite + ", unclear in the paper" * unclear
 
 
 def _tex_lines(strategy: str, cells: list[Cell]) -> list[str]:

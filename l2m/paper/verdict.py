@@ -85,11 +85,6 @@ class Judgement(NamedTuple):
     paper: PaperEffect | None = None
     first: Finding = "not run"
 
-    @property
-    def is_opposite(self) -> bool:
-        """Whether it is inconclusive though the interval excludes 0: on the other side than the paper's."""
-        return self.verdict == "inconclusive" and self.difference.excludes_zero
-
 
 NOT_RUN = Judgement("not run")
 
@@ -208,15 +203,14 @@ def first_verdict(
         return "too few seeds"
     if not (mean if higher_is_better else -mean) - half_width > 0:
         return "not reproduced"
-    near = [number and _is_near(values, number) for values, number in zip((ours, theirs), printed, strict=True)]
-    return "reproduced" if all(near) else "direction only"
-
-
-def _is_near(values: pd.Series[float], printed: Printed) -> bool:
-    sd = float(values.std(ddof=1))
-    near = 2 * math.sqrt((sd if printed.sd is None else printed.sd) ** 2 / RUNS + sd**2 / len(values))
-    off = float(values.mean()) - printed.mean
-    return abs(off) <= near or (off < 0 and printed.below)
+    for values, number in zip((ours, theirs), printed, strict=True):
+        if number is None:
+            return "direction only"
+        sd, off = float(values.std(ddof=1)), float(values.mean()) - number.mean
+        near = 2 * math.sqrt((sd if number.sd is None else number.sd) ** 2 / RUNS + sd**2 / len(values))
+        if abs(off) > near and not (off < 0 and number.below):
+            return "direction only"
+    return "reproduced"
 
 
 def _paper_effect(printed: tuple[Printed | None, Printed | None]) -> PaperEffect | None:

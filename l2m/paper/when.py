@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from l2m.paper import markdown
-from l2m.paper.costs import Bench
-from l2m.paper.results import Results
+from l2m.paper.results import Bench, Results
 from l2m.paper.rows import ALL, Row, with_equal
 from l2m.paper.verdict import MIN_SEEDS
 from l2m.report.runs import Runs
@@ -31,7 +30,7 @@ def gain(row: Row, runs: Mapping[str, Runs], other: str, column: str, share: flo
     if "learn2mix" not in runs or other not in runs:
         return None
     ours, theirs = (runs[strategy].at(share, column) for strategy in ("learn2mix", other))
-    factor = 100 if row.is_percent else -100 / theirs.mean()
+    factor = 1 if row.is_percent else -100 / theirs.mean()
     return paired(factor * ours, factor * theirs)
 
 

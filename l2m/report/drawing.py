@@ -94,11 +94,6 @@ def metric(run: Runs) -> str:
     return METRICS[run.task.name] + UNITS.get(run.dataset, "")
 
 
-def factor(run: Runs) -> int:
-    """100 for a metric that is shown in %, else 1."""
-    return 100 if run.task.higher_is_better else 1
-
-
 def curve(
     axes: Axes,
     run: Runs,
@@ -114,7 +109,7 @@ def curve(
     interval too, but one that may well fill the panel.
     """
     colour, dashes = style or STYLES.get(run.strategy, OTHERS[0])
-    table = _thinned(run.curve(column)) * factor(run)
+    table = _thinned(run.curve(column))
     mean = table.mean(axis=1)
     point = {"marker": "o", "markersize": 3} if len(mean) == 1 else {}
     line = {"color": colour, "linestyle": dashes, "linewidth": 1.1} | point | line
@@ -242,9 +237,10 @@ def legend(figure: Figure, strategies: Iterable[str], paper: bool = False) -> No
     )
 
 
-def note(figure: Figure, text: str) -> None:
-    """What the figure shows, in small print below all panels."""
+def note(figure: Figure, text: str) -> Figure:
+    """The figure, with what it shows in small print below all panels."""
     figure.supxlabel("\n".join(wrap(text, int(22 * figure.get_figwidth()))), fontsize=6, x=0.02, ha="left")
+    return figure
 
 
 def plain(axis: Axis) -> None:

@@ -84,13 +84,15 @@ class Runs:
         return shares
 
     def at(self, share: float, column: str = "test_metric") -> pd.Series[float]:
-        """A column at epoch ⌊share · E⌋, the paper's checkpoint, indexed by seed; E is the run's last epoch."""
+        """A metric at epoch ⌊share · E⌋, the paper's checkpoint, by seed, accuracies in %; E is a run's last epoch."""
         columns = {seed: table[column] for seed, table in self.metrics.items()}
-        return pd.Series({seed: float(c.iloc[checkpoint(share, len(c)) - 1]) for seed, c in columns.items()})
+        values = pd.Series({seed: float(c.iloc[checkpoint(share, len(c)) - 1]) for seed, c in columns.items()})
+        return values * 100 if self.task.higher_is_better else values
 
     def curve(self, column: str = "test_metric") -> pd.DataFrame:
-        """A column over epochs (rows) and seeds (columns)."""
-        return pd.DataFrame({seed: table.set_index("epoch")[column] for seed, table in self.metrics.items()})
+        """A metric over epochs (rows) and seeds (columns), accuracies in %."""
+        table = pd.DataFrame({seed: table.set_index("epoch")[column] for seed, table in self.metrics.items()})
+        return table * 100 if self.task.higher_is_better else table
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Hashable, Mapping
 from typing import NamedTuple, TypeVar, overload
 
+import numpy as np
 import pandas as pd
 from scipy import stats
 
@@ -45,6 +46,13 @@ def half_width(values: pd.DataFrame | pd.Series[float], comparisons: int = 1) ->
     return values.T.std(ddof=1) * factor
 
 
+def geometric_interval(values: pd.DataFrame) -> tuple[pd.Series[float], ...]:
+    """The geometric mean of each row, and both ends of its 95 % t-interval; these are NaN for one column."""
+    logarithms = values.apply(np.log)
+    mean, half = logarithms.mean(axis=1), half_width(logarithms)
+    return np.exp(mean), np.exp(mean - half), np.exp(mean + half)
+
+
 def paired(ours: pd.Series[float], theirs: pd.Series[float], comparisons: int = 1) -> Difference:
     """Ours − theirs on the seeds that both have; the mean is NaN where they have none in common."""
     difference = (ours - theirs).dropna()
@@ -76,23 +84,14 @@ def decimals(value: float, percent: bool) -> int:
 
 
 def spread(values: pd.Series[float], digits: int) -> str:
-    """:func:`spread_of` the values."""
-    return spread_of(values.mean(), values.std(ddof=1), len(values), digits)
-
-
-def spread_of(mean: float, sd: float, n: int, digits: int) -> str:
     """``74.2 ± 2.8``: mean and sd, ddof 1; one seed has no sd, and none is ``not run``."""
-    return "not run" if n == 0 else f"{mean:.{digits}f}" if n == 1 else f"{mean:.{digits}f} ± {sd:.{digits}f}"
+    mean, n = values.mean(), len(values)
+    return "not run" if n == 0 else f"{mean:.{digits}f}" if n == 1 else f"{mean:.{digits}f} ± {values.std():.{digits}f}"
 
 
 def significant(values: pd.Series[float], percent: bool) -> int:
-    """:func:`digits_of` the values' mean."""
-    return digits_of(float(values.mean()), percent)
-
-
-def digits_of(mean: float, percent: bool) -> int:
     """Digits after the point for a mean and its sd: one for accuracies in %, three digits in all for errors."""
-    mean = abs(mean)
+    mean = abs(float(values.mean()))
     return 3 - math.floor(math.log10(mean)) - 1 if 0 < mean < 0.1 else decimals(mean, percent)
 
 

@@ -64,15 +64,14 @@ CAPTION = (
 
 
 def _cell(run: Runs, share: float, column: str, percent: bool) -> str:
-    values = run.at(share, column) * (100 if percent else 1)
+    values = run.at(share, column)
     return spread(values, decimals(float(values.mean()), percent))
 
 
 def _difference(run: Runs, classical: Runs | None, percent: bool) -> str:
     if classical is None or run is classical:
         return ""
-    ours, theirs = (each.at(1.0) * (100 if percent else 1) for each in (run, classical))
-    return interval(*paired(ours, theirs), decimals(float(ours.mean()), percent))
+    return interval(*paired(run.at(1.0), classical.at(1.0)), decimals(float(run.at(1.0).mean()), percent))
 
 
 def figure(runs: list[Runs], file: Path) -> None:

@@ -87,10 +87,10 @@ def test_curve_is_the_mean_and_its_t_interval(found: list[Runs]) -> None:
     run = row("mnist").runs(found)["learn2mix"]
     drawing.curve(axes, run)
     (line,), (band,) = axes.lines, axes.collections
-    assert tuple(line.get_xydata()[-1]) == pytest.approx((60, 100 * run.at(1.0).mean()))
+    assert tuple(line.get_xydata()[-1]) == pytest.approx((60, run.at(1.0).mean()))
     edge = [y for x, y in band.get_paths()[0].vertices if x == 60]
-    interval = stats.ttest_1samp(100 * run.at(1.0), 0).confidence_interval(0.95)
-    mean = 100 * run.at(1.0).mean()
+    interval = stats.ttest_1samp(run.at(1.0), 0).confidence_interval(0.95)
+    mean = run.at(1.0).mean()
     assert (min(edge), max(edge)) == pytest.approx((interval.low, interval.high))
     assert max(edge) - mean == pytest.approx(mean - min(edge))
 

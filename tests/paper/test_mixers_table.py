@@ -41,17 +41,17 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Results:
 
 @pytest.fixture(scope="module")
 def table(found: Results) -> pd.DataFrame:
-    return mixers.frame(found.runs).set_index(["data_set", "strategy"])
+    return mixers.table(found.runs)[0].set_index(["data_set", "strategy"])
 
 
 def test_every_registered_strategy_that_the_paper_lacks_is_in_the_table() -> None:
     """Another one enters with its registration."""
     assert {"group_dro", "exp3", "class_weighted", "logit_adjusted"} <= set(MIXERS)
-    for row in mixers.rows():
+    for row in mixers.TABLE:
         task = compose(f"dataset={row.name}").task
         others = [name for name in MIXERS if task in registries()["strategy"][name].tasks]
         assert mixers.defined(row) == ["learn2mix", "classical", "balanced", *others]
-    assert "class_weighted" not in mixers.defined(mixers.rows()[0])
+    assert "class_weighted" not in mixers.defined(mixers.TABLE[0])
 
 
 def test_experiments_train_the_whole_table() -> None:
@@ -61,7 +61,7 @@ def test_experiments_train_the_whole_table() -> None:
         node = yaml.safe_load((conf_dir() / "experiment" / f"{name}.yaml").read_text())
         params = node["hydra"]["sweeper"]["params"]
         trained |= set(itertools.product(params["dataset"].split(","), params["strategy"].split(",")))
-    assert trained == {(row.name, strategy) for row in mixers.rows() for strategy in mixers.defined(row)}
+    assert trained == {(row.name, strategy) for row in mixers.TABLE for strategy in mixers.defined(row)}
 
 
 def test_differences_are_scipys_paired_ones(table: pd.DataFrame) -> None:
@@ -85,7 +85,7 @@ def test_only_default_options_enter(table: pd.DataFrame) -> None:
 
 
 def test_words_of_the_table(found: Results) -> None:
-    text = mixers.table(mixers.frame(found.runs), found.runs)
+    _, text = mixers.table(found.runs)
     lines = text.splitlines()
     assert "| **Wine Quality** | learn2mix | 5 | 1.76 ± 0.11 |  | 1.86 ± 0.11 |  |" in lines
     assert "|  | classical | 5 | 2.05 ± 0.11 | **+0.29 ± 0.03** | 2.15 ± 0.11 | **+0.29 ± 0.03** |" in lines
@@ -95,7 +95,7 @@ def test_words_of_the_table(found: Results) -> None:
 
 
 def test_missing_cells_come_with_commands_that_fill_them(found: Results) -> None:
-    text = mixers.table(mixers.frame(found.runs), found.runs)
+    _, text = mixers.table(found.runs)
     block = text.partition("```sh\n")[2].partition("```")[0]
     swept = set()
     for line in block.splitlines():
@@ -105,6 +105,6 @@ def test_missing_cells_come_with_commands_that_fill_them(found: Results) -> None
                 swept |= {(row, strategy, int(seed)) for seed in keys["seed"].split(",")}
     there = {(row, strategy, seed) for row, ends in (("wine_quality", WINE), ("mnist", MNIST))
              for strategy, finals in ends.items() for seed in range(len(finals))}  # fmt: skip
-    every = {(row.name, strategy, seed) for row in mixers.rows() for strategy in mixers.defined(row)
+    every = {(row.name, strategy, seed) for row in mixers.TABLE for strategy in mixers.defined(row)
              for seed in range(5)}  # fmt: skip
     assert swept == every - there

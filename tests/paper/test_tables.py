@@ -20,12 +20,11 @@ from scipy import stats
 
 from l2m.catalog import registries
 from l2m.config.user_folders import conf_dir
-from l2m.paper import claims, equal_seconds, hyperparameters, ledger, published, speed, tables
-from l2m.paper import study_claims as studies
+from l2m.paper import claims, hyperparameters, ledger, published, speed, tables
 from l2m.paper.latex import escape
 from l2m.paper.other_settings import VARIED
 from l2m.paper.results import Results, read_results
-from l2m.paper.rows import BY_NAME, ROWS, SEEDS, STRATEGIES, V3, VARIANTS, command, commands, missing
+from l2m.paper.rows import BY_NAME, ROWS, SEEDS, STRATEGIES, V3, VARIANTS, commands, missing
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
@@ -92,17 +91,17 @@ def test_only_runs_with_the_rows_settings_enter_a_cell(found: Results) -> None:
     assert {choice: list(run.metrics) for choice, run in runs.items()} == {
         "learn2mix": [0, 1], "classical": [0, 1], "focal": [0, 1, 2],
     }  # fmt: skip
-    assert runs["classical"].at(1.0).tolist() == pytest.approx(MNIST["classical"])
+    assert runs["classical"].at(1.0).tolist() == pytest.approx([89.0, 88.5])
     assert BY_NAME["cifar10"].runs(found.runs) == {}
 
 
 def test_missing_seeds_are_told_with_the_command_that_trains_them(found: Results) -> None:
-    lacks = missing(BY_NAME["mnist"], found.runs, ("learn2mix", "focal", "smote"))
-    assert lacks == {"learn2mix": (2, 3, 4), "focal": (3, 4), "smote": (0, 1, 2, 3, 4)}
-    assert missing(BY_NAME["wine_quality"], found.runs, ("classical",)) == {}
-    assert command("imdb", "smote", SEEDS) == (
+    lacks = missing([BY_NAME["mnist"]], found.runs, lambda row: ("learn2mix", "focal", "smote"))
+    assert lacks == {"mnist": {"learn2mix": (2, 3, 4), "focal": (3, 4), "smote": (0, 1, 2, 3, 4)}}
+    assert missing([BY_NAME["wine_quality"]], found.runs, lambda row: ("classical",)) == {}
+    assert commands({"imdb": {"smote": SEEDS}}) == [
         "python -m l2m.run -m dataset=imdb strategy=smote seed=0,1,2,3,4 results_dir=results"
-    )
+    ]
 
 
 def test_commands_cover_what_is_missing_once_and_nothing_else() -> None:
@@ -142,7 +141,7 @@ def test_published_numbers_are_whole() -> None:
         better = [ours.mean - theirs.mean for ours, theirs in zip(cells["learn2mix"], cells["classical"], strict=True)]
         assert all(gain > 0 if row.table == 1 else gain < 0 for gain in better)
     assert published.cells("cifar100_v1")["classical"][0] == ("8.713 ± 0.30", 8.713, 0.30, False)
-    for claim in (*published.thresholds(), *published.at_epoch(), *published.equal_seconds()):
+    for claim in (*published.claims("thresholds"), *published.claims("at_epoch"), *published.claims("equal_seconds")):
         assert claim.row in BY_NAME
 
 
@@ -219,14 +218,14 @@ def test_summary_fits_80_columns(found: Results) -> None:
 
 
 def test_hyperparameters_are_those_of_the_records(found: Results) -> None:
-    frame = hyperparameters.frame(found.runs)
+    frame, cells = hyperparameters.table(found.runs)
     lines = frame.set_index("data_set")
     wine = lines.loc["wine_quality"]
     assert (wine["train_size"], wine["mixing_rate"], wine["epochs"]) == (1043, 0.05, 300)
     assert wine["recipe"] == "step keep=first groups=0 factor=0.1"
     assert wine["largest_difference_of_proportions"] == pytest.approx(799 / 1043 - 0.766, abs=1e-6)
     assert lines.loc["cifar10", ["epochs", "train_size", "model", "recipe"]].isna().all()
-    assert "| CIFAR-10 | [125] | [1000] | [1e-5] |" in hyperparameters.table(frame)
+    assert ["CIFAR-10", "[125]", "[1000]", "[1e-5]"] in [words[:4] for words in cells]
 
 
 # LaTeX
@@ -272,15 +271,15 @@ def test_latex_compiles(found: Results, tmp_path: Path) -> None:
 def test_first_epoch_at_a_level(found: Results) -> None:
     lines = {(line.claim.row, line.claim.source[:2], line.strategy): line for line in speed.reached(found.runs)}
     ours = lines["mnist", "v1", "learn2mix"]  # 0.91 e/60 and 0.90 e/60 reach 0.70 at 47 and 47; classical at 48 and 48
-    assert (ours.values.tolist(), ours.of_mean, ours.seconds.tolist()) == ([47.0, 47.0], 47, [23.5, 23.5])
+    assert (ours.cell.values.tolist(), ours.of_mean, ours.seconds.tolist()) == ([47.0, 47.0], 47, [23.5, 23.5])
     theirs = lines["mnist", "v1", "classical"]
-    assert theirs.values.tolist() == [48.0, 48.0]
-    assert theirs.judged is not None
-    assert theirs.judged.difference[:2] == (-1.0, 0)
-    assert theirs.judged.verdict == "too few seeds"
+    assert theirs.cell.values.tolist() == [48.0, 48.0]
+    assert theirs.cell.judged is not None
+    assert theirs.cell.judged.difference[:2] == (-1.0, 0)
+    assert theirs.cell.judged.verdict == "too few seeds"
     smote = lines["mnist", "v2", "smote"]
-    assert smote.judged is not None
-    assert (len(smote.values), smote.judged.verdict) == (0, "not run")
+    assert smote.cell.judged is not None
+    assert (len(smote.cell.values), smote.cell.judged.verdict) == (0, "not run")
     assert lines["fashion_mnist", "v2", "classical"].level is None
 
 
@@ -292,10 +291,10 @@ def test_controls_and_differences_stand_in_the_thresholds_as_in_the_tables(tmp_p
             config = compose("dataset=mnist", f"strategy={strategy}")
             write(tmp_path, config, lambda e, f=final: f * e / 60, seed=seed, shares=MNIST_SHARES)
     lines, at = speed.reached(read_results(tmp_path).runs), speed.at_epoch(read_results(tmp_path).runs)
-    text = speed.tables(lines, at)
+    frame, text = speed.tables(lines, at)
     told = {line.strategy: line for line in lines if line.claim.row == "mnist" and line.claim.at == 70}
     assert list(told) == ["learn2mix", "classical", "focal", "balanced", "stratified"]
-    differences = {strategy: line.difference and line.difference[0] for strategy, line in told.items()}
+    differences = {strategy: line.cell.difference and line.cell.difference[0] for strategy, line in told.items()}
     assert differences == {
         "learn2mix": -11.5, "classical": None, "focal": -10.0, "balanced": -8.0, "stratified": None,
     }  # fmt: skip
@@ -308,7 +307,7 @@ def test_controls_and_differences_stand_in_the_thresholds_as_in_the_tables(tmp_p
     ):
         (line,) = (x for x in text.splitlines() if f"| 70 | v1, section 4.1 | {start}" in x)
         assert line.endswith(end)
-    frame = speed.frame(lines, at).query("data_set == 'mnist' and level == 70").set_index("strategy")
+    frame = frame.query("data_set == 'mnist' and level == 70").set_index("strategy")
     assert frame.loc["balanced", ["minus_classical", "learn2mix_minus_this"]].tolist() == [-8.0, -3.5]
     assert frame.loc["learn2mix", ["minus_classical", "n_pairs"]].tolist() == [-11.5, 2]
     assert "balanced" not in " ".join(line.claim for line in claims.prose(read_results(tmp_path).runs)), (
@@ -323,13 +322,13 @@ def test_a_seed_that_never_is_at_the_level(tmp_path: Path) -> None:
         for seed, final in enumerate(finals):
             write(tmp_path, config, lambda e, f=final: f * e / 60, seed=seed, shares=MNIST_SHARES)
     lines = {line.strategy: line for line in speed.reached(read_results(tmp_path).runs) if line.claim.at == 70}
-    assert lines["classical"].values.isna().tolist() == [True, False]
-    judged = lines["classical"].judged
+    assert lines["classical"].cell.values.isna().tolist() == [True, False]
+    judged = lines["classical"].cell.judged
     assert judged is not None
     assert judged.difference.mean == pytest.approx(((47 - 60) + (47 - 53)) / 2)
     write(tmp_path, compose("dataset=mnist", "strategy=learn2mix"), lambda e: 0.5, seed=2, shares=MNIST_SHARES)
     write(tmp_path, compose("dataset=mnist", "strategy=classical"), lambda e: 0.6, seed=2, shares=MNIST_SHARES)
-    judged = next(x.judged for x in speed.reached(read_results(tmp_path).runs) if x.strategy == "classical")
+    judged = next(x.cell.judged for x in speed.reached(read_results(tmp_path).runs) if x.strategy == "classical")
     assert judged is not None
     assert (judged.verdict, judged.note) == ("inconclusive", "2 of 3 seeds of learn2mix reach the level")
 
@@ -339,7 +338,7 @@ def test_whole_epochs_that_are_all_as_far_apart_show_nothing(tmp_path: Path) -> 
         for seed in range(3):
             config = compose("dataset=mnist", f"strategy={strategy}")
             write(tmp_path, config, lambda e, f=final: f * e / 60, seed=seed, shares=MNIST_SHARES)
-    judged = next(x.judged for x in speed.reached(read_results(tmp_path).runs) if x.strategy == "classical")
+    judged = next(x.cell.judged for x in speed.reached(read_results(tmp_path).runs) if x.strategy == "classical")
     assert judged is not None
     assert (*judged.difference[:2], judged.verdict) == (-1.0, 0, "inconclusive")
 
@@ -352,17 +351,17 @@ def test_a_lost_level_is_learn2mixs_own(tmp_path: Path) -> None:
     lines = {line.strategy: line for line in speed.reached(read_results(tmp_path).runs)
              if line.claim.row == "fashion_mnist" and line.claim.at is None}  # fmt: skip
     assert lines["learn2mix"].level == pytest.approx(35.0)
-    assert lines["learn2mix"].values.tolist() == [35.0, 35.0]
+    assert lines["learn2mix"].cell.values.tolist() == [35.0, 35.0]
     assert lines["learn2mix"].of_mean == 35, "the mean is at the level that was taken from it"
-    assert lines["classical"].values.tolist() == [49.0, 49.0]
+    assert lines["classical"].cell.values.tolist() == [49.0, 49.0]
 
 
 def test_metric_at_an_epoch(found: Results) -> None:
     lines = {(line.claim.row, line.strategy): line for line in speed.at_epoch(found.runs)}
     wine = lines["wine_quality", "classical"]
-    assert wine.values.tolist() == pytest.approx([6 * value for value in WINE["classical"]])
-    assert wine.judged is not None
-    assert wine.judged.difference.mean == pytest.approx(6 * (1.76 - 2.05))
+    assert wine.cell.values.tolist() == pytest.approx([6 * value for value in WINE["classical"]])
+    assert wine.cell.judged is not None
+    assert wine.cell.judged.difference.mean == pytest.approx(6 * (1.76 - 2.05))
 
 
 # Ledger
@@ -370,14 +369,16 @@ def test_metric_at_an_epoch(found: Results) -> None:
 
 def test_verdicts_stand_in_the_file_of_both_tables(found: Results) -> None:
     lines = [*speed.reached(found.runs), *speed.at_epoch(found.runs)]
-    frame = speed.frame(speed.reached(found.runs), speed.at_epoch(found.runs))
-    assert frame["effect"].fillna("").tolist() == [line.judged.verdict if line.judged else "" for line in lines]
+    frame, _ = speed.tables(speed.reached(found.runs), speed.at_epoch(found.runs))
+    judged = [line.cell.judged for line in lines]
+    assert frame["effect"].fillna("").tolist() == [one.verdict if one else "" for one in judged]
     assert {"inconclusive", "not run"} & set(frame["effect"].dropna())
     assert (frame["effect"].isna() == (frame["strategy"] == "learn2mix")).all()
 
 
 def test_ledger_has_every_claim_and_only_notes_that_are_used(found: Results) -> None:
-    sections = [*claims.sections(found).values(), claims.controls(found.runs), *studies.lines(found.studies).values()]
+    studied = ledger.of_studies(found.studies)
+    sections = [*claims.sections(found).values(), claims.controls(found.runs), *studied.values()]
     keys = [line.key for lines in sections for line in lines]
     assert len(keys) == len(set(keys))
     for row in (*ROWS, *VARIANTS):
@@ -398,7 +399,7 @@ def test_ledger_tells_numbers_and_what_is_not_run(found: Results) -> None:
     ours = "1.76 ± 0.11 against 2.05 ± 0.11, Δ -0.29 ± "
     assert f"| Wine Quality | 1.75 ± 0.21 against 2.03 ± 0.18, Δ -0.28 ± 0.28 | {ours}" in text
     assert "| IMDB | 82.33 ± 0.50 against 80.03 ± 0.48, Δ +2.3 ± 0.7 |  | not run |" in text
-    for heading, lines in (claims.sections(found) | studies.lines(found.studies)).items():
+    for heading, lines in (claims.sections(found) | ledger.of_studies(found.studies)).items():
         _, _, counted = text.partition(f"| {heading} |")  # it is told before the claims are
         parts = [int(part.strip() or 0) for part in counted.splitlines()[0].split("|")[:-1]]
         assert sum(parts) == len(lines)
@@ -423,7 +424,8 @@ def test_strategies_that_are_equal_by_construction_are_run_and_counted_once(tmp_
     commands_of = [line for line in text.splitlines() if line.startswith("python") and "cifar10 " in line]
     assert commands_of
     assert not any("smote" in line or "balanced" in line for line in commands_of), "they need no runs"
-    keys = [line.key for line in (*claims.others(found.runs), *claims.faster(found.runs), *claims.prose(found.runs))]
+    final = claims.final(found.runs, "focal", "smote")
+    keys = [line.key for line in (*final, *claims.faster(found.runs), *claims.prose(found.runs))]
     assert not any(key.startswith(("final.cifar10.", "faster.cifar10.", "threshold.cifar10.")) and "smote" in key
                    for key in keys)  # fmt: skip
     controls = [line.claim for line in claims.controls(found.runs) if line.claim.startswith("CIFAR-10:")]
@@ -436,7 +438,7 @@ def test_cost_and_the_limit_of_the_proportions(committed_results: Results) -> No
     cost = {line.key: line for line in claims.overhead(found.benches)}
     assert cost["overhead.fashion_mnist"].judged.verdict == "confirmed"
     assert cost["overhead.wine_quality"].judged.verdict == "contradicted"
-    (limit,) = claims.arrived(found.runs)
+    limit = claims.arrived(found.runs)
     assert limit.judged.verdict == "confirmed"
     not_run = [line for lines in claims.sections(found).values() for line in lines if line.judged.verdict == "not run"]
     assert all("each run trains for some" in line.judged.note or line.key == "valuation" for line in not_run)
@@ -458,11 +460,11 @@ def test_seeds_that_are_not_shared_are_too_few(tmp_path: Path) -> None:
     for strategy, seed in (("learn2mix", 0), ("classical", 1)):
         write(tmp_path, compose("dataset=wine_quality", f"strategy={strategy}"), lambda e: 2.0, seed=seed)
     found = read_results(tmp_path)
-    line = next(line for line in claims.final(found.runs) if line.key == "final.wine_quality")
+    line = next(line for line in claims.final(found.runs, "classical") if line.key == "final.wine_quality")
     assert (line.ours, line.judged.verdict) == ("2.00 (n = 1) against 2.00 (n = 1), n = 0", "too few seeds")
     markdown = tables.markdown(tables.table(2, found))
     assert "| E: (-0.28 ± 0.28) too few seeds<br>0.5E: " in markdown
-    at_epoch = {(x.claim.row, x.strategy): x.judged for x in speed.at_epoch(found.runs)}
+    at_epoch = {(x.claim.row, x.strategy): x.cell.judged for x in speed.at_epoch(found.runs)}
     judged = at_epoch["wine_quality", "classical"]
     assert judged is not None
     assert (judged.verdict, judged.note, judged.difference.n) == ("too few seeds", "no seed in common", 0)
@@ -497,11 +499,12 @@ def test_table_of_the_third_version_has_all_its_strategies(tmp_path: Path) -> No
             metric = lambda e, final=end + 0.002 * seed: final  # noqa: E731
             write(tmp_path, config, metric, seed=seed, epochs=epochs + seed, shares=MNIST_SHARES)
     write(tmp_path, compose("dataset=mnist_v3", "strategy=curriculum"), lambda e: 0.9, shares=MNIST_SHARES)
-    lines = equal_seconds.ended(read_results(tmp_path).runs)
+    lines = speed.equal_seconds(read_results(tmp_path).runs)
     swept = yaml.safe_load((conf_dir() / "experiment" / "table1_v3.yaml").read_text())["hydra"]["sweeper"]["params"]
     for row in V3:
         assert {*swept["strategy"].split(","), "classical"} <= {x.strategy for x in lines if x.claim.row == row}
-    told = [line for line in equal_seconds.table(lines).splitlines() if line.startswith("|")][2:]
+    frame, text = speed.seconds_table(lines)
+    told = [line for line in text.splitlines() if line.startswith("|")][2:]
     assert told[:8] == [
         "| **MNIST** | learn2mix | 3 | 49 | 96.2 ± 0.2 | **+6.0 ± 0.0** | 98.46 after 50 s |  |",
         "|  | classical | 3 | 61 | 90.2 ± 0.2 |  | 98.14 after 50 s | same sign |",
@@ -512,7 +515,7 @@ def test_table_of_the_third_version_has_all_its_strategies(tmp_path: Path) -> No
         "|  | curriculum | 0 |  | not run |  |  | not run |",
         "| **Fashion-MNIST** | learn2mix | 0 |  | not run |  | 85.85 after 50 s |  |",
     ]
-    frame = equal_seconds.frame(lines).set_index(["data_set", "strategy"]).sort_index()
+    frame = frame.set_index(["data_set", "strategy"]).sort_index()
     assert frame.loc[("mnist", "importance_sampling"), "mean_epochs"] == 41
 
 

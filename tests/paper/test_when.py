@@ -62,8 +62,7 @@ def test_the_grid_finds_its_runs_and_no_others(folder: Path) -> None:
     found = read_results(folder).runs
     grid = imbalance.grid(found)
     assert sorted(grid) == [(1e-4, 10, "classical"), (1e-4, 10, "learn2mix"), (1e-3, 100, "learn2mix")]
-    frame = imbalance.frame(grid)
-    text = imbalance.table(frame)
+    frame, text = imbalance.table(found)
     assert text.count("\n| ") == 3 * 3 * 5
     assert "|  |  | learn2mix | 3 | 61.0 ± 1.0 | **+10.0 ± 0.0** |" in text
     frame = frame.set_index(["rate", "ratio", "strategy"])
@@ -71,6 +70,6 @@ def test_the_grid_finds_its_runs_and_no_others(folder: Path) -> None:
     assert frame.loc[(1e-4, 10, "learn2mix"), "test_metric_minus_classical_percent"] == pytest.approx(10)
     assert imbalance.figure(found) is not None
     assert imbalance.figure([run for run in found if run.dataset == "wine_quality"]) is None
-    assert imbalance.frame({})["n"].tolist() == [0] * 3 * 3 * 5
+    assert imbalance.table([])[0]["n"].tolist() == [0] * 3 * 3 * 5
     other = replace(next(iter(grid.values())), settings={})
     assert imbalance.grid([other]) == {}

@@ -245,7 +245,7 @@ def test_runs_of_equal_seconds_have_the_epochs_there_was_time_for(tmp_path: Path
     folder = made(tmp_path, 0, "equal_seconds=true", epochs=3)
     (run,) = runs.read_runs(tmp_path).runs
     assert run.settings["equal_seconds"] is True
-    assert run.at(1.0).tolist() == [0.3]
+    assert run.at(1.0).tolist() == [30]
     edit("metrics.csv", "\n2,", "\n7,")(folder)
     with pytest.raises(UserError, match="epochs 1 to 3, each once"):
         runs.read_runs(tmp_path)

@@ -63,13 +63,11 @@ class Setting:
         results_dir: for ordinary runs that a study needs; the command writes the study's own tables.
         data_dir: where data sets lie.
         report: prints a line of progress.
-        force: repeat ordinary runs that are finished.
     """
 
     results_dir: str
     data_dir: str
     report: Callable[[str], None]
-    force: bool = False
 
 
 class Study:

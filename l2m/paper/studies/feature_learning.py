@@ -112,35 +112,26 @@ class FeatureLearning(Study):
                 raise UserError(f"a stop at iteration {stop} must be below study.iterations={self.iterations}")
         if self.borrowed >= self.patches:
             raise UserError(f"study.borrowed={self.borrowed} must be below study.patches={self.patches}")
-        growth, ends = [], []
+        others = self.rare_shares, self.noises, self.widths, self.mixings, self.stops
+        variations: list[tuple[str, float]] = [("default", 0)]
+        variations += [(option, value) for option, values in zip(AXES, others, strict=True) for value in values]
         defaults: dict[tuple[int, str], list[dict[str, Any]]] = {}
+        ends = []
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # the matrices are small
         try:
-            for varied, value, study in self._variations():
-                for seed, method in product(self.seeds, METHODS):
-                    if varied in UNUSED[method]:
-                        rows = defaults[seed, method]
-                    else:
-                        setting.report(f"{varied} {value:g}, seed {seed}, {METHODS[method].words}")
-                        rows = list(study._descent(seed, method))
-                    if varied == "default":
-                        defaults[seed, method] = rows
-                        growth += rows
-                    ends.append({"varied": varied, "value": value} | rows[-1])
+            for (varied, value), seed, method in product(variations, self.seeds, METHODS):
+                rows = defaults.get((seed, method))
+                if rows is None or varied not in UNUSED[method]:
+                    setting.report(f"{varied} {value:g}, seed {seed}, {METHODS[method].words}")
+                    change: Any = {} if varied == "default" else {varied: value}
+                    rows = list(replace(self, **change)._descent(seed, method))
+                defaults.setdefault((seed, method), rows)
+                ends.append({"varied": varied, "value": value} | rows[-1])
         finally:
             torch.set_num_threads(threads)
-        accuracies = ["accuracy_common", "accuracy_rare"]
-        return {"growth": pd.DataFrame(growth).drop(columns=accuracies), "ends": pd.DataFrame(ends)}
-
-    def _variations(self) -> Iterator[tuple[str, float, FeatureLearning]]:
-        """The defaults, then one option at another value at a time."""
-        yield "default", 0, self
-        others = self.rare_shares, self.noises, self.widths, self.mixings, self.stops
-        for option, values in zip(AXES, others, strict=True):
-            for value in values:
-                change: Any = {option: value}
-                yield option, value, replace(self, **change)
+        growth = pd.DataFrame(row for rows in defaults.values() for row in rows)
+        return {"growth": growth.drop(columns=["accuracy_common", "accuracy_rare"]), "ends": pd.DataFrame(ends)}
 
     def _descent(self, seed: int, method: str) -> Iterator[dict[str, Any]]:
         """Rows of one method at one seed, the last one with accuracies."""

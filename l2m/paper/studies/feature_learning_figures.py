@@ -10,8 +10,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from l2m.paper.studies.geometric_means import geometric_interval
 from l2m.report import drawing
+from l2m.report.statistics import geometric_interval
 
 
 class Method(NamedTuple):
@@ -54,12 +54,11 @@ def draw_growth(growth: pd.DataFrame, stop: int) -> Figure:
     _share_scale(axes)
     axes[0].set_ylabel("strength Σ⟨w, feature⟩²")
     _legend(figure)
-    drawing.note(
+    return drawing.note(
         figure,
         f"Geometric mean over {growth['seed'].nunique()} seeds with its 95 % t-interval. The stop is at iteration "
         f"{stop}. Above the grey line a feature counts as learned.",
     )
-    return figure
 
 
 def draw_sizes(ends: pd.DataFrame, defaults: Mapping[str, float], iterations: int) -> Figure:
@@ -89,12 +88,11 @@ def draw_sizes(ends: pd.DataFrame, defaults: Mapping[str, float], iterations: in
     for ax in axes[::2]:
         ax.set_ylabel("rare feature's strength")
     _legend(figure)
-    drawing.note(
+    return drawing.note(
         figure,
         f"Strength at iteration {iterations}, one option varied at a time: geometric mean over "
         f"{ends['seed'].nunique()} seeds with its 95 % t-interval. Above the grey line the feature counts as learned.",
     )
-    return figure
 
 
 def _share_scale(axes: Sequence[Axes]) -> None:

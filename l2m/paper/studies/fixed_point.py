@@ -22,14 +22,12 @@ def losses_and_gradients(groups: GroupLosses, theta: Floats) -> tuple[Floats, Fl
 def fixed_point(groups: GroupLosses) -> Floats:
     """The root (m,) of Σ α_i ∇L_i with α = L / 1ᵀL, by Powell's hybrid method from the mean of the minimisers."""
 
-    def equation(theta: Floats) -> tuple[Floats, Floats]:
+    def equation(theta: Floats) -> Floats:
         losses, gradients = losses_and_gradients(groups, theta)
-        alpha = losses / losses.sum()
-        hessian = np.tensordot(alpha, groups.curvature, 1)
-        return alpha @ gradients, hessian + gradients.T @ _slope(losses, gradients)
+        return np.asarray(losses / losses.sum() @ gradients)
 
-    solution = optimize.root(equation, groups.minimisers.mean(axis=0), jac=True, tol=1e-13)
-    residual = float(np.abs(equation(solution.x)[0]).max())
+    solution = optimize.root(equation, groups.minimisers.mean(axis=0), tol=1e-13)
+    residual = float(np.abs(equation(solution.x)).max())
     if not residual < 1e-9 * groups.lipschitz.max():
         raise RuntimeError(f"no fixed point was found: {solution.message} The residual is {residual}.")
     return np.asarray(solution.x)
@@ -86,18 +84,8 @@ def minimax(groups: GroupLosses) -> Floats:
 def spectral_radius(groups: GroupLosses, theta: Floats, eta: float, gamma: float) -> float:
     """The largest |eigenvalue| of one step's Jacobian at the fixed point (m,); it is stable below 1."""
     losses, gradients = losses_and_gradients(groups, theta)
-    k, m = gradients.shape
-    hessian = np.tensordot(losses / losses.sum(), groups.curvature, 1)
-    jacobian = np.block(
-        [
-            [np.eye(m) - eta * hessian, -eta * gradients.T],
-            [gamma * _slope(losses, gradients), (1 - gamma) * np.eye(k)],
-        ]
-    )
-    return float(np.abs(np.linalg.eigvals(jacobian)).max())
-
-
-def _slope(losses: Floats, gradients: Floats) -> Floats:
-    """The Jacobian (k, m) of L / 1ᵀL."""
-    total = losses.sum()
-    return np.asarray((gradients - np.outer(losses / total, gradients.sum(axis=0))) / total)
+    alpha = losses / losses.sum()
+    slope = (gradients - np.outer(alpha, gradients.sum(axis=0))) / losses.sum()  # the Jacobian (k, m) of L / 1ᵀL
+    to_theta = np.hstack([np.eye(len(theta)) - eta * np.tensordot(alpha, groups.curvature, 1), -eta * gradients.T])
+    to_alpha = np.hstack([gamma * slope, (1 - gamma) * np.eye(len(alpha))])
+    return float(np.abs(np.linalg.eigvals(np.vstack([to_theta, to_alpha]))).max())

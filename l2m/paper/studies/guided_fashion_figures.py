@@ -93,12 +93,11 @@ def draw_ends(models: pd.DataFrame, clean: float) -> Figure:
         Line2D([], [], color="#666666", marker="o", label="the talk", **drawing.CIRCLE),
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=3, columnspacing=1, handletextpad=0.3, borderpad=0)
-    drawing.note(
+    return drawing.note(
         figure,
         f"{models['seed'].nunique()} seeds; t-intervals. Below the dotted line the teacher has seen the test set "
         f"(method 1): these numbers leak. Clean samples' share of a student's loss: {clean:g}.",
     )
-    return figure
 
 
 def draw_curves(table: pd.DataFrame, clean: float) -> Figure:
@@ -119,9 +118,8 @@ def draw_curves(table: pd.DataFrame, clean: float) -> Figure:
             axes.set(xlabel="epoch", ylabel=label, title=title, ylim=(settled.min() - margin, settled.max() + margin))
     handles = [Line2D([], [], color=colour, linewidth=1.0, label=name) for name, colour in COLOURS.items()]
     figure.legend(handles=handles, loc="outside upper center", ncols=5, columnspacing=1, handlelength=1.4, borderpad=0)
-    drawing.note(
+    return drawing.note(
         figure,
         f"Means over {table['seed'].nunique()} seeds; teacher, low and high are those of the method above. Axes fit "
         f"epochs after a tenth of E. Clean samples' share of a student's loss: {clean:g}.",
     )
-    return figure

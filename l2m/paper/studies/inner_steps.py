@@ -10,10 +10,18 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from l2m.paper.studies import STUDIES, Claim, Setting, Study, Tables, grade
-from l2m.paper.studies.geometric_means import geometric_interval
-from l2m.paper.studies.growth_laws import CLAIMED, CRITERIA, LAWS, best_steps, fit
+from l2m.paper.studies.inner_steps_figures import (
+    CLAIMED,
+    CRITERIA,
+    LAWS,
+    best_steps,
+    draw_best,
+    draw_fixed_points,
+    draw_gaps,
+    fit,
+)
 from l2m.paper.studies.quadratic_domains import Floats, fixed_point, simulate, spend
-from l2m.report.statistics import half_width
+from l2m.report.statistics import geometric_interval, half_width
 from l2m.schema import Range
 
 OUTER_RATES: Floats = 2.0 ** np.arange(-9.0, 4.0)
@@ -91,14 +99,15 @@ class InnerSteps(Study):
         rng, runs = np.random.default_rng(0), (self.seeds, 2, self.starts)
         starts = 2 * rng.standard_normal(np.prod(runs)), rng.standard_normal((2, np.prod(runs)))
         tables = []
-        for steps in _step_counts(self.budget):
+        octaves = range(1, 4 * int(np.log2(self.budget / 16)) + 1)
+        for steps in (*range(1, 17), *(round(16 * 2 ** (i / 4)) for i in octaves)):  # four per octave above 16
             noise = self.noise if gradients == "stochastic" else 0.0
             draws = np.random.default_rng([1, steps])
             spent = spend(steps, budgets, inner, OUTER_RATES, starts, self.condition, noise, draws)
             tables += [
                 _tune(gap.reshape(-1, *runs), inner).assign(criterion=criterion, budget=budget, inner_steps=steps)
-                for criterion in CRITERIA
-                for budget, gap in zip(budgets, getattr(spent, criterion), strict=True)
+                for criterion, gaps in zip(CRITERIA, spent, strict=True)
+                for budget, gap in zip(budgets, gaps, strict=True)
                 if steps <= budget
             ]
             if steps in (1, 2, 4, 8, 16):
@@ -110,6 +119,9 @@ class InnerSteps(Study):
         points = tables["fixed_points"]
         last = points[points["outer_steps"] == points["outer_steps"].max()]
         error = (last["simulated"] - last["closed_form"]).abs().max()
+        first = points[points["inner_steps"] == 1]
+        weights = first.pivot_table(index="outer_steps", columns="condition", values="simulated")
+        moved = (weights.iloc[-1] - weights.iloc[-2]).abs().max()
         return [
             Claim(
                 "fixed_point",
@@ -119,38 +131,23 @@ class InnerSteps(Study):
                 f"at most {error:.1e} apart",
                 grade(error < 5e-5),
             ),
-            _judge_one_step(points[points["inner_steps"] == 1]),
+            Claim(
+                "greedy",
+                "T = 1 can fail even in a simple quadratic example (abstract)",
+                "a weight other than ½, the best",
+                ", ".join(f"{weight:.3f} for κ = {kappa:g}" for kappa, weight in weights.iloc[-1].items()),
+                grade((weights.iloc[-1] - 0.5).abs().min() > 0.05 and moved < 1e-3),
+                f"outer steps {weights.index[-2]} to {weights.index[-1]} moved it by {moved:.0e}",
+            ),
             *(_judge_law(tables["best"], gradients, criterion) for gradients in CLAIMED for criterion in CRITERIA),
         ]
 
     def figures(self, tables: Tables) -> dict[str, Figure]:
-        from l2m.paper.studies import inner_steps_figures as figures
-
         return {
-            "fixed_points": figures.draw_fixed_points(tables["fixed_points"]),
-            "gaps": figures.draw_gaps(tables["gaps"]),
-            "best_inner_steps": figures.draw_best(tables["best"]),
+            "fixed_points": draw_fixed_points(tables["fixed_points"]),
+            "gaps": draw_gaps(tables["gaps"]),
+            "best_inner_steps": draw_best(tables["best"]),
         }
-
-
-def _judge_one_step(points: pd.DataFrame) -> Claim:
-    weights = points.pivot_table(index="outer_steps", columns="condition", values="simulated")
-    moved = (weights.iloc[-1] - weights.iloc[-2]).abs().max()
-    off = (weights.iloc[-1] - 0.5).abs().min()
-    return Claim(
-        "greedy",
-        "T = 1 can fail even in a simple quadratic example (abstract)",
-        "a weight other than ½, the best",
-        ", ".join(f"{weight:.3f} for κ = {kappa:g}" for kappa, weight in weights.iloc[-1].items()),
-        grade(off > 0.05 and moved < 1e-3),
-        f"outer steps {weights.index[-2]} to {weights.index[-1]} moved it by {moved:.0e}",
-    )
-
-
-def _step_counts(budget: int) -> list[int]:
-    """T: all up to 16, then four per octave up to the budget."""
-    octaves = range(1, 4 * int(np.log2(budget / 16)) + 1)
-    return [*range(1, 17), *(round(16 * 2 ** (i / 4)) for i in octaves)]
 
 
 def _tune(gaps: Floats, inner_rates: Floats) -> pd.DataFrame:

@@ -1,8 +1,10 @@
-"""Figures of :mod:`l2m.paper.studies.inner_steps`."""
+"""Laws of :mod:`l2m.paper.studies.inner_steps` by which the best T may grow with the budget, and its figures."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import cycle
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,11 +12,32 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from l2m.paper.studies.geometric_means import geometric_interval
-from l2m.paper.studies.growth_laws import CLAIMED, CRITERIA, LAWS, best_steps, fit
 from l2m.report import drawing
+from l2m.report.statistics import geometric_interval
+
+LAWS: dict[str, Callable[[Any], Any]] = {
+    "log N": np.log,
+    "√(N log N)": lambda budget: np.sqrt(budget * np.log(budget)),
+}
+"""Laws of growth g(N) by name."""
+CLAIMED = {"full": "log N", "stochastic": "√(N log N)"}
+"""The claimed law of the best T, by the kind of gradients."""
+CRITERIA = {"weights": "of the weights", "parameters": "of the parameters"}
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
+
+
+def fit(law: str, steps: pd.Series[float]) -> tuple[float, float, float]:
+    """a and b of T = a + b·g(N) with the least squared relative error, and the root of its mean."""
+    g = LAWS[law](steps.index.to_numpy(float))
+    b, a = np.polyfit(g, steps, 1, w=1 / steps)
+    return float(a), float(b), float(np.sqrt(np.mean(((a + b * g) / steps - 1) ** 2)))
+
+
+def best_steps(best: pd.DataFrame, gradients: str, criterion: str) -> pd.DataFrame:
+    """The best T, budgets by seeds."""
+    rows = best[(best["gradients"] == gradients) & (best["criterion"] == criterion)]
+    return rows.pivot(index="budget", columns="seed", values="inner_steps")
 
 
 def draw_fixed_points(points: pd.DataFrame) -> Figure:
@@ -34,12 +57,11 @@ def draw_fixed_points(points: pd.DataFrame) -> Figure:
         drawing.plain(axes.xaxis)
     weights.set_ylabel("weight of domain 1")
     figure.legend(loc="outside upper center", ncols=3)
-    drawing.note(
+    return drawing.note(
         figure,
         "Two quadratic domains: left, where the weight settles (circles, simulated; lines, closed form); right, how it "
         "leaves the best weight ½ (dashed) with T = 1 and stays away.",
     )
-    return figure
 
 
 def draw_gaps(gaps: pd.DataFrame) -> Figure:
@@ -55,8 +77,7 @@ def draw_gaps(gaps: pd.DataFrame) -> Figure:
             axes.plot(curve.idxmin(), curve.min(), color=colour, marker="o", **drawing.CIRCLE)
         _set_logarithmic(axes, gradients, xlabel="inner steps T", ylabel=f"gap {CRITERIA[criterion]}")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, columnspacing=1)
-    drawing.note(figure, "Mean gap over outer steps and seeds at tuned rates; circles, the least.")
-    return figure
+    return drawing.note(figure, "Mean gap over outer steps and seeds at tuned rates; circles, the least.")
 
 
 def draw_best(best: pd.DataFrame) -> Figure:
@@ -69,12 +90,11 @@ def draw_best(best: pd.DataFrame) -> Figure:
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     panels[0].set_ylabel("best T")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, columnspacing=1)
-    drawing.note(
+    return drawing.note(
         figure,
         "Best inner steps T of a budget for the gap of the weights or of the parameters: geometric mean over seeds "
         "with its 95 % t-interval, and fits a + b·g(N) with g\u00a0=\u00a0log\u00a0N (solid) and √(N log N) (dotted).",
     )
-    return figure
 
 
 def _draw_laws(axes: Axes, steps: pd.DataFrame, colour: str, label: str) -> None:

@@ -45,14 +45,13 @@ def draw_agreeing(tables: Tables) -> Figure:
         drawing.plain(axis)
     handles = [*axes[0].get_legend_handles_labels()[0], axes[3].get_legend_handles_labels()[0][-1]]
     figure.legend(handles=handles, loc="outside upper center", ncols=4, handlelength=1.8, columnspacing=1, borderpad=0)
-    drawing.note(
+    return drawing.note(
         figure,
         f"{table['problem'].nunique()} random quadratic problems whose groups share θ*. Above: one problem, "
         f"η\u00a0=\u00a0{curves['learning_rate'].iloc[0]:g}\u00a0·\u00a02/L*. Below, left: a point is a "
         "training, a sixth of them drawn; above the line it is "
         "faster than the proof's ρ. Edge: 2/λmax(Σ α*A).",
     )
-    return figure
 
 
 def draw_disagreeing(tables: Tables) -> Figure:
@@ -79,13 +78,12 @@ def draw_disagreeing(tables: Tables) -> Figure:
     axes[3].plot([0, largest], [0, largest], color="#666666", linewidth=0.6)
     axes[3].set(title="All losses vanish at θ*", xlabel="limit of α, one start", ylabel="limit of α, other starts")
     figure.legend(loc="outside upper center", ncols=5, handlelength=1.4, columnspacing=0.8, borderpad=0)
-    drawing.note(
+    return drawing.note(
         figure,
         f"{len(distance)} random quadratic problems. Above and below left: groups with minimisers of "
         "their own; distances from the minimisers of three risks; boxes are quartiles, whiskers the range. Below "
         "right: one minimiser and losses of 0 there; a point is a group.",
     )
-    return figure
 
 
 def _shares(axes: Axes, table: pd.DataFrame, outcome: str) -> None:

@@ -21,8 +21,7 @@ starts from K ≤ 0, and eq. 58 divides eq. 57 by a number that is negative wher
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 from itertools import product
 from typing import Annotated, Any
 
@@ -31,7 +30,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from l2m.paper.studies import STUDIES, Claim, Setting, Study, Tables
-from l2m.paper.studies.group_losses import Floats, GroupLosses, sample
+from l2m.paper.studies.group_losses import Floats, sample
 from l2m.paper.studies.one_step_claims import judge
 from l2m.paper.studies.one_step_figures import draw_condition, draw_proof
 from l2m.paper.studies.one_step_proof import READINGS, Point, check_proof
@@ -39,46 +38,6 @@ from l2m.schema import Range
 
 FRACTIONS = np.array([0.01, 0.1, 0.5, 0.99])
 """γ as shares of the largest γ that is tried."""
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One problem at one step.
-
-    Attributes:
-        losses: of the groups; all minimisers are 0.
-        tilde: α̃ (k,).
-        before: θ^{t-1} (m,).
-        first: the learning rate that led from θ^{t-1} to θ^t, in units of 2/L*.
-    """
-
-    losses: GroupLosses
-    tilde: Floats
-    before: Floats
-    first: float
-
-    @cached_property
-    def point(self) -> Point:
-        """θ^t, with the quantities of the proof."""
-        mu, largest = float(self.losses.mu.min()), float(self.losses.lipschitz.max())
-        excess, gradients = self.losses(self.before[None])
-        earlier = self.losses.minima + excess[0]
-        after = self.before - self.first * 2 / largest * (self.tilde @ gradients[0])
-        excess, gradients = self.losses(after[None])
-        return Point(
-            e=after,
-            excess=excess[0],
-            gradients=gradients[0],
-            tilde=self.tilde,
-            towards=earlier / earlier.sum() - self.tilde,
-            mu=mu,
-            largest=largest,
-        )
-
-    def scaled(self, unit: float) -> Problem:
-        """The same problem with parameters ``unit`` times as large, as if in another unit; losses stay."""
-        losses = replace(self.losses, curvature=self.losses.curvature / unit**2, ridges=self.losses.ridges / unit)
-        return replace(self, losses=losses, before=self.before * unit)
 
 
 @STUDIES.register("one_step")
@@ -113,11 +72,11 @@ class OneStep(Study):
         """
         rows, grids, proofs, counterexamples = [], [], [], []
         for index in range(self.problems):
-            problem = self.problem(index)
-            rows.append(self.measure(index, problem))
-            grids.append(self.grid(problem.point))
-            proofs.append(check_proof(problem.point, self.etas(problem.point), FRACTIONS))
-            counterexamples += self.counterexample(index, problem.point)
+            point = self.problem(index)
+            rows.append(self.measure(index, point))
+            grids.append(self.grid(point))
+            proofs.append(check_proof(point, self.etas(point), FRACTIONS))
+            counterexamples += self.counterexample(index, point)
             if (index + 1) % 250 == 0:
                 setting.report(f"problem {index + 1} of {self.problems}")
         keys = ["reading", "condition", "learning_rate", "fraction"]
@@ -138,7 +97,7 @@ class OneStep(Study):
     def figures(self, tables: Tables) -> dict[str, Figure]:
         return {"condition": draw_condition(tables["problems"]), "proof": draw_proof(tables["proof"])}
 
-    def problem(self, index: int) -> Problem:
+    def problem(self, index: int) -> Point:
         """A random problem; ‖θ^{t-1}‖ is log-uniform in [0.01, 100], because eq. 8 depends on it."""
         rng = np.random.default_rng([self.seed, index])
         losses = sample(
@@ -149,7 +108,7 @@ class OneStep(Study):
             ridges=3 * (index % 2),
         )
         direction = rng.normal(size=(losses.minimisers.shape[1],))
-        return Problem(
+        return Point(
             losses=losses,
             tilde=rng.dirichlet(np.ones(len(losses.minima))),
             before=direction / np.linalg.norm(direction) * 10 ** rng.uniform(-2, 2),
@@ -160,18 +119,16 @@ class OneStep(Study):
         """η (n,) for the study's learning rates."""
         return np.asarray(self.learning_rates) * 2 / point.largest
 
-    def measure(self, index: int, problem: Problem) -> dict[str, Any]:
+    def measure(self, index: int, point: Point) -> dict[str, Any]:
         """A row of ``problems``.
 
         ``first_factor`` is that of eq. 8 in units of L*‖e‖²; ``norm`` to ``weighted`` are ‖e‖ − ΔL in each reading.
         Some γ satisfies eq. 9 for η above ``low`` and below ``high``, in units of 2/L*; both are NaN where none does.
         The last four columns are of the same problem in a unit of θ that changes the sign of ‖e‖ − ‖ΔL‖.
         """
-        point = problem.point
-        excess = float(np.linalg.norm(point.excess))
-        unit = excess / point.distance * (0.5 if point.distance > excess else 2.0)
-        other = problem.scaled(unit).point
-        low, high = point.helpful_rates()
+        unit = point.read("norm") / point.distance * (0.5 if point.distance > point.read("norm") else 2.0)
+        other = point.scaled(unit)
+        (low, high), (other_low, other_high) = point.helpful_rates(), other.helpful_rates()
         return {
             "problem": index,
             "family": ("quadratic", "ridges")[index % 2],
@@ -186,8 +143,8 @@ class OneStep(Study):
             "unit": unit,
             "other_first_factor": other.first_factor / (other.largest * other.distance**2),
             "other_norm": other.distance - other.read("norm"),
-            "other_low": other.helpful_rates()[0],
-            "other_high": other.helpful_rates()[1],
+            "other_low": other_low,
+            "other_high": other_high,
         }
 
     def grid(self, point: Point) -> pd.DataFrame:

@@ -34,6 +34,12 @@ def judge(tables: Tables) -> list[Claim]:
     start = table["low"] == 0
     inside, every = start & (table["high"] >= 1), start & np.isinf(table["high"])
     far = table["distance"] > table["distance"].median()
+    grid = tables["grid"].query("reading == 'norm' and learning_rate < 1")
+    held = grid[grid["condition"]]
+    sums = grid.groupby("condition")[["holds", "problems"]].sum().reindex([True, False], fill_value=0)
+    shares = 100 * sums["holds"] / sums["problems"].clip(lower=1)
+    kept = met == (table["other_first_factor"] * table["other_norm"] > 0)
+    same = np.isclose(table[["low", "high"]], table[["other_low", "other_high"]], rtol=1e-5, equal_nan=True).all(axis=1)
     counterexamples = [f"{(every != held).sum()} with {name}" for name, held in truth.items()]
     return [
         Claim(
@@ -62,7 +68,14 @@ def judge(tables: Tables) -> list[Claim]:
             grade(not start[~met].any()),
             "as printed, with γ in (0, β], it says nothing: β is negative there, so (0, β] is empty",
         ),
-        _up_to_beta(tables["grid"]),
+        Claim(
+            "up_to_beta",
+            "Where eq. 8 holds, eq. 9 holds for γ up to β",
+            "γ in (0, β]",
+            f"at {shares[True]:.1f} % of η in (0, 2/L*) and γ; "
+            f"where eq. 8 fails, at {shares[False]:.1f} % of η and γ in (0, 1)",
+            grade((held["holds"] == held["problems"]).all()),
+        ),
         Claim(
             "corollary",
             "μ*/2 ‖e‖ ≤ ‖∇L(θ, α)‖ ≤ L* ‖e‖ (Corollary 2.4)",
@@ -90,34 +103,15 @@ def judge(tables: Tables) -> list[Claim]:
             "negative number and keeps the sign; here that factor is positive in "
             f"{count(table['first_factor'] > 0)} problems, and K so large in {counts['55']}",
         ),
-        _unit(table),
+        Claim(
+            "unit",
+            "Whether eq. 8 holds does not depend on the unit of θ",
+            "needed for if and only if: eq. 9 does not",
+            f"there is a unit that keeps all losses and changes eq. 8 in {count(~kept)} problems",
+            grade(kept.all()),
+            f"the η for which eq. 9 has some γ, in units of 2/L*, are the same in {int(same.sum())}",
+        ),
     ]
-
-
-def _up_to_beta(grid: pd.DataFrame) -> Claim:
-    rows = grid[(grid["reading"] == "norm") & (grid["learning_rate"] < 1)]
-    held, failed = (rows[rows["condition"] == condition] for condition in (True, False))
-    shares = [100 * float(part["holds"].sum()) / max(float(part["problems"].sum()), 1) for part in (held, failed)]
-    return Claim(
-        "up_to_beta",
-        "Where eq. 8 holds, eq. 9 holds for γ up to β",
-        "γ in (0, β]",
-        f"at {shares[0]:.1f} % of η in (0, 2/L*) and γ; where eq. 8 fails, at {shares[1]:.1f} % of η and γ in (0, 1)",
-        grade((held["holds"] == held["problems"]).all()),
-    )
-
-
-def _unit(table: pd.DataFrame) -> Claim:
-    kept = (table["first_factor"] * table["norm"] > 0) == (table["other_first_factor"] * table["other_norm"] > 0)
-    same = np.isclose(table[["low", "high"]], table[["other_low", "other_high"]], rtol=1e-5, equal_nan=True).all(axis=1)
-    return Claim(
-        "unit",
-        "Whether eq. 8 holds does not depend on the unit of θ",
-        "needed for if and only if: eq. 9 does not",
-        f"there is a unit that keeps all losses and changes eq. 8 in {count(~kept)} problems",
-        grade(kept.all()),
-        f"the η for which eq. 9 has some γ, in units of 2/L*, are the same in {int(same.sum())}",
-    )
 
 
 def _judge(whole: bool, happens: pd.Series[bool], condition: pd.Series[bool]) -> Finding:

@@ -51,13 +51,12 @@ def draw_condition(table: pd.DataFrame) -> Figure:
         drawing.plain(axis)
     handles, _ = axes[0].get_legend_handles_labels()
     figure.legend(handles=handles, loc="outside upper center", ncols=2, handlelength=2.4, borderpad=0)
-    drawing.note(
+    return drawing.note(
         figure,
         f"{len(table)} random problems that meet the assumptions of Proposition 2.5. Above right: the line is the "
         "bound (μ* − L*)/2 ‖e‖². Below left: eq. 8 holds just above ‖ΔL‖\u00a0=\u00a0‖e‖, in whatever unit θ is. Below "
         "right: problems with some γ as η → 0; the last bin holds all larger η.",
     )
-    return figure
 
 
 def draw_proof(table: pd.DataFrame) -> Figure:
@@ -73,9 +72,8 @@ def draw_proof(table: pd.DataFrame) -> Figure:
     labels = rows["statement"].str.removesuffix(", norm").str.replace("1)/2 > 0", "1)/2")
     axes.set_yticks(places, labels)
     axes.set(xlim=(0, 125), xlabel="holds, % of checks", xticks=[0, 25, 50, 75, 100])
-    drawing.note(
+    return drawing.note(
         figure,
         "Steps of the proof of Proposition 2.5, from Corollary 2.4 on. Numbers stand for the right sides of these "
         f"equations, with ‖ΔL‖ in (59). {int(rows['checked'].max())} checks each at most.",
     )
-    return figure

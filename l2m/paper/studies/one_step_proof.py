@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from l2m.paper.studies.group_losses import Floats
+from l2m.paper.studies.group_losses import Floats, GroupLosses
 
 Bools = NDArray[np.bool_]
 
@@ -24,52 +23,43 @@ READINGS: dict[str, Callable[[Floats, Floats], Any]] = {
 """How eq. 8 and 40 may read the vector ΔL, the ``excess``, as the number that they subtract from ‖e‖."""
 
 
-@dataclass(frozen=True)
 class Point:
-    """θ^t, with the quantities of the proposition there.
+    """One problem at one step, with the quantities of the proposition at θ^t.
+
+    Args:
+        losses: of the groups; all minimisers are 0, which is θ*.
+        tilde: α̃ (k,).
+        before: θ^{t-1} (m,).
+        first: the learning rate that led from θ^{t-1} to θ^t, in units of 2/L*.
 
     Attributes:
-        e: θ^t − θ* (m,).
+        mu, largest: μ* and L*.
+        e, distance: θ^t − θ* (m,) and its norm.
         excess: ΔL = L(θ^t) − L(θ*) (k,).
         gradients: ∇L_i(θ^t) (k, m).
-        tilde: α̃ (k,).
         towards: d = L(θ^{t-1}) / 1ᵀL(θ^{t-1}) − α̃ (k,), so that α^t = α̃ + γd.
-        mu: μ*.
-        largest: L*.
+        classical, change: g̃ = ∇L(θ^t, α̃) and v (m,): the gradient at α^t is g̃ + γv.
+        first_factor: (μ*/2 − L*) ‖e‖² + α̃ᵀΔL, of eq. 8 and 40.
+        scale: L_α L* ‖d‖, of eq. 40 without η.
     """
 
-    e: Floats
-    excess: Floats
-    gradients: Floats
-    tilde: Floats
-    towards: Floats
-    mu: float
-    largest: float
+    def __init__(self, losses: GroupLosses, tilde: Floats, before: Floats, first: float) -> None:
+        self.losses, self.tilde, self.before, self.first = losses, tilde, before, first
+        self.mu, self.largest = float(losses.mu.min()), float(losses.lipschitz.max())
+        excess, gradients = losses(before[None])
+        earlier = losses.minima + excess[0]
+        self.towards = earlier / earlier.sum() - tilde
+        self.e = before - first * 2 / self.largest * (tilde @ gradients[0])
+        (self.excess,), (self.gradients,) = losses(self.e[None])
+        self.distance = float(np.linalg.norm(self.e))
+        self.classical, self.change = tilde @ self.gradients, self.towards @ self.gradients
+        self.first_factor = float((self.mu / 2 - self.largest) * self.distance**2 + tilde @ self.excess)
+        self.scale = float(np.linalg.norm(self.gradients, ord=2) * self.largest * np.linalg.norm(self.towards))
 
-    @cached_property
-    def distance(self) -> float:
-        """‖θ^t − θ*‖."""
-        return float(np.linalg.norm(self.e))
-
-    @cached_property
-    def classical(self) -> Floats:
-        """g̃ = ∇L(θ^t, α̃) (m,)."""
-        return self.tilde @ self.gradients
-
-    @cached_property
-    def change(self) -> Floats:
-        """v (m,): the gradient at α^t is g̃ + γv."""
-        return self.towards @ self.gradients
-
-    @cached_property
-    def first_factor(self) -> float:
-        """(μ*/2 − L*) ‖e‖² + α̃ᵀΔL, of eq. 8 and 40."""
-        return float((self.mu / 2 - self.largest) * self.distance**2 + self.tilde @ self.excess)
-
-    @cached_property
-    def scale(self) -> float:
-        """L_α L* ‖d‖, of eq. 40 without η."""
-        return float(np.linalg.norm(self.gradients, ord=2) * self.largest * np.linalg.norm(self.towards))
+    def scaled(self, unit: float) -> Point:
+        """The same problem with parameters ``unit`` times as large, as if in another unit; losses stay."""
+        losses = replace(self.losses, curvature=self.losses.curvature / unit**2, ridges=self.losses.ridges / unit)
+        return Point(losses, self.tilde, self.before * unit, self.first)
 
     def read(self, reading: str) -> float:
         """ΔL as a number."""

@@ -19,7 +19,6 @@ of α_1 and α_2 are h and −h, up to a common term.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,20 +55,6 @@ def simulate(longest: int, conditions: Floats, outer_steps: Sequence[int], outer
     return np.stack(weights)
 
 
-class Gaps(NamedTuple):
-    """Mean gaps over the outer steps that a budget allows, each (budgets, inner rates, outer rates, runs).
-
-    They are NaN if it allows none.
-
-    Attributes:
-        weights: s², the excess of V(θ*(s)) over its minimum.
-        parameters: ½ |θ_T|², half the squared distance from θ* of the best weights, noise included.
-    """
-
-    weights: Floats
-    parameters: Floats
-
-
 def spend(
     inner_steps: int,
     budgets: Sequence[int],
@@ -79,8 +64,8 @@ def spend(
     condition: float,
     noise: float,
     rng: np.random.Generator,
-) -> Gaps:
-    """Spend each budget of N inner steps on ⌊N/T⌋ outer steps.
+) -> Floats:
+    """Spend each budget of N inner steps on ⌊N/T⌋ outer steps; the mean gaps over those, of weights and parameters.
 
     A stochastic gradient is the gradient plus normal noise of sd ``noise`` in each coordinate, so T inner steps add
     normal noise of variance η² σ² Σ_t (1 − ηλ_j)^(2t), which is drawn at once. A hypergradient is that of the noisy
@@ -90,6 +75,10 @@ def spend(
         inner_steps: T.
         budgets: N, ascending.
         starts: log-odds (runs,) and θ (2, runs) to begin from.
+
+    Returns:
+        (2, budgets, inner rates, outer rates, runs): s², the excess of V(θ*(s)) over its minimum, and ½ |θ_T|², half
+        the squared distance from θ* of the best weights, noise included. NaN where a budget allows no outer step.
     """
     kept = 1 - inner_rates * np.array([1.0, condition])[:, None]  # (2, inner rates)
     left = (kept**inner_steps)[:, :, None, None]
@@ -110,4 +99,4 @@ def spend(
         odds -= moves * ((1 - left) * (theta - target)).sum(0)
         if step in rounds:
             gaps[:, np.equal(rounds, step)] = sums[:, None] / step
-    return Gaps(*gaps)
+    return gaps

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import pandas as pd
 import yaml
@@ -17,6 +17,9 @@ from l2m.errors import UserError
 from l2m.files import read_text, reporting, write_whole
 from l2m.paper.studies import STUDIES, Study, Tables
 from l2m.records import WRITE_REMEDY
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SCHEMA = 1
 
@@ -47,6 +50,16 @@ class Recorded(NamedTuple):
     tables: dict[str, pd.DataFrame]
     options: dict[str, Any]
     """Those that are not at their default."""
+
+    @property
+    def name(self) -> str:
+        """That of the study."""
+        return self.path.name.rpartition("-")[0]
+
+    def figures(self) -> dict[str, Figure]:
+        """By file name, drawn with the current settings of Matplotlib."""
+        stem = f"study_{self.path.name if self.options else self.name}"
+        return {f"{stem}_{name}": figure for name, figure in self.study.figures(self.tables).items()}
 
 
 def changed_options(choice: Mapping[str, Any]) -> dict[str, Any]:
@@ -129,4 +142,4 @@ def read_all(results_dir: Path) -> tuple[list[Recorded], list[str]]:
         except Exception as error:  # a damaged record may raise anything
             reason = "; ".join(str(error).splitlines())
             problems.append(f"{path} is left out ({reason}): remove it and run the study again")
-    return sorted(studies, key=lambda one: (one.path.name.rpartition("-")[0], len(one.options))), problems
+    return sorted(studies, key=lambda one: (one.name, len(one.options))), problems

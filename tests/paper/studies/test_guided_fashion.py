@@ -18,7 +18,7 @@ from l2m import UserError
 from l2m.config.user_folders import conf_dir
 from l2m.data import load
 from l2m.models import MODELS
-from l2m.paper import study_claims as studies
+from l2m.paper import ledger
 from l2m.paper.studies import STUDIES, Setting
 from l2m.paper.studies.guided_fashion import MARGIN, Difference, GuidedFashion, input_gradient, judge_no_effect
 from l2m.paper.studies.guided_fashion_figures import ALL_MODELS, LEAKING, QUANTITIES, draw_ends, find_outliers
@@ -236,10 +236,10 @@ def test_no_model_but_the_students_depends_on_clean_samples() -> None:
 
 def test_the_ledger_has_both_shares_of_clean_samples() -> None:
     found = read_all(ROOT / "results")[0]
-    lines = studies.lines(found)[GuidedFashion.title]
+    lines = ledger.of_studies(found)[GuidedFashion.title]
     assert len(lines) == len({line.key for line in lines}) == 11 + 10
     assert sum("clean = 0.5" in line.claim for line in lines) == sum("clean = 0)" in line.claim for line in lines) == 10
-    (*half, none) = studies.lines([one for one in found if not one.options])[GuidedFashion.title]
+    (*half, none) = ledger.of_studies([one for one in found if not one.options])[GuidedFashion.title]
     assert half == lines[:11]
     assert none.judged.verdict == "not run"
     assert "python -m l2m.study study=guided_fashion study.clean=0.0 results_dir=results" in none.judged.note

@@ -70,14 +70,14 @@ def test_a_budget_is_spent_step_by_step() -> None:
     starts = np.array([0.7, -1.2]), np.array([[0.3, -0.4], [1.1, 0.2]])
     inner, outer = np.array([0.1, 0.05]), np.array([0.5, 2.0])
     found = spend(3, [2, 7, 60], inner, outer, starts, 4.0, 0.0, np.random.default_rng(0))
-    assert np.isnan(found.weights[0]).all()  # 2 steps allow no outer one
+    assert np.isnan(found[0][0]).all()  # 2 steps allow no outer one
     for place, rounds in ((1, 2), (2, 20)):
         for i, eta in enumerate(inner):
             for o, beta in enumerate(outer):
                 for run in range(2):
                     expected = walk(3, rounds, eta, beta, 0.0, (starts[0][run], starts[1][:, run]), np.random)
                     cell = (place, i, o, run)
-                    assert (found.weights[cell], found.parameters[cell]) == pytest.approx(expected)
+                    assert (found[0][cell], found[1][cell]) == pytest.approx(expected)
 
 
 def test_noise_of_steps_is_drawn_at_once() -> None:

@@ -12,7 +12,7 @@ from doors import Door, called, opened, script
 
 from l2m import study
 from l2m.errors import UserError
-from l2m.paper import study_claims as studies
+from l2m.paper import ledger
 from l2m.paper.page import render
 from l2m.paper.results import read_results
 from l2m.paper.studies import STUDIES as registry
@@ -142,12 +142,12 @@ def test_a_damaged_record_is_named_and_left_out(
 def test_the_ledger_has_the_defaults_alone(recorded: Path) -> None:
     found, problems = read_all(recorded)
     assert (len(found), problems) == (1, [])
-    result = studies.lines(found)
+    result = ledger.of_studies(found)
     (line,) = result[registry["one_step"].title]
     assert line.judged.verdict == "not run"
     assert "python -m l2m.study study=one_step results_dir=results" in line.judged.note
     at_defaults = found[0]._replace(options={})
-    lines = studies.lines([at_defaults])[registry["one_step"].title]
+    lines = ledger.of_studies([at_defaults])[registry["one_step"].title]
     assert [line.judged.verdict for line in lines] == [c.verdict for c in at_defaults.study.claims(at_defaults.tables)]
     assert len({line.key for line in lines}) == len(lines)
 

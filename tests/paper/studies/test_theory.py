@@ -16,8 +16,8 @@ from l2m.paper.studies import STUDIES, Claim, Setting
 from l2m.paper.studies.fixed_point import fixed_point, least_squares, minimax, spectral_radius, weighted
 from l2m.paper.studies.group_losses import Floats, GroupLosses, descend, mix, sample
 from l2m.paper.studies.mixing_convergence import DISAGREE, MixingConvergence
-from l2m.paper.studies.one_step import OneStep, Problem
-from l2m.paper.studies.one_step_proof import READINGS, check_proof
+from l2m.paper.studies.one_step import OneStep
+from l2m.paper.studies.one_step_proof import READINGS, Point, check_proof
 from l2m.sampling.sampler import Learn2MixBatchSampler
 
 SMALL = MixingConvergence(
@@ -288,14 +288,14 @@ def test_the_edge_is_judged_on_both_sides(
 # Proposition 2.5
 
 
-def by_hand() -> Problem:
+def by_hand() -> Point:
     """½ x² and 2 x² from x = 2 by η = 0.2, which is 0.4 · 2/L*, to x = 2 − 0.2 · 2.5 · 2 = 1."""
-    return Problem(on_a_line([1, 4], [0, 0], [0, 0]), np.array([0.5, 0.5]), np.array([2.0]), 0.4)
+    return Point(on_a_line([1, 4], [0, 0], [0, 0]), np.array([0.5, 0.5]), np.array([2.0]), 0.4)
 
 
 def test_a_problem_whose_answer_is_known() -> None:
     """d = (0.2, 0.8) − (0.5, 0.5), so v = 0.9 and g̃ = 2.5: eq. 9 asks for (1 − 2.5η) 0.9 ≥ 0.405 ηγ."""
-    point = by_hand().point
+    point = by_hand()
     np.testing.assert_allclose(point.e, 1)
     assert point.helpful_rates() == (0.0, pytest.approx(0.4 / 0.5))
     assert point.largest_gamma(0.2) == pytest.approx(2 * 0.5 / (0.2 * 0.9))
@@ -316,14 +316,14 @@ def test_the_first_step_is_classical_and_the_minimiser_is_0() -> None:
     np.testing.assert_array_equal(losses(np.zeros((1, len(problem.before))))[1], 0)
     gradient = sum(a * g for a, g in zip(problem.tilde, losses(problem.before[None])[1][0], strict=True))
     np.testing.assert_allclose(
-        problem.point.e, problem.before - problem.first * 2 / losses.lipschitz.max() * gradient, rtol=1e-12
+        problem.e, problem.before - problem.first * 2 / losses.lipschitz.max() * gradient, rtol=1e-12
     )
-    assert problem.point.towards.sum() == pytest.approx(0, abs=1e-12)
+    assert problem.towards.sum() == pytest.approx(0, abs=1e-12)
 
 
 def test_the_difference_is_that_of_two_steps_taken() -> None:
     for index in range(10):
-        problem, point = STEPS.problem(index), STEPS.problem(index).point
+        problem = point = STEPS.problem(index)
         for eta, gamma in ((0.3, 0.5), (1.7, 0.9)):
             ends = [
                 point.e - eta * np.einsum("k,km->m", problem.tilde + rate * point.towards, point.gradients)
@@ -335,7 +335,7 @@ def test_the_difference_is_that_of_two_steps_taken() -> None:
 
 
 def test_the_gradient_changes_no_faster_than_the_constant_says_and_so_fast_somewhere() -> None:
-    point = STEPS.problem(7).point
+    point = STEPS.problem(7)
     constant = point.scale / point.largest / np.linalg.norm(point.towards)
     change = np.random.default_rng(0).normal(size=(1000, len(point.tilde)))
     assert (np.linalg.norm(change @ point.gradients, axis=1) <= constant * np.linalg.norm(change, axis=1)).all()
@@ -349,15 +349,15 @@ def test_the_gradient_changes_no_faster_than_the_constant_says_and_so_fast_somew
 def test_another_unit_changes_parameters_and_nothing_else() -> None:
     problem = STEPS.problem(5)
     other = problem.scaled(7.0)
-    np.testing.assert_allclose(other.point.e, 7 * problem.point.e)
-    np.testing.assert_allclose(other.point.excess, problem.point.excess)
-    np.testing.assert_allclose(other.point.gradients, problem.point.gradients / 7)
-    np.testing.assert_allclose(other.point.helpful_rates(), problem.point.helpful_rates())
+    np.testing.assert_allclose(other.e, 7 * problem.e)
+    np.testing.assert_allclose(other.excess, problem.excess)
+    np.testing.assert_allclose(other.gradients, problem.gradients / 7)
+    np.testing.assert_allclose(other.helpful_rates(), problem.helpful_rates())
 
 
 def test_the_steps_of_the_proof_at_a_point_known_by_hand() -> None:
     """At x = 1 with η = 0.2 and γ = 0.5: ∇L = 2.95, ∇L̃ = 2.5, J = 0.04 (2.95² − 2.5²), H = 0.4 · 0.45."""
-    table = check_proof(by_hand().point, np.array([0.2]), np.array([0.5])).set_index("step")
+    table = check_proof(by_hand(), np.array([0.2]), np.array([0.5])).set_index("step")
     assert (table["checked"].drop(["58", "40 norm", "40 sum", "40 mean", "40 weighted"]) == 1).all()
     j, h, lipschitz, apart = 0.04 * (2.95**2 - 2.5**2), 0.4 * 0.45, np.sqrt(17), 0.5 * 0.3 * np.sqrt(2)
     eq45, eq46 = 2 * 0.04 * lipschitz * apart * (2.95 + 2.5), 2 * 0.04 * lipschitz * apart * 4
@@ -387,7 +387,7 @@ def test_every_counterexample_is_one(steps: dict[str, pd.DataFrame]) -> None:
     assert len(table)
     for row in table.itertuples():
         problem = STEPS.problem(row.problem)
-        losses, e = problem.losses, problem.point.e
+        losses, e = problem.losses, problem.e
         earlier = losses.losses(problem.before[None])[0]
         alpha = problem.tilde + row.mixing_rate * (earlier / earlier.sum() - problem.tilde)
         eta = row.learning_rate * 2 / losses.lipschitz.max()
@@ -412,7 +412,7 @@ def test_the_bounds_hold_and_the_chain_does_not_start(steps: dict[str, pd.DataFr
 def test_the_grid_tries_no_mixing_rate_above_beta_or_1() -> None:
     seen = set()
     for index in range(20):
-        point = STEPS.problem(index).point
+        point = STEPS.problem(index)
         grid = STEPS.grid(point).query("reading == 'norm'")
         for row in grid.itertuples():
             eta = row.learning_rate * 2 / point.largest
