@@ -50,7 +50,8 @@ class _Fused:
     def __init__(
         self, parameters: Iterable[torch.nn.Parameter], states: Sequence[str], options: dict[str, Any]
     ) -> None:
-        self.param_groups, self._parameters = [options], list(parameters)
+        self.param_groups = [options]
+        self._parameters: list[Tensor] = list(parameters)
         self._state = {name: [torch.zeros_like(each) for each in self._parameters] for name in states}
 
     def zero_grad(self) -> None:
@@ -59,7 +60,7 @@ class _Fused:
             each.grad = None
 
     @property
-    def _gradients(self) -> list[Tensor | None]:
+    def _gradients(self) -> list[Any]:
         return [each.grad for each in self._parameters]
 
     def state_dict(self) -> dict[str, list[Tensor]]:
