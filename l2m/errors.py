@@ -25,9 +25,9 @@ def shown(value: object, longest: int = QUOTED_LENGTH) -> str:
 
 def closest(name: object, choices: Iterable[str]) -> str | None:
     """The choice that was probably meant by ``name``."""
-    names = list(map(str, choices))
-    near = get_close_matches(str(name), names, 1) or [each for each in names if each.lower() == str(name).lower()]
-    return near[0] if near else None
+    by_lower = {str(each).lower(): str(each) for each in choices}
+    near = get_close_matches(str(name).lower(), by_lower, 1)
+    return by_lower[near[0]] if near else None
 
 
 def did_you_mean(name: object, choices: Iterable[str]) -> str:

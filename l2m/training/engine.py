@@ -98,7 +98,7 @@ class Trainer:
 
         context = strategies.Context(
             loaded.train, k, size, self.steps, lambda purpose: generator(config.seed, purpose), losses, self.device,
-            loaded.classes,
+            loaded.classes, config.epochs,
         )  # fmt: skip
         self.train_set: Split = checks.prepare_checked(self.strategy, context).to(self.device)
         self.test_set = loaded.test.to(self.device)
@@ -149,7 +149,7 @@ class Trainer:
         else:
             outputs = self._outputs(self.model, batch.inputs)
             per_sample = self.task.loss(outputs, batch.targets)
-            adjusted = self.strategy.adjust(outputs)
+            adjusted = self.strategy.adjust(outputs, batch.targets)
             losses = per_sample if adjusted is outputs else self.task.loss(adjusted, batch.targets)
             loss = self._objective(batch, losses)
         self.optimizer.zero_grad()
@@ -162,7 +162,7 @@ class Trainer:
 
     def _adjusted_losses(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """The losses of samples (m,) that the strategy's ``loss`` gets."""
-        return self.task.loss(self.strategy.adjust(self._outputs(self.model, inputs)), targets)
+        return self.task.loss(self.strategy.adjust(self._outputs(self.model, inputs), targets), targets)
 
     def _losses_of(self, model: torch.nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
         """The task's loss of each sample (m,) under a model."""
