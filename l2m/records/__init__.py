@@ -5,7 +5,8 @@
         metrics.csv   a row an epoch: the fields of EpochRow
         groups.csv    a row an epoch and group: the fields of GroupRow; or groups.csv.gz, packed by scripts/pack.py
         run.json      schema, version, commit, torch, device, threads, start, end, seconds, status; its model; why it
-                      failed, and where it was resumed; for own data and CIFAR, a fingerprint of the files; for a GPU,
+                      failed, and where it was resumed; with early stopping the best epoch, that of ``model.pt``, and
+                      the held-out metric of each; for own data and CIFAR, a fingerprint of the files; for a GPU,
                       versions of CUDA, cuDNN and the driver, and whether steps were replayed as CUDA graphs
         model.pt      parameters, shapes, names and fitted preprocessing, which :mod:`l2m.trained` reads; loads with
                       ``weights_only=True``
@@ -74,3 +75,9 @@ class Records:
     metrics: pd.DataFrame
     groups: pd.DataFrame
     info: dict[str, Any]
+
+    @property
+    def final(self) -> pd.Series[Any]:
+        """The row of ``metrics`` for the parameters in ``model.pt``: the last or, with early stopping, the best."""
+        row: pd.Series[Any] = self.metrics.iloc[self.info.get("best_epoch", 0) - 1]
+        return row

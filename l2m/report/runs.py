@@ -10,6 +10,7 @@ import io
 import json
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -88,8 +89,9 @@ class Runs:
         return shares
 
     def at(self, share: float, column: str = "test_metric") -> pd.Series[float]:
-        """A column at epoch ⌊share · E⌋, the paper's checkpoint, indexed by seed; E is the run's last epoch."""
-        columns = {seed: table[column] for seed, table in self.metrics.items()}
+        """A column at epoch ⌊share · E⌋, by seed; E is the last epoch or, of an early stop, the best."""
+        ends = {seed: info.get("best_epoch") for seed, info in self.info.items()}
+        columns = {seed: table[column].iloc[: ends[seed]] for seed, table in self.metrics.items()}
         return pd.Series({seed: float(c.iloc[checkpoint(share, len(c)) - 1]) for seed, c in columns.items()})
 
     def curve(self, column: str = "test_metric") -> pd.DataFrame:
@@ -138,7 +140,7 @@ def read_runs(results_dir: Path, may_be_empty: bool = False) -> RunsRead:
                 unfinished[dataset, strategy, info["status"]] += 1
                 continue
             config = _config(folder)
-            metrics, groups = _metrics(folder, config), _groups(folder)
+            metrics, groups = _metrics(folder, config, info), _groups(folder)
             _agree(metrics, groups, config)
         except Exception as error:  # a damaged record may raise anything
             text = "; ".join(str(error).splitlines()) if type(error) in (ValueError, UserError) else cause(error)
@@ -212,12 +214,15 @@ def _config(folder: Path) -> RunConfig:
     return config
 
 
-def _metrics(folder: Path, config: RunConfig) -> pd.DataFrame:
-    """``metrics.csv``: epochs 1 to E, or however many there was time for where seconds were shared out equally."""
+def _metrics(folder: Path, config: RunConfig, info: Mapping[str, Any]) -> pd.DataFrame:
+    """``metrics.csv``: epochs 1 to E, or to the last one where seconds were shared out equally, or it stopped early."""
     table = _table(folder / "metrics.csv", EpochRow)
-    epochs = len(table) if config.equal_seconds else config.epochs
+    epochs = len(table) if config.equal_seconds or config.early_stopping else config.epochs
     if not epochs or len(table) != epochs or table["epoch"].tolist() != list(range(1, epochs + 1)):
         raise ValueError(f"metrics.csv does not hold epochs 1 to {max(epochs, 1)}, each once and in order")
+    best = info.get("best_epoch", None if config.early_stopping else epochs)
+    if type(best) is not int or not 1 <= best <= epochs:
+        raise ValueError(f"run.json has the best_epoch {best}, metrics.csv epochs 1 to {epochs}")
     return table
 
 
