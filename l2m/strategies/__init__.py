@@ -158,11 +158,12 @@ class Strategy:
         return counts.double() / counts.sum()
 
     def plan(self, epoch: int) -> Tensor | None:
-        """All batches of the epoch, (P, M) indices; None: ``next_batch`` is called at each step.
+        """All batches of the epoch, (P, M) indices; None: ``next_batch`` is called at each step."""
+        return self.shuffled(len(self.drawn_from))
 
-        A set of fewer than P·M samples, which ``prepare`` may have returned, is shuffled several times.
-        """
-        steps, size, samples = self.context.steps, self.context.batch_size, len(self.drawn_from)
+    def shuffled(self, samples: int) -> Tensor:
+        """All batches of an epoch, (P, M), of so many samples; fewer than P·M are shuffled several times."""
+        steps, size = self.context.steps, self.context.batch_size
         rounds = -(-steps * size // samples)
         order = torch.cat([torch.randperm(samples, generator=self._order) for _ in range(rounds)])
         return order[: steps * size].view(steps, size)
