@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
+from l2m.errors import UserError
 from l2m.registry import Registry
 from l2m.schema import Range
 
@@ -35,38 +36,62 @@ def backward(loss: Tensor) -> None:
 
 
 class _Fused:
-    """torch's fused kernel of Adam or AdamW, which updates all parameters in one call.
+    """One of torch's fused kernels, which updates all parameters in one call.
 
     ``torch.optim.Adam(fused=True)`` adds 0.1 ms of Python to each call, a quarter of a step of the regression rows, and
     imports torch's compiler when it is created, a second of every process. To use another optimizer of ``torch.optim``
     register a function that creates it: the engine needs nothing more. Only strategies that differentiate through steps
-    need :meth:`stepped`, and only CUDA graphs :attr:`replayable`.
+    need ``stepped``, and only CUDA graphs :attr:`replayable`.
     """
 
     replayable = True
-    """Whether :meth:`step` stays on the device and changes, in place, only parameters and tensors of ``state_dict``."""
+    """Whether ``step`` stays on the device and changes, in place, only parameters and tensors of ``state_dict``."""
 
-    def __init__(self, kernel: Callable[..., None], parameters: Iterable[torch.nn.Parameter], **options: float) -> None:
-        self._kernel, self.param_groups = kernel, [options]
-        self._parameters = list(parameters)
-        first, second = ([torch.zeros_like(each) for each in self._parameters] for _ in range(2))
-        self._steps = torch.zeros((), device=first[0].device)  # one for all; torch's kernel expects a list
-        self._state = {"first": first, "second": second, "steps": [self._steps] * len(first)}
+    def __init__(
+        self, parameters: Iterable[torch.nn.Parameter], states: Sequence[str], options: dict[str, Any]
+    ) -> None:
+        self.param_groups = [options]
+        self._parameters: list[Tensor] = list(parameters)
+        self._state = {name: [torch.zeros_like(each) for each in self._parameters] for name in states}
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
         for each in self._parameters:
             each.grad = None
 
+    @property
+    def _gradients(self) -> list[Any]:
+        return [each.grad for each in self._parameters]
+
+    def state_dict(self) -> dict[str, list[Tensor]]:
+        """The moments, and Adam's numbers of steps, by parameter."""
+        return {name: list(tensors) for name, tensors in self._state.items()}
+
+    def load_state_dict(self, state: Mapping[str, list[Tensor]]) -> None:
+        """Continue from a ``state_dict``."""
+        for name, own in self._state.items():
+            for target, source in zip(own, state[name], strict=True):
+                target.copy_(source)
+
+
+class _Adam(_Fused):
+    """Adam or AdamW."""
+
+    def __init__(self, kernel: Callable[..., None], parameters: Iterable[torch.nn.Parameter], **options: float) -> None:
+        super().__init__(parameters, ("first", "second"), options)
+        self._kernel = kernel
+        self._steps = torch.zeros((), device=self._parameters[0].device)  # one for all; torch's kernel expects a list
+        self._state["steps"] = [self._steps] * len(self._parameters)
+
     @torch.no_grad()
     def step(self) -> None:
         """Update every parameter; each must have a gradient."""
         first, second, steps = self._state.values()
         self._steps += 1
-        gradients = [each.grad for each in self._parameters]
         self._kernel(
-            self._parameters, gradients, first, second, [], steps, **self.param_groups[0], amsgrad=False, maximize=False
-        )
+            self._parameters, self._gradients, first, second, [], steps, **self.param_groups[0],
+            amsgrad=False, maximize=False,
+        )  # fmt: skip
 
     def stepped(
         self, parameters: Sequence[Tensor], gradients: Sequence[Tensor], state: Mapping[str, Sequence[Tensor]]
@@ -89,15 +114,32 @@ class _Fused:
             values.append(value * kept - (rate / unbiased1).to(v.dtype) * move)
         return values, {"first": first, "second": second, "steps": steps}
 
-    def state_dict(self) -> dict[str, list[Tensor]]:
-        """The moments and the numbers of steps, by parameter."""
-        return {name: list(tensors) for name, tensors in self._state.items()}
 
-    def load_state_dict(self, state: Mapping[str, list[Tensor]]) -> None:
-        """Continue from a ``state_dict``."""
-        for name, own in self._state.items():
-            for target, source in zip(own, state[name], strict=True):
-                target.copy_(source)
+class _SGD(_Fused):
+    """Stochastic gradient descent."""
+
+    def __init__(self, parameters: Iterable[torch.nn.Parameter], **options: float) -> None:
+        super().__init__(parameters, ("momentum",), options)
+        self._moments = self._state["momentum"] if options["momentum"] else []  # as the kernel expects
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Update every parameter; each must have a gradient."""
+        torch._fused_sgd_(
+            self._parameters, self._gradients, self._moments, **self.param_groups[0],
+            dampening=0.0, maximize=False, is_first_step=False,  # the first adds to 0, which is the same
+        )  # fmt: skip
+
+    def stepped(
+        self, parameters: Sequence[Tensor], gradients: Sequence[Tensor], state: Mapping[str, Sequence[Tensor]]
+    ) -> tuple[list[Tensor], dict[str, list[Tensor]]]:
+        """:meth:`step` as a differentiable function of parameters and a ``state_dict``; returns the new ones."""
+        options = self.param_groups[0]
+        decay, momentum, rate = options["weight_decay"], options["momentum"], options["lr"]
+        slopes = [g + decay * value for value, g in zip(parameters, gradients, strict=True)]
+        moments = [momentum * m + g for m, g in zip(state["momentum"], slopes, strict=True)]
+        moves = [g + momentum * m for m, g in zip(moments, slopes, strict=True)] if options["nesterov"] else moments
+        return [value - rate * move for value, move in zip(parameters, moves, strict=True)], {"momentum": moments}
 
 
 @OPTIMIZERS.register("adam")
@@ -108,9 +150,9 @@ def adam(
     beta1: Decay = 0.9,
     beta2: Decay = 0.999,
     epsilon: Epsilon = 1e-8,
-) -> _Fused:
+) -> _Adam:
     """Adam (Kingma and Ba, 2015)."""
-    return _Fused(
+    return _Adam(
         torch._fused_adam_, parameters, lr=learning_rate, beta1=beta1, beta2=beta2, eps=epsilon, weight_decay=0.0
     )
 
@@ -124,9 +166,28 @@ def adamw(
     beta1: Decay = 0.9,
     beta2: Decay = 0.999,
     epsilon: Epsilon = 1e-8,
-) -> _Fused:
+) -> _Adam:
     """Adam with decoupled weight decay, which the authors' code uses for MNIST reconstruction."""
-    return _Fused(
+    return _Adam(
         torch._fused_adamw_, parameters, lr=learning_rate, beta1=beta1, beta2=beta2, eps=epsilon,
         weight_decay=weight_decay,
     )  # fmt: skip
+
+
+@OPTIMIZERS.register("sgd")
+def sgd(
+    parameters: Iterable[torch.nn.Parameter],
+    learning_rate: float,
+    *,
+    momentum: Decay = 0.9,
+    weight_decay: Annotated[float, Range(0)] = 0.0,
+    nesterov: bool = False,
+) -> _SGD:
+    """Stochastic gradient descent as torch has it: weight decay is added to the gradient, without dampening.
+
+    Raises:
+        UserError: Nesterov's step is asked for without momentum.
+    """
+    if nesterov and not momentum:
+        raise UserError("optimizer.nesterov=true needs a momentum above 0: set one, or leave nesterov at false")
+    return _SGD(parameters, lr=learning_rate, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov)

@@ -9,7 +9,7 @@ import types
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from l2m.errors import UserError
+from l2m.errors import UserError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def coerce(value: Any, annotation: Any) -> Any:
         return value
     if origin is Literal:
         if value not in arguments:
-            raise ValueError(f"must be one of {', '.join(map(str, arguments))}")
+            raise ValueError(f"must be one of {', '.join(map(str, arguments))}{did_you_mean(value, arguments)}")
         return value
     if origin in (Union, types.UnionType):
         if value is None:

@@ -1,4 +1,4 @@
-"""The suite's Adam is torch's, bit for bit, and goes on from its state; no process imports torch's compiler for it."""
+"""The suite's optimizers are torch's, bit for bit, and continue from their state; none imports torch's compiler."""
 
 import subprocess
 import sys
@@ -6,9 +6,11 @@ import sys
 import pytest
 import torch
 
+from l2m import UserError
 from l2m.optimizers import OPTIMIZERS, anneal
 
 OPTIONS = {"beta1": 0.8, "beta2": 0.95, "epsilon": 1e-6}
+NESTEROV = {"name": "sgd", "momentum": 0.8, "weight_decay": 0.3, "nesterov": True}
 
 
 def parameters() -> list[torch.nn.Parameter]:
@@ -32,6 +34,9 @@ def gradients(of: list[torch.nn.Parameter], step: int) -> None:
             {"name": "adamw", "weight_decay": 0.3, **OPTIONS},
             lambda of: torch.optim.AdamW(of, 0.01, (0.8, 0.95), 1e-6, 0.3, fused=True),
         ),
+        ({"name": "sgd"}, lambda of: torch.optim.SGD(of, 0.01, 0.9, fused=True)),
+        ({"name": "sgd", "momentum": 0.0}, lambda of: torch.optim.SGD(of, 0.01, fused=True)),
+        (NESTEROV, lambda of: torch.optim.SGD(of, 0.01, 0.8, weight_decay=0.3, nesterov=True, fused=True)),
     ],
 )
 def test_steps_are_those_of_torch(choice: dict[str, object], reference: object) -> None:
@@ -63,9 +68,10 @@ def test_the_cosine_is_that_of_torch() -> None:
         torch.testing.assert_close(a, b)
 
 
-def test_a_state_is_gone_on_from() -> None:
+@pytest.mark.parametrize("name", ["adam", "sgd"])
+def test_a_state_is_gone_on_from(name: str) -> None:
     whole, halves = parameters(), parameters()
-    first = OPTIMIZERS.build({"name": "adam"}, whole, 0.01)
+    first = OPTIMIZERS.build({"name": name}, whole, 0.01)
     for step in range(4):
         gradients(whole, step)
         first.step()
@@ -73,7 +79,7 @@ def test_a_state_is_gone_on_from() -> None:
             state = {name: [each.clone() for each in parts] for name, parts in first.state_dict().items()}
             for of, value in zip(halves, whole, strict=True):
                 of.data.copy_(value)
-    second = OPTIMIZERS.build({"name": "adam"}, halves, 0.01)
+    second = OPTIMIZERS.build({"name": name}, halves, 0.01)
     second.load_state_dict(state)
     for step in (2, 3):
         gradients(halves, step)
@@ -82,7 +88,9 @@ def test_a_state_is_gone_on_from() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("choice", [{"name": "adam"}, {"name": "adamw", "weight_decay": 0.3, **OPTIONS}])
+@pytest.mark.parametrize(
+    "choice", [{"name": "adam"}, {"name": "adamw", "weight_decay": 0.3, **OPTIONS}, {"name": "sgd"}, NESTEROV]
+)
 def test_steps_as_a_function_are_steps(choice: dict[str, object], dtype: torch.dtype) -> None:
     """Of the last parameter no gradient is ever but 0."""
     ours = [torch.nn.Parameter(each.detach().to(dtype)) for each in parameters()]
@@ -128,11 +136,17 @@ def test_a_state_of_another_model_is_refused() -> None:
         OPTIMIZERS.build({"name": "adam"}, parameters(), 0.01).load_state_dict(state)
 
 
+def test_nesterov_needs_momentum() -> None:
+    with pytest.raises(UserError, match=r"optimizer\.nesterov=true needs a momentum above 0: set one"):
+        OPTIMIZERS.build({"name": "sgd", "momentum": 0.0, "nesterov": True}, parameters(), 0.01)
+
+
 def test_a_run_does_not_import_the_compiler() -> None:
-    """It takes a second of every process, and comes with ``torch.optim.Adam``."""
+    """It takes a second of every process, and comes with ``torch.optim``."""
     code = (
         "import sys; from l2m import compose; from l2m.training.engine import Trainer\n"
-        "Trainer(compose('epochs=1')).run_epoch()\n"
+        "for name in ('adam', 'sgd'):\n"
+        "    Trainer(compose('epochs=1', f'optimizer={name}')).run_epoch()\n"
         "assert 'torch._dynamo' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

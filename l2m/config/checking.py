@@ -11,7 +11,7 @@ from typing import Any, get_type_hints
 import yaml
 
 from l2m.config.choices import GROUPS, registries
-from l2m.config.run import RunConfig
+from l2m.config.run import LATER_KEYS, STOPPING_METRICS, RunConfig
 from l2m.config.user_folders import describe_missing_file
 from l2m.errors import UserError
 from l2m.files import read_text
@@ -84,9 +84,28 @@ def check(raw: Mapping[str, Any]) -> RunConfig:
             )
     if values.get("schedule") == "cosine" and values.get("equal_seconds"):
         problems.append("schedule=cosine ends with the last epoch, but equal_seconds=true has no last one: drop one")
+    problems += _describe_stopping_problems(values)
     if problems:
         raise UserError("\n".join(problems))
     return RunConfig(**values)
+
+
+def _describe_stopping_problems(values: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the keys of early stopping together."""
+    if values.get("early_stopping") is None:
+        idle = [
+            key
+            for key in LATER_KEYS
+            if key.startswith("early_") and values.get(key, LATER_KEYS[key]) != LATER_KEYS[key]
+        ]
+        return [f"{key}={values[key]} does nothing without early_stopping: set it, or drop {key}" for key in idle]
+    problems, task = [], values.get("dataset", {}).get("task")
+    metric, known = values.get("early_stopping_metric"), STOPPING_METRICS.get(task, ())
+    if metric and known and metric not in known:
+        problems.append(f"early_stopping_metric={metric} is not for {task}: choose one of {', '.join(known)}")
+    if values.get("equal_seconds"):
+        problems.append("early_stopping would end a run before its time, which equal_seconds=true sets: drop one")
+    return problems
 
 
 def _check_loggers(choices: Mapping[str, Any], registry: Registry[Any], problems: list[str]) -> dict[str, Any]:

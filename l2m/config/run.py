@@ -48,6 +48,20 @@ class RunConfig:
         "test on this share of each group of the training set, held out and drawn by data_seed, instead of the test "
         "set, so that the test set can judge what you choose with such runs",
     ] = 0.0
+    early_stopping: Annotated[
+        Count | None,
+        "end the run after so many epochs without a better metric on a held-out part of the training set, and keep the "
+        "best epoch's parameters; epochs is then the most there can be. null: train all of them",
+    ] = None
+    early_stopping_metric: Annotated[
+        Literal["balanced_accuracy", "accuracy", "worst_group", "log_loss", "mean_squared_error"] | None,
+        "that metric; null is balanced_accuracy, or mean_squared_error where there are no classes",
+    ] = None
+    early_stopping_fraction: Annotated[
+        float,
+        Range(0, 1, above=True, below=True),
+        "the share of each group that this part has, drawn by data_seed; a validation_fraction holds out for both",
+    ] = 0.2
     equal_seconds: Annotated[
         bool,
         "train for as many seconds as classical training takes for these epochs, which is measured first",
@@ -87,6 +101,13 @@ class RunConfig:
         """The data set's task: classification, regression or reconstruction."""
         return str(self.dataset["task"])
 
+    @property
+    def held_out(self) -> tuple[str, float]:
+        """The key that says which share of the training set is held out, and the share, which is 0 for none."""
+        early = self.early_stopping is not None and not self.validation_fraction
+        key = "early_stopping_fraction" if early else "validation_fraction"
+        return key, getattr(self, key)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as ``config.yaml`` holds them; tuples are lists."""
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
@@ -118,9 +139,19 @@ class RunConfig:
         return short_hash(self.identity())
 
 
+STOPPING_METRICS = {
+    "classification": ("balanced_accuracy", "accuracy", "worst_group", "log_loss"),
+    "regression": ("mean_squared_error", "worst_group"),
+    "reconstruction": ("mean_squared_error", "worst_group"),
+}
+"""By task, what ``early_stopping_metric`` can be; the first is its default."""
+
 SCIENTIFIC = ("seed", "data_seed", "epochs", "batch_size", "learning_rate", "precision")
 
-LATER_KEYS = {"equal_seconds": False, "schedule": "constant", "validation_fraction": 0.0}
+LATER_KEYS = {
+    "equal_seconds": False, "schedule": "constant", "validation_fraction": 0.0,
+    "early_stopping": None, "early_stopping_metric": None, "early_stopping_fraction": 0.2,
+}  # fmt: skip
 """Keys added after the first records, with their defaults."""
 
 

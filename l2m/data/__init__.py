@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from l2m.data.fingerprint import fingerprint
-from l2m.data.validation import validated, validation
+from l2m.data.validation import hold_out, validated
 from l2m.errors import UserError, cause
 from l2m.registry import Registry
 from l2m.seeding import derive
@@ -153,6 +153,7 @@ class Data:
             same shape, range and memory format. None: training sees the images as evaluation does.
         refit: (indices (m,) of training samples) -> the same data with inputs, the targets' unit and the vocabulary
             fitted on these samples alone. None: nothing is fitted on samples, or it is not fitted again.
+        held_out: the part of the training split that the run does not train on; ``test`` too, if it is tested on it.
         thinned: whether only those training samples were read that the recipe of imbalance leaves.
         description: what the files of a user's own data were read as, in plain values.
     """
@@ -165,6 +166,7 @@ class Data:
     augmentation: Callable[[torch.Generator, Tensor], Tensor] | None = None
     class_names: tuple[str, ...] | None = None
     refit: Callable[[Tensor], Data] | None = None
+    held_out: Split | None = None
     thinned: bool = False
     description: Mapping[str, Any] | None = None
 
@@ -266,26 +268,24 @@ def _rows(samples: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=1)  # a sweep over strategies and seeds loads its data set once
-def _load(choice: tuple[tuple[str, Any], ...], source: Source, validation_fraction: float, files: str | None) -> Data:
+def _load(choice: tuple[tuple[str, Any], ...], source: Source, part: tuple[str, float], files: str | None) -> Data:
     data: Data = DATASETS.build(dict(choice), source)
     groups, names = data.train.groups, data.group_names
     kept = torch.arange(len(groups)) if data.thinned else torch.from_numpy(source.stay(groups.numpy(), names))
-    held = None
-    if validation_fraction:
-        is_held = validation(groups[kept], names, validation_fraction, source.data_seed)
-        kept, held = kept[~is_held], kept[is_held]
+    kept, held = hold_out(kept, groups, names, part, source.data_seed)
     if len(kept) < len(data.train):
         data = data.refit(kept) if data.refit else data
-        test = data.test if held is None else data.train.subset(held)
-        data = replace(data, train=data.train.subset(kept), test=test)
+        held_out = data.train.subset(held) if len(held) else None
+        test = held_out if held_out and part[0] == "validation_fraction" else data.test
+        data = replace(data, train=data.train.subset(kept), test=test, held_out=held_out)
     return replace(validated(data), refit=None)  # which holds the rows as they were read
 
 
 def load(config: RunConfig) -> Data:
     """The data set of a run, on the CPU, with the recipe of imbalance applied to the training split.
 
-    With a ``validation_fraction``, a part of what the recipe leaves of the training split replaces the test split. The
-    preprocessing of a user's own data is fitted on the samples that are left to train on.
+    A part of what the recipe leaves of the training split may be held out; with ``validation_fraction`` it replaces the
+    test split. The preprocessing of a user's own data is fitted on the samples that are left to train on.
 
     Raises:
         UserError: the data set is not there and cannot be downloaded; or a group is left without samples, or with too
@@ -293,4 +293,4 @@ def load(config: RunConfig) -> Data:
     """
     source = Source(Path(config.data_dir), config.data_seed, RECIPES.build(config.imbalance))
     files = fingerprint(config.dataset, source.folder)
-    return _load(tuple(sorted(config.dataset.items())), source, config.validation_fraction, files)
+    return _load(tuple(sorted(config.dataset.items())), source, config.held_out, files)

@@ -45,18 +45,36 @@ def held_out(groups: Tensor, fraction: float, order: torch.Generator) -> Tensor:
     return held
 
 
-def validation(groups: Tensor, names: Sequence[str], fraction: float, data_seed: int) -> Tensor:
-    """Which training samples (N,) a run tests on instead of training on them.
+REMEDIES = {
+    "validation_fraction": "validation_fraction=0 in l2m.run or choose=false in l2m.compare",
+    "early_stopping_fraction": "early_stopping=null",
+}
+"""By the key that asks for a held-out part, how to do without."""
+
+
+def hold_out(
+    kept: Tensor, groups: Tensor, names: Sequence[str], part: tuple[str, float], data_seed: int
+) -> tuple[Tensor, Tensor]:
+    """Of the training samples ``kept`` (N,), those to train on, and those to test on or to stop early by.
+
+    Args:
+        kept: indices of samples.
+        groups: of all samples.
+        part: the key that asks for the held-out part, and its share of each group, which may be 0.
 
     Raises:
         UserError: a group has a single sample.
     """
+    key, fraction = part
+    if not fraction:
+        return kept, kept[:0]
+    groups = groups[kept]
     sizes = torch.bincount(groups, minlength=len(names)).tolist()
     if min(sizes) < 2:
         group = sizes.index(min(sizes))
         raise UserError(
-            f"validation_fraction={fraction:g} holds out a part of each group, and group {group} ({names[group]}) has "
-            f"{sizes[group]} training sample: every group needs two, add some or hold none out, with "
-            "validation_fraction=0 in l2m.run or choose=false in l2m.compare"
+            f"{key}={fraction:g} holds out a part of each group, and group {group} ({names[group]}) has "
+            f"{sizes[group]} training sample: every group needs two, add some or hold none out, with {REMEDIES[key]}"
         )
-    return held_out(groups, fraction, generator(data_seed, "validation"))
+    held = held_out(groups, fraction, generator(data_seed, "validation"))
+    return kept[~held], kept[held]

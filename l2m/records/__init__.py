@@ -6,9 +6,10 @@
         metrics.csv   a row an epoch: the fields of EpochRow
         groups.csv    a row an epoch and group: the fields of GroupRow; or groups.csv.gz, packed by scripts/pack.py
         run.json      schema, version, commit, torch, device, threads, start, end, seconds, status; its model; why it
-                      failed, where it was resumed, and whether it was forced; for own data and CIFAR, a fingerprint of
-                      the files; for a GPU, versions of CUDA, cuDNN and the driver, and whether steps were replayed as
-                      CUDA graphs
+                      failed, where it was resumed, and whether it was forced; with early stopping the best epoch, that
+                      of ``model.pt``, and the held-out metric of each; for own data and CIFAR, a fingerprint of the
+                      files; for a GPU, versions of CUDA, cuDNN and the driver, and whether steps were replayed as CUDA
+                      graphs
         model.pt      parameters, shapes, names and fitted preprocessing, which :mod:`l2m.trained` reads; loads with
                       ``weights_only=True``
         log.txt       of a failed run: the time and the traceback
@@ -77,3 +78,9 @@ class Records:
     metrics: pd.DataFrame
     groups: pd.DataFrame
     info: dict[str, Any]
+
+    @property
+    def final(self) -> pd.Series[Any]:
+        """The row of ``metrics`` for the parameters in ``model.pt``: the last or, with early stopping, the best."""
+        row: pd.Series[Any] = self.metrics.iloc[self.info.get("best_epoch", 0) - 1]
+        return row

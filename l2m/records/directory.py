@@ -176,8 +176,8 @@ class RunDirectory:
         """
         with reporting("read", self.path, READ_REMEDY):
             try:
-                metrics, groups = read_tables(self.path, self.config)
-                return Records(self.path, metrics, groups, read_info(self.path))
+                info = read_info(self.path)
+                return Records(self.path, *read_tables(self.path, self.config, info), info)
             except ValueError as error:
                 raise UserError(f"{self.path} is damaged ({shown(error)}): remove it to repeat the run") from error
 

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
@@ -51,13 +52,13 @@ def read_info(folder: Path) -> dict[str, Any]:
     return info
 
 
-def read_tables(folder: Path, config: RunConfig) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """``metrics.csv`` and ``groups.csv``, as a run of ``config`` can have written them.
+def read_tables(folder: Path, config: RunConfig, info: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """``metrics.csv`` and ``groups.csv``, as a run of ``config`` with ``info`` in ``run.json`` can have written them.
 
     Raises:
         ValueError: one is missing or damaged, or they do not agree with each other or with ``config``.
     """
-    metrics, groups = _read_metrics(folder, config), _read_groups(folder)
+    metrics, groups = _read_metrics(folder, config, info), _read_groups(folder)
     _check_agreement(metrics, groups, config)
     return metrics, groups
 
@@ -80,12 +81,15 @@ def read_model(file: Path) -> dict[str, Any]:
     return content
 
 
-def _read_metrics(folder: Path, config: RunConfig) -> pd.DataFrame:
-    """Epochs 1 to E, or however many there was time for where seconds were shared out equally."""
+def _read_metrics(folder: Path, config: RunConfig, info: Mapping[str, Any]) -> pd.DataFrame:
+    """Epochs 1 to E, or to the last one where seconds were shared out equally, or it stopped early."""
     table = _read_table(folder / "metrics.csv", EpochRow)
-    epochs = len(table) if config.equal_seconds else config.epochs
+    epochs = len(table) if config.equal_seconds or config.early_stopping else config.epochs
     if not epochs or len(table) != epochs or table["epoch"].tolist() != list(range(1, epochs + 1)):
         raise ValueError(f"metrics.csv does not hold epochs 1 to {max(epochs, 1)}, each once and in order")
+    best = info.get("best_epoch", None if config.early_stopping else epochs)
+    if type(best) is not int or not 1 <= best <= epochs:
+        raise ValueError(f"run.json has the best_epoch {best}, metrics.csv epochs 1 to {epochs}")
     return table
 
 

@@ -84,8 +84,12 @@ class Runs:
         return shares
 
     def at(self, share: float, column: str = "test_metric") -> pd.Series[float]:
-        """A metric at epoch ⌊share · E⌋, the paper's checkpoint, by seed, accuracies in %; E is a run's last epoch."""
-        columns = {seed: table[column] for seed, table in self.metrics.items()}
+        """A column at epoch ⌊share · E⌋, the paper's checkpoint, by seed, accuracies in %.
+
+        E is a run's last epoch or, of an early stop, the best.
+        """
+        ends = {seed: info.get("best_epoch") for seed, info in self.info.items()}
+        columns = {seed: table[column].iloc[: ends[seed]] for seed, table in self.metrics.items()}
         values = pd.Series({seed: float(c.iloc[checkpoint(share, len(c)) - 1]) for seed, c in columns.items()})
         return values * 100 if self.task.higher_is_better else values
 
@@ -136,7 +140,7 @@ def read_runs(results_dir: Path, may_be_empty: bool = False) -> RunsRead:
                 unfinished[dataset, strategy, info["status"]] += 1
                 continue
             config = _config(folder)
-            metrics, groups = read_tables(folder, config)
+            metrics, groups = read_tables(folder, config, info)
         except Exception as error:  # a damaged record may raise anything
             plain = type(error) in (ValueError, UserError, NewerRecord)
             text = "; ".join(str(error).splitlines()) if plain else cause(error)

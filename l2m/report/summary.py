@@ -59,6 +59,7 @@ def _part(run: Runs) -> str:
 
 CAPTION = (
     "Mean ± sd (ddof 1) over n seeds at epochs 0.25E, 0.5E and E; worst group at E.\n"
+    "E is the last epoch; of runs with early_stopping the best one, by held-out data.\n"
     "− classical: difference at E on the same seeds ± half of its 95 % t-interval."
 )
 

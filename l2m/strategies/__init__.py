@@ -52,6 +52,7 @@ class Context:
             final model, (N,) on the CPU.
         device: where ``plan`` is best created.
         classes: of the labels; None for regression and reconstruction, or if they are the groups.
+        epochs: E, the configuration's; a run may train fewer or, with a time budget, more.
     """
 
     train: Split
@@ -62,6 +63,7 @@ class Context:
     losses: Mapping[str, Tensor] = field(default_factory=dict)
     device: torch.device | str = "cpu"
     classes: int | None = None
+    epochs: int = 1
 
     def sampler(self, mixing_rate: float = 0.0, proportions: Sequence[float] | None = None) -> Learn2MixBatchSampler:
         """A sampler over ``train``; at rate 0 it keeps its proportions, by default those of ``train``."""
@@ -157,16 +159,23 @@ class Strategy:
 
     def plan(self, epoch: int) -> Tensor | None:
         """All batches of the epoch, (P, M) indices; None: ``next_batch`` is called at each step."""
+        return self.shuffled(len(self.drawn_from))
+
+    def shuffled(self, samples: int) -> Tensor:
+        """All batches of an epoch, (P, M), of so many samples; fewer than P·M are shuffled several times."""
         steps, size = self.context.steps, self.context.batch_size
-        return torch.randperm(len(self.drawn_from), generator=self._order)[: steps * size].view(steps, size)
+        rounds = -(-steps * size // samples)
+        order = torch.cat([torch.randperm(samples, generator=self._order) for _ in range(rounds)])
+        return order[: steps * size].view(steps, size)
 
     def next_batch(self) -> Tensor:
         """The next batch, (M,) indices; called only if ``plan`` returns None."""
         raise NotImplementedError
 
-    def adjust(self, outputs: Tensor) -> Tensor:
+    def adjust(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The outputs (M, ...) from which the losses for ``loss`` are computed, from the model's on a training batch.
 
+        ``targets`` are the batch's; where ``mixing`` mixes labels they are distributions (M, classes).
         Records, the losses of ``after_step`` and ``end_epoch``, and every evaluation use the model's own outputs.
         Returning ``outputs`` itself, not a copy, costs nothing.
         """

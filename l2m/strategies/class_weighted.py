@@ -35,7 +35,7 @@ class ClassWeighted(Strategy):
 
     def prepare(self, context: Context) -> Split:
         sizes = class_sizes(context)
-        number = sizes if self.weights == "inverse" else (1 - self.beta**sizes) / (1 - self.beta)
+        number = sizes if self.weights == "inverse" else effective_number(sizes, self.beta)
         weights = 1 / number.clamp_min(1)  # the weight of a class without samples is never used
         self._weights = (weights * sizes.sum() / (weights @ sizes)).float().to(context.device)
         return super().prepare(context)
@@ -50,3 +50,8 @@ def class_sizes(context: Context) -> Tensor:
     if targets is None:
         raise ValueError("a data set without labels has no classes")
     return torch.bincount(targets, minlength=context.classes or context.groups).double()
+
+
+def effective_number(sizes: Tensor, beta: float) -> Tensor:
+    """E = (1 − β^n) / (1 − β) of classes of n samples (arXiv 1901.05555, proposition 1)."""
+    return (1 - beta**sizes) / (1 - beta)

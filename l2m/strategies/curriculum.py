@@ -61,10 +61,7 @@ class Curriculum(Strategy):
         return counts.double() / counts.sum()
 
     def plan(self, epoch: int) -> Tensor:
-        easiest, steps, size = self._easiest, self.context.steps, self.context.batch_size
-        rounds = -(-steps * size // len(easiest))
-        order = torch.cat([torch.randperm(len(easiest), generator=self._order) for _ in range(rounds)])
-        return easiest[order[: steps * size]].view(steps, size)
+        return self._easiest[self.shuffled(len(self._easiest))]
 
     def end_epoch(self, statistics: Statistics) -> None:
         self._epoch += 1

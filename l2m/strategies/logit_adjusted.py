@@ -35,5 +35,5 @@ class LogitAdjusted(Strategy):
         self._offset = (self.temperature * (sizes / sizes.sum()).log()).float().to(context.device)
         return super().prepare(context)
 
-    def adjust(self, outputs: Tensor) -> Tensor:
+    def adjust(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return outputs.float() + self._offset

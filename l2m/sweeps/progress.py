@@ -70,9 +70,11 @@ class Progress:
 
     def format_result(self, records: Records) -> str:
         """The final metrics, and where the records are."""
-        last = records.metrics.iloc[-1]
+        final = records.final
         before = "" if self._trained else "done before: "
-        result = f"{self._metric} {last.test_metric:.4g}, worst group {last.worst_group:.4g}"
+        result = f"{self._metric} {final.test_metric:.4g}, worst group {final.worst_group:.4g}"
+        if "best_epoch" in records.info:
+            result += f" (epoch {records.info['best_epoch']}, the best of {len(records.metrics)})"
         return f"{self.name}: {result}\n  {before}{printable(str(records.path))}"
 
 

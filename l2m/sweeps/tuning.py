@@ -156,11 +156,11 @@ def _format_value(value: object) -> str:
 
 
 def _last_values(configs: Sequence[RunConfig], metric: str) -> list[float] | None:
-    """The last value of a column in each run's ``metrics.csv``; None if a run is not done."""
+    """The value of a column for the final model of each run; None if a run is not done."""
     directories = [RunDirectory(config) for config in configs]
     if any(directory.status() != "done" for directory in directories):
         return None
-    values = [float(directory.read().metrics[metric].iloc[-1]) for directory in directories]
+    values = [float(directory.read().final[metric]) for directory in directories]
     return values if all(map(isfinite, values)) else None
 
 

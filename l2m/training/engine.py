@@ -12,7 +12,6 @@ import math
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
 from typing import Any
@@ -32,17 +31,10 @@ from l2m.strategies.inner_loop import Inner
 from l2m.tasks import TASKS
 from l2m.training.cuda_graph import Step, capture
 from l2m.training.device import choose_device, precision, stopwatch
+from l2m.training.early_stopping import EarlyStopping
+from l2m.training.evaluation import Evaluation
 
 LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Results on the test set, on the device: (), (), (k,)."""
-
-    loss: Tensor
-    metric: Tensor
-    group_metric: Tensor
 
 
 class Trainer:
@@ -82,7 +74,7 @@ class Trainer:
         self.augmentation = loaded.augmentation
         self._precision = partial(precision, config, self.device)
         self._squared_unit = loaded.target_unit[1] ** 2  # of a regression's metric; 1 except for own data
-        k = len(self.group_names)
+        k, self._classes = len(self.group_names), loaded.classes
 
         self.strategy: strategies.Strategy = strategies.STRATEGIES.build(config.strategy)
         self.mixing: mixing.Mixing | None = mixing.MIXINGS.build(config.mixing)
@@ -98,10 +90,11 @@ class Trainer:
 
         context = strategies.Context(
             loaded.train, k, size, self.steps, lambda purpose: generator(config.seed, purpose), losses, self.device,
-            loaded.classes,
+            loaded.classes, config.epochs,
         )  # fmt: skip
         self.train_set: Split = checks.prepare_checked(self.strategy, context).to(self.device)
         self.test_set = loaded.test.to(self.device)
+        self.stopping = EarlyStopping.of(config, loaded, self.device)
         if self.mixing:
             losses_of = torch.no_grad()(partial(Trainer._losses_of, weakref.proxy(self)))  # or mixing would keep it
             under = {name: partial(losses_of, model.eval()) for name, model in trained.items()}
@@ -114,7 +107,6 @@ class Trainer:
             LOG.warning("cuda_graphs=true does nothing: the strategy, optimizer, mixing or schedule is not replayable")
         self._replay: Step | None = None
         self._mixes: mixing.Mixing | None = None
-        self._test_counts = torch.bincount(self.test_set.groups, minlength=k)
         self.epoch, self.seconds = 0, 0.0
 
     def train_epoch(self) -> tuple[Tensor, strategies.Statistics]:
@@ -149,7 +141,7 @@ class Trainer:
         else:
             outputs = self._outputs(self.model, batch.inputs)
             per_sample = self.task.loss(outputs, batch.targets)
-            adjusted = self.strategy.adjust(outputs)
+            adjusted = self.strategy.adjust(outputs, batch.targets)
             losses = per_sample if adjusted is outputs else self.task.loss(adjusted, batch.targets)
             loss = self._objective(batch, losses)
         self.optimizer.zero_grad()
@@ -162,7 +154,7 @@ class Trainer:
 
     def _adjusted_losses(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """The losses of samples (m,) that the strategy's ``loss`` gets."""
-        return self.task.loss(self.strategy.adjust(self._outputs(self.model, inputs)), targets)
+        return self.task.loss(self.strategy.adjust(self._outputs(self.model, inputs), targets), targets)
 
     def _losses_of(self, model: torch.nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
         """The task's loss of each sample (m,) under a model."""
@@ -208,17 +200,15 @@ class Trainer:
         return self.train_set.batch(to_device(index, self.device))
 
     @torch.inference_mode()
-    def evaluate(self) -> Evaluation:
-        """Loss and metric of the whole test set."""
-        losses, scores = [], []
-        for outputs, targets, loss in self._pass(self.model, self.test_set):
+    def evaluate(self, split: Split | None = None) -> Evaluation:
+        """Loss and metric of a whole split, by default the test set."""
+        losses, scores, split = [], [], self.test_set if split is None else split
+        for outputs, targets, loss in self._pass(self.model, split):
             losses.append(loss)
             scores.append(self.task.score(outputs, targets, loss))
             del outputs, targets  # before the next are allocated
         score = torch.cat(scores).double() * self._squared_unit
-        by_group = torch.zeros(len(self._test_counts), dtype=torch.float64, device=self.device)
-        by_group.index_add_(0, self.test_set.groups, score)
-        return Evaluation(torch.cat(losses).double().mean(), score.mean(), by_group / self._test_counts)
+        return Evaluation(torch.cat(losses).double(), score, split, len(self.group_names), self._classes)
 
     def run_epoch(self) -> tuple[EpochRow, list[GroupRow]]:
         """Train, evaluate, read both from the device at once, and let the strategy adapt.
@@ -231,24 +221,28 @@ class Trainer:
         objective, trained = self.train_epoch()
         seconds = stop()
         tested = self.evaluate()
+        held_out = [self.stopping.measure(tested, self.evaluate)] if self.stopping else []
         read = torch.cat([
-            torch.stack([objective, tested.loss, tested.metric]),
+            torch.stack([objective, tested.loss, tested.metric, *held_out]),
             trained.loss, trained.last_loss, trained.count.double(), trained.last_count.double(), tested.group_metric,
             to_device(proportions, self.device),
         ]).cpu()  # fmt: skip
-        train_loss, test_loss, test_metric = read[:3].tolist()
-        loss, last_loss, count, last_count, group_metric, proportions = read[3:].view(6, k)
+        whole = read[: -6 * k].tolist()
+        train_loss, test_loss, test_metric = whole[:3]
+        loss, last_loss, count, last_count, group_metric, proportions = read[-6 * k :].view(6, k)
         statistics = strategies.Statistics(loss, last_loss, count.long(), last_count.long())
         losses, counts = loss.tolist(), statistics.count.tolist()
         means = zip(self.group_names, losses, counts, strict=True)
         bad = [name for name, mean, drawn in means if drawn and not math.isfinite(mean)]
-        if bad or not all(map(math.isfinite, (train_loss, test_loss, test_metric))):
+        if bad or not all(map(math.isfinite, whole)):
             more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
-            where = f"in groups {', '.join(bad[:5])}{more}" if bad else "on the test set, or after weighting"
+            where = f"in groups {', '.join(bad[:5])}{more}" if bad else "in an evaluation, or after weighting"
             raise FloatingPointError(where)
         began = time.perf_counter()
         self.strategy.end_epoch(statistics)
         self.seconds += seconds() + time.perf_counter() - began
+        if self.stopping:
+            self.stopping.add(whole[3], self.model)
         worst = group_metric.min() if self.task.higher_is_better else group_metric.max()
         steps = self.epoch * self.steps
         samples = steps * self.config.batch_size
@@ -268,6 +262,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "strategy": self.strategy.state_dict(),
             "generators": generators,
+            **({"stopping": self.stopping.state_dict()} if self.stopping else {}),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -276,6 +271,8 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.strategy.load_state_dict(state["strategy"])
+        if self.stopping:
+            self.stopping.load_state_dict(state["stopping"])
         generators = state["generators"]
         torch.set_rng_state(generators["cpu"])
         if self.device.type == "cuda" and "cuda" in generators:

@@ -64,8 +64,11 @@ def train(config: RunConfig, on_epoch: Callable[[EpochRow], None] | None = None)
                     _restore(trainer, state, run)
                 with followed(config, run.path) as follow:
                     _train_epochs(trainer, run, budget, signals, follow, on_epoch)
-                    launched = {"cuda_graphs": trainer.replays} if trainer.device.type == "cuda" else {}
-                    run.finish(trainer.model, trainer.described, **launched)
+                    info = {"cuda_graphs": trainer.replays} if trainer.device.type == "cuda" else {}
+                    if trainer.stopping:
+                        trainer.model.load_state_dict(trainer.stopping.parameters)
+                        info |= trainer.stopping.info()
+                    run.finish(trainer.model, trainer.described, **info)
             except Exception as error:
                 run.fail(describe_error(error) or cause(error), traceback.format_exc())
                 raise
@@ -105,10 +108,12 @@ def _train_epochs(
     follow: Callable[[EpochRow, list[GroupRow]], None],
     on_epoch: Callable[[EpochRow], None] | None,
 ) -> None:
-    """Train the remaining epochs, up to the last one or until ``budget`` seconds of training are spent."""
+    """Train the remaining epochs, up to the last, an early stop, or until ``budget`` seconds of training are spent."""
     config, saved = trainer.config, time.monotonic()
 
     def is_unfinished() -> bool:
+        if trainer.stopping and trainer.stopping.is_over:
+            return False
         return trainer.epoch < config.epochs if budget is None else trainer.seconds < budget
 
     while is_unfinished():

@@ -586,11 +586,27 @@ def test_a_held_out_part_of_the_training_split_takes_the_place_of_the_test_split
     assert other.test.inputs.shape != part.test.inputs.shape or not torch.equal(other.test.inputs, part.test.inputs)
 
 
+@pytest.mark.parametrize("dataset", ["digits", "wine_quality"])
+def test_early_stopping_holds_out_the_same_part_and_keeps_the_test_split(dataset: str, tiny_data: Path) -> None:
+    whole, tested = loaded(dataset, tiny_data), loaded(dataset, tiny_data, "validation_fraction=0.25")
+    early = loaded(dataset, tiny_data, "early_stopping=3", "early_stopping_fraction=0.25")
+    both = loaded(dataset, tiny_data, "early_stopping=3", "validation_fraction=0.25")
+    assert whole.held_out is None
+    assert early.held_out is not None
+    assert torch.equal(early.test.inputs, whole.test.inputs)
+    assert torch.equal(early.train.inputs, tested.train.inputs)
+    assert torch.equal(early.held_out.inputs, tested.test.inputs)
+    assert both.held_out is both.test
+    assert torch.equal(both.test.inputs, tested.test.inputs)
+
+
 def test_a_group_of_one_sample_cannot_be_held_out_from(tmp_path: Path) -> None:
     lone = ["dataset=digits", "imbalance=step", "imbalance.groups=[3]", "imbalance.factor=0.015"]
     assert min(sizes(load(compose(*lone)).train)) == 1
     with pytest.raises(UserError, match=r"validation_fraction=0.1 holds out .* group 3 \(3\) has 1 training sample: "):
         load(compose(*lone, "validation_fraction=0.1"))
+    with pytest.raises(UserError, match=r"early_stopping_fraction=0.2 holds out .* or leave early_stopping at null"):
+        load(compose(*lone, "early_stopping=3"))
 
 
 # Loading once

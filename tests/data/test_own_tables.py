@@ -162,7 +162,9 @@ def split_by_hand(file: Path, data: Data) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 @pytest.mark.parametrize("most", [2, 3, 20])
-@pytest.mark.parametrize("overrides", [(), ("validation_fraction=0.25",), ("imbalance=linear", "imbalance.slope=0.5")])
+@pytest.mark.parametrize(
+    "overrides", [(), ("validation_fraction=0.25",), ("early_stopping=3",), ("imbalance=linear", "imbalance.slope=0.5")]
+)
 def test_inputs_are_scikit_learns_fitted_on_what_is_trained_on(
     file: Path, most: int, overrides: tuple[str, ...]
 ) -> None:

@@ -231,7 +231,7 @@ def test_logit_adjusted_is_the_softmax_weighted_by_shares(temperature: float) ->
     raised = shares**temperature * np.exp(logits.double().numpy())
     labels = split.targets.numpy()  # type: ignore[union-attr]
     expected = -np.log(raised[np.arange(50), labels] / raised.sum(1)).mean()
-    each = functional.cross_entropy(strategy.adjust(logits), split.targets, reduction="none")
+    each = functional.cross_entropy(strategy.adjust(logits, split.targets), split.targets, reduction="none")
     assert weighted(strategy, labels.tolist(), each).item() == pytest.approx(expected, rel=1e-5)
 
 
@@ -241,7 +241,7 @@ def test_logit_adjusted_finds_the_least_balanced_error() -> None:
     split = small(sizes=(30, 12, 6, 2))
     strategy.prepare(context(split))
     logits = torch.zeros(4, requires_grad=True)
-    functional.cross_entropy(strategy.adjust(logits.expand(50, 4)), split.targets).backward()  # type: ignore[no-untyped-call]
+    functional.cross_entropy(strategy.adjust(logits.expand(50, 4), split.targets), split.targets).backward()  # type: ignore
     assert logits.grad is not None
     assert logits.grad.abs().max() < 1e-6
 

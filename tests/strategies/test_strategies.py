@@ -135,7 +135,7 @@ def test_the_loss_is_a_scalar_with_a_gradient(name: str, task: str) -> None:
     batch = drawn_from.batch(batches(strategy, 1)[0])
     width = {"classification": len(SIZES), "regression": 1, "reconstruction": 6}[task]
     outputs = torch.randn(10, width, generator=generator(0, "outputs")).requires_grad_()
-    loss = strategy.loss(batch, TASKS[task].loss(strategy.adjust(outputs), batch.targets))
+    loss = strategy.loss(batch, TASKS[task].loss(strategy.adjust(outputs, batch.targets), batch.targets))
     loss.backward()  # type: ignore[no-untyped-call]
     assert loss.shape == ()
     assert loss > 0
