@@ -72,6 +72,7 @@ class Context:
             proportions=proportions,
             generator=self.generator("order"),
             device=self.device,
+            shuffle_within=False,
         )
 
 
