@@ -52,4 +52,5 @@ class Deadlines:
     @property
     def owed(self) -> Floats:
         """What each group is owed now, (k,)."""
-        return self._owed + self._batches * self._wanted - self._drawn
+        owed: Floats = self._owed + self._batches * self._wanted - self._drawn
+        return owed

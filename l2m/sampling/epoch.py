@@ -46,7 +46,7 @@ class Epoch:
         if shuffle_within:
             copy = torch.Generator()  # so that the batches hold the same samples as without
             copy.set_state(generator.get_state())
-            self._within = np.random.default_rng(torch.randint(2**62, (), generator=copy).item())
+            self._within = np.random.default_rng(int(torch.randint(2**62, (), generator=copy)))
         self._sizes, self._size = labels.sizes, batch_size
         self._offsets: Ints = np.cumsum(labels.sizes) - labels.sizes
         self._taken: Ints = np.zeros_like(labels.sizes)  # samples drawn of each group: τ of eq. 12, before its modulo
@@ -74,7 +74,7 @@ class Epoch:
         counts, drawn = np.diff(firsts, append=len(ordered)), ordered[firsts]
         place = np.arange(len(ordered)) + np.repeat(self._taken[drawn] - firsts, counts)
         self._taken[drawn] += counts
-        indices = np.empty_like(place)
+        indices: Ints = np.empty_like(place)
         indices[by_group] = self._order[place % self._sizes[ordered] + self._offsets[ordered]]
         indices = indices.reshape(batches, self._size)
         if self._within:

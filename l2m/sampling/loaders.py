@@ -29,10 +29,10 @@ def check_loader(loader: Any, samples: int, is_sharded: bool) -> None:
     """
     if is_sharded and type(loader).__name__ == "BatchSamplerShard":
         raise UserError(
-            "accelerator.prepare would divide the batches of a ShardedBatchSampler among the processes once more: leave "
-            "the loader out of prepare, and move its batches with .to(accelerator.device)"
+            "accelerator.prepare would divide the batches of a ShardedBatchSampler among the processes once more: "
+            "leave the loader out of prepare, and move its batches with .to(accelerator.device)"
         )
-    dataset = getattr(loader, "_dataset", None)
+    dataset: Any = getattr(loader, "_dataset", None)
     length = len(dataset) if hasattr(dataset, "__len__") else samples
     if length != samples:
         warnings.warn(

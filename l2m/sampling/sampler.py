@@ -182,8 +182,8 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
             trained = len(self)
         elif trained != drawn and (self._ended or trained not in range(drawn)):
             raise UserError(
-                f"cannot rewind to batch {batches}: {epoch.drawn if epoch else 0} have been drawn in this epoch, and an "
-                "update that does not end it must have within_epoch=True"
+                f"cannot rewind to batch {batches}: {epoch.drawn if epoch else 0} have been drawn in this epoch, and "
+                "an update that does not end it must have within_epoch=True"
             )
         within = epoch if trained < len(self) else None
         changes = within.changes if within else []

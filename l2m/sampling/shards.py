@@ -20,8 +20,8 @@ class ShardedBatchSampler(Sampler[list[int]]):
 
     Every rank draws the same whole batches of ``sampler.batch_size`` samples, counts them off group after group, and
     keeps every ``num_replicas``-th, in the batch's order. So the shards of a step are equally long, disjoint and
-    together the batch, and a group's samples are spread evenly over the ranks, to within one. As ``DistributedDataParallel`` averages gradients
-    over ranks, a step equals that of one process with the whole batch.
+    together the batch, and a group's samples are spread evenly over the ranks, to within one. As
+    ``DistributedDataParallel`` averages gradients over ranks, a step equals that of one process with the whole batch.
 
     If ``torch.distributed`` is initialised, all samplers are set to the state of rank 0, and every epoch begins with a
     check that they are still equal. Build it and iterate over it on all ranks.

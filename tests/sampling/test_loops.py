@@ -220,7 +220,7 @@ def test_shards_that_accelerate_would_shard_again_are_refused(split: bool) -> No
     loader = DataLoader(range(60), batch_sampler=shards)
     prepared = prepare_data_loader(loader, num_processes=2, process_index=0, split_batches=split, put_on_device=False)
     for _ in range(2):
-        with pytest.raises(UserError, match="accelerator.prepare would divide .* leave the loader out of prepare"):
+        with pytest.raises(UserError, match=r"accelerator.prepare would divide .* leave the loader out of prepare"):
             list(prepared)
     assert len(list(loader)) == BATCHES
 
