@@ -206,8 +206,12 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
         """Continue from a ``state_dict``; the next pass over the sampler yields the rest of the epoch, if any.
 
         Raises:
-            ValueError: the state is of a sampler with other labels, batch size or batches an epoch.
+            ValueError: the state is of a sampler with other labels, batch size or batches an epoch, or of none.
         """
+        if "sizes" not in state:
+            raise UserError(
+                f"the state has {', '.join(state) or 'nothing'}: pass what the sampler's state_dict returned"
+            )
         sizes, batch_size = state["sizes"].numpy(), state["batch_size"]
         batches = state.get("epoch_batches", sizes.sum() // batch_size)
         if not np.array_equal(sizes, self._labels.sizes) or (batch_size, batches) != (self.batch_size, len(self)):

@@ -443,6 +443,11 @@ def test_a_state_of_another_set_is_refused(labels: list[int], batch_size: int, n
         sampler(labels, batch_size).load_state_dict(saved.state_dict())
 
 
+def test_a_state_of_something_else_is_refused() -> None:
+    with pytest.raises(UserError, match="the state has model, epoch: pass what the sampler's state_dict returned"):
+        sampler([0, 1], 1).load_state_dict({"model": {}, "epoch": 3})
+
+
 # Each iterator has its own state
 
 
