@@ -66,6 +66,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
             batch_size=min(options["batch_size"], len(X)),
             mixing_rate=options["mixing_rate"],
             generator=generator(seed, "order"),
+            shuffle_within=False,
         )
         self.loss_curve_: list[float] = []
         proportions = []

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_ROUNDING = 1e-9
+ROUNDING = 1e-9
 """Tolerance for sums of α·M that are whole except for rounding."""
 
 _SORTED = 256
@@ -27,11 +27,11 @@ def apportion(owed: Floats, wanted: Floats, size: int) -> tuple[Ints, Floats]:
         wanted: α·M of this batch, (k,), summing to ``size``.
     """
     due = owed + wanted
-    counts = np.maximum(np.floor(due + _ROUNDING), 0.0)
+    counts = np.maximum(np.floor(due + ROUNDING), 0.0)
     spare = size - int(counts.sum())
     if spare > 0:
         wait = np.minimum((counts + 1 - due) / np.maximum(wanted, 1e-300), 1e15)
-        wait[due - counts <= _ROUNDING] += 1e16  # its due is no larger than its count
+        wait[due - counts <= ROUNDING] += 1e16  # its due is no larger than its count
         counts[smallest(wait, spare)] += 1
     while spare < 0:
         waiting = smallest(np.where(counts > 0, due - counts, np.inf), min(-spare, int((counts > 0).sum())))

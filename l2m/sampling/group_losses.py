@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor, distributed
 
 from l2m.errors import UserError
+from l2m.sampling.labels import as_array
 from l2m.schema import Range, check_argument
 
 
@@ -22,6 +23,7 @@ class GroupLosses:
 
     Args:
         groups: k, at least 1.
+        process_group: the ranks that add up their losses, if ``torch.distributed`` is initialised; by default all.
 
     Attributes:
         batches: number of batches added since the last ``end_epoch``.
@@ -30,47 +32,56 @@ class GroupLosses:
         ValueError: ``groups`` is not a whole number of at least 1.
     """
 
-    def __init__(self, groups: int) -> None:
+    def __init__(self, groups: int, process_group: distributed.ProcessGroup | None = None) -> None:
         self._groups: int = check_argument(
             "groups", groups, Annotated[int, Range(1)], "the number of groups in the labels"
         )
+        self._process_group = process_group
         self._totals: Tensor | None = None  # (2, k), on the device: sums of means, batches
         self.batches = 0
 
-    def add(self, losses: Tensor, groups: ArrayLike | Tensor) -> None:
+    def add(self, losses: ArrayLike | Tensor, groups: ArrayLike | Tensor) -> None:
         """Add the losses (M,) of a batch's samples, which are detached, and their groups (M,), 0 to k − 1.
+
+        Tensors, arrays, lists and Series are read by position, on the device of ``losses``.
 
         Raises:
             ValueError: not one loss and one group a sample, or, on the CPU, a group that is not one of the k.
         """
-        group = torch.as_tensor(groups, device=losses.device)
-        if not losses.is_floating_point() or group.is_floating_point():
+        loss, group = _as_tensor("losses", losses), _as_tensor("groups", groups)
+        if not loss.is_floating_point() or group.is_floating_point():
             raise UserError(
-                f"add takes losses, then groups, which must be whole numbers, not {losses.dtype} and {group.dtype}: "
+                f"add takes losses, then groups, which must be whole numbers, not {loss.dtype} and {group.dtype}: "
                 "use groups.long()"
             )
-        if losses.ndim != 1 or group.shape != losses.shape:
+        if loss.ndim != 1 or group.shape != loss.shape:
             raise UserError(
-                f"add takes one loss and one group a sample, not shapes {tuple(losses.shape)} and "
+                f"add takes one loss and one group a sample, not shapes {tuple(loss.shape)} and "
                 f"{tuple(group.shape)}: give the loss function reduction='none', average several losses a sample with "
                 "losses.flatten(1).mean(1), and flatten a column of groups with groups.flatten()"
             )
-        group = group.long()
-        precise = torch.float32 if losses.device.type == "mps" else torch.float64  # MPS has no float64
-        losses = losses.detach().to(precise)
+        group = group.to(loss.device).long()
+        precise = torch.float32 if loss.device.type == "mps" else torch.float64  # MPS has no float64
+        loss = loss.detach().to(precise)
         if group.device.type == "cpu" and not ((group >= 0) & (group < self._groups)).all():
             raise UserError(
                 f"groups go from {group.min()} to {group.max()}, but there are {self._groups}, numbered from 0: "
                 "give GroupLosses the number of groups in the labels"
             )
-        batch = losses.new_zeros(2, self._groups)
-        batch.index_add_(1, group, torch.stack([losses, torch.ones_like(losses)]))
+        batch = loss.new_zeros(2, self._groups)
+        batch.index_add_(1, group, torch.stack([loss, torch.ones_like(loss)]))
         if distributed.is_available() and distributed.is_initialized():
-            distributed.all_reduce(batch)
+            distributed.all_reduce(batch, group=self._process_group)
         seen = batch[1] > 0
         step = torch.stack([(batch[0] / batch[1]).where(seen, 0), seen])
         self._totals = step if self._totals is None else self._totals.to(step.device) + step
         self.batches += 1
+
+    def end_part(self) -> tuple[Tensor, Tensor]:
+        """What ``end_epoch`` returns, of the batches since the last part, for an update within the epoch."""
+        none = torch.zeros(2, self._groups, dtype=torch.float64)
+        (total, batches), self._totals = none if self._totals is None else self._totals.cpu(), None
+        return total / batches, batches > 0
 
     def end_epoch(self) -> tuple[Tensor, Tensor]:
         """L (k,), NaN for a group that no batch held, and which groups were seen (k,); starts a new epoch.
@@ -78,11 +89,10 @@ class GroupLosses:
         Raises:
             ValueError: nothing was added.
         """
-        if self._totals is None:
+        if not self.batches:
             raise UserError("no losses were added in this epoch: call add(losses, groups) after every batch")
-        (total, batches), self._totals = self._totals.cpu(), None
         self.batches = 0
-        return total / batches, batches > 0
+        return self.end_part()
 
     def state_dict(self) -> dict[str, Any]:
         """The losses since the last ``end_epoch``, for a loop that is saved within an epoch."""
@@ -106,3 +116,12 @@ class GroupLosses:
             )
         self._totals = None if totals is None else totals.clone()
         self.batches = state["batches"]
+
+
+def _as_tensor(name: str, values: ArrayLike | Tensor) -> Tensor:
+    if isinstance(values, Tensor):
+        return values
+    array = as_array(name, values)
+    if array.dtype.kind not in "biuf":
+        raise UserError(f"add takes numbers as {name}, not {array.dtype}: use an array or a tensor of numbers")
+    return torch.from_numpy(array.copy())  # some arrays are read-only

@@ -10,6 +10,7 @@ from torch import Tensor, distributed
 from torch.utils.data import Sampler
 
 from l2m.errors import UserError
+from l2m.sampling.loaders import asker, check_loader
 from l2m.sampling.sampler import Learn2MixBatchSampler
 from l2m.schema import Range, check_argument
 
@@ -17,10 +18,10 @@ from l2m.schema import Range, check_argument
 class ShardedBatchSampler(Sampler[list[int]]):
     """Yields this rank's part of the batches of a ``Learn2MixBatchSampler``.
 
-    Every rank draws the same whole batches of ``sampler.batch_size`` samples and keeps every ``num_replicas``-th
-    position, starting at its rank. So the shards of a step are equally long, disjoint and together the batch, and a
-    group's samples are spread evenly over the ranks, to within one. As ``DistributedDataParallel`` averages gradients
-    over ranks, a step equals that of one process with the whole batch.
+    Every rank draws the same whole batches of ``sampler.batch_size`` samples, counts them off group after group, and
+    keeps every ``num_replicas``-th, in the batch's order. So the shards of a step are equally long, disjoint and
+    together the batch, and a group's samples are spread evenly over the ranks, to within one. As
+    ``DistributedDataParallel`` averages gradients over ranks, a step equals that of one process with the whole batch.
 
     If ``torch.distributed`` is initialised, all samplers are set to the state of rank 0, and every epoch begins with a
     check that they are still equal. Build it and iterate over it on all ranks.
@@ -56,6 +57,7 @@ class ShardedBatchSampler(Sampler[list[int]]):
             f"one of {self._replicas} processes",
         )
         self.sampler = sampler
+        self._is_checked = False
         whole = sampler.batch_size
         if whole % self._replicas:
             lower = whole - whole % self._replicas
@@ -82,12 +84,17 @@ class ShardedBatchSampler(Sampler[list[int]]):
         """One epoch, shard by shard.
 
         Raises:
-            ValueError: the samplers of the ranks differ.
+            ValueError: the samplers of the ranks differ, or Accelerate would divide the shards once more.
         """
+        groups = self.sampler._labels.groups
+        if not self._is_checked:
+            check_loader(asker(), len(groups), is_sharded=True)
+            self._is_checked = True
         if self._distributed:
             self._compare()
-        for batch in self.sampler:
-            yield batch[self._rank :: self._replicas]
+        for batch in self.sampler._epoch():
+            by_group = groups[batch].argsort(kind="stable")
+            yield [batch[place] for place in sorted(by_group[self._rank :: self._replicas])]
 
     def state_dict(self, batches: int | None = None) -> dict[str, Any]:
         """That of the sampler, the same on all ranks."""

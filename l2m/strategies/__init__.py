@@ -74,6 +74,7 @@ class Context:
             proportions=proportions,
             generator=self.generator("order"),
             device=self.device,
+            shuffle_within=False,
         )
 
 

@@ -84,12 +84,21 @@ class Bilevel(Strategy):
                 f"{self.held_out:g} leaves: use a smaller one"
             )
         self._training = Learn2MixBatchSampler(
-            groups[self._kept], batch_size=size, mixing_rate=0, generator=context.generator("order")
+            groups[self._kept],
+            batch_size=size,
+            mixing_rate=0,
+            generator=context.generator("order"),
+            shuffle_within=False,
         )
         present, labels = groups[self._held].unique(return_inverse=True)
         shares = [1 / len(present)] * len(present) if self.balanced else None
         self._validation = Learn2MixBatchSampler(
-            labels, batch_size=min(size, len(labels)), mixing_rate=0, proportions=shares, generator=order
+            labels,
+            batch_size=min(size, len(labels)),
+            mixing_rate=0,
+            proportions=shares,
+            generator=order,
+            shuffle_within=False,
         )
         self._drawn_at = self._training.proportions.to(context.device)
         self._alpha = ExponentiatedWeights(self._drawn_at, self.outer_rate, self.scaled)

@@ -44,6 +44,36 @@ def test_losses_and_groups_of_any_type(kind: torch.dtype) -> None:
     assert subject.end_epoch()[0].tolist() == [3, 3]
 
 
+@pytest.mark.parametrize("kind", ["list", "float32", "series"])
+@pytest.mark.parametrize("groups", ["int8", "uint8", "int16", "uint16", "uint32", "uint64", "list", "series", "codes"])
+def test_losses_and_groups_are_read_by_position(kind: str, groups: str) -> None:
+    """A Series that was sorted or filtered has another index; categorical codes are int8 and read-only."""
+    losses, group = np.array([1.0, 3.0, 5.0]), np.array([0, 1, 1])
+    given = {
+        "list": group.tolist(),
+        "series": pd.Series(group, index=[2, 0, 1]),
+        "codes": pd.Categorical(["a", "b", "b"]).codes,
+    }
+    subject = GroupLosses(2)
+    subject.add(
+        {"list": losses.tolist(), "series": pd.Series(losses, index=[9, 7, 0])}.get(kind, losses.astype("float32")),
+        given[groups] if groups in given else group.astype(groups),
+    )
+    assert subject.end_epoch()[0].tolist() == [1, 4]
+
+
+def test_parts_of_an_epoch_are_counted_through() -> None:
+    subject = GroupLosses(2)
+    for losses, expected in (([1.0, 3.0], [1, 3]), ([5.0, 7.0], [5, 7])):
+        subject.add(losses, [0, 1])
+        assert subject.end_part()[0].tolist() == expected
+    assert subject.batches == 2
+    losses, seen = subject.end_epoch()
+    assert losses.isnan().all()
+    assert not seen.any()
+    assert subject.batches == 0
+
+
 def test_every_epoch_begins_anew() -> None:
     subject = GroupLosses(2)
     subject.add(torch.tensor([9.0, 9.0]), torch.tensor([0, 1]))
@@ -164,9 +194,13 @@ def test_numbers_of_groups_that_are_none_are_refused(groups: Any) -> None:
         (torch.ones(2), torch.tensor([[0], [1]]), r"shapes \(2,\) and \(2, 1\)"),
         (torch.ones(2), torch.tensor([0, 2]), "groups go from 0 to 2, but there are 2"),
         (torch.ones(2), torch.tensor([-1, 1]), "groups go from -1 to 1, but there are 2"),
+        (torch.ones(2), [[0], [0, 1]], "groups must be one number each, not rows of several lengths"),
+        ([[1.0], [1.0, 2.0]], [0, 1], "losses must be one number each, not rows of several lengths"),
+        ([1.0, 2.0], ["a", "b"], "add takes numbers as groups, not <U1"),
+        ([1, 2], [0, 1], "losses, then groups, .*not torch.int64"),
     ],
 )
-def test_what_is_not_one_loss_and_one_group_a_sample_is_refused(losses: Tensor, groups: Tensor, named: str) -> None:
+def test_what_is_not_one_loss_and_one_group_a_sample_is_refused(losses: Any, groups: Any, named: str) -> None:
     with pytest.raises(UserError, match=named):
         GroupLosses(2).add(losses, groups)
 
@@ -188,5 +222,5 @@ def test_a_state_of_other_groups_is_refused() -> None:
 
 def test_a_state_of_something_else_is_refused() -> None:
     state = Learn2MixBatchSampler([0, 1], batch_size=1).state_dict()
-    with pytest.raises(UserError, match=r"has again, .* but that of GroupLosses has totals and batches"):
+    with pytest.raises(UserError, match=r"has batch, .* but that of GroupLosses has totals and batches"):
         GroupLosses(2).load_state_dict(state)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import doctest
+import hashlib
 import io
 import math
+from itertools import chain
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -168,13 +171,22 @@ def test_an_epoch_that_was_broken_off_is_followed_by_a_whole_one() -> None:
     assert len(list(subject)) == len(subject) == 10
 
 
-def test_labels_may_be_of_any_whole_type() -> None:
-    labels = labelled([3, 5, 9])
-    plans = [
-        sampler(given_as, 4).plan()
-        for given_as in (labels, labels.tolist(), torch.from_numpy(labels), labels.astype(np.uint8))
-    ]
-    assert all(torch.equal(plan, plans[0]) for plan in plans)
+@pytest.mark.parametrize("kind", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "uint64"])
+def test_labels_may_be_of_any_whole_type(kind: str) -> None:
+    """Of more samples than the short types can count."""
+    labels = labelled([300, 500, 900])
+    expected, short = sampler(labels, 40).plan(), labels.astype(kind)
+    of_scalars = [short.dtype.type(label) for label in labels]
+    for given_as in (short, torch.from_numpy(short), pd.Series(short)[::-1][::-1], of_scalars):
+        assert torch.equal(sampler(given_as, 40).plan(), expected)
+
+
+def test_codes_of_a_pandas_categorical_are_labels() -> None:
+    labels = labelled([300, 500, 900])
+    codes = pd.Categorical(np.array(["a", "b", "c"])[labels]).codes
+    assert codes.dtype == np.int8
+    assert torch.equal(sampler(codes, 40).plan(), sampler(labels, 40).plan())
+    assert torch.equal(sampler(labels == 1, 40).plan(), sampler((labels == 1).astype(int), 40).plan())
 
 
 def test_the_default_generator_is_seeded_from_torch() -> None:
@@ -190,6 +202,47 @@ def test_the_default_generator_is_seeded_from_torch() -> None:
 
 def test_the_example_of_the_docstring_runs() -> None:
     assert doctest.testmod(module) == (0, 4)
+
+
+# Order within a batch
+
+
+def test_batches_hold_the_same_samples_in_either_order() -> None:
+    labels = labelled([37, 11, 2, 3])
+    mixed, ordered = (sampler(labels, 10, shuffle_within=within) for within in (True, False))
+    for _ in range(3):
+        for one, other in zip(mixed, ordered, strict=True):
+            assert sorted(one) == sorted(other)
+            assert labels[other].tolist() == sorted(labels[other])
+            assert labels[one].tolist() != sorted(labels[one])
+
+
+@pytest.mark.parametrize(("shuffle_within", "share"), [(False, 0.1), (True, 0.9)])
+def test_neighbours_in_a_batch_are_of_random_groups(shuffle_within: bool, share: float) -> None:
+    """What MixUp that rolls by one pairs: of ten equal groups, nine pairs of ten are of two groups, as in any order."""
+    labels = labelled([100] * 10)
+    plan = sampler(labels, 100, shuffle_within=shuffle_within).plan()
+    assert (labels[plan] != labels[plan.roll(1, 1)]).mean() == pytest.approx(share, abs=0.03)
+
+
+@pytest.mark.parametrize(("shuffle_within", "largest"), [(False, 1.0), (True, 0.25)])
+def test_chunks_of_a_batch_hold_the_groups_about_in_proportion(shuffle_within: bool, largest: float) -> None:
+    """Micro-batches, ghost batch norm, DataParallel: the group of share 0.5 in chunks of 50."""
+    labels = labelled([500, 300, 200])
+    plan = sampler(labels, 200, shuffle_within=shuffle_within).plan()
+    shares = torch.stack([(torch.from_numpy(labels)[chunk] == 0).float().mean(1) for chunk in plan.chunk(4, 1)])
+    off = (shares - 0.5).abs().max().item()
+    assert off == 0.5 if largest == 1.0 else off < largest
+
+
+def test_the_suites_plans_are_pinned() -> None:
+    """Records were made from them: groups in order, lists and counts as they have always been."""
+    digest = hashlib.sha256()
+    subject = sampler(labelled([40, 30, 20, 5, 1]), 19, mixing_rate=0.4, shuffle_within=False)
+    for epoch in range(4):
+        digest.update(subject.plan().numpy().tobytes())
+        subject.update(np.arange(1.0, 6) ** epoch)
+    assert digest.hexdigest()[:16] == "81a7ddcf6b9414c3"
 
 
 # Proportions
@@ -357,7 +410,7 @@ def test_a_state_of_batches_not_drawn_or_before_an_update_is_refused() -> None:
         with pytest.raises(UserError, match=f"cannot rewind to batch {batches}: 2 have been drawn"):
             subject.state_dict(batches=batches)
     subject.update([1.0, 2.0])
-    with pytest.raises(UserError, match="update must not"):
+    with pytest.raises(UserError, match="must have within_epoch=True"):
         subject.state_dict(batches=1)
 
 
@@ -388,6 +441,131 @@ def test_a_state_of_another_set_is_refused(labels: list[int], batch_size: int, n
     list(saved)
     with pytest.raises(ValueError, match=named):
         sampler(labels, batch_size).load_state_dict(saved.state_dict())
+
+
+def test_a_state_of_something_else_is_refused() -> None:
+    with pytest.raises(UserError, match="the state has model, epoch: pass what the sampler's state_dict returned"):
+        sampler([0, 1], 1).load_state_dict({"model": {}, "epoch": 3})
+
+
+# Each iterator has its own state
+
+
+@pytest.mark.parametrize("peeks", [1, 3])
+def test_an_iterator_within_another_takes_nothing_from_it(peeks: int) -> None:
+    subject = sampler(labelled([37, 11, 2]), 5)
+    for _ in range(3):
+        seen: list[int] = []
+        for number, batch in enumerate(subject):
+            seen += batch
+            if number == 4:
+                peeked = [batch for batch, _ in zip(subject, range(peeks), strict=False)]
+                assert {len(batch) for batch in peeked} == {5}
+        assert sorted(seen) == list(range(50))
+
+
+def test_two_iterators_side_by_side_both_see_everything() -> None:
+    subject = sampler(labelled([37, 11, 2]), 5)
+    for _ in range(2):
+        pairs = list(zip(subject, subject, strict=True))
+        for side in zip(*pairs, strict=True):
+            assert sorted(chain(*side)) == list(range(50))
+
+
+def test_the_state_is_that_of_the_newest_iterator() -> None:
+    subject, other = sampler(labelled([37, 11, 2]), 5), sampler(labelled([37, 11, 2]), 5, seed=9)
+    older = iter(subject)
+    next(older)
+    newest = iter(subject)
+    for _ in range(4):
+        next(newest)
+    next(older)
+    other.load_state_dict(subject.state_dict())
+    assert list(other) == list(newest)
+
+
+def test_a_loaded_state_is_of_the_next_iterator_alone() -> None:
+    subject, other = sampler(labelled([37, 11, 2]), 5), sampler(labelled([37, 11, 2]), 5, seed=9)
+    passing = iter(subject)
+    next(passing), next(passing)
+    other.load_state_dict(subject.state_dict())
+    rest, later = list(other), list(other)
+    assert (len(rest), len(later)) == (8, 10)
+    assert rest == list(passing)
+    assert later == list(subject)
+
+
+# Updates within an epoch
+
+
+@pytest.mark.parametrize("trained", [0, 4, 5, 6, 9, 10])
+@pytest.mark.parametrize("ahead", [0, 3])
+@pytest.mark.parametrize("k", [3, 2000])
+def test_updates_within_an_epoch_are_saved(trained: int, ahead: int, k: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 10 batches, with an update after every second; a loader draws ahead at the proportions of before it."""
+    monkeypatch.setattr("l2m.sampling.epoch._GROUPS_A_SAMPLE", 1)
+    labels = labelled([37, 11, 2] if k == 3 else [1] * k)
+    whole, again = (sampler(labels, len(labels) // 10, seed, mixing_rate=0.5) for seed in (0, 9))
+
+    def train(subject: Learn2MixBatchSampler, step: int, until: int, drawn: list[list[int]], passing: Any) -> None:
+        while step < until:
+            while len(drawn) < min(step + 1 + ahead, 10):
+                drawn.append(next(passing))
+            step += 1
+            if step % 2 == 0:
+                subject.update((np.arange(k) + step) % 7 + 0.5, within_epoch=True)
+
+    list(whole)
+    first: list[list[int]] = []
+    passing = iter(whole)
+    train(whole, 0, trained, first, passing)
+    if not first:
+        first.append(next(passing))
+    state = whole.state_dict(batches=trained)
+    train(whole, trained, 10, first, passing)
+    again.load_state_dict(state)
+    second: list[list[int]] = [] if trained == 10 else first[:trained]
+    if trained < 10:
+        train(again, trained, 10, second, iter(again))
+        assert second == first
+    assert torch.equal(again.proportions, whole.proportions)
+    assert list(again) == list(whole)
+
+
+def test_an_epoch_may_have_any_number_of_batches() -> None:
+    labels = labelled([37, 11, 2])
+    for batches in (1, 7, 25):
+        subject = sampler(labels, 5, epoch_batches=batches)
+        assert len(subject) == len(list(subject)) == len(subject.plan()) == batches
+        again = sampler(labels, 5, seed=9, epoch_batches=batches)
+        again.load_state_dict(subject.state_dict())
+        assert list(again) == list(subject)
+        with pytest.raises(UserError, match=f"{batches} batches an epoch, but this one .* and 10 batches"):
+            sampler(labels, 5).load_state_dict(subject.state_dict())
+    with pytest.raises(UserError, match="epoch_batches=0 must be at least 1"):
+        sampler(labels, 5, epoch_batches=0)
+
+
+@pytest.mark.parametrize("trained", [None, 3, 10])
+def test_states_of_the_format_before_are_read(trained: int | None) -> None:
+    """Interrupted runs have them in their checkpoints."""
+    labels = labelled([37, 11, 2])
+    subject, again = (sampler(labels, 5, seed, shuffle_within=False) for seed in (0, 9))
+    list(subject)
+    began, generator = subject.state_dict()["owed"], subject.state_dict()["generator"]
+    passing = iter(subject)
+    for _ in range(trained or 0):
+        next(passing)
+    now = subject.state_dict()
+    older = {name: now[name] for name in ("sizes", "proportions", "losses", "generator", "batch_size")}
+    owed = began if trained is None else subject._latest.owed  # type: ignore[union-attr]
+    older |= {"owed": torch.as_tensor(owed), "taken": torch.zeros(3), "batch": 10 if trained is None else trained}
+    older |= {"again": None, "began": None if trained is None else began, "shuffled_from": generator}
+    again.load_state_dict(older)
+    assert list(again) == (list(passing) if trained == 3 else list(subject))
+    if trained == 3:
+        with pytest.raises(UserError, match="saved within an epoch after an update"):
+            again.load_state_dict(older | {"began": None})
 
 
 # In a DataLoader
@@ -424,6 +602,10 @@ def test_in_a_data_loader(workers: int) -> None:
         ([], r"shape \(0,\)"),
         (["a", "b"], "<U1"),
         (5, r"shape \(\)"),
+        (np.array([0, 1, 127], np.int8), "group 2 has no samples, but labels go up to 127"),
+        (np.array([0, 2**63 + 1], np.uint64), "group 1 has no samples"),
+        (pd.Categorical([None, "a"]).codes, "-1 is negative: .* missing labels"),
+        ([[0], [0, 1]], "labels must be one number each, not rows of several lengths"),
     ],
 )
 def test_labels_that_are_no_groups_are_refused(labels: Any, named: str) -> None:
@@ -518,18 +700,6 @@ def test_a_plan_drawn_in_parts_is_the_same(monkeypatch: pytest.MonkeyPatch) -> N
     expected = whole.plan()
     monkeypatch.setattr("l2m.sampling.sampler._CELLS", 7)
     assert torch.equal(parts.plan(), expected)
-
-
-@pytest.mark.parametrize("sizes", [(40, 30, 20, 5), (1, 100), (7,) * 300])
-def test_a_plan_made_on_the_device_is_the_same(sizes: tuple[int, ...]) -> None:
-    labels = labelled(sizes)
-    on_cpu, on_device = (sampler(labels, 19, mixing_rate=0.5) for _ in range(2))
-    on_device._draw = on_device._draw_on_device  # type: ignore[method-assign]
-    for epoch in range(5):
-        assert torch.equal(on_cpu.plan(), on_device.plan())
-        losses = np.random.default_rng(epoch).random(len(sizes))
-        on_cpu.update(losses)
-        on_device.update(losses)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")

@@ -1,0 +1,65 @@
+"""Reads what users pass as labels, losses and shares: lists, arrays, Series and tensors of any number type."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from l2m.errors import UserError
+from l2m.sampling.apportion import Ints
+
+
+class Labels(NamedTuple):
+    """The group of each sample, (N,) in the shortest unsigned type, and the samples of each group, (k,)."""
+
+    groups: NDArray[Any]
+    sizes: Ints
+
+
+def read_labels(labels: ArrayLike | Tensor) -> Labels:
+    """Labels of any whole type, or booleans.
+
+    Raises:
+        UserError: not one group a sample, a negative one, or a group without samples.
+    """
+    if isinstance(labels, Dataset):
+        raise UserError(f"labels must be one group a sample, not a {type(labels).__name__}: give the list of groups")
+    groups = as_array("labels", labels)
+    groups = groups.astype(np.uint8) if groups.dtype == bool else groups
+    if groups.ndim != 1 or not len(groups) or groups.dtype.kind not in "iu":
+        remedy = "number the groups from 0, as numpy.unique(labels, return_inverse=True)[1] does"
+        if groups.ndim > 1:
+            remedy = "for one-hot rows use labels.argmax(1), for one column labels.flatten()"
+        raise UserError(
+            f"labels must be a list of whole numbers, one group a sample, not {groups.dtype} of shape "
+            f"{groups.shape}: {remedy}"
+        )
+    if groups.min() < 0:
+        raise UserError(f"label {groups.min()} is negative: number the groups from 0, and missing labels too")
+    top = min(len(groups), np.iinfo(groups.dtype).max)  # what is above both has no place in a short type
+    sizes: Ints = np.bincount(np.minimum(groups, top).astype(np.int64))
+    if not sizes.all():
+        raise UserError(
+            f"group {int(np.flatnonzero(sizes == 0)[0])} has no samples, but labels go up to {groups.max()}: "
+            "number the groups without gaps, as numpy.unique(labels, return_inverse=True)[1] does"
+        )
+    return Labels(groups.astype(np.min_scalar_type(len(sizes) - 1)), sizes)  # short numbers sort faster
+
+
+def as_array(name: str, values: ArrayLike | Tensor) -> NDArray[Any]:
+    """A user's values as an array, from any device.
+
+    Raises:
+        UserError: rows of several lengths.
+    """
+    if isinstance(values, Tensor):
+        values = values.detach().cpu()
+        return (values.double() if values.is_floating_point() else values).numpy()  # numpy has no bfloat16
+    try:
+        return np.asarray(values)
+    except ValueError:
+        raise UserError(f"{name} must be one number each, not rows of several lengths: give one a sample") from None
