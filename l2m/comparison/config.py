@@ -34,8 +34,8 @@ class CompareConfig(RunConfig):
     ] = None
     metric: Annotated[
         Literal[
-            "balanced_accuracy", "accuracy", "macro_f1", "worst_group", "calibration_error", "log_loss",
-            "mean_squared_error", "mean_absolute_error",
+            "balanced_accuracy", "accuracy", "macro_f1", "g_mean", "mcc", "worst_group", "roc_auc", "pr_auc",
+            "calibration_error", "brier", "log_loss", "mean_squared_error", "mean_absolute_error",
         ] | None,
         "the score that chooses rates and ranks strategies; null is balanced_accuracy or mean_squared_error",
     ] = None  # fmt: skip

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from l2m.evaluation.scores import SCORES, Floats, SampleResults, Score
+from l2m.evaluation.scores import SCORES, Floats, SampleResults, Score, resample
 from l2m.report.statistics import LEVEL, holm, paired, paired_p, significant
 
 BASELINE = "classical"
@@ -149,15 +149,9 @@ def _rows(
         yield row
 
 
-def resample(scores: Mapping[str, Score], runs: Iterable[SampleResults], draws: int = DRAWS) -> dict[str, Floats]:
-    """The means of scores over the seeds' ``runs``, on ``draws`` bootstrap draws of their samples: always the same."""
-    runs, rng = list(runs), np.random.default_rng(0)
-    size = len(runs[0].groups)
-    means = np.empty((draws, len(scores)))
-    for row in means:
-        index = rng.integers(size, size=size)
-        picked = [run.at(index) for run in runs]
-        row[:] = [np.mean([score.of(run) for run in picked]) for score in scores.values()]
+def resample_mean(scores: Mapping[str, Score], runs: Iterable[SampleResults]) -> dict[str, Floats]:
+    """The means of scores over the seeds' ``runs``, on :data:`DRAWS` bootstrap draws of their samples."""
+    means = np.mean([resample(scores.values(), run, DRAWS) for run in runs], axis=0)
     return dict(zip(scores, means.T, strict=True))
 
 

@@ -15,7 +15,7 @@ import torch
 from rich.console import Console
 
 from l2m.comparison.config import CompareConfig, Comparison
-from l2m.comparison.findings import BASELINE, judge, recommend, resample
+from l2m.comparison.findings import BASELINE, judge, recommend, resample_mean
 from l2m.comparison.tables import (
     Protocol,
     draw_differences,
@@ -212,7 +212,7 @@ class ComparisonRunner:
             for run in runs
         ]
         task = self._options.task
-        drawn = {name: resample(SCORES[task], map(evaluate_test_part, runs)) for name, runs in finals.items()}
+        drawn = {name: resample_mean(SCORES[task], map(evaluate_test_part, runs)) for name, runs in finals.items()}
         findings, protocol = judge(pd.DataFrame(rows), task, self._metric, drawn), self._protocol(finals)
         self._write("scores.json", self._cache.content())
         self._write("runs.csv", _csv(rows))

@@ -24,6 +24,14 @@ NOTES = {
     "worst_group": "Worst group: the lowest accuracy of any group.",
 }
 
+TITLES = dict.fromkeys(("regression", "reconstruction"), {False: "other scores"}) | {
+    "classification": {
+        True: "other scores of the predicted classes, in %",
+        False: "scores of the probabilities, in % except Brier score and log loss",
+    }
+}
+"""By task, of the tables of other scores: by whether they depend on the predicted classes alone."""
+
 MARKS = {1: " +", -1: " -", 0: ""}
 COLOURS = {1: "#0072B2", -1: "#D55E00", 0: "#888888"}
 """By verdict: reliably better than classical, reliably worse, neither."""
@@ -106,18 +114,17 @@ def format_deciding(findings: Findings, protocol: Protocol) -> pd.DataFrame:
 
 
 def format_terminal(findings: Findings, protocol: Protocol) -> list[Table]:
-    """Two tables that fit 80 columns: the score that decides, then the others."""
+    """Tables that fit 80 columns: the score that decides, then others of predicted classes, and of probabilities."""
     score, metric = findings.scores[findings.metric], findings.metric
     deciding = format_deciding(findings, protocol)
     deciding.columns = ["rates", "mean ± sd", f"− {BASELINE}", "p", "seconds"]
-    omitted = "accuracy" if metric == "log_loss" else "log_loss"  # for which there is no room
-    others = [name for name in findings.scores if name not in (metric, omitted)]
-    means = format_cells(findings)["mean"].unstack(sort=False)[others]
-    means.columns = [findings.scores[name].title.replace(" ", "\n", 1) for name in others]
-    return [
-        _terminal_table(f"{protocol.dataset}: test {score.title}{' in %' * score.percent}", deciding),
-        _terminal_table("other scores" + " in %" * (findings.task == "classification"), means),
-    ]
+    means = format_cells(findings)["mean"].unstack(sort=False)
+    tables = [_terminal_table(f"{protocol.dataset}: test {score.title}{' in %' * score.percent}", deciding)]
+    for by_label, title in TITLES[findings.task].items():
+        names = [name for name, each in findings.scores.items() if each.by_label is by_label and name != metric]
+        cells = means[names].set_axis([findings.scores[name].title.replace(" ", "\n", 1) for name in names], axis=1)
+        tables.append(_terminal_table(title, cells))
+    return tables
 
 
 def _terminal_table(title: str, cells: pd.DataFrame) -> Table:
