@@ -12,7 +12,7 @@ from typing import Any
 
 from l2m.cli.command import Checked, Refused, Sweep, run_command
 from l2m.cli.help import Help
-from l2m.comparison.config import CHANGED, CompareConfig, Comparison
+from l2m.comparison.config import CompareConfig, Comparison
 from l2m.config.choices import GROUPS
 
 HELP = Help(
@@ -49,8 +49,12 @@ def _compare(comparisons: Checked, refused: Refused, sweep: Sweep | None) -> boo
 
     failed = bool(refused)
     for comparison, command in comparisons:
-        shared = [word for word in shlex.split(command) if word.lstrip("+~").partition("=")[0] not in CHANGED]
-        failed |= ComparisonRunner(comparison, shared).run()
+        runner = ComparisonRunner(comparison, shlex.split(command))
+        if comparison.options.dry_run:
+            runner.print_plan()
+        else:
+            print(f"\n{runner.run()}")
+            failed |= runner.print_left_out()
     return failed
 
 

@@ -48,6 +48,11 @@ class RunConfig:
         "test on this share of each group of the training set, held out and drawn by data_seed, instead of the test "
         "set, so that the test set can judge what you choose with such runs",
     ] = 0.0
+    validation_part: Annotated[
+        int,
+        Range(0),
+        "which samples are held out: parts 0, 1, ... have none in common until all were held out once",
+    ] = 0
     equal_seconds: Annotated[
         bool,
         "train for as many seconds as classical training takes for these epochs, which is measured first",
@@ -120,7 +125,7 @@ class RunConfig:
 
 SCIENTIFIC = ("seed", "data_seed", "epochs", "batch_size", "learning_rate", "precision")
 
-LATER_KEYS = {"equal_seconds": False, "schedule": "constant", "validation_fraction": 0.0}
+LATER_KEYS = {"equal_seconds": False, "schedule": "constant", "validation_fraction": 0.0, "validation_part": 0}
 """Keys added after the first records, with their defaults."""
 
 

@@ -270,13 +270,13 @@ def share(size: int, fraction: Fraction | float) -> int:
 
 
 @lru_cache(maxsize=1)  # a sweep over strategies and seeds loads its data set once
-def _load(choice: tuple[tuple[str, Any], ...], source: Source, validation_fraction: float, files: str | None) -> Data:
+def _load(choice: tuple[Any, ...], source: Source, held_out: tuple[float, int], files: str | None) -> Data:
     data: Data = DATASETS.build(dict(choice), source)
     groups, names = data.train.groups, data.group_names
     kept = torch.arange(len(groups)) if data.thinned else torch.from_numpy(source.stay(groups.numpy(), names))
     held = None
-    if validation_fraction:
-        is_held = validation(groups[kept], names, validation_fraction, source.data_seed)
+    if held_out[0]:
+        is_held = validation(groups[kept], names, source.data_seed, *held_out)
         kept, held = kept[~is_held], kept[is_held]
     if len(kept) < len(data.train):
         data = data.refit(kept) if data.refit else data
@@ -296,5 +296,5 @@ def load(config: RunConfig) -> Data:
             few to hold one out.
     """
     source = Source(Path(config.data_dir), config.data_seed, RECIPES.build(config.imbalance))
-    files = fingerprint(config.dataset, source.folder)
-    return _load(tuple(sorted(config.dataset.items())), source, config.validation_fraction, files)
+    held_out = config.validation_fraction, config.validation_part
+    return _load(tuple(sorted(config.dataset.items())), source, held_out, fingerprint(config.dataset, source.folder))

@@ -61,9 +61,9 @@ class SampleResults:
     @cached_property
     def confusion(self) -> Floats:
         """(k, k) weights of samples, by true and by predicted class."""
-        k = np.shape(self.probabilities)[1]
+        k = len(np.asarray(self.prior))
         cells = np.asarray(self.targets) * k + np.asarray(self.labels)
-        return np.bincount(cells, self.weights, k * k).reshape(k, k)
+        return np.asarray(np.bincount(cells, self.weights, k * k).reshape(k, k), float)
 
 
 @dataclass(frozen=True)
@@ -257,7 +257,7 @@ LABELS = {
     "roc_auc": Score("ROC AUC", roc_auc, True, True),
     "pr_auc": Score("PR AUC", average_precision, True, True),
     "calibration_error": Score("calibration error", calibration_error, False, True),
-    "brier": Score("Brier score", brier_score, False, False),
+    "brier": Score("Brier score", brier_score, False, True),
     "log_loss": Score("log loss", _mean(lambda results: -np.asarray(results.log_likelihood)), False, False),
 }
 VALUES = {
