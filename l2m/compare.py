@@ -8,12 +8,19 @@ skipped.
 from __future__ import annotations
 
 import shlex
-from typing import Any
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from l2m.cli.command import Checked, Refused, Sweep, run_command
 from l2m.cli.help import Help
 from l2m.comparison.config import CompareConfig, Comparison
 from l2m.config.choices import GROUPS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from l2m.comparison.report import Report
 
 HELP = Help(
     [
@@ -57,6 +64,17 @@ def _compare(comparisons: Checked, refused: Refused, sweep: Sweep | None) -> boo
             failed |= runner.print_left_out()
     return failed
 
+
+class _CallableModule(ModuleType):
+    """``l2m.compare`` is a command, and in Python a function."""
+
+    def __call__(self, frame: pd.DataFrame, target: str, **options: Any) -> Report:
+        from l2m.comparison.frames import compare_frame
+
+        return compare_frame(frame, target, **options)
+
+
+sys.modules[__name__].__class__ = _CallableModule
 
 if __name__ == "__main__":
     main()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import atexit
 import os
 import tempfile
+from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import hydra
 from hydra.core.config_search_path import ConfigSearchPath
@@ -21,6 +22,8 @@ from l2m.config.override_errors import describe_user_error
 from l2m.config.run import RunConfig
 from l2m.config.user_folders import conf_dir, find_user_folders, use_folder
 from l2m.errors import UserError
+
+T = TypeVar("T")
 
 
 class UserFolders(SearchPathPlugin):
@@ -41,13 +44,26 @@ def compose(*overrides: str, config_dir: str | os.PathLike[str] | None = None) -
         UserError: the overrides or the folder are not valid.
     """
     with use_folder(config_dir):
-        try:
-            with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-                return check(plain_values(hydra.compose("config", overrides=list(overrides))))
-        except Exception as error:
-            if sentence := describe_user_error(error):
-                raise UserError(sentence) from error
-            raise
+        return compose_checked("config", overrides, check)
+
+
+def compose_checked(name: str, overrides: Sequence[str], check: Callable[[dict[str, Any]], T]) -> T:
+    """What ``check`` makes of the values of ``conf/<name>.yaml`` with overrides; it may call :func:`compose_with`.
+
+    Raises:
+        UserError: the overrides are not valid.
+    """
+    try:
+        with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            raw = hydra.compose(name, list(overrides), return_hydra_config=True)
+            HydraConfig.instance().set_config(raw)
+            with open_dict(raw):
+                del raw["hydra"]
+            return check(plain_values(raw))
+    except Exception as error:
+        if sentence := describe_user_error(error):
+            raise UserError(sentence) from error
+        raise
 
 
 def compose_with(*overrides: str) -> dict[str, Any]:
