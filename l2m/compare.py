@@ -3,6 +3,9 @@
 Rates are chosen on a validation part of the training set. The strategies are then trained on the whole of it over
 several seeds and compared on the test part, on which nothing was chosen. All runs are ordinary runs: finished ones are
 skipped.
+
+Called as a function, ``l2m.compare(frame, target, **options)``, the module does so with a DataFrame
+(:func:`l2m.comparison.frames.compare_frame`).
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ def opponent(
     """
 
     def result(setting: Setting, run: RunConfig) -> Result:
-        samples, seconds = fitted.results(name, setting, run.seed, load(run))
+        samples, seconds = fitted.results(name, setting, run.seed, load(run), run.threads)
         return Result(samples, {"seconds": seconds})
 
     scores = [score.of(result(setting, base).samples) if settings[1:] else math.nan for setting in settings]

@@ -50,29 +50,33 @@ class Fitted:
     def __init__(self, folder: Path) -> None:
         from joblib import Memory
 
-        self._fit: Callable[..., tuple[Floats, float]] = Memory(folder, verbose=0).cache(_fit)
+        self._fit: Callable[..., tuple[Floats, float]] = Memory(folder, verbose=0).cache(_fit, ignore=["threads"])
 
-    def results(self, name: str, setting: Setting, seed: int, data: Data) -> tuple[SampleResults, float]:
+    def results(
+        self, name: str, setting: Setting, seed: int, data: Data, threads: int | None
+    ) -> tuple[SampleResults, float]:
         """Results on the test part of ``data``, and the seconds of fitting. Linear models are alike for every seed."""
         train, seed = data.train, seed if name.startswith("boosted") else 0
         outputs, seconds = self._fit(
             name, dict(setting), seed, train.inputs.numpy(), np.asarray(train.targets), data.test.inputs.numpy(),
-            data.classes,
+            data.classes, threads,
         )  # fmt: skip
         return sample_results(torch.from_numpy(outputs), data), seconds
 
 
 def _fit(
-    name: str, setting: Setting, seed: int, inputs: Floats, targets: Floats, new: Floats, classes: int | None
-) -> tuple[Floats, float]:
+    name: str, setting: Setting, seed: int, inputs: Floats, targets: Floats, new: Floats, classes: int | None,
+    threads: int | None,
+) -> tuple[Floats, float]:  # fmt: skip
     """Outputs (N, k) for the inputs ``new``, logarithms of probabilities or values, and the seconds of fitting."""
     from sklearn.exceptions import ConvergenceWarning
+    from threadpoolctl import threadpool_limits
 
     model = _estimators(classes)[name.removesuffix("_balanced")](**setting, random_state=seed)
     if name.endswith("_balanced"):
         model.set_params(class_weight="balanced")
     begin = time.perf_counter()
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), threadpool_limits(threads):
         warnings.simplefilter("ignore", ConvergenceWarning)  # the best of its steps is a model all the same
         model.fit(inputs, targets.ravel())
     seconds = time.perf_counter() - begin

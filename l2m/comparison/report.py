@@ -128,15 +128,15 @@ def recommend(report: Report) -> list[str]:
         f"Use {name} ({rates}): its {score.title} on held-out parts of the training set is "
         f"{report.held_out_text(name)}{percent} ({len(report.held_out)} parts, mean ± standard error)."
     ]
-    others = [other for other in advice.group if other != name]
+    others = [other for other in advice.group if other not in (name, advice.best)]
     if name != advice.best:
         sentences.append(
             f"{advice.best} has the best mean, {report.held_out_text(advice.best)}{percent}, but {name} cannot be told "
             "apart from it and is simpler."
         )
-        others.remove(advice.best)
     if others:
-        sentences.append(f"Nor can {_listed(others, 'or')} be told apart from the best mean.")
+        also = "also " * (name != advice.best)
+        sentences.append(f"Within one standard error of the best mean {also}{_are(others)} {_listed(others)}.")
     loss = advice.expected_loss * (100 if score.percent else 1)
     sentences.append(
         f"How sure: {name} is the best of all {len(report.held_out.columns)} with a probability of "
@@ -174,6 +174,10 @@ def _describe_test(report: Report) -> str:
     return f"{text}. {name} takes {format_seconds(findings, name)} s a training."
 
 
-def _listed(names: Sequence[str], last_word: str = "and") -> str:
+def _are(names: Sequence[str]) -> str:
+    return "are" if names[1:] else "is"
+
+
+def _listed(names: Sequence[str]) -> str:
     *most, last = names
-    return f"{', '.join(most)} {last_word} {last}" if most else last
+    return f"{', '.join(most)} and {last}" if most else last

@@ -90,7 +90,7 @@ def _class_tables(report: Report) -> list[tuple[str, Table]]:
     name = report.advice.name
     tables = [(f"{name} by class on the test part, in %", _terminal_table(format_classes(report), "class"))]
     if len(report.classes) <= MOST_CLASSES:
-        title = f"{name}: test samples by true and predicted class, mean over seeds"
+        title = f"{name}: test samples by true and predicted class"
         tables.append((title, _terminal_table(format_confusion(report), "true class")))
     return tables
 
@@ -136,8 +136,8 @@ def format_caption(report: Report) -> list[str]:
     paragraphs = [
         f"Held-out: {title} on {len(report.held_out)} parts of {share} each, of a training without that part; se is "
         "the standard error of its mean, widened because the parts' training sets overlap (Nadeau and Bengio, 2003). "
-        "* marks the advised candidate; = those that, like it, are within one standard error of the best mean, by "
-        "paired differences.",
+        "* marks the advised candidate; = those that, like it, are within one standard error of a difference from the "
+        "best mean.",
         f"Test: mean ± sd (ddof 1) over {n} seeds on the test part, {protocol.samples} samples that were used neither "
         f"for choosing nor for the advice; its smallest group ({name}) has {count}. − {BASELINE}: paired difference on "
         f"the same seeds ± half of its {interval if others > 1 else '95 % t-interval'}. + and - mark reliably better "

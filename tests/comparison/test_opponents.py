@@ -103,7 +103,7 @@ def test_a_repetition_fits_nothing(compared: Path, table: Path, monkeypatch: pyt
 
 def test_a_class_that_no_training_sample_has_gets_no_probability(tmp_path: Path, table: Path) -> None:
     data = load(compose(*words(table)))
-    results, _ = Fitted(tmp_path).results("logistic_regression", {"C": 1.0}, 0, replace(data, classes=3))
+    results, _ = Fitted(tmp_path).results("logistic_regression", {"C": 1.0}, 0, replace(data, classes=3), 1)
     assert results.probabilities.shape == (len(data.test), 3)
     assert results.probabilities[:, 2].max() < 1e-300
     assert np.isfinite(results.log_likelihood).all()
