@@ -113,6 +113,10 @@ def check_comparison(raw: Mapping[str, Any]) -> Comparison:
         values["metric"] = next(iter(SCORES[task]))
     elif task in SCORES and values["metric"] not in SCORES[task]:
         problems.append(f"metric={values['metric']} is not for {task}: choose one of {', '.join(SCORES[task])}")
+    if values.get("validation_part"):
+        problems.append(
+            f"validation_part={values['validation_part']} is for run: a comparison takes held_out_parts of them"
+        )
     names = available("strategy")
     requested = values.get("strategies") or ()
     problems += [describe_unknown("strategies", name, names) for name in requested if name not in names]

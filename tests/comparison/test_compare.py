@@ -154,6 +154,7 @@ def test_the_budget_of_choices_is_the_same_for_all(door: Door, tmp_path: Path) -
         (["opponents=[boosted_tree]"], ["opponents=boosted_tree is not known (did you mean boosted_trees?)"]),
         (["dataset=wine_quality", "opponents=[classical_by_prior]"], ["opponents=classical_by_prior is not known"]),
         (["opponents=false"], ["opponents=False must be a list"]),
+        (["validation_part=3"], ["validation_part=3 is for run: a comparison takes held_out_parts"]),
         (["held_out_parts=1"], ["held_out_parts=1 must be at least 2"]),
         (["strategies=learn2mix"], ["strategies=learn2mix must be a list"]),
         (["strategies=learn2mix,focal"], ["is not a list: write strategies=[learn2mix,focal]"]),
