@@ -2,8 +2,8 @@
 
 ``Learn2MixBatchSampler`` works in any training loop, with ``GroupLosses`` and ``ShardedBatchSampler``.
 ``train(compose("dataset=mnist", "strategy=learn2mix"))`` runs the suite from Python, ``sweep("+experiment=mnist")`` a
-sweep, and ``load(run_directory)`` loads the trained model. Names are imported on first use: ``import l2m`` costs
-nothing.
+sweep, and ``load(run_directory)`` loads the trained model. ``compare(frame, target)`` compares strategies on a
+DataFrame. Names are imported on first use: ``import l2m`` costs nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from l2m.comparison.frames import compare_frame as compare  # noqa: F401
     from l2m.config.composing import compose as compose
     from l2m.config.run import RunConfig as RunConfig
     from l2m.errors import UserError as UserError
@@ -30,6 +31,7 @@ _MODULES = {
     "RunConfig": "l2m.config.run",
     "ShardedBatchSampler": "l2m.sampling.shards",
     "UserError": "l2m.errors",
+    "compare": "l2m.compare",
     "compose": "l2m.config.composing",
     "load": "l2m.trained",
     "sweep": "l2m.sweeps.launching",
@@ -43,7 +45,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module l2m has no attribute {name}")
     if name in ("RunConfig", "compose", "sweep"):
         import_module("l2m.catalog")  # sets the registries that configurations are checked against
-    return getattr(import_module(_MODULES[name]), name)
+    module = import_module(_MODULES[name])
+    return module if name == "compare" else getattr(module, name)  # it is a command too, and can be called
 
 
 def __dir__() -> list[str]:

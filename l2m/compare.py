@@ -3,18 +3,28 @@
 Rates are chosen on a validation part of the training set. The strategies are then trained on the whole of it over
 several seeds and compared on the test part, on which nothing was chosen. All runs are ordinary runs: finished ones are
 skipped.
+
+Called as a function, ``l2m.compare(frame, target, **options)``, the module does so with a DataFrame
+(:func:`l2m.comparison.frames.compare_frame`).
 """
 
 from __future__ import annotations
 
 import shlex
-from typing import Any
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from l2m.cli import interrupts  # noqa: F401
 from l2m.cli.command import Checked, Refused, Sweep, run_command
 from l2m.cli.help import Help
-from l2m.comparison.config import CHANGED, CompareConfig, Comparison
+from l2m.comparison.config import CompareConfig, Comparison
 from l2m.config.choices import GROUPS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from l2m.comparison.report import Report
 
 HELP = Help(
     [
@@ -51,11 +61,26 @@ def _compare(comparisons: Checked, refused: Refused, sweep: Sweep | None) -> boo
 
     failed = bool(refused)
     for comparison, command in comparisons:
-        shared = [word for word in shlex.split(command) if word.lstrip("+~").partition("=")[0] not in CHANGED]
+        runner = ComparisonRunner(comparison, shlex.split(command))
+        if comparison.options.dry_run:
+            runner.print_plan()
+            continue
         with lasting_output():
-            failed |= ComparisonRunner(comparison, shared).run()
+            print(f"\n{runner.run()}")
+            failed |= runner.print_left_out()
     return failed
 
+
+class _CallableModule(ModuleType):
+    """``l2m.compare`` is a command, and in Python a function."""
+
+    def __call__(self, frame: pd.DataFrame, target: str, **options: Any) -> Report:
+        from l2m.comparison.frames import compare_frame
+
+        return compare_frame(frame, target, **options)
+
+
+sys.modules[__name__].__class__ = _CallableModule
 
 if __name__ == "__main__":
     main()

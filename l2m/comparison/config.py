@@ -32,14 +32,22 @@ class CompareConfig(RunConfig):
         f"except {' and '.join(EXPENSIVE)}, whose steps cost several times as much. The more there are, "
         "the harder they are to distinguish",
     ] = None
+    opponents: Annotated[
+        tuple[str, ...] | None,
+        "rows without training of ours: classical with a moved threshold and, for inputs that are vectors, models of "
+        "scikit-learn, such as [classical_by_prior,boosted_trees]; null is all that suit the data, [] none",
+    ] = None
     metric: Annotated[
         Literal[
-            "balanced_accuracy", "accuracy", "macro_f1", "worst_group", "calibration_error", "log_loss",
-            "mean_squared_error", "mean_absolute_error",
+            "balanced_accuracy", "accuracy", "macro_f1", "g_mean", "mcc", "worst_group", "roc_auc", "pr_auc",
+            "calibration_error", "brier", "log_loss", "mean_squared_error", "mean_absolute_error",
         ] | None,
         "the score that chooses rates and ranks strategies; null is balanced_accuracy or mean_squared_error",
     ] = None  # fmt: skip
-    seeds: Annotated[int, Range(2), "runs of each strategy, from seed on"] = 5
+    seeds: Annotated[int, Range(2), "runs of each strategy on the whole training set, from seed on"] = 5
+    held_out_parts: Annotated[
+        int, Range(2), "parts of the training set that are held out in turn, a run each, for the advice"
+    ] = 5
     choose: Annotated[bool, "choose rates on a validation part first; false takes those of the data set"] = True
     choice_seeds: Annotated[Count, "runs of each choice of rates, from seed on"] = 2
     learning_rates: Annotated[
@@ -53,13 +61,13 @@ class CompareConfig(RunConfig):
     validation_fraction: Annotated[
         float,
         Range(0, 1, above=True, below=True),
-        "the share of each group of the training set that rates are chosen on",
+        "the share of each group of the training set in a held-out part; rates are chosen on the first part",
     ] = 0.2
 
 
 OWN = {field.name for field in fields(CompareConfig)} - {field.name for field in fields(RunConfig)}
 
-CHANGED = {*OWN, "seed", "learning_rate", "validation_fraction"}
+CHANGED = {*OWN, "seed", "learning_rate", "validation_fraction", "validation_part"}
 """Keys whose values differ from run to run."""
 
 
@@ -90,6 +98,8 @@ def check_comparison(raw: Mapping[str, Any]) -> Comparison:
     Raises:
         UserError: every problem, a line each.
     """
+    from l2m.comparison.opponents import OPPONENTS
+    from l2m.comparison.thresholds import MOVED
     from l2m.evaluation.scores import SCORES
 
     problems: list[str] = []
@@ -103,9 +113,16 @@ def check_comparison(raw: Mapping[str, Any]) -> Comparison:
         values["metric"] = next(iter(SCORES[task]))
     elif task in SCORES and values["metric"] not in SCORES[task]:
         problems.append(f"metric={values['metric']} is not for {task}: choose one of {', '.join(SCORES[task])}")
+    if values.get("validation_part"):
+        problems.append(
+            f"validation_part={values['validation_part']} is for run: a comparison takes held_out_parts of them"
+        )
     names = available("strategy")
     requested = values.get("strategies") or ()
     problems += [describe_unknown("strategies", name, names) for name in requested if name not in names]
+    rivals = [*(MOVED if task == "classification" else ()), *OPPONENTS.get(str(task), ())]
+    wanted = values.get("opponents") or ()
+    problems += [describe_unknown("opponents", name, rivals) for name in wanted if name not in rivals]
     problems += [
         f"{key}=[] needs at least one rate" for key in ("learning_rates", "mixing_rates") if values.get(key) == ()
     ]
@@ -116,6 +133,8 @@ def check_comparison(raw: Mapping[str, Any]) -> Comparison:
         run = {key: value for key, value in compose_with(f"strategy={name}").items() if key not in OWN}
         if name in requested or task in choices["strategy"][run["strategy"]["name"]].tasks:
             bases[name] = check(run)
-    if len(bases) < 2:
-        raise UserError("strategies=[classical] leaves nothing to compare: name another, as strategies=[learn2mix]")
+    if len(bases) < 2 and values.get("opponents") == ():
+        raise UserError(
+            "strategies=[classical] and opponents=[] leave nothing to compare: name another, as strategies=[learn2mix]"
+        )
     return Comparison(CompareConfig(**values), bases)

@@ -1,33 +1,31 @@
-"""Runs a comparison: chooses rates, trains, scores, and writes the findings."""
+"""Runs a comparison: chooses rates, trains, scores, and writes the report."""
 
 from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import product
-from textwrap import fill
 
 import numpy as np
 import pandas as pd
 import torch
-from rich.console import Console
 
-from l2m.comparison.config import CompareConfig, Comparison
-from l2m.comparison.findings import BASELINE, judge, recommend, resample
-from l2m.comparison.tables import (
-    Protocol,
-    draw_differences,
-    format_caption,
-    format_csv,
-    format_markdown,
-    format_terminal,
-)
+from l2m.comparison.advice import advise
+from l2m.comparison.candidates import Candidate, final_run, held_out_run, moved_thresholds, opponent, trained
+from l2m.comparison.config import CHANGED, Comparison
+from l2m.comparison.figures import draw_differences
+from l2m.comparison.findings import BASELINE, judge
+from l2m.comparison.opponents import OPPONENTS, Fitted, are_numbers
+from l2m.comparison.report import Protocol, Report
+from l2m.comparison.scoring import score_held_out, score_test_part
+from l2m.comparison.settings import rates_of, strategy_settings, without_rate
+from l2m.comparison.tables import format_csv, format_markdown
+from l2m.comparison.thresholds import MOVED
 from l2m.config.run import RunConfig
 from l2m.data import load
 from l2m.errors import UserError
-from l2m.evaluation.score_cache import ScoreCache, evaluate_test_part, run_name
+from l2m.evaluation.score_cache import ScoreCache, run_name
 from l2m.evaluation.scores import SCORES
 from l2m.files import reporting, write_whole
 from l2m.records import WRITE_REMEDY
@@ -40,86 +38,70 @@ from l2m.training.device import torch_state
 from l2m.training.engine import Trainer
 from l2m.training.run import needs
 
-Candidates = dict[str, list[RunConfig]]
-"""By strategy, its settings, each as the run of its first seed."""
-
-
-def candidates(comparison: Comparison) -> Candidates:
-    """The settings to choose among, by strategy, those nearest to the data set's rates first.
-
-    A strategy with a mixing rate has each learning rate with each mixing rate; the others have as many learning rates,
-    evenly spaced by their logarithm from the lowest to the highest, so that no strategy has more settings than another.
-    """
-    bases, options = comparison.bases, comparison.options
-    if not options.choose:
-        return {name: [replace(base, validation_fraction=0.0)] for name, base in bases.items()}
-    grids = {name: _grid(base, options) for name, base in bases.items() if "mixing_rate" in base.strategy}
-    budget = max(map(len, grids.values()), default=0)
-    return {name: grids.get(name) or _learning_rates(base, options, budget) for name, base in bases.items()}
-
-
-def _grid(base: RunConfig, options: CompareConfig) -> list[RunConfig]:
-    own = base.strategy["mixing_rate"]
-    gammas = options.mixing_rates or sorted({min(rate, 1.0) for rate in _around(own)})
-    rates = options.learning_rates or _around(base.learning_rate)
-    pairs = sorted(product(rates, gammas), key=lambda pair: (_distance(pair[0], base), abs(pair[1] - own)))
-    return [
-        replace(base, learning_rate=rate, strategy={**base.strategy, "mixing_rate": gamma}) for rate, gamma in pairs
-    ]
-
-
-def _learning_rates(base: RunConfig, options: CompareConfig, budget: int) -> list[RunConfig]:
-    rates: Sequence[float] = options.learning_rates or _around(base.learning_rate, max(budget, 3))
-    if 1 < len(rates) < budget:
-        rates = [_rounded(rate) for rate in np.geomspace(min(rates), max(rates), budget)]
-    return [replace(base, learning_rate=rate) for rate in sorted(rates, key=lambda rate: _distance(rate, base))]
-
-
-def _around(rate: float, n: int = 3) -> list[float]:
-    """n rates from a third of ``rate`` to three times it, evenly spaced by their logarithm."""
-    return [rate if math.isclose(times, 1) else _rounded(times * rate) for times in np.geomspace(1 / 3, 3, n)]
-
-
-def _rounded(rate: float) -> float:
-    return float(f"{rate:.2g}")  # two digits are precise enough for a rate, and readable
-
-
-def _distance(rate: float, base: RunConfig) -> float:
-    return abs(math.log(rate / base.learning_rate))
-
 
 class ComparisonRunner:
-    """Runs one comparison; ``words`` are those of its command that its runs share."""
+    """Runs one comparison; ``words`` are those of its command."""
 
     def __init__(self, comparison: Comparison, words: Sequence[str]) -> None:
-        self._options, self._path, self._words = comparison.options, comparison.path, words
-        self._candidates = candidates(comparison)
+        self._options, self._path = comparison.options, comparison.path
+        self._words = [word for word in words if word.lstrip("+~").partition("=")[0] not in CHANGED]
+        self._settings = strategy_settings(comparison)
+        self._is_incomplete = False
         self._metric = str(self._options.metric)
+        self._scores = SCORES[self._options.task]
         self._cache = ScoreCache(self._path / "scores.json")
+        self._choices: list[dict[str, object]] = []
         self._failed: dict[str, list[str]] = {}  # commands by the reason of their failure
 
-    def run(self) -> bool:
-        """Choose, train, score and report, or with ``dry_run`` print the plan; whether a strategy was left out."""
-        if self._options.dry_run:
-            self._print_plan()
-            return False
-        requested = len(self._candidates)
+    def run(self) -> Report:
+        """Choose, train, score, and write the files of the report.
+
+        Raises:
+            UserError: the data cannot be read, or too many runs failed.
+        """
+        requested = len(self._settings)
         self._drop_untrainable()
-        print_data(settings[0] for settings in self._candidates.values())
-        chosen = self._choose() if self._options.choose else {name: one for name, (one,) in self._candidates.items()}
-        finals = {name: self._final_runs(setting) for name, setting in chosen.items()}
-        print(f"\ntraining, {self._options.seeds} runs of each strategy on the whole training set", flush=True)
-        failed = self._train(run for runs in finals.values() for run in runs)
-        finals = {name: runs for name, runs in finals.items() if not failed & set(map(run_name, runs))}
-        if BASELINE not in finals or len(finals) < 2:
-            raise UserError(
-                f"too many runs failed for a comparison: it needs all runs of {BASELINE} and of another strategy"
+        print_data(settings[0] for settings in self._settings.values())
+        chosen = self._choose() if self._options.choose else {name: one for name, (one,) in self._settings.items()}
+        print(
+            f"\ntraining each strategy on the whole training set with {self._options.seeds} seeds, and without each of "
+            f"{self._options.held_out_parts} held-out parts",
+            flush=True,
+        )
+        runs = {name: self._runs(setting) for name, setting in chosen.items()}
+        failed = self._train(run for each in runs.values() for run in each)
+        chosen = {name: one for name, one in chosen.items() if not failed & set(map(run_name, runs[name]))}
+        if BASELINE not in chosen:
+            raise UserError(f"too many runs failed for a comparison: it needs all runs of {BASELINE}")
+        candidates = {name: trained(one, rates_of(one), len(self._settings[name])) for name, one in chosen.items()}
+        candidates |= self._rivals(candidates[BASELINE], chosen[BASELINE])
+        self._is_incomplete = len(chosen) < requested
+        if len(candidates) < 2:
+            raise UserError(f"nothing is left to compare with {BASELINE}: name other strategies or opponents")
+        report = self._report(candidates, chosen[BASELINE])
+        self._write("scores.json", self._cache.content())
+        self._write("choices.csv", _csv(pd.DataFrame(self._choices)))
+        self._write("runs.csv", _csv(report.findings.runs))
+        self._write("held_out.csv", _csv(report.held_out.reset_index()))
+        self._write("comparison.csv", format_csv(report).encode())
+        self._write("comparison.json", report.to_json().encode())
+        self._write("comparison.md", format_markdown(report, "comparison.png").encode())
+        drawing.save(draw_differences(report.findings), self._path / "comparison")
+        return report
+
+    def print_plan(self) -> None:
+        """The runs of choosing; those of training only if nothing is chosen, as they depend on the choice."""
+        strategies, options = len(self._settings), self._options
+        if options.choose:
+            most = max(map(len, self._settings.values()))
+            print(f"choosing, on a validation part, among {most} settings of each of {strategies} strategies:")
+            print(format_plan(self._plan(self._all_choice_runs())))
+            print(
+                f"then training the chosen settings of {strategies} strategies, {options.seeds} runs each on the whole "
+                f"training set and {options.held_out_parts} without a held-out part"
             )
-        self._report(finals)
-        for reason, commands in self._failed.items():
-            others = f" ({len(commands)} runs, the first of them is)" if commands[1:] else ""
-            print(f"left out: {reason}{others}\n  python -m l2m.run {commands[0]}")
-        return len(finals) < requested
+        else:
+            print(format_plan(self._plan(run for (one,) in self._settings.values() for run in self._runs(one))))
 
     def _drop_untrainable(self) -> None:
         """Try each strategy before any is trained: one message, where a sweep would repeat it for each run.
@@ -127,7 +109,7 @@ class ComparisonRunner:
         Raises:
             UserError: the data can't be read, or classical can't be trained on them.
         """
-        for name, (first, *_) in list(self._candidates.items()):
+        for name, (first, *_) in list(self._settings.items()):
             try:
                 if RunDirectory(first).status() != "done" and not needs(first):
                     on_cpu = replace(first, device="cpu")  # a GPU's memory is for the runs in training
@@ -138,18 +120,7 @@ class ComparisonRunner:
                     raise
                 reason, _, remedy = str(error).rpartition(": ")  # a comparison takes no options of strategies
                 print(f"{name} is left out: {reason if 'strategy' in remedy else error}", flush=True)
-                del self._candidates[name]
-
-    def _print_plan(self) -> None:
-        """The runs of choosing; those of training only if nothing is chosen, as they depend on the choice."""
-        strategies, options = len(self._candidates), self._options
-        if options.choose:
-            most = max(map(len, self._candidates.values()))
-            print(f"choosing, on a validation part, among {most} settings of each of {strategies} strategies:")
-            print(format_plan(self._plan(self._all_choice_runs())))
-            print(f"then training the chosen settings: {strategies} strategies, {options.seeds} runs each")
-        else:
-            print(format_plan(self._plan(run for (one,) in self._candidates.values() for run in self._final_runs(one))))
+                del self._settings[name]
 
     def _choose(self) -> dict[str, RunConfig]:
         """By strategy, the setting with the best mean score on the validation part, of equals the first.
@@ -158,21 +129,22 @@ class ComparisonRunner:
         """
         print("choosing rates on a validation part", flush=True)
         failed = self._train(self._all_choice_runs())
-        sign = 1 if SCORES[self._options.task][self._metric].higher_is_better else -1
-        chosen, rows = {}, []
-        for name, settings in self._candidates.items():
+        sign = 1 if self._scores[self._metric].higher_is_better else -1
+        chosen = {}
+        for name, settings in self._settings.items():
             means = []
             for setting in settings:
                 runs = self._choice_runs(setting)
                 has_failed = bool(failed & set(map(run_name, runs)))
                 mean = math.nan if has_failed else float(np.mean([self._cache.row(run)[self._metric] for run in runs]))
                 means.append(-math.inf if math.isnan(mean) else sign * mean)
-                rows.append({"strategy": name, **_rates(setting), f"validation_{self._metric}": mean})
+                self._add_choice(name, rates_of(setting), mean)
             if max(means) > -math.inf:
                 chosen[name] = settings[int(np.argmax(means))]
-        self._write("scores.json", self._cache.content())
-        self._write("choices.csv", _csv(rows))
         return chosen
+
+    def _add_choice(self, name: str, rates: Mapping[str, float], mean: float) -> None:
+        self._choices.append({"strategy": name, **rates, f"validation_{self._metric}": mean})
 
     def _train(self, runs: Iterable[RunConfig]) -> set[str]:
         """Train the unfinished runs; the names of those that failed."""
@@ -186,15 +158,16 @@ class ComparisonRunner:
 
     def _command(self, config: RunConfig) -> str:
         """The words after ``python -m l2m.run`` that mean one of the runs."""
-        strategy = _without_rate(config)
-        name = next(name for name, (first, *_) in self._candidates.items() if _without_rate(first) == strategy)
+        strategy = without_rate(config)
+        name = next(name for name, (first, *_) in self._settings.items() if without_rate(first) == strategy)
         keys = {"learning_rate": config.learning_rate, "strategy.mixing_rate": config.strategy.get("mixing_rate")}
         keys |= {"seed": config.seed, "validation_fraction": config.validation_fraction or None}
+        keys |= {"validation_part": config.validation_part or None}
         words = [f"{key}={value}" for key, value in keys.items() if value is not None]
         return shlex.join([*self._words, f"strategy={name}", *words])
 
     def _all_choice_runs(self) -> list[RunConfig]:
-        settings = (setting for settings in self._candidates.values() for setting in settings)
+        settings = (setting for settings in self._settings.values() for setting in settings)
         return [run for setting in settings for run in self._choice_runs(setting)]
 
     def _choice_runs(self, setting: RunConfig) -> list[RunConfig]:
@@ -202,72 +175,86 @@ class ComparisonRunner:
         first = self._options.seed
         return [replace(setting, seed=seed) for seed in range(first, first + self._options.choice_seeds)]
 
-    def _final_runs(self, setting: RunConfig) -> list[RunConfig]:
-        """Its runs on the whole training set."""
-        seeds = range(self._options.seed, self._options.seed + self._options.seeds)
-        return [replace(setting, seed=seed, validation_fraction=0.0) for seed in seeds]
+    def _seeds(self) -> range:
+        return range(self._options.seed, self._options.seed + self._options.seeds)
 
-    def _report(self, finals: Candidates) -> None:
-        """Score the runs on the test part; write and print the findings."""
-        rows = [
-            {"strategy": name, "seed": run.seed, **_rates(run), "run": run_name(run), **self._cache.row(run)}
-            for name, runs in finals.items()
-            for run in runs
-        ]
-        task = self._options.task
-        drawn = {name: resample(SCORES[task], map(evaluate_test_part, runs)) for name, runs in finals.items()}
-        findings, protocol = judge(pd.DataFrame(rows), task, self._metric, drawn), self._protocol(finals)
-        self._write("scores.json", self._cache.content())
-        self._write("runs.csv", _csv(rows))
-        self._write("comparison.csv", format_csv(findings).encode())
-        self._write("comparison.md", format_markdown(findings, protocol, "comparison.png").encode())
-        drawing.save(draw_differences(findings), self._path / "comparison")
-        console = Console(highlight=False, markup=False, emoji=False, soft_wrap=False, width=min(Console().width, 79))
-        for table in format_terminal(findings, protocol):
-            print()
-            console.print(table)
-        print()
-        for text in (*format_caption(findings, protocol), "", *recommend(findings, protocol.samples)):
-            print(fill(text, 79))
-        print(f"\n{self._path}")
+    def _runs(self, setting: RunConfig) -> list[RunConfig]:
+        """The runs of a chosen setting: on the whole training set, and without each held-out part."""
+        held_out = [held_out_run(setting, part) for part in range(self._options.held_out_parts)]
+        return [*(final_run(setting, seed) for seed in self._seeds()), *held_out]
 
-    def _protocol(self, finals: Candidates) -> Protocol:
-        data, options = load(finals[BASELINE][0]), self._options
+    def _rivals(self, classical: Candidate, base: RunConfig) -> dict[str, Candidate]:
+        """The candidates without training of ours, by name; ``base`` is the chosen run of classical training."""
+        options, data, score = self._options, load(base), self._scores[self._metric]
+        requested, rivals = options.opponents, {}
+        if data.classes and (requested is None or set(requested) & set(MOVED)):
+            moved = moved_thresholds(classical, score, options.held_out_parts, data.classes)
+            rivals = {name: one for name, one in moved.items() if requested is None or name in requested}
+        fitted = Fitted(self._path)
+        for name, settings in OPPONENTS[options.task].items():
+            if are_numbers(data) and (requested is None or name in requested):
+                print(f"fitting {name}", flush=True)
+                tried = settings if options.choose else settings[:1]
+                rivals[name], scores = opponent(name, tried, base, score, fitted)
+                for setting, each in zip(tried, scores, strict=True):
+                    self._add_choice(name, setting, each)
+        for name in requested or ():
+            if name not in rivals:
+                print(f"{name} is left out: it does not suit this data set and metric={self._metric}")
+        return rivals
+
+    def _report(self, candidates: Mapping[str, Candidate], base: RunConfig) -> Report:
+        """Score the candidates and judge them."""
+        score = self._scores[self._metric]
+        held_out = score_held_out(candidates, score, self._options.held_out_parts)
+        ordered = {str(name): candidates[str(name)] for name in held_out}
+        runs, drawn, confusion = score_test_part(ordered, self._scores, self._seeds())
+        protocol = self._protocol(ordered, base)
+        return Report(
+            advise(held_out if score.higher_is_better else -held_out, overlap=protocol.overlap),
+            held_out,
+            judge(runs, self._options.task, self._metric, drawn),
+            protocol,
+            confusion,
+            load(final_run(base, base.seed)).labels,
+            self._path,
+        )
+
+    def _protocol(self, candidates: Mapping[str, Candidate], base: RunConfig) -> Protocol:
+        data, options = load(final_run(base, base.seed)), self._options
         sizes = torch.bincount(data.test.groups, minlength=len(data.group_names)).tolist()
         present = [(size, name) for size, name in zip(sizes, data.group_names, strict=True) if size]
         smallest, name = min(present, key=lambda pair: pair[0])
-        chosen = {name: runs[0] for name, runs in finals.items()}
-        tried = {name: {one.learning_rate for one in self._candidates[name]} for name in finals}
+        tried = {name: {one.learning_rate for one in settings} for name, settings in self._settings.items()}
         return Protocol(
             dataset=str(options.dataset["name"]),
             data_seed=options.data_seed,
             validation_fraction=options.validation_fraction,
             choice_seeds=options.choice_seeds,
-            chosen={name: ", ".join(f"{rate:g}" for rate in _rates(one).values()) for name, one in chosen.items()},
-            choices={name: len(self._candidates[name]) for name in finals if options.choose},
+            rates={name: dict(candidate.rates) for name, candidate in candidates.items()},
+            tried={name: candidate.tried for name, candidate in candidates.items() if options.choose},
             edges=tuple(
                 name
-                for name, one in chosen.items()
-                if len(tried[name]) > 2 and one.learning_rate in (min(tried[name]), max(tried[name]))
+                for name, rates in tried.items()
+                if name in candidates
+                and len(rates) > 2
+                and candidates[name].rates["learning_rate"] in (min(rates), max(rates))
             ),
             samples=len(data.test),
             smallest=(name, smallest),
         )
+
+    def print_left_out(self) -> bool:
+        """Print which runs failed, with a command that repeats one; whether a strategy was left out."""
+        for reason, commands in self._failed.items():
+            others = f" ({len(commands)} runs, the first of them is)" if commands[1:] else ""
+            print(f"left out: {reason}{others}\n  python -m l2m.run {commands[0]}")
+        return self._is_incomplete
 
     def _write(self, name: str, content: bytes) -> None:
         with reporting("written", self._path / name, WRITE_REMEDY):
             write_whole(self._path / name, content)
 
 
-def _rates(config: RunConfig) -> dict[str, float]:
-    """The rates that are chosen."""
-    own = {key: value for key, value in config.strategy.items() if key == "mixing_rate"}
-    return {"learning_rate": config.learning_rate, **own}
-
-
-def _without_rate(config: RunConfig) -> dict[str, object]:
-    return {**config.strategy, "mixing_rate": 0}
-
-
-def _csv(rows: list[dict[str, object]]) -> bytes:
-    return pd.DataFrame(rows).to_csv(index=False, lineterminator="\n").encode()
+def _csv(table: pd.DataFrame) -> bytes:
+    return table.to_csv(index=False, lineterminator="\n").encode()

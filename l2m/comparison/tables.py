@@ -1,21 +1,26 @@
-"""The findings of a comparison for the terminal, as Markdown, CSV and a figure."""
+"""The report of a comparison for the terminal, as Markdown and as CSV."""
 
 from __future__ import annotations
 
+import io
 import re
-from dataclasses import dataclass, replace
 from itertools import product
+from textwrap import fill
 
-import matplotlib as mpl
-import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
+from rich.console import Console
 from rich.table import Table
 
-from l2m.comparison.findings import BASELINE, DRAWS, Findings, format_seconds, recommend
+from l2m.comparison.findings import BASELINE, DRAWS, Findings, format_seconds
+from l2m.comparison.report import Protocol, Report, recommend
+from l2m.errors import shown
 from l2m.evaluation.scores import BINS
-from l2m.report import drawing
 from l2m.report.statistics import significant, spread
+
+WIDTH = 79
+
+MOST_CLASSES = 8
+"""Classes of a confusion matrix that fits the terminal."""
 
 NOTES = {
     "calibration_error": (
@@ -23,69 +28,151 @@ NOTES = {
         "Networks)."
     ),
     "worst_group": "Worst group: the lowest accuracy of any group.",
+    "roc_auc": "ROC AUC and PR AUC: of two classes PR AUC is the rarer one's; of more both are means over the classes.",
 }
 
 MARKS = {1: " +", -1: " -", 0: ""}
-COLOURS = {1: "#0072B2", -1: "#D55E00", 0: "#888888"}
-"""By verdict: reliably better than classical, reliably worse, neither."""
 
 
-@dataclass(frozen=True)
-class Protocol:
-    """How a comparison was made, for its caption.
-
-    Attributes:
-        chosen: by strategy, the rates that were chosen, as ``0.001, 0.1``.
-        choices: by strategy, among how many settings; empty if none were chosen.
-        edges: strategies whose learning rate is the lowest or the highest of those to choose among.
-        samples, smallest: of the test part, all and those of its smallest group, which is named.
-    """
-
-    dataset: str
-    data_seed: int
-    validation_fraction: float
-    choice_seeds: int
-    chosen: dict[str, str]
-    choices: dict[str, int]
-    edges: tuple[str, ...]
-    samples: int
-    smallest: tuple[str, int]
+def format_terminal(report: Report) -> str:
+    """What the command prints, at most 79 columns wide: the advice first, then tables, then what they mean."""
+    findings, out = report.findings, io.StringIO()
+    console = Console(
+        file=out, highlight=False, markup=False, emoji=False, soft_wrap=False, width=WIDTH, color_system=None
+    )
+    for text in recommend(report):
+        print(fill(text, WIDTH), file=out)
+    tables = [_deciding_table(report), *_other_tables(findings)]
+    for title, table in tables + (_class_tables(report) if report.confusion else []):
+        print(f"\n{title}", file=out)
+        console.print(table)
+    print(file=out)
+    for text in format_caption(report):
+        print(fill(text, WIDTH), file=out)
+    print(f"\n{report.path}", file=out)
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
 
 
-def format_caption(findings: Findings, protocol: Protocol) -> list[str]:
+def format_deciding(report: Report) -> pd.DataFrame:
+    """The score that decides, a row a candidate: held-out and test mean, difference to classical, p, seconds."""
+    findings, advice = report.findings, report.advice
+    cells = format_cells(findings).xs(findings.metric, level=1)
+    marks = {name: "* " if name == advice.name else "= " if name in advice.group else "" for name in cells.index}
+    cells.insert(0, "held-out", [marks[name] + report.held_out_text(name) for name in cells.index])
+    return cells.assign(seconds=[format_seconds(findings, name) for name in cells.index])
+
+
+def _deciding_table(report: Report) -> tuple[str, Table]:
+    score = report.findings.scores[report.findings.metric]
+    cells = format_deciding(report).set_axis(["held-out ± se", "test ± sd", f"− {BASELINE}", "p", "seconds"], axis=1)
+    title = f"{report.protocol.dataset}: {score.title}{', in %' * score.percent}"
+    return title, _terminal_table(cells.drop(columns="p"))  # marks say as much as p
+
+
+def _other_tables(findings: Findings) -> list[tuple[str, Table]]:
+    """Mean scores of predicted classes, and of probabilities, on the test part; with their sd they are too wide."""
+    titles = {False: "other scores on the test part, means"}
+    if findings.task == "classification":
+        titles = {
+            True: "other scores of the predicted classes on the test part, means in %",
+            False: "scores of the probabilities, means in % except log loss",
+        }
+    means = format_cells(findings)["mean"].str.replace(r" ± \S+", "", regex=True).unstack(sort=False)
+    tables = []
+    for by_label, title in titles.items():
+        names = [
+            name for name, each in findings.scores.items() if each.by_label is by_label and name != findings.metric
+        ]
+        cells = means[names].set_axis([findings.scores[name].title.replace(" ", "\n", 1) for name in names], axis=1)
+        tables.append((title, _terminal_table(cells)))
+    return tables
+
+
+def _class_tables(report: Report) -> list[tuple[str, Table]]:
+    """Recall and precision by class of the advised candidate, beside classical's, and its confusion matrix."""
+    name = report.advice.name
+    tables = [(f"{name} by class on the test part, in %", _terminal_table(format_classes(report), "class"))]
+    if len(report.classes) <= MOST_CLASSES:
+        title = f"{name}: test samples by true and predicted class"
+        tables.append((title, _terminal_table(format_confusion(report), "true class")))
+    return tables
+
+
+def format_classes(report: Report) -> pd.DataFrame:
+    """Text by class: its test samples, recall and precision of the advised candidate and, if another, of classical."""
+    names = dict.fromkeys((report.advice.name, BASELINE))
+    cells = {"samples": report.by_class(BASELINE)["samples"].astype(str)}
+    for number, name in enumerate(names):
+        for column in ("recall", "precision"):
+            values = report.by_class(name)[column]
+            cells[f"{BASELINE} {column}" if number else column] = values.map(lambda value: f"{100 * value:.1f}")
+    return pd.DataFrame(cells).rename(index=lambda label: shown(label, 20))
+
+
+def format_confusion(report: Report) -> pd.DataFrame:
+    """Text by true class and predicted class: the mean over seeds of numbers of test samples."""
+    matrix = report.confusion[report.advice.name]
+    digits = 0 if (matrix % 1 == 0).all() else 1
+    labels = [shown(label, 12 if len(report.classes) < 5 else 5) for label in report.classes]
+    cells = [[f"{value:.{digits}f}" for value in row] for row in matrix.tolist()]
+    return pd.DataFrame(cells, labels, [f"as {label}" for label in labels])
+
+
+def _terminal_table(cells: pd.DataFrame, head: str = "strategy") -> Table:
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    table.add_column(head, min_width=9, overflow="fold")
+    for column in cells:
+        table.add_column(str(column), justify="right", no_wrap=True)
+    for row in cells.itertuples():
+        table.add_row(*row)
+    return table
+
+
+def format_caption(report: Report) -> list[str]:
     """What the numbers mean and what they do not cover, a paragraph each."""
+    findings, protocol = report.findings, report.protocol
     title, others = findings.scores[findings.metric].title, len(findings.strategies) - 1
     n, (name, count) = findings.runs["seed"].nunique(), protocol.smallest
     corrected = f", corrected for {others} comparisons (Holm)" if others > 1 else ""
     interval = f"t-interval; the {others} intervals of a score hold at once with 95 % (Bonferroni)"
+    share = f"{100 * protocol.validation_fraction:g} % of the training set"
     paragraphs = [
-        f"Mean ± sd (ddof 1) over {n} seeds on the test part, {protocol.samples} samples that were not used for "
-        f"choosing; its smallest group ({name}) has {count}. − {BASELINE}: paired difference on the same seeds ± half "
-        f"of its {interval if others > 1 else '95 % t-interval'}. p: paired t-test{corrected}. + and - mark reliably "
-        "better and worse, score by score: p is below 5 %, and the difference is larger than its uncertainty from the "
-        "choice of test samples.",
+        f"Held-out: {title} on {len(report.held_out)} parts of {share} each, of a training without that part; se is "
+        "the standard error of its mean, widened because the parts' training sets overlap (Nadeau and Bengio, 2003). "
+        "* marks the advised candidate; = those that, like it, are within one standard error of a difference from the "
+        "best mean.",
+        f"Test: mean ± sd (ddof 1) over {n} seeds on the test part, {protocol.samples} samples that were used neither "
+        f"for choosing nor for the advice; its smallest group ({name}) has {count}. − {BASELINE}: paired difference on "
+        f"the same seeds ± half of its {interval if others > 1 else '95 % t-interval'}. + and - mark reliably better "
+        f"and worse, score by score: the paired t-test has p below 5 %{corrected}, and the difference is larger than "
+        "its uncertainty from the choice of test samples.",
         f"By {DRAWS} bootstrap draws of test samples, that uncertainty of differences in {title} is {_range(findings)}"
         f"{', for all at once' if others > 1 else ''} with 95 %.",
-        f"Not covered: how the data were split and thinned (only data_seed={protocol.data_seed}), and data gathered "
-        "elsewhere.",
+        f"Not covered: how test samples were drawn and the data thinned (only data_seed={protocol.data_seed}), and "
+        "data gathered elsewhere.",
+        *_describe_choice(protocol, title, share),
     ]
-    if protocol.choices:
-        fewest, most = min(protocol.choices.values()), max(protocol.choices.values())
-        each = f"{most} settings each" if fewest == most else f"{fewest} to {most} settings"
-        seeds = f"{protocol.choice_seeds} seed{'s' * (protocol.choice_seeds > 1)}"
-        paragraphs.append(
-            f"Rates were chosen among {each}, by {title} on {100 * protocol.validation_fraction:g} % of the training "
-            f"set over {seeds}; everything else is at its default."
-        )
-        if protocol.edges:
-            paragraphs.append(
-                f"At the edge of the learning rates that were tried, so that others may be better: "
-                f"{', '.join(protocol.edges)}. Widen learning_rates."
-            )
-    else:
-        paragraphs.append("Rates are those of the data set; none were chosen.")
-    notes = [note for score, note in NOTES.items() if findings.task == "classification" and score in findings.scores]
+    notes = [note for score, note in NOTES.items() if findings.task == "classification"]
     return [*paragraphs, " ".join([*notes, "Seconds: training only, while other runs shared the machine."])]
+
+
+def _describe_choice(protocol: Protocol, title: str, share: str) -> list[str]:
+    """How rates were chosen."""
+    if not protocol.tried:
+        return ["Rates are those of the data set; none were chosen."]
+    fewest, most = min(protocol.tried.values()), max(protocol.tried.values())
+    each = f"{most} settings each" if fewest == most else f"{fewest} to {most} settings"
+    seeds = f"{protocol.choice_seeds} seed{'s' * (protocol.choice_seeds > 1)}"
+    paragraphs = [
+        f"Rates were chosen among {each}, by {title} on the first held-out part, {share}, over {seeds}; everything "
+        "else is at its default."
+    ]
+    if protocol.edges:
+        paragraphs.append(
+            f"At the edge of the learning rates that were tried, so that others may be better: "
+            f"{', '.join(protocol.edges)}. Widen learning_rates."
+        )
+    return paragraphs
 
 
 def format_cells(findings: Findings) -> pd.DataFrame:
@@ -99,105 +186,53 @@ def format_cells(findings: Findings) -> pd.DataFrame:
     return pd.DataFrame.from_dict(cells, orient="index")
 
 
-def format_deciding(findings: Findings, protocol: Protocol) -> pd.DataFrame:
-    """The score that decides, a row a strategy: rates, mean, difference, p, seconds."""
-    cells = format_cells(findings).xs(findings.metric, level=1)
-    cells.insert(0, "rates", [protocol.chosen[name] for name in cells.index])
-    return cells.assign(seconds=[format_seconds(findings, name) for name in cells.index])
-
-
-def format_terminal(findings: Findings, protocol: Protocol) -> list[Table]:
-    """Two tables that fit 80 columns: the score that decides, then the others."""
-    score, metric = findings.scores[findings.metric], findings.metric
-    deciding = format_deciding(findings, protocol)
-    deciding.columns = ["rates", "mean ± sd", f"− {BASELINE}", "p", "seconds"]
-    omitted = "accuracy" if metric == "log_loss" else "log_loss"  # for which there is no room
-    others = [name for name in findings.scores if name not in (metric, omitted)]
-    means = format_cells(findings)["mean"].unstack(sort=False)[others]
-    means.columns = [findings.scores[name].title.replace(" ", "\n", 1) for name in others]
-    return [
-        _terminal_table(f"{protocol.dataset}: test {score.title}{' in %' * score.percent}", deciding),
-        _terminal_table("other scores" + " in %" * (findings.task == "classification"), means),
-    ]
-
-
-def _terminal_table(title: str, cells: pd.DataFrame) -> Table:
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
-    table.add_column("strategy", min_width=9, overflow="fold")
-    for column in cells:
-        table.add_column(str(column), justify="right", no_wrap=True)
-    for row in cells.itertuples():
-        table.add_row(*row)
-    return table
-
-
-def format_markdown(findings: Findings, protocol: Protocol, figure: str) -> str:
-    """A page: the recommendation, the figure, all scores with their differences, the caption."""
-    name, count = protocol.smallest
-    protocol = replace(protocol, smallest=(re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", name), count))
+def format_markdown(report: Report, figure: str) -> str:
+    """A page: the advice, the figure, all scores with their differences, classes, rates, the caption."""
+    findings, protocol = report.findings, report.protocol
     heads = {name: f"{score.title}{', %' * score.percent}" for name, score in findings.scores.items()}
-    deciding = format_deciding(findings, protocol)
-    deciding.columns = ["learning rate, γ", heads[findings.metric], f"− {BASELINE}", "p", "seconds"]
+    deciding = format_deciding(report)
+    deciding.columns = ["held-out ± se", f"test {heads[findings.metric]}", f"− {BASELINE}", "p", "seconds"]
+    rates = {
+        name: ", ".join(f"{key}={value:.3g}" for key, value in own.items()) for name, own in protocol.rates.items()
+    }
+    deciding.insert(0, "rates", [rates[name] for name in deciding.index])
     cells = format_cells(findings).drop(columns="p")
     others = [name for name in findings.scores if name != findings.metric]
     scores = pd.concat([cells.xs(name, level=1) for name in others], axis=1)
     scores.columns = [head for name in others for head in (heads[name], f"− {BASELINE}")]
     parts = [
         f"# Strategies on {protocol.dataset}",
-        *recommend(findings, protocol.samples),
+        *recommend(report),
         f"![Differences to {BASELINE} with their intervals]({figure})",
         _markdown_table(deciding),
         _markdown_table(scores),
-        *format_caption(findings, protocol),
     ]
-    return "".join(f"{part}\n\n" for part in parts)[:-1]
+    if report.confusion:
+        parts += [
+            f"Recall and precision of {report.advice.name} by class on the test part, in %:",
+            _markdown_table(format_classes(report), "class"),
+            f"Test samples by true and predicted class of {report.advice.name}, mean over seeds:",
+            _markdown_table(format_confusion(report), "true class"),
+        ]
+    return "".join(f"{part}\n\n" for part in [*parts, *map(_escape, format_caption(report))])[:-1]
 
 
-def _markdown_table(cells: pd.DataFrame) -> str:
-    head, *rows = (f"| {' | '.join(row)} |" for row in [("strategy", *cells), *cells.itertuples()])
+def _markdown_table(cells: pd.DataFrame, first: str = "strategy") -> str:
+    head, *rows = (f"| {' | '.join(map(_escape, row))} |" for row in [(first, *cells), *cells.itertuples()])
     return "\n".join([head, "|---|" + "--:|" * len(cells.columns), *rows])
 
 
-def format_csv(findings: Findings) -> str:
-    """A line a strategy and score, unrounded; shares in [0, 1]."""
-    return findings.table.drop(columns="verdict").to_csv(lineterminator="\n")
+def _escape(text: str) -> str:
+    """Text of users, such as the name of a class, without meaning for Markdown."""
+    return re.sub(r"([|\\`*_<>\[\]])", r"\\\1", text)
 
 
-def draw_differences(findings: Findings) -> Figure:
-    """Differences to classical with their intervals: the score that decides, the worst group, calibration."""
-    scores = dict.fromkeys((findings.metric, "worst_group", "calibration_error"))
-    shown = {name: findings.scores[name] for name in scores if name in findings.scores}
-    others = [name for name in findings.strategies if name != BASELINE]
-    with mpl.rc_context(drawing.PRINT):
-        figure = Figure(figsize=(1.3 + 1.9 * len(shown), 1.2 + 0.19 * len(others)), layout="constrained")
-        figure.set_layout_engine("constrained", w_pad=0.06)
-        panels = np.atleast_1d(figure.subplots(1, len(shown), sharey=True))
-        for axes, (name, score) in zip(panels, shown.items(), strict=True):
-            scale = 100 if score.percent else 1
-            for place, strategy in enumerate(others):
-                row = findings.row(name, strategy)
-                axes.errorbar(
-                    scale * row.minus_classical,
-                    place,
-                    xerr=scale * row.interval_half_width,
-                    color=COLOURS[row.verdict],
-                    marker="o",
-                    markersize=3.5,
-                    elinewidth=1,
-                )
-            axes.axvline(0, color="black", linewidth=0.6, zorder=0)
-            axes.set_title(score.title)
-            better = "right" if score.higher_is_better else "left"
-            axes.set_xlabel(f"− {BASELINE}{', in points' * score.percent}\nbetter to the {better}")
-        seeds = findings.runs["seed"].nunique()
-        drawing.note(
-            figure,
-            f"Paired differences over {seeds} seeds; for each score all intervals hold at once with 95 % (Bonferroni). "
-            "Blue: reliably better, orange: reliably worse, over seeds (Holm, 5 %) and over test samples.",
-        )
-        panels[0].set_yticks(range(len(others)), others)
-        panels[0].set_ylim(len(others) - 0.5, -0.5)
-    return figure
+def format_csv(report: Report) -> str:
+    """A line a strategy and score of the test part, unrounded; shares in [0, 1]."""
+    table, findings = report.findings.table.drop(columns="verdict"), report.findings
+    table["decides"] = table.index.get_level_values("score") == findings.metric
+    table["recommended"] = table.index.get_level_values("strategy") == report.advice.name
+    return table.to_csv(lineterminator="\n")
 
 
 def _range(findings: Findings) -> str:

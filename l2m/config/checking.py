@@ -85,6 +85,9 @@ def check(raw: Mapping[str, Any]) -> RunConfig:
     if values.get("schedule") == "cosine" and values.get("equal_seconds"):
         problems.append("schedule=cosine ends with the last epoch, but equal_seconds=true has no last one: drop one")
     problems += _describe_stopping_problems(values)
+    if values.get("validation_part") and not values.get("validation_fraction"):
+        part = values["validation_part"]
+        problems.append(f"validation_part={part} of no held-out samples: set validation_fraction=0.2, for example")
     if problems:
         raise UserError("\n".join(problems))
     return RunConfig(**values)

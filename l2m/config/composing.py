@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import hydra
 from hydra.core.config_loader import ConfigLoader
@@ -30,6 +30,8 @@ from l2m.config.override_errors import check_words, describe_user_error
 from l2m.config.run import RunConfig
 from l2m.config.user_folders import conf_dir, find_user_folders, import_user_files, use_folder
 from l2m.errors import UserError
+
+T = TypeVar("T")
 
 
 class UserFolders(SearchPathPlugin):
@@ -110,6 +112,19 @@ def compose_sweep(
         return [(check(plain_values(composer.compose(job))), shlex.join(job)) for job in jobs], plain_values(
             settings.launcher
         )
+
+
+def compose_checked(name: str, overrides: Sequence[str], check: Callable[[dict[str, Any]], T]) -> T:
+    """What ``check`` makes of the values of ``conf/<name>.yaml`` with overrides; it may call :func:`compose_with`.
+
+    Raises:
+        UserError: the overrides are not valid.
+    """
+    with _initialized(None):
+        check_words(overrides)
+        raw = hydra.compose(name, list(overrides), return_hydra_config=True)
+        HydraConfig.instance().set_config(raw)
+        return check(plain_values(raw))
 
 
 class SweepComposer:

@@ -28,7 +28,8 @@ def subject_and_label(settings: dict[str, Any], of_dataset: list[dict[str, Any]]
 
 def _test_settings(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings that choose the test samples: metrics of runs that differ here are not comparable."""
-    return {k: v for k, v in settings.items() if k.startswith("dataset.") or k in ("data_seed", "validation_fraction")}
+    keys = ("data_seed", "validation_fraction", "validation_part")
+    return {key: value for key, value in settings.items() if key.startswith("dataset.") or key in keys}
 
 
 def label(settings: dict[str, Any], all_settings: list[dict[str, Any]]) -> str:

@@ -62,6 +62,11 @@ class RunConfig:
         Range(0, 1, above=True, below=True),
         "the share of each group that this part has, drawn by data_seed; a validation_fraction holds out for both",
     ] = 0.2
+    validation_part: Annotated[
+        int,
+        Range(0),
+        "which samples are held out: parts 0, 1, ... have none in common until all were held out once",
+    ] = 0
     equal_seconds: Annotated[
         bool,
         "train for as many seconds as classical training takes for these epochs, which is measured first",
@@ -102,11 +107,11 @@ class RunConfig:
         return str(self.dataset["task"])
 
     @property
-    def held_out(self) -> tuple[str, float]:
-        """The key that says which share of the training set is held out, and the share, which is 0 for none."""
+    def held_out(self) -> tuple[str, float, int]:
+        """The key that says which share of the training set is held out, the share, 0 for none, and which part."""
         early = self.early_stopping is not None and not self.validation_fraction
         key = "early_stopping_fraction" if early else "validation_fraction"
-        return key, getattr(self, key)
+        return key, getattr(self, key), self.validation_part
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as ``config.yaml`` holds them; tuples are lists."""
@@ -149,7 +154,7 @@ STOPPING_METRICS = {
 SCIENTIFIC = ("seed", "data_seed", "epochs", "batch_size", "learning_rate", "precision")
 
 LATER_KEYS = {
-    "equal_seconds": False, "schedule": "constant", "validation_fraction": 0.0,
+    "equal_seconds": False, "schedule": "constant", "validation_fraction": 0.0, "validation_part": 0,
     "early_stopping": None, "early_stopping_metric": None, "early_stopping_fraction": 0.2,
 }  # fmt: skip
 """Keys added after the first records, with their defaults."""

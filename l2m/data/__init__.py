@@ -268,7 +268,7 @@ def _rows(samples: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=1)  # a sweep over strategies and seeds loads its data set once
-def _load(choice: tuple[tuple[str, Any], ...], source: Source, part: tuple[str, float], files: str | None) -> Data:
+def _load(choice: tuple[tuple[str, Any], ...], source: Source, part: tuple[str, float, int], files: str | None) -> Data:
     data: Data = DATASETS.build(dict(choice), source)
     groups, names = data.train.groups, data.group_names
     kept = torch.arange(len(groups)) if data.thinned else torch.from_numpy(source.stay(groups.numpy(), names))

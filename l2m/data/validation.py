@@ -35,37 +35,40 @@ def with_printable_names(data: Data) -> Data:
     return replace(data, group_names=groups, class_names=None if data.class_names is None else classes)
 
 
-def held_out(groups: Tensor, fraction: float, order: torch.Generator) -> Tensor:
-    """Which samples (N,) are held out: ``fraction`` of each group, one at least, but never a group's last one."""
+def held_out(groups: Tensor, fraction: float, order: torch.Generator, part: int = 0) -> Tensor:
+    """Which samples (N,) are held out: ``fraction`` of each group, one at least, but never a group's last one.
+
+    Parts 0, 1, ... have no sample of a group in common until all its samples were held out once.
+    """
     held = torch.zeros(len(groups), dtype=torch.bool)
     for group in range(int(groups.max()) + 1):
         members = torch.nonzero(groups == group).flatten()
         count = min(max(round(fraction * len(members)), 1), len(members) - 1)
-        held[members[torch.randperm(len(members), generator=order)[:count]]] = True
+        held[members[torch.randperm(len(members), generator=order).roll(-part * count)[:count]]] = True
     return held
 
 
 REMEDIES = {
-    "validation_fraction": "validation_fraction=0 in l2m.run or choose=false in l2m.compare",
-    "early_stopping_fraction": "early_stopping=null",
+    "validation_fraction": "drop the group; python -m l2m.run can hold none out, with validation_fraction=0",
+    "early_stopping_fraction": "use early_stopping=null",
 }
 """By the key that asks for a held-out part, how to do without."""
 
 
 def hold_out(
-    kept: Tensor, groups: Tensor, names: Sequence[str], part: tuple[str, float], data_seed: int
+    kept: Tensor, groups: Tensor, names: Sequence[str], part: tuple[str, float, int], data_seed: int
 ) -> tuple[Tensor, Tensor]:
     """Of the training samples ``kept`` (N,), those to train on, and those to test on or to stop early by.
 
     Args:
         kept: indices of samples.
         groups: of all samples.
-        part: the key that asks for the held-out part, and its share of each group, which may be 0.
+        part: the key that asks for the held-out part, its share of each group, which may be 0, and its number.
 
     Raises:
         UserError: a group has a single sample.
     """
-    key, fraction = part
+    key, fraction, number = part
     if not fraction:
         return kept, kept[:0]
     groups = groups[kept]
@@ -74,7 +77,7 @@ def hold_out(
         group = sizes.index(min(sizes))
         raise UserError(
             f"{key}={fraction:g} holds out a part of each group, and group {group} ({names[group]}) has "
-            f"{sizes[group]} training sample: every group needs two, add some or hold none out, with {REMEDIES[key]}"
+            f"{sizes[group]} training sample: every group needs two, add some or {REMEDIES[key]}"
         )
-    held = held_out(groups, fraction, generator(data_seed, "validation"))
+    held = held_out(groups, fraction, generator(data_seed, "validation"), number)
     return kept[~held], kept[held]

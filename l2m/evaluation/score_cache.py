@@ -53,4 +53,4 @@ def evaluate_test_part(config: RunConfig) -> SampleResults:
     """Results of a finished run's model on its test part, or on the validation part that replaces it."""
     data = load(config)
     outputs = trained.load(RunDirectory(config).path, config.device).outputs(data.test)
-    return sample_results(outputs, data.test, data.target_unit)
+    return sample_results(outputs, data)

@@ -90,8 +90,13 @@ def spread(values: pd.Series[float], digits: int) -> str:
 
 
 def significant(values: pd.Series[float], percent: bool) -> int:
+    """:func:`digits_of` the values' mean."""
+    return digits_of(float(values.mean()), percent)
+
+
+def digits_of(mean: float, percent: bool) -> int:
     """Digits after the point for a mean and its sd: one for accuracies in %, three digits in all for errors."""
-    mean = abs(float(values.mean()))
+    mean = abs(mean)
     return 3 - math.floor(math.log10(mean)) - 1 if 0 < mean < 0.1 else decimals(mean, percent)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -13,10 +14,11 @@ from small import ROWS
 from l2m import compare, trained
 from l2m.config.checking import read_config
 from l2m.data import load
+from l2m.records.directory import RunDirectory
 
 SMALL = (
     "dataset=digits", "epochs=3", "workers=1", "strategies=[learn2mix,balanced]", "seeds=2", "choice_seeds=1",
-    "learning_rates=[1e-3,1e-2]", "mixing_rates=[0.1]",
+    "learning_rates=[1e-3,1e-2]", "mixing_rates=[0.1]", "held_out_parts=2",
 )  # fmt: skip
 
 
@@ -43,7 +45,8 @@ def test_rates_are_chosen_on_a_validation_part_and_trained_on_the_whole(compared
     configs = [read_config(file) for file in compared.glob("runs/*/*/*/config.yaml")]
     choosing = [config for config in configs if config.validation_fraction]
     finals = [config for config in configs if not config.validation_fraction]
-    assert (len(choosing), len(finals)) == (3 * 2, 3 * 2)
+    assert (len(choosing), len(finals)) == (3 * 2 + 3, 3 * 2), "of the chosen rates one held-out run was there"
+    assert sorted((c.seed, c.validation_part) for c in choosing) == [(0, 0)] * 6 + [(1, 1)] * 3
     assert {config.validation_fraction for config in choosing} == {0.2}
     (path,) = compared.glob("comparisons/digits-*")
     table = pd.read_csv(path / "choices.csv")
@@ -56,7 +59,8 @@ def test_rates_are_chosen_on_a_validation_part_and_trained_on_the_whole(compared
 def test_scores_are_those_of_the_models_on_the_test_part(compared: Path) -> None:
     (path,) = compared.glob("comparisons/digits-*")
     runs = pd.read_csv(path / "runs.csv")
-    assert len(runs) == 6
+    assert len(runs) == 6 + 2
+    runs = runs[runs["strategy"] != "classical_by_prior"]
     for row in runs.to_dict("records"):
         one = trained.load(compared / "runs" / row["run"])
         test = load(one.config).test
@@ -68,6 +72,18 @@ def test_scores_are_those_of_the_models_on_the_test_part(compared: Path) -> None
     result = pd.read_csv(path / "comparison.csv").set_index(["strategy", "score"])
     mean = runs[runs["strategy"] == "balanced"]["macro_f1"].mean()
     assert result.loc[("balanced", "macro_f1"), "mean"] == pytest.approx(mean)
+    held_out = pd.read_csv(path / "held_out.csv", index_col="part")
+    for part in range(2):
+        (config,) = [
+            read_config(file)
+            for file in compared.glob("runs/digits/balanced/*/config.yaml")
+            if (c := read_config(file)).validation_part == part
+            and c.validation_fraction
+            and c.learning_rate == runs[runs["strategy"] == "balanced"]["learning_rate"].iloc[0]
+        ]
+        data = load(config)
+        said = trained.load(RunDirectory(replace(config, results_dir=str(compared))).path).outputs(data.test).argmax(1)
+        assert held_out.loc[part, "balanced"] == pytest.approx(balanced_accuracy_score(data.test.targets, said))
 
 
 def test_the_same_command_again_trains_nothing_and_tells_the_same(
@@ -79,20 +95,22 @@ def test_the_same_command_again_trains_nothing_and_tells_the_same(
     assert (result.status, result.err) == (0, "")
     assert content(compared) == before
     assert max(map(len, result.out.splitlines())) <= 80 + len(str(compared))
-    assert result.out.count("6 runs: 6 done, 0 failed, 0 to do") == 2
+    assert "6 runs: 6 done, 0 failed, 0 to do" in result.out
+    assert "12 runs: 12 done, 0 failed, 0 to do" in result.out
     page = next(compared.glob("comparisons/*/comparison.md")).read_text()
-    last = " ".join(result.out.split("\n\n")[-2].split())
-    assert last.partition(". ")[0] in page
+    advice = " ".join(result.out[result.out.index("Use ") :].split("\n\n")[0].split())
+    assert advice.partition(". ")[0] in page
     dry = door(*SMALL, f"results_dir={compared}", "dry_run=true")
     assert "6 runs: 6 done" in dry.out
-    assert "then training the chosen settings: 3 strategies, 2 runs each" in dry.out
+    assert "then training the chosen settings of 3 strategies, 2 runs each on the whole" in dry.out
 
 
 def test_what_no_strategy_can_do_is_told_once(door: Door, tmp_path: Path) -> None:
     table = pd.DataFrame({"x": range(60), "ward": ["a", "b", "c"] * 20, "label": ["ill", "well"] * 30})
     table.to_csv(tmp_path / "mine.csv", index=False)
     words = ["dataset=csv", "dataset.path=mine.csv", "dataset.target=label", "dataset.group=ward", "batch_size=20"]
-    result = door(*words, "strategies=[smote,balanced]", "choose=false", "epochs=1", "seeds=2", "workers=1")
+    result = door(*words, "strategies=[smote,balanced]", "choose=false", "epochs=1", "seeds=2", "workers=1",
+                  "held_out_parts=2", "opponents=[]")  # fmt: skip
     assert result.status == 1, "a strategy that was asked for is not there"
     assert result.out.count("smote is left out: strategy=smote needs groups that are the classes") == 1
     (path,) = tmp_path.glob("outputs/comparisons/csv-*")
@@ -101,14 +119,17 @@ def test_what_no_strategy_can_do_is_told_once(door: Door, tmp_path: Path) -> Non
 
 
 def test_regression_with_a_setting_that_fails(door: Door, tmp_path: Path) -> None:
-    small = (*ROWS["regression"], "epochs=2", "workers=1", "seeds=2", "choice_seeds=1", "strategies=[balanced]")
+    small = (*ROWS["regression"], "epochs=2", "workers=1", "seeds=2", "choice_seeds=1", "strategies=[balanced]",
+             "held_out_parts=2", "opponents=[ridge]")  # fmt: skip
     result = door(*small, "learning_rates=[1e-3,1e30]")
     assert result.status == 0, "one rate that fails is no failure of the comparison"
     assert "the loss is not finite" in result.out
     (path,) = tmp_path.glob("outputs/comparisons/mean_estimation-*")
     choices = pd.read_csv(path / "choices.csv")
     assert choices["validation_mean_squared_error"].isna().tolist() == [rate > 1 for rate in choices["learning_rate"]]
-    assert set(pd.read_csv(path / "runs.csv")["learning_rate"]) == {1e-3}
+    runs = pd.read_csv(path / "runs.csv")
+    assert set(runs["learning_rate"].dropna()) == {1e-3}
+    assert (choices["alpha"].nunique(), set(runs["strategy"])) == (5, {"classical", "balanced", "ridge"})
     (command,) = {line.strip() for line in result.out.splitlines() if "strategy=classical" in line}
     assert "learning_rate=1e+30" in command
     assert "seed=0" in command
@@ -129,7 +150,12 @@ def test_the_budget_of_choices_is_the_same_for_all(door: Door, tmp_path: Path) -
     [
         (["strategy=focal"], ["strategy=focal names one", "strategies=[classical,focal]"]),
         (["strategies=[lern2mix]"], ["strategies=lern2mix is not known (did you mean learn2mix?)"]),
-        (["strategies=[classical]"], ["leaves nothing to compare"]),
+        (["strategies=[classical]", "opponents=[]"], ["leave nothing to compare"]),
+        (["opponents=[boosted_tree]"], ["opponents=boosted_tree is not known (did you mean boosted_trees?)"]),
+        (["dataset=wine_quality", "opponents=[classical_by_prior]"], ["opponents=classical_by_prior is not known"]),
+        (["opponents=false"], ["opponents=False must be a list"]),
+        (["validation_part=3"], ["validation_part=3 is for run: a comparison takes held_out_parts"]),
+        (["held_out_parts=1"], ["held_out_parts=1 must be at least 2"]),
         (["strategies=learn2mix"], ["strategies=learn2mix must be a list"]),
         (["strategies=learn2mix,focal"], ["is not a list: write strategies=[learn2mix,focal]"]),
         (["metric=mean_squared_error"], ["metric=mean_squared_error is not for classification", "macro_f1"]),

@@ -1,24 +1,24 @@
-"""What a comparison finds and recommends, on made-up runs of which the truth is known."""
+"""What a comparison finds on its test part and writes of it, on made-up runs of which the truth is known."""
 
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
-from l2m.comparison.findings import Findings, judge, recommend, resample
-from l2m.comparison.tables import (
-    Protocol,
-    draw_differences,
-    format_caption,
-    format_csv,
-    format_markdown,
-    format_terminal,
-)
+from l2m.comparison.advice import advise
+from l2m.comparison.candidates import Candidate, Result
+from l2m.comparison.figures import draw_differences
+from l2m.comparison.findings import DRAWS, Findings, judge
+from l2m.comparison.report import Protocol, Report, recommend
+from l2m.comparison.scoring import score_test_part
+from l2m.comparison.tables import format_caption, format_csv, format_markdown
 from l2m.evaluation.scores import LABELS, VALUES, SampleResults, label_results
 from l2m.report.statistics import half_width, holm, paired_p
 
@@ -85,74 +85,59 @@ def test_holm_rejects_what_stepping_down_rejects() -> None:
         assert {key for key, adjusted in holm(p).items() if adjusted < 0.05} == rejected
 
 
-def test_where_all_are_equal_a_recommendation_is_as_rare_as_promised() -> None:
+def verdicts(findings: Findings, score: str) -> dict[str, int]:
+    return findings.table["verdict"].xs(score, level="score").to_dict()
+
+
+def reported(findings: Findings, **gains: float) -> Report:
+    """A report whose held-out scores are 0.8 and ``gains``, with little noise."""
+    rng = np.random.default_rng(12)
+    held_out = pd.DataFrame({name: 0.8 + gains.get(name, 0) + rng.normal(0, 0.001, 5) for name in STRATEGIES})
+    rates = {name: {"learning_rate": 0.001} for name in STRATEGIES}
+    protocol = Protocol("mine", 42, 0.2, 2, rates, dict.fromkeys(STRATEGIES, 3), ("focal",), 200, ("rare", 7))
+    confusion = dict.fromkeys(STRATEGIES, np.array([[190.0, 3.0], [2.4, 4.6]]))
+    return Report(advise(held_out), held_out, findings, protocol, confusion, ("common", "rare"), Path("mine"))
+
+
+def test_where_all_are_equal_a_difference_is_as_rare_as_promised() -> None:
     rng, draws = np.random.default_rng(2), 160
-    findings = [errors(rng, {}) for _ in range(draws)]
-    false = sum(bool(one.better) for one in findings)
-    assert 0 < false <= 0.05 * draws, "never is no test"
-    assert sum(bool(one.better or one.worse) for one in findings) <= stats.binom.ppf(0.99, draws, 0.05)
-
-
-def test_equals_that_are_better_are_seldom_told_apart() -> None:
-    rng, draws = np.random.default_rng(3), 60
-    better = dict.fromkeys(STRATEGIES[1:], 0.6)
-    findings = [errors(rng, better) for _ in range(draws)]
-    assert all(one.better for one in findings)
-    assert sum(one.tied != one.better for one in findings) <= 0.05 * draws
-
-
-def test_one_that_is_clearly_better_is_named() -> None:
-    findings = judged(made_up_runs(np.random.default_rng(4), {"learn2mix": 0.1}))
-    assert findings.better == findings.tied == ("learn2mix",)
-    said = " ".join(recommend(findings, 1000))
-    assert said.startswith("Use learn2mix: its balanced accuracy is reliably better than classical's, +")
-    assert "(11 s a run, classical 10 s)" in said
-    assert "Beware" not in said
+    found = [errors(rng, {}) for _ in range(draws)]
+    false = [verdicts(one, "mean_squared_error") for one in found]
+    better = sum(1 in each.values() for each in false)
+    assert 0 < better <= 0.05 * draws, "never is no test"
+    assert sum(any(each.values()) for each in false) <= stats.binom.ppf(0.99, draws, 0.05)
 
 
 def test_the_lower_error_is_the_better_one() -> None:
     findings = errors(np.random.default_rng(5), {"learn2mix": 0.6, "smote": -0.6})
-    assert (findings.better, findings.worse) == (("learn2mix",), ("smote",))
-    assert findings.strategies[0] == "learn2mix"
-    assert findings.strategies[-1] == "smote"
-    assert "Reliably worse mean squared error than classical: smote." in recommend(findings, 1000)
+    found = verdicts(findings, "mean_squared_error")
+    assert {name for name, verdict in found.items() if verdict} == {"learn2mix", "smote"}
+    assert (found["learn2mix"], found["smote"]) == (1, -1)
 
 
-def test_ties_are_named_with_the_quickest_of_them() -> None:
-    rng = np.random.default_rng(6)
-    findings = judged(made_up_runs(rng, {"exp3": 0.2, "balanced": 0.2, "focal": 0.1}))
-    assert set(findings.better) == {"exp3", "balanced", "focal"}
-    assert set(findings.tied) == {"exp3", "balanced"}
-    said = " ".join(recommend(findings, 1000))
-    assert "(no reliable difference)" in said
-    assert "but worse than" in said
-    assert ("balanced is the fastest of these, 12 s a run." in said) is (findings.tied[0] == "exp3")
-
-
-def test_no_difference_recommends_classical() -> None:
-    rng = np.random.default_rng(7)
-    findings = judged(made_up_runs(rng))
-    assert findings.better == ()
-    said = recommend(findings, 1000)
-    assert said[0].startswith("No reliable difference")
-    assert "Use classical, the simplest (10 s a run)" in said[0]
-    assert "The best mean is" in " ".join(said)
-
-
-def test_a_gain_that_costs_another_score_is_told() -> None:
-    rng = np.random.default_rng(8)
+def test_a_gain_that_costs_another_score_is_reported() -> None:
     runs = made_up_runs(
-        rng,
+        np.random.default_rng(8),
         {"focal": 0.2},
         accuracy={"focal": -0.2},
         worst_group={"focal": -0.2},
         calibration_error={"focal": 0.2, "smote": 0.2},
     )
-    said = " ".join(recommend(judged(runs), 1000))
-    assert "Beware: reliably worse accuracy than classical: focal -" in said
-    assert "Beware: reliably worse worst group than classical: focal -" in said
-    assert "Beware: reliably worse calibration error than classical: focal +" in said
-    assert "smote" not in said, "it is not recommended"
+    text = " ".join(recommend(reported(judged(runs), focal=0.1)))
+    assert "Beware: reliably worse accuracy than classical, -" in text
+    assert "Beware: reliably worse worst group than classical, -" in text
+    assert "Beware: reliably worse calibration error than classical, +" in text
+    assert "smote" not in text, "it is not recommended"
+
+
+def test_the_test_part_reports_and_has_no_say() -> None:
+    findings = judged(made_up_runs(np.random.default_rng(4), {"learn2mix": 0.1}))
+    report = reported(findings, smote=0.1)
+    assert report.recommended == "smote"
+    text = " ".join(recommend(report))
+    assert text.startswith("Use smote (learning_rate=0.001): its balanced accuracy on held-out parts")
+    assert "(no reliable difference); the best there is learn2mix, " in text
+    assert "is the best of all 6 with a probability of 100 %; the expected loss against the best is 0.0" in text
 
 
 def test_a_test_part_that_is_too_small_supports_nothing() -> None:
@@ -160,9 +145,8 @@ def test_a_test_part_that_is_too_small_supports_nothing() -> None:
     rng = np.random.default_rng(0)
     wide = {name: {score: rng.normal(0, 0.05, 200) for score in LABELS} for name in STRATEGIES}
     findings = judge(runs, "classification", "balanced_accuracy", wide)
-    assert (findings.better, findings.unsure) == (("smote",), ("focal",))
-    said = " ".join(recommend(findings, 90))
-    assert "focal: better over seeds on this test part, but its 90 samples are too few" in said
+    assert verdicts(judged(runs), "balanced_accuracy")["focal"] == 1
+    assert verdicts(findings, "balanced_accuracy") == dict.fromkeys(STRATEGIES, 0) | {"smote": 1}
     difference = wide["focal"]["balanced_accuracy"] - wide["classical"]["balanced_accuracy"]
     half_width = findings.table.loc[("focal", "balanced_accuracy"), "interval_half_width_over_samples"]
     assert half_width == pytest.approx(stats.norm.ppf(1 - 0.025 / 5) * np.std(difference, ddof=1))
@@ -173,38 +157,51 @@ def test_resampling_gives_the_standard_error_of_a_mean() -> None:
     size = 500
     targets = rng.integers(0, 2, size)
 
-    def run(right: float) -> SampleResults:
-        said = np.where(rng.random(size) < right, targets, 1 - targets)
-        return label_results(np.eye(2)[said], targets, targets)
+    def candidate(right: float) -> tuple[Candidate, list[SampleResults]]:
+        said = [np.where(rng.random(size) < right, targets, 1 - targets) for _ in range(3)]
+        runs = [label_results(np.eye(2)[each], targets, targets, np.ones(2) / 2) for each in said]
+        return Candidate({}, 1, lambda part: Result(runs[part], {}), lambda seed: Result(runs[seed], {})), runs
 
-    ours, theirs = [run(0.9) for _ in range(3)], [run(0.7) for _ in range(3)]
+    (ours, our_runs), (theirs, their_runs) = candidate(0.9), candidate(0.7)
     score = {"accuracy": LABELS["accuracy"]}
-    drawn = resample(score, ours, 2000)["accuracy"] - resample(score, theirs, 2000)["accuracy"]
-    each = np.mean([(a.labels == targets) * 1.0 - (b.labels == targets) for a, b in zip(ours, theirs, strict=True)], 0)
-    assert drawn.mean() == pytest.approx(each.mean(), abs=3e-3)
-    assert drawn.std() == pytest.approx(each.std() / np.sqrt(size), rel=0.06)
+    runs, drawn, confusion = score_test_part({"ours": ours, "theirs": theirs}, score, range(3))
+    assert runs["accuracy"].tolist() == [each.is_right.mean() for each in (*our_runs, *their_runs)]
+    assert confusion["ours"].sum() == pytest.approx(size)
+    assert confusion["ours"].trace() / size == pytest.approx(runs["accuracy"][:3].mean())
+    difference = drawn["ours"]["accuracy"] - drawn["theirs"]["accuracy"]
+    each = np.mean([1.0 * a.is_right - b.is_right for a, b in zip(our_runs, their_runs, strict=True)], 0)
+    assert len(difference) == DRAWS
+    assert difference.mean() == pytest.approx(each.mean(), abs=6e-3)
+    assert difference.std() == pytest.approx(each.std() / np.sqrt(size), rel=0.15)
 
 
-def test_all_that_is_told_agrees() -> None:
+def test_all_that_is_written_agrees() -> None:
     findings = judged(made_up_runs(np.random.default_rng(11), {"focal": 0.1, "smote": -0.1}))
-    chosen = dict.fromkeys(STRATEGIES, "0.001")
-    protocol = Protocol("mine", 42, 0.2, 2, chosen, dict.fromkeys(STRATEGIES, 3), ("focal",), 200, ("rare", 7))
-    page = format_markdown(findings, protocol, "comparison.png")
-    for text in (*recommend(findings, 200), *format_caption(findings, protocol)):
+    report = reported(findings, focal=0.1)
+    page, printed, data = format_markdown(report, "comparison.png"), str(report), json.loads(report.to_json())
+    for text in (*recommend(report), *format_caption(report)):
         assert text in page
-    table = pd.read_csv(io.StringIO(format_csv(findings)), index_col=["strategy", "score"])
-    assert len(table) == len(STRATEGIES) * len(LABELS)
+        assert text in " ".join(printed.split())
+    assert printed.startswith("Use focal")
+    assert max(map(len, printed.splitlines())) < 80
+    table = pd.read_csv(io.StringIO(format_csv(report)), index_col=["strategy", "score"])
+    assert len(table) == len(STRATEGIES) * len(LABELS) == len(data["test"])
     focal = findings.runs[findings.runs["strategy"] == "focal"]["balanced_accuracy"]
     classical = findings.runs[findings.runs["strategy"] == "classical"]["balanced_accuracy"]
     line = table.loc["focal", "balanced_accuracy"]
     assert line["mean"] == pytest.approx(focal.mean())
     assert line["minus_classical"] == pytest.approx(focal.mean() - classical.mean())
     assert line["recommended"]
+    assert data["advice"]["name"] == "focal"
+    assert data["held_out"]["focal"] == report.held_out["focal"].tolist()
     assert table["minus_classical"].isna().sum() == len(LABELS), "classical has none"
-    assert f"| focal | 0.001 | {100 * focal.mean():.1f} ± {100 * focal.std(ddof=1):.1f} + |" in page
+    assert [row["p_holm"] for row in data["test"] if row["strategy"] == "classical"] == [None] * len(LABELS)
+    mean = f"{100 * focal.mean():.1f} ± {100 * focal.std(ddof=1):.1f} +"
+    assert f"| focal | learning_rate=0.001 | * {report.held_out_text('focal')} | {mean} |" in page
     assert "its smallest group (rare) has 7" in page
     assert "among 3 settings each" in page
-    assert [len(each.rows) for each in format_terminal(findings, protocol)] == [6, 6]
+    assert "| rare | 7 | 65.7 | 60.5 | 65.7 | 60.5 |" in page, "recall 4.6 / 7, precision 4.6 / 7.6"
+    assert "| rare | 2.4 | 4.6 |" in page
     panels = draw_differences(findings).axes
     assert [axes.get_title() for axes in panels] == ["balanced accuracy", "worst group", "calibration error"]
     assert [label.get_text() for label in panels[0].get_yticklabels()] == [

@@ -26,6 +26,7 @@ from l2m.data.paper import tabular, vision
 from l2m.data.paper.tabular import HOUSING_FEATURES, PROXIMITIES, WINE_FEATURES
 from l2m.data.paper.vision import CIFAR10_MEAN, CIFAR10_SD, CIFAR100_MEAN, CIFAR100_SD
 from l2m.data.recipes import Linear, Logarithmic, Step
+from l2m.data.validation import held_out
 
 IMAGES = ("mnist", "fashion_mnist", "cifar10")
 TABLES = ("wine_quality", "california_housing")
@@ -580,6 +581,10 @@ def test_a_held_out_part_of_the_training_split_takes_the_place_of_the_test_split
         return sorted(torch.cat(together).tolist())
 
     assert rows(part.train, part.test) == rows(whole.train)
+    second = loaded(dataset, tiny_data, "validation_fraction=0.25", "validation_part=1")
+    assert sizes(second.test) == sizes(part.test)
+    assert rows(second.train, second.test) == rows(whole.train)
+    assert rows(second.test) != rows(part.test)
     again = loaded(dataset, tiny_data, "validation_fraction=0.25", "seed=5", "strategy=classical")
     other = loaded(dataset, tiny_data, "validation_fraction=0.25", "data_seed=43")
     assert torch.equal(again.test.inputs, part.test.inputs)
@@ -598,6 +603,16 @@ def test_early_stopping_holds_out_the_same_part_and_keeps_the_test_split(dataset
     assert torch.equal(early.held_out.inputs, tested.test.inputs)
     assert both.held_out is both.test
     assert torch.equal(both.test.inputs, tested.test.inputs)
+
+
+def test_parts_hold_out_every_sample_before_any_again() -> None:
+    groups = torch.tensor([0] * 8 + [1] * 3)
+    parts = [held_out(groups, 0.25, torch.Generator().manual_seed(1), part) for part in range(5)]
+    assert torch.stack(parts[:4])[:, :8].sum(0).tolist() == [1] * 8
+    assert torch.stack(parts[:3])[:, 8:].sum(0).tolist() == [1] * 3
+    assert torch.equal(parts[4][:8], parts[0][:8])
+    with pytest.raises(UserError, match=r"validation_part=1 of no held-out samples: set validation_fraction"):
+        compose("dataset=digits", "validation_part=1")
 
 
 def test_a_group_of_one_sample_cannot_be_held_out_from(tmp_path: Path) -> None:

@@ -1,73 +1,150 @@
-"""Scores against computations of their own."""
+"""Scores against scikit-learn's, imbalanced-learn's and computations of their own."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import balanced_accuracy_score, f1_score, recall_score
+from imblearn.metrics import geometric_mean_score
+from sklearn import metrics
 
-from l2m.data import Split
-from l2m.evaluation.scores import LABELS, SCORES, VALUES, label_results, sample_results, value_results
+from l2m.data import Data, Split
+from l2m.evaluation.scores import (
+    LABELS,
+    SCORES,
+    VALUES,
+    SampleResults,
+    by_class,
+    label_results,
+    resample,
+    sample_results,
+    value_results,
+)
 
-RNG = np.random.default_rng(7)
-LOGITS = RNG.normal(size=(400, 4)) * 2
-TARGETS = np.where(RNG.random(400) < 0.6, LOGITS.argmax(1), RNG.integers(0, 3, 400))  # class 3 is rare
-GROUPS = RNG.integers(0, 3, 400)
-ON = label_results(LOGITS, TARGETS, GROUPS)
-SAID = LOGITS.argmax(1)
+
+def made_up(classes: int, size: int = 400) -> SampleResults:
+    """Results in which the last class is rare, many probabilities are equal, and samples weigh 0 to 3."""
+    rng = np.random.default_rng(classes)
+    logits = (rng.normal(size=(size, classes)) * 2).round(1)
+    logits[:, 0] = 0  # equal logits of two classes then give equal probabilities, to the last bit
+    common = rng.integers(0, classes - 1, size)
+    targets = np.where(rng.random(size) < 0.6, logits.argmax(1), common)
+    prior = np.bincount(targets, minlength=classes) / size
+    weights = rng.integers(0, 4, size).astype(float)
+    return replace(label_results(logits, targets, rng.integers(0, 3, size), prior), weights=weights)
 
 
-def probabilities() -> np.ndarray:
-    return torch.from_numpy(LOGITS).softmax(1).numpy()
-
-
-def bins() -> float:
+def bins(on: SampleResults) -> float:
     """Guo et al., equations 2 and 3, a bin at a time."""
-    confidence, total = probabilities().max(1), 0.0
+    confidence, right, total = on.probabilities.max(1), on.is_right, 0.0
     for m in range(15):
         inside = (confidence > m / 15) & (confidence <= (m + 1) / 15)
-        if inside.any():
-            accuracy = (SAID[inside] == TARGETS[inside]).mean()
-            total += inside.sum() / 400 * abs(accuracy - confidence[inside].mean())
+        if (weights := on.weights * inside).any():
+            gap = np.average(right, weights=weights) - np.average(confidence, weights=weights)
+            total += weights.sum() / on.weights.sum() * abs(gap)
     return total
 
 
+def probabilities_of(on: SampleResults) -> np.ndarray:
+    """As scikit-learn takes them: of two classes those of the second."""
+    return on.probabilities[:, 1] if on.probabilities.shape[1] == 2 else on.probabilities
+
+
+def average_precision(on: SampleResults) -> float:
+    classes = range(on.probabilities.shape[1]) if on.probabilities.shape[1] > 2 else [int(on.prior.argmin())]
+    return np.mean(
+        [
+            metrics.average_precision_score(on.targets == c, on.probabilities[:, c], sample_weight=on.weights)
+            for c in classes
+        ]
+    )
+
+
+def of_labels(score: Callable[..., float], **options: object) -> Callable[[SampleResults], float]:
+    return lambda on: score(on.targets, on.labels, sample_weight=on.weights, **options)
+
+
 EXPECTED = {
-    "accuracy": lambda: (SAID == TARGETS).mean(),
-    "balanced_accuracy": lambda: balanced_accuracy_score(TARGETS, SAID),
-    "macro_f1": lambda: f1_score(TARGETS, SAID, average="macro"),
-    "worst_group": lambda: min((SAID == TARGETS)[g == GROUPS].mean() for g in range(3)),
+    "balanced_accuracy": of_labels(metrics.balanced_accuracy_score),
+    "accuracy": of_labels(metrics.accuracy_score),
+    "macro_f1": of_labels(metrics.f1_score, average="macro"),
+    "g_mean": of_labels(geometric_mean_score),
+    "mcc": of_labels(metrics.matthews_corrcoef),
+    "worst_group": lambda on: min(
+        np.average(on.is_right[on.groups == g], weights=on.weights[on.groups == g]) for g in range(3)
+    ),
+    "roc_auc": lambda on: metrics.roc_auc_score(
+        on.targets, probabilities_of(on), multi_class="ovr", sample_weight=on.weights
+    ),
+    "pr_auc": average_precision,
     "calibration_error": bins,
-    "log_loss": lambda: torch.nn.functional.cross_entropy(torch.from_numpy(LOGITS), torch.from_numpy(TARGETS)).item(),
+    "brier": lambda on: metrics.brier_score_loss(
+        on.targets, probabilities_of(on), sample_weight=on.weights, **{"labels": range(on.probabilities.shape[1])}
+    ),
+    "log_loss": lambda on: metrics.log_loss(on.targets, on.probabilities, sample_weight=on.weights),
 }
 
 
+@pytest.mark.parametrize("classes", [2, 4])
 @pytest.mark.parametrize("name", LABELS)
-def test_scores_of_labels(name: str) -> None:
-    assert LABELS[name].of(ON) == pytest.approx(EXPECTED[name]())
+def test_scores_of_labels(name: str, classes: int) -> None:
+    on = made_up(classes)
+    assert LABELS[name].of(on) == pytest.approx(EXPECTED[name](on))
+
+
+def test_a_moved_threshold_changes_the_scores_of_labels_alone() -> None:
+    on = made_up(2)
+    moved = replace(on, labels=(on.probabilities[:, 1] > 0.2).astype(int))
+    for name, score in LABELS.items():
+        assert (score.of(moved) != score.of(on)) is score.by_label, name
+
+
+def test_recall_and_precision_by_class() -> None:
+    on = made_up(4)
+    expected = metrics.precision_recall_fscore_support(on.targets, on.labels, sample_weight=on.weights)
+    precision, recall = expected[:2]
+    assert np.allclose(by_class(on.confusion), [recall, precision])
+    assert np.isnan(by_class(np.diag([3.0, 0.0]))).tolist() == [[False, True], [False, True]]
 
 
 def test_a_class_that_is_predicted_but_not_there_is_no_class() -> None:
-    few = ON.at(np.flatnonzero(TARGETS != 3))
-    assert (few.labels == 3).any()
-    recalls = recall_score(few.targets, few.labels, labels=range(3), average="macro")
-    assert LABELS["balanced_accuracy"].of(few) == pytest.approx(recalls)
-    assert LABELS["macro_f1"].of(few) == pytest.approx(
-        f1_score(few.targets, few.labels, labels=range(3), average="macro")
+    on = made_up(4)
+    few = replace(on, weights=on.weights * (on.targets != 3))
+    assert (few.labels[few.weights > 0] == 3).any()
+    options = {"labels": range(3), "average": "macro", "sample_weight": few.weights}
+    assert LABELS["balanced_accuracy"].of(few) == pytest.approx(
+        metrics.recall_score(few.targets, few.labels, **options)
     )
+    assert LABELS["macro_f1"].of(few) == pytest.approx(metrics.f1_score(few.targets, few.labels, **options))
+    alone = replace(on, weights=1.0 * (on.targets == 3))
+    assert np.isnan([LABELS[name].of(alone) for name in ("roc_auc", "pr_auc")]).all(), "one class has no ranking"
+    assert LABELS["mcc"].of(alone) == 0
+
+
+def test_a_bootstrap_draw_scores_the_samples_that_it_picked() -> None:
+    on = replace(made_up(2), weights=np.ones(400))
+    index = np.random.default_rng(0).integers(400, size=400)
+    (drawn,) = resample(LABELS.values(), on, 1)
+    picked = replace(
+        label_results(np.log(on.probabilities)[index], on.targets[index], on.groups[index], on.prior),
+        labels=on.labels[index],
+    )
+    assert drawn == pytest.approx([score.of(picked) for score in LABELS.values()])
 
 
 def test_certain_and_right_is_calibrated_certain_and_wrong_is_not() -> None:
     targets = np.array([0, 1, 0, 1])
-    sure = 1e4 * np.eye(2)
-    assert LABELS["calibration_error"].of(label_results(sure[targets], targets, targets)) == 0
-    assert LABELS["calibration_error"].of(label_results(sure[1 - targets], targets, targets)) == 1
-    assert LABELS["log_loss"].of(label_results(sure[1 - targets], targets, targets)) == pytest.approx(1e4)
+    sure, even = 1e4 * np.eye(2), np.ones(2) / 2
+    assert LABELS["calibration_error"].of(label_results(sure[targets], targets, targets, even)) == 0
+    assert LABELS["calibration_error"].of(label_results(sure[1 - targets], targets, targets, even)) == 1
+    assert LABELS["log_loss"].of(label_results(sure[1 - targets], targets, targets, even)) == pytest.approx(1e4)
 
 
 def test_scores_of_values() -> None:
-    values, truth = RNG.normal(size=(50, 1)), RNG.normal(size=(50, 1))
+    values, truth = np.random.default_rng(7).normal(size=(2, 50, 1))
     on = value_results(values, truth, np.arange(50) % 2)
     error = (values - truth)[:, 0]
     assert VALUES["mean_squared_error"].of(on) == pytest.approx((error**2).mean())
@@ -79,6 +156,6 @@ def test_reconstructed_images_are_scored_by_pixel() -> None:
     images = torch.randint(0, 256, (6, 1, 2, 2), dtype=torch.uint8)
     scale = torch.full((1, 1, 1), 1 / 255)
     split = Split(images, None, torch.arange(6) % 2, scale, torch.zeros(1, 1, 1))
-    on = sample_results(torch.zeros(6, 4), split)
+    on = sample_results(torch.zeros(6, 4), Data(split, split, ("a", "b"), None, {}))
     expected = (images.double() / 255).square().mean().item()
     assert SCORES["reconstruction"]["mean_squared_error"].of(on) == pytest.approx(expected)

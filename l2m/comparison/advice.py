@@ -1,0 +1,76 @@
+"""Which candidate to use, by held-out scores: the test part has no say in it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+SIMPLEST = (
+    "ridge",
+    "logistic_regression",
+    "logistic_regression_balanced",
+    "classical",
+    "classical_by_prior",
+    "classical_by_threshold",
+    "boosted_trees",
+    "boosted_trees_balanced",
+)
+"""The simplest first; all others are equally less simple."""
+
+DRAWS = 10_000
+
+Preference = Literal["simplest", "best_mean"]
+
+
+@dataclass(frozen=True)
+class Advice:
+    """The advised candidate.
+
+    Attributes:
+        best: the one with the best held-out mean.
+        group: those that cannot be told apart from it, itself among them, the best mean first.
+        probability: that the advised one is the best of all.
+        expected_loss: how far it is expected to be behind the best of all, in units of the score.
+    """
+
+    name: str
+    best: str
+    group: tuple[str, ...]
+    probability: float
+    expected_loss: float
+
+
+def advise(
+    scores: pd.DataFrame,
+    prefer: Preference = "simplest",
+    within: float = 1.0,
+    overlap: float = 0.0,
+    simplest: Sequence[str] = SIMPLEST,
+) -> Advice:
+    """Choose among candidates that were scored on the same held-out parts.
+
+    A score is taken as the sum of its candidate's mean, its part's effect, and noise of one standard deviation for all:
+    the median of the candidates', as five parts say little of each. The group is all whose mean is at most ``within``
+    standard errors of a difference below the best. Inside it ``prefer`` takes the simplest, or the best mean.
+
+    Args:
+        scores: (parts, candidates), higher is better; two of each at least.
+        overlap: held-out samples by those trained on. As the parts' training sets overlap, the variance of a mean over
+            n parts is that of a part times 1 / n + overlap (Nadeau and Bengio, 2003); 0: the parts are independent.
+        simplest: names, the simplest first; those not in it come last, by their mean.
+    """
+    means, (n, k) = scores.mean().sort_values(ascending=False, kind="stable"), scores.shape
+    residuals = (scores - scores.mean()).sub((scores - scores.mean()).mean(axis=1), axis=0)
+    noise = residuals.std(ddof=1).median() * math.sqrt(k / (k - 1))
+    error = noise * math.sqrt(1 / n + overlap)
+    group = list(means.index[means >= means.iloc[0] - within * math.sqrt(2) * error])
+    rank = {name: place for place, name in enumerate(simplest)}
+    chosen = min(group, key=lambda name: rank.get(name, len(rank))) if prefer == "simplest" else group[0]
+    drawn = means.to_numpy() + error * np.random.default_rng(0).standard_normal((DRAWS, k))
+    loss = drawn.max(1) - drawn[:, means.index.get_loc(chosen)]
+    return Advice(chosen, group[0], tuple(group), float((loss == 0).mean()), float(loss.mean()))

@@ -1,0 +1,130 @@
+"""What a comparison can recommend: a strategy, its threshold moved, or an opponent, each at its chosen setting."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+
+from l2m.comparison.opponents import Fitted, Setting
+from l2m.comparison.thresholds import MOVED, by_prior, by_threshold, choose_threshold
+from l2m.config.run import RunConfig
+from l2m.data import load
+from l2m.evaluation.score_cache import evaluate_test_part, run_name
+from l2m.evaluation.scores import SampleResults, Score
+from l2m.records.directory import RunDirectory
+
+
+@dataclass(frozen=True)
+class Result:
+    """The results of one training; ``about`` has its ``seconds`` and, of one of our runs, its directory ``run``."""
+
+    samples: SampleResults
+    about: Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One row of a comparison.
+
+    Attributes:
+        rates: the chosen setting.
+        tried: among how many settings it was chosen.
+        held_out: by the number of a held-out part, the results there of a training without that part.
+        tested: by seed, the results on the test part of a training on the whole training set.
+    """
+
+    rates: Mapping[str, float]
+    tried: int
+    held_out: Callable[[int], Result]
+    tested: Callable[[int], Result]
+
+
+def held_out_run(setting: RunConfig, part: int) -> RunConfig:
+    """The run that is trained without a held-out part; the seed differs too, so that parts vary as trainings do."""
+    return replace(setting, seed=setting.seed + part, validation_part=part)
+
+
+def final_run(setting: RunConfig, seed: int) -> RunConfig:
+    """The run on the whole training set."""
+    return replace(setting, seed=seed, validation_fraction=0.0)
+
+
+def trained(setting: RunConfig, rates: Mapping[str, float], tried: int) -> Candidate:
+    """A strategy, whose runs are finished."""
+
+    def result(run: RunConfig) -> Result:
+        seconds = float(RunDirectory(run).read().metrics["seconds"].iloc[-1])
+        return Result(evaluate_test_part(run), {"seconds": seconds, "run": run_name(run)})
+
+    keep_last = lru_cache(maxsize=1)  # moved thresholds ask again
+    held_out = keep_last(lambda part: result(held_out_run(setting, part)))
+    return Candidate(rates, tried, held_out, keep_last(lambda seed: result(final_run(setting, seed))))
+
+
+def with_prior(classical: Candidate) -> Candidate:
+    """Classical training, each probability divided by the class's share of the training set."""
+
+    def moved(result: Result) -> Result:
+        return replace(result, samples=by_prior(result.samples))
+
+    return replace(
+        classical,
+        held_out=lambda part: moved(classical.held_out(part)),
+        tested=lambda seed: moved(classical.tested(seed)),
+    )
+
+
+def with_threshold(classical: Candidate, score: Score, parts: int) -> Candidate:
+    """Classical training of two classes, with the threshold that is best on the held-out parts.
+
+    A held-out part is scored with the threshold of the others.
+    """
+    held = [classical.held_out(part) for part in range(parts)]
+    of_others = [choose_threshold(score, [other.samples for other in held if other is not result]) for result in held]
+    threshold = choose_threshold(score, [result.samples for result in held])
+
+    def moved(result: Result, threshold: float) -> Result:
+        return replace(result, samples=by_threshold(result.samples, threshold))
+
+    return replace(
+        classical,
+        rates={**classical.rates, "threshold": threshold},
+        held_out=lambda part: moved(held[part], of_others[part]),
+        tested=lambda seed: moved(classical.tested(seed), threshold),
+    )
+
+
+def opponent(
+    name: str, settings: Sequence[Setting], base: RunConfig, score: Score, fitted: Fitted
+) -> tuple[Candidate, list[float]]:
+    """One of scikit-learn's models at its best setting on the first held-out part, of equals the first.
+
+    Returns:
+        The model, and the settings' scores, NaN for a single one.
+    """
+
+    def result(setting: Setting, run: RunConfig) -> Result:
+        samples, seconds = fitted.results(name, setting, run.seed, load(run), run.threads)
+        return Result(samples, {"seconds": seconds})
+
+    scores = [score.of(result(setting, base).samples) if settings[1:] else math.nan for setting in settings]
+    best = settings[int(np.argmax(scores) if score.higher_is_better else np.argmin(scores))]
+    candidate = Candidate(
+        best,
+        len(settings),
+        lambda part: result(best, held_out_run(base, part)),
+        lambda seed: result(best, final_run(base, seed)),
+    )
+    return candidate, scores
+
+
+def moved_thresholds(classical: Candidate, score: Score, parts: int, classes: int) -> dict[str, Candidate]:
+    """Classical training with its threshold moved, by name; none where the score does not depend on it."""
+    if not score.by_label:
+        return {}
+    held = [with_threshold(classical, score, parts)] if classes == 2 else []
+    return dict(zip(MOVED, [with_prior(classical), *held], strict=False))

@@ -1,0 +1,99 @@
+"""Models of scikit-learn that a table's strategies are compared with, on the same split and prepared inputs."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from l2m.data import Data
+from l2m.evaluation.scores import Floats, SampleResults, sample_results
+
+Setting = Mapping[str, float]
+
+
+def _grid(**options: Sequence[float]) -> list[Setting]:
+    return [dict(zip(options, values, strict=True)) for values in product(*options.values())]
+
+
+LINEAR = _grid(C=(1.0, 0.1, 10.0, 0.01, 0.001))
+TREES = _grid(learning_rate=(0.1, 0.03, 0.3), max_leaf_nodes=(31, 7))
+
+OPPONENTS: Mapping[str, Mapping[str, list[Setting]]] = {
+    "classification": {
+        "logistic_regression": LINEAR,
+        "logistic_regression_balanced": LINEAR,
+        "boosted_trees": TREES,
+        "boosted_trees_balanced": TREES,
+    },
+    "regression": {"ridge": _grid(alpha=(1.0, 0.1, 10.0, 100.0, 1000.0)), "boosted_trees": TREES},
+    "reconstruction": {},
+}
+"""By task and name, the settings to choose among, scikit-learn's defaults first."""
+
+
+def are_numbers(data: Data) -> bool:
+    """Whether each sample is a vector of numbers, not an image or a sequence of tokens."""
+    return data.train.inputs.ndim == 2 and data.train.inputs.is_floating_point()
+
+
+class Fitted:
+    """Fits opponents and keeps what they predict in ``folder``, so that a repetition fits none."""
+
+    def __init__(self, folder: Path) -> None:
+        from joblib import Memory
+
+        self._fit: Callable[..., tuple[Floats, float]] = Memory(folder, verbose=0).cache(_fit, ignore=["threads"])
+
+    def results(
+        self, name: str, setting: Setting, seed: int, data: Data, threads: int | None
+    ) -> tuple[SampleResults, float]:
+        """Results on the test part of ``data``, and the seconds of fitting. Linear models are alike for every seed."""
+        train, seed = data.train, seed if name.startswith("boosted") else 0
+        outputs, seconds = self._fit(
+            name, dict(setting), seed, train.inputs.numpy(), np.asarray(train.targets), data.test.inputs.numpy(),
+            data.classes, threads,
+        )  # fmt: skip
+        return sample_results(torch.from_numpy(outputs), data), seconds
+
+
+def _fit(
+    name: str, setting: Setting, seed: int, inputs: Floats, targets: Floats, new: Floats, classes: int | None,
+    threads: int | None,
+) -> tuple[Floats, float]:  # fmt: skip
+    """Outputs (N, k) for the inputs ``new``, logarithms of probabilities or values, and the seconds of fitting."""
+    from sklearn.exceptions import ConvergenceWarning
+    from threadpoolctl import threadpool_limits
+
+    model = _estimators(classes)[name.removesuffix("_balanced")](**setting, random_state=seed)
+    if name.endswith("_balanced"):
+        model.set_params(class_weight="balanced")
+    begin = time.perf_counter()
+    with warnings.catch_warnings(), threadpool_limits(threads):
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the best of its steps is a model all the same
+        model.fit(inputs, targets.ravel())
+    seconds = time.perf_counter() - begin
+    if classes is None:
+        return model.predict(new)[:, None].astype(np.float64), seconds
+    outputs = np.full((len(new), classes), np.log(np.finfo(np.float64).tiny))
+    outputs[:, model.classes_] = np.log(model.predict_proba(new).clip(np.finfo(np.float64).tiny))
+    return outputs, seconds
+
+
+def _estimators(classes: int | None) -> dict[str, Callable[..., Any]]:
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+    from sklearn.linear_model import LogisticRegression, Ridge
+
+    if classes is None:
+        return {"ridge": Ridge, "boosted_trees": HistGradientBoostingRegressor}
+    return {
+        "logistic_regression": partial(LogisticRegression, max_iter=1000),
+        "boosted_trees": HistGradientBoostingClassifier,
+    }

@@ -1,0 +1,183 @@
+"""All that a comparison ends in: the advice, the scores behind it, and what they mean in words and as plain values."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from l2m.comparison.advice import Advice
+from l2m.comparison.findings import BASELINE, Findings, format_seconds
+from l2m.evaluation.scores import Floats, by_class
+from l2m.report.statistics import digits_of, significant, spread
+
+WARNED_OF = ("accuracy", "worst_group", "calibration_error")
+"""Scores for which a warning is given if the advised candidate is reliably worse than classical training."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a comparison was made.
+
+    Attributes:
+        rates: by candidate, the chosen setting.
+        tried: by candidate, among how many settings; empty if none were chosen.
+        edges: strategies whose learning rate is the lowest or the highest of those to choose among.
+        samples, smallest: of the test part, all and those of its smallest group, which is named.
+    """
+
+    dataset: str
+    data_seed: int
+    validation_fraction: float
+    choice_seeds: int
+    rates: Mapping[str, Mapping[str, float]]
+    tried: Mapping[str, int]
+    edges: tuple[str, ...]
+    samples: int
+    smallest: tuple[str, int]
+
+    @property
+    def overlap(self) -> float:
+        """Samples of a held-out part by those that are trained on."""
+        return self.validation_fraction / (1 - self.validation_fraction)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a comparison found; ``print`` shows what the command does.
+
+    Attributes:
+        advice: by held-out scores alone.
+        held_out: ``metric`` on each held-out part of the training set (parts, candidates), the best mean first; a share
+            is in [0, 1].
+        findings: scores on the test part.
+        confusion: by candidate, mean numbers of test samples (k, k) by true and predicted class; empty for other tasks.
+        classes: their k names.
+        path: the folder of its files.
+    """
+
+    advice: Advice
+    held_out: pd.DataFrame
+    findings: Findings
+    protocol: Protocol
+    confusion: Mapping[str, Floats]
+    classes: tuple[str, ...]
+    path: Path
+
+    def __str__(self) -> str:
+        from l2m.comparison.tables import format_terminal
+
+        return format_terminal(self)
+
+    @property
+    def recommended(self) -> str:
+        """The name of the advised candidate."""
+        return self.advice.name
+
+    def held_out_text(self, name: str) -> str:
+        """The mean over held-out parts and its standard error, as ``91.2 ± 0.8``, in % if it is a share."""
+        score = self.findings.scores[self.findings.metric]
+        values = self.held_out[name] * (100 if score.percent else 1)
+        digits, factor = significant(values, score.percent), math.sqrt(1 / len(values) + self.protocol.overlap)
+        return f"{values.mean():.{digits}f} ± {factor * values.std(ddof=1):.{digits}f}"
+
+    def by_class(self, name: str) -> pd.DataFrame:
+        """A row a class: test ``samples``, ``recall`` and ``precision`` in [0, 1]."""
+        recall, precision = by_class(self.confusion[name])
+        samples = self.confusion[name].sum(1).round().astype(int)
+        return pd.DataFrame({"samples": samples, "recall": recall, "precision": precision}, index=list(self.classes))
+
+    def to_json(self) -> str:
+        """Everything as JSON; undefined numbers are null."""
+        runs, table = (_plain(frame) for frame in (self.findings.runs, self.findings.table.reset_index()))
+        classes = {name: self.by_class(name).rename_axis("class").reset_index() for name in self.confusion}
+        content = {
+            "task": self.findings.task,
+            "metric": self.findings.metric,
+            "advice": asdict(self.advice),
+            "sentences": recommend(self),
+            "protocol": asdict(self.protocol),
+            "held_out": {name: values.tolist() for name, values in self.held_out.items()},
+            "test": table,
+            "runs": runs,
+            "classes": self.classes,
+            "confusion": {name: matrix.tolist() for name, matrix in self.confusion.items()},
+            "by_class": {name: _plain(frame) for name, frame in classes.items()},
+        }
+        return json.dumps(content, indent=1, default=dict) + "\n"
+
+
+def _plain(frame: pd.DataFrame) -> Any:
+    return json.loads(frame.to_json(orient="records", double_precision=15))
+
+
+def recommend(report: Report) -> list[str]:
+    """Sentences: what to use, how sure that is, what a wrong choice would cost, what the test part says of it."""
+    advice, findings, protocol = report.advice, report.findings, report.protocol
+    name, metric = advice.name, findings.metric
+    score = findings.scores[metric]
+    points = " points" if score.percent else ""
+    percent = " %" if score.percent else ""
+    rates = ", ".join(f"{key}={value:.3g}" for key, value in protocol.rates[name].items())
+    sentences = [
+        f"Use {name} ({rates}): its {score.title} on held-out parts of the training set is "
+        f"{report.held_out_text(name)}{percent} ({len(report.held_out)} parts, mean ± standard error)."
+    ]
+    others = [other for other in advice.group if other not in (name, advice.best)]
+    if name != advice.best:
+        sentences.append(
+            f"{advice.best} has the best mean, {report.held_out_text(advice.best)}{percent}, but {name} cannot be told "
+            "apart from it and is simpler."
+        )
+    if others:
+        also = "also " * (name != advice.best)
+        sentences.append(f"Within one standard error of the best mean {also}{_are(others)} {_listed(others)}.")
+    loss = advice.expected_loss * (100 if score.percent else 1)
+    sentences.append(
+        f"How sure: {name} is the best of all {len(report.held_out.columns)} with a probability of "
+        f"{100 * advice.probability:.0f} %; the expected loss against the best is "
+        f"{loss:.{digits_of(loss, score.percent)}f}{points}."
+    )
+    sentences.append(_describe_test(report))
+    for other in WARNED_OF:
+        if other in findings.scores and other != metric and findings.row(other, name).verdict < 0:
+            sentences.append(
+                f"Beware: reliably worse {findings.scores[other].title} than {BASELINE}, "
+                f"{findings.difference(other, name)}."
+            )
+    return sentences
+
+
+def _describe_test(report: Report) -> str:
+    """What the test part says of the advised candidate."""
+    findings, name, metric = report.findings, report.advice.name, report.findings.metric
+    score = findings.scores[metric]
+    points = " points" if score.percent else ""
+
+    def mean(of: str) -> str:
+        values = findings.values(metric, of)
+        return spread(values, significant(values, score.percent)) + " %" * score.percent
+
+    text = f"On the test part, which had no say in this: {name} {mean(name)}"
+    if name != BASELINE:
+        verdicts = {0: "no reliable difference", 1: "reliably better", -1: "reliably worse"}
+        reliable = verdicts[findings.row(metric, name).verdict]
+        text += f", {findings.difference(metric, name)}{points} against {BASELINE} ({reliable})"
+    means = findings.table["mean"].xs(metric, level="score")
+    best = str(means.idxmax() if score.higher_is_better else means.idxmin())
+    text += f"; the best there is {best}, {mean(best)}" if best != name else "; it is the best there too"
+    return f"{text}. {name} takes {format_seconds(findings, name)} s a training."
+
+
+def _are(names: Sequence[str]) -> str:
+    return "are" if names[1:] else "is"
+
+
+def _listed(names: Sequence[str]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last

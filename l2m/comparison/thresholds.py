@@ -1,0 +1,44 @@
+"""Predicted classes of a trained model by another rule than the largest probability."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from l2m.evaluation.scores import SampleResults, Score
+
+MOVED = ("classical_by_prior", "classical_by_threshold")
+"""Candidates that are classical training by such a rule."""
+
+MOST = 200
+"""Thresholds that are tried at most."""
+
+
+def by_prior(results: SampleResults) -> SampleResults:
+    """The class with the largest probability after division by its share of the training set."""
+    probabilities, prior = np.asarray(results.probabilities), np.asarray(results.prior)
+    return replace(results, labels=(probabilities / prior.clip(1e-300)).argmax(1))
+
+
+def by_threshold(results: SampleResults, threshold: float) -> SampleResults:
+    """Of two classes the second, where its probability is at least ``threshold``."""
+    return replace(results, labels=(np.asarray(results.probabilities)[:, 1] >= threshold).astype(np.int64))
+
+
+def choose_threshold(score: Score, parts: Sequence[SampleResults]) -> float:
+    """The threshold with the best score on held-out parts taken together; of equal ones the middle one.
+
+    Tried are the quantiles of the probabilities of the second class.
+    """
+    joined: dict[str, Any] = {
+        name: np.concatenate([getattr(part, name) for part in parts])
+        for name in ("groups", "weights", "targets", "probabilities")
+    }
+    together = replace(parts[0], **joined)
+    tried = np.unique(np.quantile(np.asarray(together.probabilities)[:, 1], np.linspace(0, 1, MOST)))
+    scores = np.array([score.of(by_threshold(together, threshold)) for threshold in tried])
+    best = np.flatnonzero(scores == (scores.max() if score.higher_is_better else scores.min()))
+    return float(tried[best[len(best) // 2]])

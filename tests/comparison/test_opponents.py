@@ -1,0 +1,150 @@
+"""Rows of a comparison without training of ours: moved thresholds, and scikit-learn's models."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from doors import called
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import average_precision_score, balanced_accuracy_score
+
+from l2m import compare, compose
+from l2m.comparison.candidates import Candidate, Result, with_threshold
+from l2m.comparison.opponents import Fitted
+from l2m.comparison.thresholds import by_prior, by_threshold, choose_threshold
+from l2m.data import load
+from l2m.evaluation.scores import LABELS, SampleResults, label_results
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table of two classes, one in eight rows ill, and a number to predict."""
+    rng = np.random.default_rng(3)
+    ill = np.arange(240) % 8 == 0
+    frame = pd.DataFrame({"age": rng.normal(50 + 12 * ill, 10), "ward": rng.choice(list("abc"), 240)})
+    frame["state"] = np.where(ill, "ill", "well")
+    file = tmp_path_factory.mktemp("table") / "mine.csv"
+    frame.to_csv(file, index=False)
+    return file
+
+
+def words(table: Path) -> list[str]:
+    return [
+        "dataset=csv",
+        f"dataset.path={table}",
+        "dataset.target=state",
+        "batch_size=32",
+        "epochs=20",
+        "learning_rate=0.01",
+    ]
+
+
+@pytest.fixture(scope="module")
+def compared(table: Path) -> Path:
+    """A comparison of classical training with what needs no training of ours."""
+    folder = table.parent / "outputs"
+    rest = ["strategies=[classical]", "seeds=2", "held_out_parts=2", "choose=false", "workers=1"]
+    called(compare, *words(table), *rest, f"results_dir={folder}")
+    return next(folder.glob("comparisons/csv-*"))
+
+
+def test_opponents_are_fitted_on_the_same_split_and_inputs(compared: Path, table: Path) -> None:
+    runs = pd.read_csv(compared / "runs.csv").set_index(["strategy", "seed"])
+    assert set(runs.index.unique("strategy")) == {
+        "classical", "classical_by_prior", "classical_by_threshold", "logistic_regression",
+        "logistic_regression_balanced", "boosted_trees", "boosted_trees_balanced",
+    }  # fmt: skip
+    whole = load(compose(*words(table)))
+    train, test = whole.train, whole.test
+    models = {
+        "logistic_regression_balanced": LogisticRegression(class_weight="balanced", max_iter=1000),
+        "boosted_trees": HistGradientBoostingClassifier(random_state=0),
+    }
+    for name, model in models.items():
+        model.fit(train.inputs, train.targets)
+        expected = balanced_accuracy_score(test.targets, model.predict(test.inputs))
+        assert runs.loc[(name, 0), "balanced_accuracy"] == pytest.approx(expected)
+        ill = model.predict_proba(test.inputs)[:, 0]
+        precision = average_precision_score(test.targets == 0, ill)
+        assert runs.loc[(name, 0), "pr_auc"] == pytest.approx(precision), "of the rarer class"
+        assert runs.loc[(name, 0), "seconds"] > 0
+    held_out = pd.read_csv(compared / "held_out.csv", index_col="part")
+    data = load(compose(*words(table), "validation_fraction=0.2", "validation_part=1"))
+    model = models["boosted_trees"].fit(data.train.inputs, data.train.targets)
+    expected = balanced_accuracy_score(data.test.targets, model.predict(data.test.inputs))
+    assert held_out.loc[1, "boosted_trees"] == pytest.approx(expected)
+
+
+def test_a_moved_threshold_changes_decisions_but_not_probabilities(compared: Path) -> None:
+    runs = pd.read_csv(compared / "runs.csv").set_index(["strategy", "seed"])
+    same = ["roc_auc", "pr_auc", "brier", "log_loss", "calibration_error", "seconds"]
+    for name in ("classical_by_prior", "classical_by_threshold"):
+        assert runs.loc[name][same].equals(runs.loc["classical"][same])
+    confusion = json.loads((compared / "comparison.json").read_text())["confusion"]
+    called_ill = {name: np.sum(matrix, axis=0)[0] for name, matrix in confusion.items()}
+    assert called_ill["classical_by_prior"] > called_ill["classical"], "the rarer class is predicted more often"
+
+
+def test_a_repetition_fits_nothing(compared: Path, table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    results = compared.parents[1]
+    monkeypatch.setattr(LogisticRegression, "fit", None)
+    monkeypatch.setattr(HistGradientBoostingClassifier, "fit", None)
+    rest = ["strategies=[classical]", "seeds=2", "held_out_parts=2", "choose=false", "workers=1"]
+    before = (compared / "runs.csv").read_text()
+    called(compare, *words(table), *rest, f"results_dir={results}")
+    assert (compared / "runs.csv").read_text() == before
+
+
+def test_a_class_that_no_training_sample_has_gets_no_probability(tmp_path: Path, table: Path) -> None:
+    data = load(compose(*words(table)))
+    results, _ = Fitted(tmp_path).results("logistic_regression", {"C": 1.0}, 0, replace(data, classes=3), 1)
+    assert results.probabilities.shape == (len(data.test), 3)
+    assert results.probabilities[:, 2].max() < 1e-300
+    assert np.isfinite(results.log_likelihood).all()
+
+
+# Thresholds
+
+
+def made_up(seed: int = 0, size: int = 400) -> SampleResults:
+    """A classifier of two classes, the second one in ten, that is too sure of the first."""
+    rng = np.random.default_rng(seed)
+    targets = (rng.random(size) < 0.1).astype(int)
+    logits = np.stack([np.zeros(size), rng.normal(2.0 * targets - 4, 1)], 1)
+    return label_results(logits, targets, targets, np.array([0.9, 0.1]))
+
+
+def test_the_prior_divides_the_probabilities() -> None:
+    results = made_up()
+    expected = results.probabilities[:, 1] / 0.1 > results.probabilities[:, 0] / 0.9
+    assert by_prior(results).labels.tolist() == expected.astype(int).tolist()
+
+
+def test_the_chosen_threshold_is_the_best_one_on_all_parts_together() -> None:
+    parts, score = [made_up(seed) for seed in range(3)], LABELS["balanced_accuracy"]
+    threshold = choose_threshold(score, parts)
+
+    def together(at: float) -> float:
+        targets = np.concatenate([part.targets for part in parts])
+        return balanced_accuracy_score(targets, np.concatenate([by_threshold(part, at).labels for part in parts]))
+
+    finer = np.linspace(0, 1, 2001)
+    assert together(threshold) >= max(map(together, finer)) - 0.01
+    assert together(threshold) > together(0.5) + 0.1
+
+
+def test_a_held_out_part_has_no_say_in_its_own_threshold() -> None:
+    parts, score = [made_up(seed) for seed in range(3)], LABELS["balanced_accuracy"]
+    classical = Candidate({}, 1, lambda part: Result(parts[part], {}), lambda seed: Result(made_up(9), {}))
+    moved = with_threshold(classical, score, 3)
+    own = choose_threshold(score, [parts[1], parts[2]])
+    assert moved.held_out(0).samples.labels.tolist() == by_threshold(parts[0], own).labels.tolist()
+    threshold = choose_threshold(score, parts)
+    assert moved.rates == {"threshold": threshold}
+    assert moved.tested(0).samples.labels.tolist() == by_threshold(made_up(9), threshold).labels.tolist()
