@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from fake_device import fake_gpu
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -520,24 +521,14 @@ def test_a_plan_drawn_in_parts_is_the_same(monkeypatch: pytest.MonkeyPatch) -> N
     assert torch.equal(parts.plan(), expected)
 
 
-@pytest.mark.parametrize("sizes", [(40, 30, 20, 5), (1, 100), (7,) * 300])
-def test_a_plan_made_on_the_device_is_the_same(sizes: tuple[int, ...]) -> None:
-    labels = labelled(sizes)
-    on_cpu, on_device = (sampler(labels, 19, mixing_rate=0.5) for _ in range(2))
-    on_device._draw = on_device._draw_on_device  # type: ignore[method-assign]
-    for epoch in range(5):
-        assert torch.equal(on_cpu.plan(), on_device.plan())
-        losses = np.random.default_rng(epoch).random(len(sizes))
-        on_cpu.update(losses)
-        on_device.update(losses)
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
-def test_a_plan_made_on_a_gpu_is_the_same() -> None:
+def test_a_plan_for_a_gpu_is_the_same_and_there() -> None:
     labels = labelled((40, 30, 20, 5))
-    plan = sampler(labels, 19, device="cuda").plan()
-    assert plan.device.type == "cuda"
-    assert torch.equal(plan.cpu(), sampler(labels, 19).plan())
+    expected = sampler(labels, 19).plan()
+    with fake_gpu() as gpu:
+        plan = sampler(labels, 19, device="cuda").plan()
+        assert plan.device.type == "cuda"
+        assert (gpu.waits, gpu.copies) == (0, 0)
+        assert torch.equal(plan.cpu(), expected)
 
 
 def test_losses_in_half_precision() -> None:
