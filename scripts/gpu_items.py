@@ -122,14 +122,13 @@ def check_waits(place: Place, strategy: str) -> str:
             raise SkipError("its batches are not planned: each depends on the steps before it")
         trainer.run_epoch()  # libraries initialise here
         trainer.model.train()
-        batches = trainer._batches()
-        trainer._step(next(batches))  # after the plan was drawn and copied
+        steps = trainer._steps()
+        next(steps)  # after the plan was drawn and copied
         try:
             if place.on_gpu:
                 torch.cuda.set_sync_debug_mode("error")
-            for batch in batches:
-                per_sample, _ = trainer._step(batch)
-                trainer.strategy.after_step(batch, per_sample)
+            for _ in steps:
+                pass
         finally:
             if place.on_gpu:
                 torch.cuda.set_sync_debug_mode("default")
