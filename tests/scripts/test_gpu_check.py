@@ -198,6 +198,27 @@ def test_some_checks_pass_on_a_fake_gpu(gpu_check: ModuleType, tmp_path: Path, m
     assert "replayed as CUDA graphs" in items["checks", "focal, CUDA graphs"]["detail"]
 
 
+@pytest.mark.parametrize(
+    ("device", "sentence"),
+    [("cuda:7", "device=cuda:7 is not available"), ("gpu", "device='gpu' must be one of auto, cpu, cuda, cuda:N")],
+)
+def test_a_gpu_of_another_name_is_an_error(
+    gpu_check: ModuleType, device: str, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with fake_gpu(), pytest.raises(SystemExit) as end:
+        gpu_check.main(["--device", device, "--folder", str(tmp_path / "new")])
+    assert end.value.code == 2
+    assert f"error: {sentence}" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_auto_is_the_gpu(gpu_check: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    choose_checks(monkeypatch, "classical, CUDA graphs")
+    with fake_gpu():
+        status, items = run(gpu_check, tmp_path, "--device", "auto", "--quick", "--random-data")
+    assert (status, items["checks", "classical, CUDA graphs"]["status"]) == (0, "passed")
+
+
 @pytest.mark.long
 def test_the_checks_pass_on_a_fake_gpu(gpu_check: ModuleType, tmp_path: Path) -> None:
     """Except those that need other processes to see the GPU, or its memory."""
