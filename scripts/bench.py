@@ -56,7 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"--random-data cannot measure {', '.join(needing)}, which train runs from files: leave out one")
 
     keep_memory()
-    chosen = choose_device(device)
+    try:
+        chosen = choose_device(device)
+    except UserError as error:
+        parser.error(str(error))
     file = options.folder / f"{options.host}.json"
     machine = {"machine": f"{_processor()}, {os.cpu_count()} cores, {device_name(chosen)}", "torch": torch.__version__}
     figures = json.loads(file.read_text()) if file.exists() else {}

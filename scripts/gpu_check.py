@@ -150,6 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     from gpu_items import SECTIONS
     from gpu_place import Place, write_random_mnist
+    from l2m import UserError
     from l2m.records.provenance import device_name, now, provenance
     from l2m.training.device import choose_device
 
@@ -157,8 +158,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"--only {' '.join(sorted(unknown))} must be among {', '.join(SECTIONS)}")
     if options.device != "cpu" and not torch.cuda.is_available():
         parser.error(f"--device {options.device} needs a GPU that torch can see: try the script with --device cpu")
-    quick = options.quick or options.device == "cpu"
-    device = choose_device(options.device)
+    try:
+        device = choose_device(options.device)
+    except UserError as error:
+        parser.error(str(error))
+    quick = options.quick or device.type == "cpu"
     head = {
         "began": now(), "commit": provenance(device)["commit"], "device": device_name(device),
         "torch": str(torch.__version__), "cuda": torch.version.cuda, "quick": quick,
@@ -172,7 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             mnist = Path(scratch) / "data"
             write_random_mnist(mnist / "MNIST" / "raw", *((240, 40) if quick else (6000, 1000)))
         results.head["mnist"] = "real" if mnist == data else "random"
-        place = Place(options.device, quick, data, mnist, folder, Path(scratch))
+        place = Place(str(device), quick, data, mnist, folder, Path(scratch))
         run_items(place, {name: SECTIONS[name](place) for name in options.only or SECTIONS}, end, results)
     counts = Counter(item["status"] for item in results.items.values())
     print(f"{', '.join(f'{count} {status}' for status, count in counts.items())}: {folder / 'results.txt'}")

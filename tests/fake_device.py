@@ -7,6 +7,7 @@ storage is marked so: made with ``device=cuda``, or by an operation of tensors t
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -56,10 +57,12 @@ class FakeGPU:
         waits: for the GPU, by a read of what it holds.
         copies: from the CPU to the GPU that wait for it: of memory that is not pinned, or not said to be asynchronous.
         scattered: images that a convolution took in another order than channels-last.
+        launched: operations on the GPU by name, views excepted; a replay launches none of those in its graph.
     """
 
     def __init__(self) -> None:
         self.waits = self.copies = self.scattered = 0
+        self.launched: Counter[str] = Counter()
         self.recording: Graph | None = None
         self.inside: object = None
         """The torch function that is being called."""
@@ -126,6 +129,7 @@ class _Operations(TorchDispatchMode):
         on_the_gpu = [each for each in given if is_on_gpu(each)]
         on_the_cpu = [each for each in given if not is_on_gpu(each) and each.ndim]
         if on_the_gpu:
+            gpu.launched[str(kind)] += not op.is_view
             if kind in INDEXES:
                 indices = _tensors(args[1])
                 if any(each.dtype in (torch.bool, torch.uint8) for each in indices):

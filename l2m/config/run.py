@@ -83,7 +83,7 @@ class RunConfig:
     cuda_graphs: Annotated[
         bool,
         "on a GPU launch each step as one CUDA graph instead of kernel by kernel, for small networks; no effect with "
-        "mixing, schedule=cosine, or a strategy or optimizer that is not replayable",
+        "mixing, augmentation, schedule=cosine, or a strategy or optimizer that is not replayable",
     ] = False
     device: Annotated[Device, "where to train; auto takes a GPU if there is one, cuda:1 is the second GPU"] = "auto"
     logger: Annotated[

@@ -17,6 +17,7 @@ from l2m.sampling.epoch import Epoch
 from l2m.sampling.labels import as_array, read_labels
 from l2m.sampling.loaders import asker, check_loader
 from l2m.schema import Range, check_argument
+from l2m.seeding import to_device
 
 _CELLS = 2**20
 """Indices, or pairs of batch and group, planned at a time: 8 MiB an array."""
@@ -115,7 +116,7 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
         """All batches of the next epoch at once, (P, batch_size) indices, equal to those of iteration."""
         epoch, rows = self._begin(), max(1, _CELLS // max(self.batch_size, len(self._alpha)))
         drawn = [self._draw(epoch, min(rows, len(self) - at)) for at in range(0, len(self), rows)]
-        return torch.cat(drawn).to(self._device)
+        return to_device(torch.cat(drawn), self._device)
 
     def next_batch(self) -> Tensor:
         """The next batch, (batch_size,) indices; begins a new epoch if the last one has ended."""

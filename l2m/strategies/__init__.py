@@ -50,7 +50,7 @@ class Context:
         generator: returns the CPU generator for a purpose ("order", "smote"), seeded by the run.
         losses: for each run that the strategy needs, by name, the task's loss of each sample of ``train`` under its
             final model, (N,) on the CPU.
-        device: where ``plan`` is best created.
+        device: where steps take place.
         classes: of the labels; None for regression and reconstruction, or if they are the groups.
         epochs: E, the configuration's; a run may train fewer or, with a time budget, more.
     """
@@ -120,7 +120,7 @@ class Strategy:
     replayable: ClassVar[bool] = True
     """Whether a step may be replayed as a CUDA graph: ``loss`` and ``adjust`` never wait for the device, use no Python
     number that changes, replace no tensor, and change in place only those of ``changing``. A subclass that overrides
-    ``loss`` or ``adjust`` must set it too, or it is False."""
+    ``loss`` or ``adjust`` must set it too, or it is False. Steps with an ``outer`` are never replayed."""
 
     def __init_subclass__(cls) -> None:
         setter: Any = next(each for each in cls.__mro__ if "replayable" in vars(each))
@@ -131,6 +131,11 @@ class Strategy:
     def every(self) -> int:
         """T: ``outer`` is called after this many steps. 0: never, and no steps are kept for it."""
         return 0
+
+    @property
+    def reads_steps(self) -> bool:
+        """Whether ``after_step`` is called: by default, if the class overrides it. Replays gather batches for it."""
+        return type(self).after_step is not Strategy.after_step
 
     @property
     def rewinds(self) -> bool:
@@ -191,7 +196,7 @@ class Strategy:
         return ()
 
     def after_step(self, batch: Batch, per_sample: Tensor) -> None:
-        """Called after a step; ``per_sample`` (M,) is detached."""
+        """Called after each step if ``reads_steps``; ``per_sample`` (M,) is detached."""
 
     def outer(self, inner: Inner) -> None:
         """Called after each ``every`` steps, and at an epoch's end after fewer, with those steps."""

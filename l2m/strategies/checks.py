@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
-from l2m.data import Split
+from l2m.data import Batch, Split
 from l2m.errors import UserError
+from l2m.seeding import to_device
 from l2m.strategies import Context, Strategy
 
 
@@ -19,7 +22,7 @@ def prepare_checked(strategy: Strategy, context: Context) -> Split:
     return split
 
 
-def check_proportions(strategy: Strategy, k: int) -> Tensor:
+def proportions_checked(strategy: Strategy, k: int) -> Tensor:
     """The groups' proportions (k,)."""
     value = strategy.proportions
     if not isinstance(value, Tensor) or value.shape != (k,):
@@ -27,8 +30,20 @@ def check_proportions(strategy: Strategy, k: int) -> Tensor:
     return value
 
 
-def check_indices(strategy: Strategy, hook: str, value: object, shape: tuple[int, ...], samples: int) -> Tensor:
-    """The indices that a hook draws, of ``shape``; not read on a GPU, which would have to be waited for."""
+def drawn_checked(strategy: Strategy, epoch: int, steps: int, samples: int) -> Iterator[Tensor]:
+    """The indices of the epoch's batches, on the run's device: all (P, M) at once, or (1, M) before each step."""
+    size, device = strategy.context.batch_size, strategy.context.device
+    plan = strategy.plan(epoch)
+    if plan is not None:
+        yield to_device(_check_indices(strategy, "plan", plan, (steps, size), samples), device)
+    else:
+        for _ in range(steps):
+            index = _check_indices(strategy, "next_batch", strategy.next_batch(), (size,), samples)
+            yield to_device(index, device)[None]
+
+
+def _check_indices(strategy: Strategy, hook: str, value: object, shape: tuple[int, ...], samples: int) -> Tensor:
+    """``value``, not read on a GPU, which would have to be waited for."""
     if not isinstance(value, Tensor) or value.shape != shape or value.dtype not in (torch.int64, torch.int32):
         raise _broken(strategy, hook, value, f"it must return indices, an int64 tensor of shape {shape}")
     if value.device.type == "cpu":
@@ -38,8 +53,9 @@ def check_indices(strategy: Strategy, hook: str, value: object, shape: tuple[int
     return value
 
 
-def check_loss(strategy: Strategy, value: object) -> Tensor:
+def loss_checked(strategy: Strategy, batch: Batch, per_sample: Tensor) -> Tensor:
     """The loss to minimise, ()."""
+    value = strategy.loss(batch, per_sample)
     if not isinstance(value, Tensor) or value.ndim:
         raise _broken(strategy, "loss", value, "it must return one number, a tensor of shape ()")
     return value

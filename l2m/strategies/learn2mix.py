@@ -36,9 +36,11 @@ class Learn2Mix(SampledStrategy):
     def plan(self, epoch: int) -> Tensor | None:
         return None if self.cadence == "batch" else self.sampler.plan()
 
+    @property
+    def reads_steps(self) -> bool:
+        return self.cadence == "batch"
+
     def after_step(self, batch: Batch, per_sample: Tensor) -> None:
-        if self.cadence != "batch":
-            return
         groups, losses = read_step(batch, per_sample)
         if not losses.isfinite().all():
             return  # the engine ends the run at the end of this epoch, and says why

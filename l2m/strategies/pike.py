@@ -53,8 +53,6 @@ class Pike(SampledStrategy):
     scaled: bool = True
     samples: Annotated[int, Range(1)] = 16
 
-    replayable = False  # the next batch depends on the last step
-
     @property
     def every(self) -> int:
         return self.inner_steps

@@ -1,4 +1,7 @@
-"""Captures a training step as one CUDA graph, which launches all its kernels at once."""
+"""Captures a training step as one CUDA graph, which launches all its kernels at once.
+
+The graph gathers its batch too: a replay copies the batch's indices into it and the results out of it.
+"""
 
 from __future__ import annotations
 
@@ -9,44 +12,66 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from l2m.data import Batch
+from l2m.config.run import RunConfig
 from l2m.errors import cause
+from l2m.strategies import Strategy
 
 LOG = logging.getLogger(__name__)
 
-Step = Callable[[Batch], tuple[Tensor, ...]]
+Step = Callable[[Tensor], tuple[Tensor, ...]]
+"""A function of the indices (M,) of a batch."""
 
 REHEARSALS = 3
 """Steps before a capture, in which libraries choose their kernels and allocate their workspaces."""
 
 
-def capture(step: Step, first: Batch, state: Iterable[Tensor]) -> Step | None:
+def will_replay(
+    config: RunConfig, device: torch.device, strategy: Strategy, optimizer: object, augmented: bool
+) -> bool:
+    """Whether steps are replayed: if the run asks for it, and they differ in nothing but the indices of their batches.
+
+    Warns of what else differs.
+    """
+    if not config.cuda_graphs or device.type != "cuda":
+        return False
+    differs = {
+        f"strategy={config.strategy['name']}": not strategy.replayable or strategy.every > 0,
+        f"optimizer={config.optimizer['name']}": not getattr(optimizer, "replayable", False),
+        f"mixing={config.mixing['name']}": config.mixing["name"] != "none",
+        f"schedule={config.schedule}": config.schedule != "constant",
+        "augmented images": augmented,
+    }
+    if any(differs.values()):
+        named = " and ".join(name for name, is_so in differs.items() if is_so)
+        LOG.warning("cuda_graphs=true does nothing: a CUDA graph cannot replay steps with %s", named)
+    return not any(differs.values())
+
+
+def capture(step: Step, indices: Tensor, state: Iterable[Tensor]) -> Step | None:
     """Capture ``step`` as a graph, without training; None, with a warning, if it cannot be captured.
 
     Args:
-        step: a function of a batch that returns tensors, runs on the GPU and never waits for it.
-        first: a batch with the shape of all; the graph keeps a copy, into which each next batch is copied.
+        step: gathers a batch, returns tensors, runs on the GPU and never waits for it.
+        indices: those of any batch (M,); a replay copies its own into this tensor.
         state: the tensors that a step changes in place: parameters, buffers, moments.
     """
-    inputs = Batch(*(part.clone() for part in first))
     side, main = torch.cuda.Stream(), torch.cuda.current_stream()
     side.wait_stream(main)
     graph = torch.cuda.CUDAGraph()
     try:
         with torch.cuda.stream(side), preserving(state):
             for _ in range(REHEARSALS):
-                step(inputs)
+                step(indices)
         main.wait_stream(side)
         with torch.cuda.graph(graph):
-            results = step(inputs)
+            results = step(indices)
     except RuntimeError as error:
         torch.cuda.set_stream(main)  # a failed capture may leave another
         LOG.warning("cuda_graphs=true does nothing: a step cannot be captured as a CUDA graph (%s)", cause(error))
         return None
 
-    def replay(batch: Batch) -> tuple[Tensor, ...]:
-        for own, new in zip(inputs, batch, strict=True):
-            own.copy_(new)
+    def replay(index: Tensor) -> tuple[Tensor, ...]:
+        indices.copy_(index)
         graph.replay()
         return tuple(result.clone() for result in results)  # the next replay writes to the same memory
 

@@ -13,14 +13,16 @@ from typing import Any
 
 import torch
 
-from l2m.config.run import RunConfig
+from l2m.config.run import Device, RunConfig
 from l2m.errors import UserError
+from l2m.schema import check_argument
 
 LOG = logging.getLogger(__name__)
 
 
 def choose_device(name: str) -> torch.device:
     """``cpu``, ``cuda`` or ``cuda:N``, or a UserError; ``auto`` is a GPU if torch sees one, else the CPU."""
+    check_argument("device", name, Device, "auto takes a GPU if there is one")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "mps":

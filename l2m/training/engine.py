@@ -7,7 +7,6 @@ every T steps.
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 import weakref
@@ -29,12 +28,10 @@ from l2m.seeding import derive, generator, to_device
 from l2m.strategies import checks
 from l2m.strategies.inner_loop import Inner
 from l2m.tasks import TASKS
-from l2m.training.cuda_graph import Step, capture
+from l2m.training.cuda_graph import Step, capture, will_replay
 from l2m.training.device import choose_device, precision, stopwatch
 from l2m.training.early_stopping import EarlyStopping
 from l2m.training.evaluation import Evaluation
-
-LOG = logging.getLogger(__name__)
 
 
 class Trainer:
@@ -99,12 +96,7 @@ class Trainer:
             losses_of = torch.no_grad()(partial(Trainer._losses_of, weakref.proxy(self)))  # or mixing would keep it
             under = {name: partial(losses_of, model.eval()) for name, model in trained.items()}
             self.mixing.prepare(context, config.epochs, loaded, under)
-        replayable = self.mixing is None and config.schedule == "constant"  # a graph repeats one step
-        replayable = replayable and self.strategy.replayable and getattr(self.optimizer, "replayable", False)
-        graphs = config.cuda_graphs and self.device.type == "cuda"
-        self.replays = graphs and replayable
-        if graphs and not replayable:
-            LOG.warning("cuda_graphs=true does nothing: the strategy, optimizer, mixing or schedule is not replayable")
+        self.replays = will_replay(config, self.device, self.strategy, self.optimizer, bool(self.augmentation))
         self._replay: Step | None = None
         self._mixes: mixing.Mixing | None = None
         self.epoch, self.seconds = 0, 0.0
@@ -120,16 +112,30 @@ class Trainer:
         if self.config.schedule == "cosine":
             optimizers.anneal(self.optimizer, self.config.learning_rate, self.epoch, self.config.epochs)
         self._mixes = self.mixing if self.mixing and self.mixing.begin_epoch(self.epoch) else None
-        steps = []
-        for batch in self._inner_loops() if self.strategy.every else self._batches():
-            if self.replays and not self._replay:
-                self._replay = capture(self._step, batch, self._changing())
-                self.replays = self._replay is not None
-            per_sample, loss = (self._replay or self._step)(batch)
-            steps.append((per_sample, batch.groups, loss))
-            self.strategy.after_step(batch, per_sample)
-        losses, groups, objective = (torch.stack(each) for each in zip(*steps, strict=True))
+        if self.replays and not self._replay:
+            indices = torch.zeros(self.config.batch_size, dtype=torch.int64, device=self.device)
+            self._replay = capture(lambda index: self._step(self._gather(index)), indices, self._changing())
+            self.replays = self._replay is not None
+        steps = self._replayed_steps(self._replay) if self._replay else self._steps()
+        groups, losses, objective = (torch.stack(each) for each in zip(*steps, strict=True))
         return objective.double().mean(), strategies.Statistics.of(losses, groups, len(self.group_names))
+
+    def _steps(self) -> Iterator[tuple[Tensor, ...]]:
+        """Take the epoch's steps; yields the groups (M,) of each and what :meth:`_step` returns."""
+        for batch in self._inner_loops() if self.strategy.every else self._batches():
+            per_sample, loss = self._step(batch)
+            if self.strategy.reads_steps:
+                self.strategy.after_step(batch, per_sample)
+            yield batch.groups, per_sample, loss
+
+    def _replayed_steps(self, replay: Step) -> Iterator[tuple[Tensor, ...]]:
+        """The same by replays of one step."""
+        for plan in checks.drawn_checked(self.strategy, self.epoch, self.steps, len(self.train_set)):
+            for index, groups in zip(plan, self.train_set.groups[plan], strict=True):
+                per_sample, loss = replay(index)
+                if self.strategy.reads_steps:
+                    self.strategy.after_step(self._gather(index), per_sample)
+                yield groups, per_sample, loss
 
     def _step(self, batch: Batch) -> tuple[Tensor, ...]:
         """Take one step and return the samples' losses (M,) and the training objective (), both detached.
@@ -137,20 +143,18 @@ class Trainer:
         The losses are those of the model's unadjusted outputs; with mixing, those of the adjusted outputs.
         """
         if self._mixes:
-            per_sample, loss = self._mixes.losses(batch, self._adjusted_losses, self._objective)
+            objective = partial(checks.loss_checked, self.strategy)
+            per_sample, loss = self._mixes.losses(batch, self._adjusted_losses, objective)
         else:
             outputs = self._outputs(self.model, batch.inputs)
             per_sample = self.task.loss(outputs, batch.targets)
             adjusted = self.strategy.adjust(outputs, batch.targets)
             losses = per_sample if adjusted is outputs else self.task.loss(adjusted, batch.targets)
-            loss = self._objective(batch, losses)
+            loss = checks.loss_checked(self.strategy, batch, losses)
         self.optimizer.zero_grad()
         optimizers.backward(loss)
         self.optimizer.step()
         return per_sample.detach(), loss.detach()
-
-    def _objective(self, batch: Batch, per_sample: Tensor) -> Tensor:
-        return checks.check_loss(self.strategy, self.strategy.loss(batch, per_sample))
 
     def _adjusted_losses(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """The losses of samples (m,) that the strategy's ``loss`` gets."""
@@ -171,42 +175,37 @@ class Trainer:
         yield from (leaf for leaf in tree_leaves(states) if isinstance(leaf, Tensor))
 
     def _batches(self) -> Iterator[Batch]:
-        """The epoch's batches, drawn by the strategy."""
+        """The epoch's batches."""
         augment = self.augmentation and partial(  # the same draws for every strategy
             self.augmentation, generator(self.config.seed, f"augmentation/{self.epoch}")
         )
-        strategy, size, samples = self.strategy, self.config.batch_size, len(self.train_set)
-        plan = strategy.plan(self.epoch)
-        if plan is not None:
-            plan = checks.check_indices(strategy, "plan", plan, (self.steps, size), samples)
-            yield from self.train_set.batches(to_device(plan, self.device), augment)
-        else:
-            for _ in range(self.steps):
-                index = checks.check_indices(strategy, "next_batch", strategy.next_batch(), (size,), samples)
-                yield self.train_set.batch(to_device(index, self.device), augment)
+        for plan in checks.drawn_checked(self.strategy, self.epoch, self.steps, len(self.train_set)):
+            yield from self.train_set.batches(plan, augment)
 
     def _inner_loops(self) -> Iterator[Batch]:
         """The epoch's batches, with the strategy's ``outer`` after each ``every`` of them and after the last."""
         batches = self._batches()
         for first in batches:
-            inner = Inner(self._draw, self.model, self.optimizer, self.task.loss, self._precision)
+            inner = Inner(self._gather, self.model, self.optimizer, self.task.loss, self._precision)
             inner = inner.rewindable() if self.strategy.rewinds else inner
             for batch in chain([first], islice(batches, self.strategy.every - 1)):
                 inner.batches.append(batch)
                 yield batch
             self.strategy.outer(inner)
 
-    def _draw(self, index: Tensor) -> Batch:
+    def _gather(self, index: Tensor) -> Batch:
         return self.train_set.batch(to_device(index, self.device))
 
     @torch.inference_mode()
     def evaluate(self, split: Split | None = None) -> Evaluation:
         """Loss and metric of a whole split, by default the test set."""
         losses, scores, split = [], [], self.test_set if split is None else split
-        for outputs, targets, loss in self._pass(self.model, split):
-            losses.append(loss)
-            scores.append(self.task.score(outputs, targets, loss))
-            del outputs, targets  # before the next are allocated
+        self.model.eval()
+        for batch in split.passes():
+            outputs = self._outputs(self.model, batch.inputs)
+            losses.append(self.task.loss(outputs, batch.targets))
+            scores.append(self.task.score(outputs, batch.targets, losses[-1]))
+            del batch, outputs  # before the next are allocated
         score = torch.cat(scores).double() * self._squared_unit
         return Evaluation(torch.cat(losses).double(), score, split, len(self.group_names), self._classes)
 
@@ -217,7 +216,7 @@ class Trainer:
             FloatingPointError: a loss is not finite; names the groups whose loss it is, if any.
         """
         k, stop = len(self.group_names), stopwatch(self.device)
-        proportions = checks.check_proportions(self.strategy, k)
+        proportions = checks.proportions_checked(self.strategy, k)
         objective, trained = self.train_epoch()
         seconds = stop()
         tested = self.evaluate()
@@ -278,14 +277,6 @@ class Trainer:
         if self.device.type == "cuda" and "cuda" in generators:
             torch.cuda.set_rng_state(generators["cuda"], self.device)
 
-    def _pass(self, model: torch.nn.Module, split: Split) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Outputs, targets and losses of a whole split, a batch at a time."""
-        model.eval()
-        for batch in split.passes():
-            outputs = self._outputs(model, batch.inputs)
-            yield outputs, batch.targets, self.task.loss(outputs, batch.targets)
-            del batch, outputs  # before the next are allocated
-
     def _build_model(self, loaded: data.Data, parameters: Mapping[str, Tensor] | None = None) -> Any:
         model = models.MODELS.build(self.config.model, loaded)
         if parameters is not None:
@@ -295,4 +286,5 @@ class Trainer:
     @torch.inference_mode()
     def _losses(self, model: torch.nn.Module, split: Split) -> Tensor:
         """The task's loss of each sample of a split (N,) under a model, on the CPU."""
-        return torch.cat([loss for _, _, loss in self._pass(model, split.to(self.device))]).cpu()
+        passes = split.to(self.device).passes()
+        return torch.cat([self._losses_of(model.eval(), batch.inputs, batch.targets) for batch in passes]).cpu()

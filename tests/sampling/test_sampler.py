@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from fake_device import fake_gpu
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -702,12 +703,14 @@ def test_a_plan_drawn_in_parts_is_the_same(monkeypatch: pytest.MonkeyPatch) -> N
     assert torch.equal(parts.plan(), expected)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
-def test_a_plan_made_on_a_gpu_is_the_same() -> None:
+def test_a_plan_for_a_gpu_is_the_same_and_there() -> None:
     labels = labelled((40, 30, 20, 5))
-    plan = sampler(labels, 19, device="cuda").plan()
-    assert plan.device.type == "cuda"
-    assert torch.equal(plan.cpu(), sampler(labels, 19).plan())
+    expected = sampler(labels, 19).plan()
+    with fake_gpu() as gpu:
+        plan = sampler(labels, 19, device="cuda").plan()
+        assert plan.device.type == "cuda"
+        assert (gpu.waits, gpu.copies) == (0, 0)
+        assert torch.equal(plan.cpu(), expected)
 
 
 def test_losses_in_half_precision() -> None:

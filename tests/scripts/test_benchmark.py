@@ -260,6 +260,17 @@ def test_without_a_gpu_its_bench_says_so(bench: Door, tmp_path: Path) -> None:
     assert "--gpu needs a GPU that torch can see: use --only suite to time the CPU" in result.err
 
 
+@pytest.mark.parametrize(
+    ("device", "sentence"),
+    [("gpu", "device='gpu' must be one of auto, cpu, cuda, cuda:N"), ("mps", "device=mps lacks float64")],
+)
+def test_a_device_that_cannot_be_used_is_one_sentence(bench: Door, device: str, sentence: str, tmp_path: Path) -> None:
+    result = bench("--only", "groups", "--device", device, "--folder", tmp_path / "bench")
+    assert result.status == 2
+    assert f"error: {sentence}" in result.err
+    assert not list(tmp_path.iterdir())
+
+
 def test_missed_targets_are_bold() -> None:
     met = {"of": "plain", "to": "ours", "asked": 2.0, "at least": True, "median": 2.5, "quartiles": [2.4, 2.6]}
     assert table._ratio(met) == "2.5 (2.4 to 2.6), target ≥ 2"

@@ -12,7 +12,9 @@ from typing import Any, NoReturn
 
 import pytest
 from fake_device import fake_gpu
+from torch import Tensor
 
+from l2m.data import Batch
 from l2m.strategies.focal import Focal
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -190,12 +192,53 @@ def test_a_gpu_that_is_missing_is_an_error(
 
 
 def test_some_checks_pass_on_a_fake_gpu(gpu_check: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    choose_checks(monkeypatch, "focal, CUDA graphs", "no waits, learn2mix", "prediction", "layouts, mnist, tf32")
+    names = ("focal, CUDA graphs", "no waits, learn2mix", "no waits, bilevel", "prediction", "layouts, mnist, tf32")
+    choose_checks(monkeypatch, "pike, CUDA graphs", *names)
     with fake_gpu():
         status, items = run(gpu_check, tmp_path, "--device", "cuda", "--quick", "--random-data")
     assert status == 0
-    assert [item["status"] for item in items.values()] == ["passed"] * 4
+    assert items.pop(("checks", "pike, CUDA graphs"))["detail"] == "its steps cannot be replayed"
+    assert {name: item["status"] for (_, name), item in items.items()} == dict.fromkeys(names, "passed")
     assert "replayed as CUDA graphs" in items["checks", "focal, CUDA graphs"]["detail"]
+
+
+def test_a_capture_that_fails_is_found(gpu_check: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loss = Focal.loss
+
+    def waiting(strategy: Focal, batch: Batch, per_sample: Tensor) -> Tensor:
+        per_sample.sum().item()
+        return loss(strategy, batch, per_sample)
+
+    monkeypatch.setattr(Focal, "loss", waiting)
+    choose_checks(monkeypatch, "focal, kernels", "focal, CUDA graphs")
+    with fake_gpu():
+        _, items = run(gpu_check, tmp_path, "--device", "cuda", "--quick", "--random-data")
+    assert {name: item["status"] for (_, name), item in items.items()} == {
+        "focal, kernels": "passed",
+        "focal, CUDA graphs": "failed",
+    }
+    assert "launched kernel by kernel" in items["checks", "focal, CUDA graphs"]["detail"]
+
+
+@pytest.mark.parametrize(
+    ("device", "sentence"),
+    [("cuda:7", "device=cuda:7 is not available"), ("gpu", "device='gpu' must be one of auto, cpu, cuda, cuda:N")],
+)
+def test_a_gpu_of_another_name_is_an_error(
+    gpu_check: ModuleType, device: str, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with fake_gpu(), pytest.raises(SystemExit) as end:
+        gpu_check.main(["--device", device, "--folder", str(tmp_path / "new")])
+    assert end.value.code == 2
+    assert f"error: {sentence}" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_auto_is_the_gpu(gpu_check: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    choose_checks(monkeypatch, "classical, CUDA graphs")
+    with fake_gpu():
+        status, items = run(gpu_check, tmp_path, "--device", "auto", "--quick", "--random-data")
+    assert (status, items["checks", "classical, CUDA graphs"]["status"]) == (0, "passed")
 
 
 @pytest.mark.long

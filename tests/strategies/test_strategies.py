@@ -31,6 +31,7 @@ from l2m.records.directory import RunDirectory
 from l2m.seeding import generator
 from l2m.strategies import STRATEGIES, Context, Statistics, Strategy, smote
 from l2m.tasks import TASKS
+from l2m.training.device import torch_state
 from l2m.training.run import needs, prepared, train
 
 NAMES = registries()["strategy"].names()
@@ -169,7 +170,8 @@ def test_proportions_are_on_the_simplex(name: str, task: str) -> None:
         assert alpha.min() >= 0
         assert alpha.sum().item() == pytest.approx(1)
         for index in batches(strategy, epoch):
-            strategy.after_step(drawn_from.batch(index), torch.rand(10, generator=random))
+            if strategy.reads_steps:
+                strategy.after_step(drawn_from.batch(index), torch.rand(10, generator=random))
         held = torch.tensor([5, 5, 5, 0 if epoch == 2 else 5])
         loss = torch.rand(4, dtype=torch.float64, generator=random)
         loss[held == 0] = math.nan
@@ -382,14 +384,14 @@ def test_learn2mix_moves_after_a_batch() -> None:
     assert strategy.proportions.tolist() == pytest.approx(expected.tolist())
 
 
-@pytest.mark.parametrize("cadence", ["epoch_mean", "epoch_last"])
-def test_learn2mix_does_not_move_within_an_epoch(cadence: str) -> None:
-    strategy = built("learn2mix", cadence=cadence)
-    drawn_from = strategy.prepare(context(small()))
-    before = strategy.proportions
-    for index in batches(strategy, 1):
-        strategy.after_step(drawn_from.batch(index), torch.arange(10.0))
-    assert torch.equal(strategy.proportions, before)
+@pytest.mark.parametrize("cadence", ["epoch_mean", "epoch_last", "batch"])
+def test_learn2mix_moves_within_an_epoch_after_batches_alone(cadence: str, tmp_path: Path) -> None:
+    config = tiny("classification", tmp_path, "strategy=learn2mix", f"strategy.cadence={cadence}")
+    with torch_state(config):
+        trainer = prepared(config)
+        before = trainer.strategy.proportions
+        trainer.train_epoch()
+    assert torch.equal(trainer.strategy.proportions, before) == (cadence != "batch")
 
 
 @pytest.mark.parametrize("task", sorted(ROWS))

@@ -24,11 +24,11 @@ from l2m.catalog import registries
 from l2m.comparison import runner
 from l2m.config.checking import check
 from l2m.config.run import RunConfig
-from l2m.data import Batch
+from l2m.data import Batch, Split
 from l2m.optimizers import OPTIMIZERS
 from l2m.registry import Registry
 from l2m.seeding import to_device
-from l2m.strategies import STRATEGIES, Strategy
+from l2m.strategies import STRATEGIES, Context, Strategy
 from l2m.sweeps.launchers import with_resources
 from l2m.training.device import choose_device, compute_like, torch_state
 from l2m.training.engine import Trainer
@@ -202,6 +202,9 @@ def test_augmentation_waits_for_nothing(tmp_path: Path, tiny_data: Path, gpu: Fa
 
 # CUDA graphs
 
+NOT_REPLAYED = {f"strategy={name}" for name in ("bilevel", "importance_sampling", "pike")}
+NOTHING = "cuda_graphs=true does nothing: a CUDA graph cannot replay steps with"
+
 
 def replayed(config: RunConfig) -> tuple[bool, list[Epoch], list[Epoch]]:
     """Whether steps are replayed with ``cuda_graphs=true``; rows with it and without."""
@@ -213,19 +216,99 @@ def replayed(config: RunConfig) -> tuple[bool, list[Epoch], list[Epoch]]:
     return trainer.replays, [(astuple(row)[:-1], *map(repr, groups)) for row, groups in ours], theirs
 
 
-@pytest.mark.parametrize("strategy", KNOWN["strategy"].names())
-def test_replays_train_as_steps_do(strategy: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    model = ("model=lenet5_large",) if strategy == "learn2mix" else ()  # dropout, which each replay draws anew
-    config = small(tmp_path, f"strategy={strategy}", *model)
-    replayable = STRATEGIES[strategy].replayable
-    if replayable:
+@pytest.mark.parametrize("overrides", VARIANTS, ids=" ".join)
+def test_replays_train_as_steps_do(
+    overrides: tuple[str, ...], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = ("model=lenet5_large",) if overrides == ("strategy=learn2mix",) else ()  # each replay draws its dropout
+    config = small(tmp_path, *overrides, *model)
+    if overrides[0] not in NOT_REPLAYED:
         replays, ours, theirs = replayed(config)
         assert replays
         assert ours == theirs
+        assert not caplog.text
     else:
         with fake_gpu(), torch_state(config):
             assert not prepared(replace(config, cuda_graphs=True)).replays
-    assert ("cuda_graphs=true does nothing: the strategy, optimizer," in caplog.text) == (not replayable)
+        assert caplog.messages == [f"{NOTHING} {overrides[0]}"]
+
+
+@pytest.mark.parametrize("overrides", [
+    ("mixing=mixup",), ("schedule=cosine",), ("mixing=mixup", "strategy=importance_sampling", "schedule=cosine"),
+], ids=" ".join)  # fmt: skip
+def test_what_keeps_steps_from_being_replayed_is_named(
+    overrides: tuple[str, ...], tmp_path: Path, gpu: FakeGPU, caplog: pytest.LogCaptureFixture
+) -> None:
+    with torch_state(config := small(tmp_path, "cuda_graphs=true", *overrides)):
+        trainer = prepared(config)
+        trainer.run_epoch()
+    assert trainer._replay is None
+    assert sorted(caplog.messages[0].removeprefix(f"{NOTHING} ").split(" and ")) == sorted(overrides)
+
+
+def test_augmented_images_are_not_replayed(
+    tmp_path: Path, tiny_data: Path, gpu: FakeGPU, caplog: pytest.LogCaptureFixture
+) -> None:
+    images = ("dataset=image_folder", f"dataset.path={tiny_data}/own/images", "dataset.augmentation=standard")
+    with torch_state(config := small(tmp_path, *images, "batch_size=3", "cuda_graphs=true")):
+        assert not prepared(config).replays
+    assert caplog.messages == [f"{NOTHING} augmented images"]
+
+
+@pytest.mark.parametrize("strategy", ["learn2mix", "focal"])
+def test_a_replay_copies_the_indices_of_its_batch_alone(strategy: str, tmp_path: Path, gpu: FakeGPU) -> None:
+    """Besides the graph a step launches that copy and those of the losses and the objective, and waits for nothing."""
+    with torch_state(config := small(tmp_path, f"strategy={strategy}", "cuda_graphs=true")):
+        trainer = prepared(config)
+        trainer.run_epoch()
+        steps = trainer._replayed_steps(trainer._replay)
+        next(steps)  # after the plan was drawn
+        for _ in range(trainer.steps - 1):
+            gpu.launched.clear()
+            waited = gpu.waits, gpu.copies
+            next(steps)
+            assert gpu.launched == {"aten.copy_": 1, "aten.clone": 2}
+            assert (gpu.waits, gpu.copies) == waited
+
+
+class Watching(Strategy):
+    """Keeps what ``after_step`` gets, as it is."""
+
+    def prepare(self, context: Context) -> Split:
+        self.seen: list[Tensor] = []
+        return super().prepare(context)
+
+    def after_step(self, batch: Batch, per_sample: Tensor) -> None:
+        self.seen += [*batch, per_sample]
+
+
+class Unplanned(Watching):
+    """Draws each batch before its step."""
+
+    def plan(self, epoch: int) -> None:
+        return None
+
+    def next_batch(self) -> Tensor:
+        return torch.randperm(len(self.drawn_from), generator=self._order)[: self.context.batch_size]
+
+
+@pytest.mark.parametrize("kind", [Watching, Unplanned])
+@pytest.mark.parametrize("dataset", ["digits", "mnist_reconstruction"])
+def test_a_strategy_sees_the_batch_of_each_replay(
+    kind: type[Watching], dataset: str, tmp_path: Path, tiny_data: Path
+) -> None:
+    seen = []
+    with registered(STRATEGIES, kind):
+        config = small(tmp_path, f"dataset={dataset}", f"data_dir={tiny_data}", "batch_size=28")
+        config = replace(config, strategy={"name": "toy"})
+        for graphs in (True, False):
+            with fake_gpu(), torch_state(config):
+                trainer = prepared(replace(config, cuda_graphs=graphs))
+                trainer.run_epoch()
+                assert (trainer._replay is not None) == graphs
+            seen.append(trainer.strategy.seen)
+    assert len(seen[0]) == len(seen[1]) == 4 * trainer.steps
+    assert all(map(torch.equal, *seen))
 
 
 class Counting(Strategy):
@@ -282,7 +365,7 @@ def test_a_strategy_that_is_not_known_to_be_replayable_is_not_replayed(
         replays, ours, theirs = replayed(config)
     assert not replays
     assert ours == theirs
-    reason = "cannot be captured as a CUDA graph" if kind is Reading else "mixing or schedule is not replayable"
+    reason = "cannot be captured as a CUDA graph" if kind is Reading else f"{NOTHING} strategy=toy"
     assert caplog.text.count(reason) == 1
 
 
@@ -297,7 +380,7 @@ def test_an_optimizer_of_torch_trains_with_graphs_asked_for(
         replays, ours, theirs = replayed(config)
     assert not replays
     assert ours == theirs
-    assert "mixing or schedule is not replayable" in caplog.text
+    assert caplog.messages == [f"{NOTHING} optimizer=toy"]
 
 
 # The choice of a device
@@ -333,6 +416,8 @@ def test_a_gpu_has_its_number(gpu: FakeGPU) -> None:
     assert [str(choose_device(name)) for name in ("auto", "cpu", "cuda", "cuda:0")] == ["cuda", "cpu", "cuda", "cuda:0"]
     with pytest.raises(UserError, match="device=cuda:1 is not available, torch sees 1 GPUs: use device=cpu"):
         choose_device("cuda:1")
+    with pytest.raises(UserError, match="device='gpu' must be one of auto, cpu, cuda, cuda:N"):
+        choose_device("gpu")
 
 
 def test_a_run_that_is_sent_to_a_gpu_does_not_train_without(tmp_path: Path) -> None:
