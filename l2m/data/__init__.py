@@ -37,8 +37,9 @@ EVALUATION_NUMBERS = 2**17, 2**24
 """Numbers in the inputs of such a batch: at least, so that a small set is one batch, and at most, which is 111 images
 of 3×224×224, since 1000 would take 7 GB in ResNet-18."""
 
-GATHERED = 2**17
-"""Numbers at most in the inputs of batches that are gathered together: so few stay in the cache."""
+GATHERED = 2**17, 2**24
+"""Numbers at most in the inputs of batches that are gathered together: on a CPU so few that they stay in the cache, on
+a GPU 64 MiB, as there each gather is a few launches."""
 
 
 class Batch(NamedTuple):
@@ -99,7 +100,8 @@ class Split:
 
     def batches(self, plan: Tensor, augment: Callable[[Tensor], Tensor] | None = None) -> Iterator[Batch]:
         """The batches of a ``plan`` (P, M) in turn, as :meth:`batch` gives them; small ones are gathered together."""
-        together = 1 if augment else max(1, GATHERED // (plan.shape[1] * self.inputs.shape[1:].numel()))
+        most = GATHERED[self.inputs.device.type != "cpu"]
+        together = 1 if augment else max(1, most // (plan.shape[1] * self.inputs.shape[1:].numel()))
         for block in plan.split(together):
             whole = self.batch(block.flatten(), augment)
             parts = (part.view(*block.shape, *part.shape[1:]).unbind() for part in whole)
