@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from itertools import product
 from textwrap import fill
 
@@ -188,6 +189,8 @@ def format_cells(findings: Findings) -> pd.DataFrame:
 
 def format_markdown(report: Report, figure: str) -> str:
     """A page: the advice, the figure, all scores with their differences, classes, rates, the caption."""
+    (smallest, count), classes = report.protocol.smallest, tuple(map(_escape, report.classes))
+    report = replace(report, protocol=replace(report.protocol, smallest=(_escape(smallest), count)), classes=classes)
     findings, protocol = report.findings, report.protocol
     heads = {name: f"{score.title}{', %' * score.percent}" for name, score in findings.scores.items()}
     deciding = format_deciding(report)
@@ -214,17 +217,17 @@ def format_markdown(report: Report, figure: str) -> str:
             f"Test samples by true and predicted class of {report.advice.name}, mean over seeds:",
             _markdown_table(format_confusion(report), "true class"),
         ]
-    return "".join(f"{part}\n\n" for part in [*parts, *map(_escape, format_caption(report))])[:-1]
+    return "".join(f"{part}\n\n" for part in [*parts, *format_caption(report)])[:-1]
 
 
 def _markdown_table(cells: pd.DataFrame, first: str = "strategy") -> str:
-    head, *rows = (f"| {' | '.join(map(_escape, row))} |" for row in [(first, *cells), *cells.itertuples()])
+    head, *rows = (f"| {' | '.join(row)} |" for row in [(first, *cells), *cells.itertuples()])
     return "\n".join([head, "|---|" + "--:|" * len(cells.columns), *rows])
 
 
-def _escape(text: str) -> str:
-    """Text of users, such as the name of a class, without meaning for Markdown."""
-    return re.sub(r"([|\\`*_<>\[\]])", r"\\\1", text)
+def _escape(name: str) -> str:
+    """A name that a user has given, without meaning for Markdown."""
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", name)
 
 
 def format_csv(report: Report) -> str:

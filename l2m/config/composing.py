@@ -104,6 +104,8 @@ def compose_sweep(
         parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
         fixed = [override.input_line or "" for override in parsed if not override.is_sweep_override()]
         settings = hydra.compose("config", fixed, return_hydra_config=True).hydra
+        if (sweeper := settings.runtime.choices["hydra/sweeper"]) != "basic":
+            raise UserError(f"hydra/sweeper={sweeper} searches for values: use the command python -m l2m.run -m")
         params = [f"{key}={value}" for key, value in (settings.sweeper.params or {}).items()]
         own = [line for line in settings.overrides.hydra if not line.startswith("hydra.mode")]
         words = [line for line in overrides if line not in settings.overrides.hydra]

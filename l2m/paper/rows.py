@@ -26,8 +26,11 @@ CONTROLS = ("balanced", "stratified")
 THIRD = ("importance_sampling", "curriculum")
 """The strategies that the third version adds."""
 
+UNRUN = ("ldam", "resampled")
+"""Strategies for tables of one's own, with which no row is run."""
+
 MIXERS = tuple(file.stem for file in sorted((conf_dir() / "strategy").glob("*.yaml"))
-               if file.stem not in (*PAPER, *CONTROLS, *THIRD))  # fmt: skip
+               if file.stem not in (*PAPER, *CONTROLS, *THIRD, *UNRUN))  # fmt: skip
 """All other strategies of the suite, which the paper does not compare with."""
 
 STRATEGIES = (*PAPER, *CONTROLS, *THIRD, *MIXERS)

@@ -139,8 +139,8 @@ def test_regression_with_a_setting_that_fails(door: Door, tmp_path: Path) -> Non
 
 def test_the_budget_of_choices_is_the_same_for_all(door: Door, tmp_path: Path) -> None:
     result = door("dataset=digits", "dry_run=true")
-    assert "among 9 settings of each of 12 strategies" in result.out
-    assert "234 runs" in result.out, "2 of each, and 18 of classical training that score samples for curriculum"
+    assert "among 9 settings of each of 14 strategies" in result.out
+    assert "270 runs" in result.out, "2 of each, and 18 of classical training that score samples for curriculum"
     assert "bilevel" not in result.out
     assert list(tmp_path.iterdir()) == []
 
@@ -153,7 +153,7 @@ def test_the_budget_of_choices_is_the_same_for_all(door: Door, tmp_path: Path) -
         (["strategies=[classical]", "opponents=[]"], ["leave nothing to compare"]),
         (["opponents=[boosted_tree]"], ["opponents=boosted_tree is not known (did you mean boosted_trees?)"]),
         (["dataset=wine_quality", "opponents=[classical_by_prior]"], ["opponents=classical_by_prior is not known"]),
-        (["opponents=false"], ["opponents=False must be a list"]),
+        (["opponents=false"], ["opponents=false must be a list"]),
         (["validation_part=3"], ["validation_part=3 is for run: a comparison takes held_out_parts"]),
         (["held_out_parts=1"], ["held_out_parts=1 must be at least 2"]),
         (["strategies=learn2mix"], ["strategies=learn2mix must be a list"]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -211,7 +212,10 @@ def test_all_that_is_written_agrees() -> None:
 
 def test_name_of_a_group_is_no_markup_in_the_page() -> None:
     findings = judged(made_up_runs(np.random.default_rng(11), {"focal": 0.1, "smote": -0.1}))
-    chosen = dict.fromkeys(STRATEGIES, "0.001")
-    protocol = Protocol("mine", 42, 0.2, 2, chosen, {}, (), 200, ("<b>|[x](y)*", 7))
-    assert r"its smallest group (\<b\>\|\[x\]\(y\)\*) has 7" in format_markdown(findings, protocol, "comparison.png")
-    assert "its smallest group (<b>|[x](y)*) has 7" in " ".join(format_caption(findings, protocol))
+    report = reported(findings, focal=0.1)
+    report = replace(report, protocol=replace(report.protocol, smallest=("<b>|[x](y)*", 7)), classes=("<i>", "b|"))
+    page = format_markdown(report, "comparison.png")
+    assert r"its smallest group (\<b\>\|\[x\]\(y\)\*) has 7" in page
+    assert r"| \<i\> |" in page
+    assert r"as b\| |" in page
+    assert "its smallest group (<b>|[x](y)*) has 7" in " ".join(str(report).split())

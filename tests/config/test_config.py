@@ -16,6 +16,7 @@ from l2m import RunConfig, UserError, compose, train
 from l2m.catalog import registries
 from l2m.config.checking import check
 from l2m.config.choices import GROUPS
+from l2m.config.composing import compose_sweep
 from l2m.config.user_folders import conf_dir
 from l2m.paper.studies import STUDIES
 from l2m.registry import Registry
@@ -36,6 +37,8 @@ OPTIONS = [
     if group not in BESIDE
     for file in sorted((conf_dir() / group).glob("*.yaml"))
 ]
+TRAINED = [each for each in OPTIONS if each[0] != "study" and each != ("experiment", "tune")]
+"""Those whose runs can be composed one by one; a search chooses its values as it goes."""
 
 
 def choice(group: str, name: str) -> dict[str, Any]:
@@ -98,8 +101,6 @@ def combinations(group: str, name: str) -> list[tuple[str, ...]]:
         needs = ("imbalance.groups=[0]", "imbalance.factor=0.5") if name == "step" else ()
         dataset = name if ("dataset", name) in OPTIONS else "mean_estimation"
         return [(*light(dataset), f"imbalance={name}", *needs)]
-    if (group, name) == ("experiment", "tune"):  # its values are intervals
-        return [("+experiment=tune", "dataset=digits", "strategy.mixing_rate=0.01", "learning_rate=0.001")]
     if group == "experiment":
         node = yaml.safe_load((conf_dir() / group / f"{name}.yaml").read_text())
         params = node["hydra"]["sweeper"]["params"] | {"seed": "0"}
@@ -124,7 +125,7 @@ def combinations(group: str, name: str) -> list[tuple[str, ...]]:
 def test_experiments_sweep_over_choices_that_there_are() -> None:
     swept = [
         override.partition("=")
-        for group, name in OPTIONS
+        for group, name in TRAINED
         if group == "experiment"
         for overrides in combinations(group, name)
         for override in overrides[1:]
@@ -134,22 +135,28 @@ def test_experiments_sweep_over_choices_that_there_are() -> None:
         assert key not in FOUND or (key, value) in OPTIONS
 
 
-@pytest.mark.parametrize(("group", "name"), [each for each in OPTIONS if each[0] != "study"])
+def test_a_search_is_a_command() -> None:
+    with pytest.raises(UserError, match="hydra/sweeper=optuna searches for values: use the command"):
+        compose_sweep("+experiment=tune", "dataset=digits")
+
+
+@pytest.mark.parametrize(("group", "name"), TRAINED)
 def test_every_yaml_composes_and_trains_an_epoch(tiny_data: Path, tmp_path: Path, group: str, name: str) -> None:
     small = ("epochs=1", "batch_size=10", "device=cpu", f"data_dir={tiny_data}", f"results_dir={tmp_path}")
     for overrides in combinations(group, name):
-        config = compose(*(each.replace("{data}", str(tiny_data)) for each in overrides), *small)
+        ((config, _),), _ = compose_sweep(*(each.replace("{data}", str(tiny_data)) for each in overrides), *small)
         assert isinstance(config, RunConfig)
         assert check(config.to_dict()) == config, "config.yaml describes the run whole"
     assert_trains(config)  # of an experiment, the last combination
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", [name for group, name in OPTIONS if group == "experiment"])
+@pytest.mark.parametrize("name", [name for group, name in TRAINED if group == "experiment"])
 def test_every_combination_of_an_experiment_trains(tiny_data: Path, tmp_path: Path, name: str) -> None:
     small = ("epochs=1", "batch_size=10", "device=cpu", f"data_dir={tiny_data}", f"results_dir={tmp_path}")
     for overrides in combinations("experiment", name)[:-1]:
-        assert_trains(compose(*overrides, *small))
+        ((config, _),), _ = compose_sweep(*overrides, *small)
+        assert_trains(config)
 
 
 def assert_trains(config: RunConfig) -> None:
@@ -288,8 +295,8 @@ def test_two_wrong_keys_give_two_lines() -> None:
     lines = sorted(str(caught.value).splitlines())
     assert len(lines) == 2
     assert lines[0].startswith("key epoch is not known (did you mean epochs?)")
-    assert lines[1].startswith("key lr is not known")
-    assert all("learning_rate" in line for line in lines), "the choices are listed"
+    assert lines[1].startswith("key lr is not known (did you mean learning_rate?)")
+    assert all("choose one of " in line for line in lines), "the nearest choices are listed"
 
 
 def test_every_missing_value_is_reported() -> None:
@@ -429,7 +436,8 @@ def test_registry_lists_the_choices_with_a_near_match() -> None:
     with pytest.raises(UserError) as caught:
         strategies["learn2mx"]
     assert "strategy=learn2mx is not known (did you mean learn2mix?)" in str(caught.value)
-    assert str(caught.value).endswith(", ".join(strategies.names()))
+    assert "class_weighted" not in str(caught.value), "of many, those that are most like it are listed"
+    assert str(caught.value).endswith(f" and {len(strategies.names()) - 8} more, which --help lists")
     with pytest.raises(UserError) as caught:
         strategies["zzz"]
     assert "did you mean" not in str(caught.value)

@@ -620,7 +620,7 @@ def test_a_group_of_one_sample_cannot_be_held_out_from(tmp_path: Path) -> None:
     assert min(sizes(load(compose(*lone)).train)) == 1
     with pytest.raises(UserError, match=r"validation_fraction=0.1 holds out .* group 3 \(3\) has 1 training sample: "):
         load(compose(*lone, "validation_fraction=0.1"))
-    with pytest.raises(UserError, match=r"early_stopping_fraction=0.2 holds out .* or leave early_stopping at null"):
+    with pytest.raises(UserError, match=r"early_stopping_fraction=0.2 holds out .* or use early_stopping=null"):
         load(compose(*lone, "early_stopping=3"))
 
 

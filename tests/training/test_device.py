@@ -524,7 +524,7 @@ def test_a_comparison_checks_on_the_cpu(tmp_path: Path, monkeypatch: pytest.Monk
     seen: list[str] = []
     monkeypatch.setattr(runner, "Trainer", lambda config: seen.append(config.device))
     comparison = runner.ComparisonRunner.__new__(runner.ComparisonRunner)
-    comparison._candidates = {"classical": [small(tmp_path)]}
+    comparison._settings = {"classical": [small(tmp_path)]}
     comparison._drop_untrainable()
     assert seen == ["cpu"]
 

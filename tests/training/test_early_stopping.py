@@ -150,14 +150,14 @@ def test_a_run_interrupted_after_its_best_epoch_ends_alike(early: Records, tmp_p
 
 def test_a_needed_run_leaves_out_the_same_part(tmp_path: Path) -> None:
     (warm_up,) = needs(config_of(tmp_path, "dataset=digits", "strategy=curriculum", "early_stopping=3"))
-    assert warm_up.held_out == ("early_stopping_fraction", 0.2)
+    assert warm_up.held_out == ("early_stopping_fraction", 0.2, 0)
 
 
 def test_reports_take_the_best_epoch(early: Records, tmp_path: Path) -> None:
     (read,) = runs.read_runs(early.path.parents[3]).runs
     best, column = early.info["best_epoch"], early.metrics["test_metric"]
-    assert read.at(1.0).to_dict() == {0: column[best - 1]}
-    assert read.at(0.25).to_dict() == {0: column[max(int(0.25 * best), 1) - 1]}
+    assert read.at(1.0).to_dict() == {0: 100 * column[best - 1]}
+    assert read.at(0.25).to_dict() == {0: 100 * column[max(int(0.25 * best), 1) - 1]}
     assert len(read.curve()) == len(column)
     config = config_of(early.path.parents[3], *DIGITS)
     assert _last_values([config], "test_metric") == [column[best - 1]]
