@@ -17,6 +17,7 @@ from l2m.cli import interrupts  # noqa: F401
 from l2m.config.checking import check_fields
 from l2m.config.run import Device
 from l2m.errors import UserError, describe_error
+from l2m.training.output import lasting_output
 
 ABOUT = """Score new samples with the model that a run has trained, or export it.
 
@@ -43,7 +44,11 @@ class Request:
 
 def main() -> None:
     """Run the command line; a user's error is one sentence, with exit status 1."""
-    words = sys.argv[1:]
+    with lasting_output():
+        _run(sys.argv[1:])
+
+
+def _run(words: Sequence[str]) -> None:
     if not words or {"-h", "--help"} & set(words):
         print(_help())
         sys.exit(0 if words else 2)

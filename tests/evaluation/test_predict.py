@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -552,3 +553,12 @@ def test_a_model_is_loaded_and_scores_in_a_process_of_its_own(tmp_path: Path) ->
     scored = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert (scored.returncode, scored.stderr) == (0, "")
     assert len(pd.read_csv(tmp_path / "predictions.csv")) == 40
+
+
+def test_a_reader_that_has_gone_is_no_error() -> None:
+    """As in ``python -m l2m.predict … | head -1``."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([sys.executable, "-m", "l2m.predict", "--help"], stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
