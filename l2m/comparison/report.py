@@ -59,6 +59,7 @@ class Report:
         confusion: by candidate, mean numbers of test samples (k, k) by true and predicted class; empty for other tasks.
         classes: their k names.
         path: the folder of its files.
+        text: what the command prints.
     """
 
     advice: Advice
@@ -68,11 +69,10 @@ class Report:
     confusion: Mapping[str, Floats]
     classes: tuple[str, ...]
     path: Path
+    text: str = ""
 
     def __str__(self) -> str:
-        from l2m.comparison.tables import format_terminal
-
-        return format_terminal(self)
+        return self.text
 
     @property
     def recommended(self) -> str:

@@ -20,7 +20,7 @@ from l2m.comparison.opponents import OPPONENTS, Fitted, are_numbers
 from l2m.comparison.report import Protocol, Report
 from l2m.comparison.scoring import score_held_out, score_test_part
 from l2m.comparison.settings import rates_of, strategy_settings, without_rate
-from l2m.comparison.tables import format_csv, format_markdown
+from l2m.comparison.tables import format_csv, format_markdown, format_terminal
 from l2m.comparison.thresholds import MOVED
 from l2m.config.run import RunConfig
 from l2m.data import load
@@ -87,7 +87,7 @@ class ComparisonRunner:
         self._write("comparison.json", report.to_json().encode())
         self._write("comparison.md", format_markdown(report, "comparison.png").encode())
         drawing.save(draw_differences(report.findings), self._path / "comparison")
-        return report
+        return replace(report, text=format_terminal(report))
 
     def print_plan(self) -> None:
         """The runs of choosing; those of training only if nothing is chosen, as they depend on the choice."""

@@ -19,7 +19,7 @@ from l2m.comparison.figures import draw_differences
 from l2m.comparison.findings import DRAWS, Findings, judge
 from l2m.comparison.report import Protocol, Report, recommend
 from l2m.comparison.scoring import score_test_part
-from l2m.comparison.tables import format_caption, format_csv, format_markdown
+from l2m.comparison.tables import format_caption, format_csv, format_markdown, format_terminal
 from l2m.evaluation.scores import LABELS, VALUES, SampleResults, label_results
 from l2m.report.statistics import half_width, holm, paired_p
 
@@ -179,7 +179,11 @@ def test_resampling_gives_the_standard_error_of_a_mean() -> None:
 def test_all_that_is_written_agrees() -> None:
     findings = judged(made_up_runs(np.random.default_rng(11), {"focal": 0.1, "smote": -0.1}))
     report = reported(findings, focal=0.1)
-    page, printed, data = format_markdown(report, "comparison.png"), str(report), json.loads(report.to_json())
+    page, printed, data = (
+        format_markdown(report, "comparison.png"),
+        format_terminal(report),
+        json.loads(report.to_json()),
+    )
     for text in (*recommend(report), *format_caption(report)):
         assert text in page
         assert text in " ".join(printed.split())
@@ -218,4 +222,4 @@ def test_name_of_a_group_is_no_markup_in_the_page() -> None:
     assert r"its smallest group (\<b\>\|\[x\]\(y\)\*) has 7" in page
     assert r"| \<i\> |" in page
     assert r"as b\| |" in page
-    assert "its smallest group (<b>|[x](y)*) has 7" in " ".join(str(report).split())
+    assert "its smallest group (<b>|[x](y)*) has 7" in " ".join(format_terminal(report).split())
