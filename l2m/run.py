@@ -66,7 +66,8 @@ def _train(runs: Checked, refused: Refused, sweep: Sweep | None) -> bool:
     skipped = sum(not run.to_do for run in planned)
     failed = [*refused, *((run.command, why) for run, why in launch(planned, choose_launcher(sweep.launcher)))]
     total = len(planned) + len(refused)
-    print(f"{total} runs: {total - skipped - len(failed)} done, {skipped} skipped (done before), {len(failed)} failed")
+    done = total - skipped - len(failed)
+    print(f"{total} run{'s' * (total != 1)}: {done} done, {skipped} skipped (done before), {len(failed)} failed")
     for command, problem in failed:
         print(f"  {problem}\n    python -m l2m.run {command}")
     return bool(failed)

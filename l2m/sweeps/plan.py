@@ -73,7 +73,9 @@ def format_plan(runs: Sequence[PlannedRun], workers: int = 1) -> str:
     left = [run for run in everything if run.to_do]
     failed = [run for run in left if run.status == "failed"]
     only_needed = len(everything) - len(runs)
-    line = f"{len(everything)} runs" + (f" ({only_needed} that others need)" if only_needed else "")
+    line = f"{len(everything)} run{'s' * (len(everything) != 1)}" + (
+        f" ({only_needed} that others need)" if only_needed else ""
+    )
     line += f": {len(everything) - len(left)} done, {len(failed)} failed, "
     line += f"{len(left) - len(failed)} to do"
     read_pace = cache(_read_pace)

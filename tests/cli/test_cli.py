@@ -285,7 +285,7 @@ def test_dry_run_over_a_record_that_cannot_be_read(door: Door, tmp_path: Path) -
     (info,) = tmp_path.glob("here/runs/*/*/*/run.json")
     info.write_text("{")
     result = door(*QUICK, "results_dir=here", "dry_run=true")
-    assert result.out.startswith("1 runs: 0 done, 1 failed, 0 to do")
+    assert result.out.startswith("1 run: 0 done, 1 failed, 0 to do")
     assert re.search(r"^failed: here/runs/mean_estimation.*\n  .*run\.json is not a valid run record", result.out, re.M)
     assert "Traceback" not in result.err
 

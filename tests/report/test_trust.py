@@ -344,7 +344,7 @@ def test_hostile_run_json_is_left_out(results: Path, kind: str) -> None:
     (second(results) / "run.json").write_text(INFOS[kind])
     left_out(results, second(results))
     config = compose("dataset=digits", "batch_size=10", "epochs=4", "strategy=focal", f"results_dir={results}")
-    assert plan.format_plan(plan.plan([(config, "")])).startswith("1 runs: 0 done"), (
+    assert plan.format_plan(plan.plan([(config, "")])).startswith("1 run: 0 done"), (
         "plans estimate time from valid records"
     )
 

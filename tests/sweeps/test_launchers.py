@@ -165,7 +165,7 @@ def test_a_preempted_job_continues_from_its_checkpoint(tmp_path: Path) -> None:
     os.kill(job, signal.SIGUSR2)
     status, out, err = end(sweep)
     assert (status, err) == (0, "")
-    assert "1 runs: 1 done" in out
+    assert "1 run: 1 done" in out
     ours = compose(*SMALL, *words, f"results_dir={tmp_path}/outputs")
     assert len(json.loads((RunDirectory(ours).path / "run.json").read_text())["resumed"]) == 1
     alone = compose(*SMALL, *words, f"results_dir={tmp_path}/alone")

@@ -48,7 +48,7 @@ def test_the_time_left_is_estimated_from_finished_runs_of_the_strategy(tmp_path:
     assert planned(*sweep, workers=2) == "2 runs: 0 done, 0 failed, 2 to do, about 2 min"
     mixed = [*sweep, small(tmp_path), small(tmp_path, "strategy=balanced")]
     assert planned(*mixed) == "4 runs: 1 done, 0 failed, 3 to do, about 56 min"  # 52.5 of them by the median of all
-    assert planned(small(tmp_path)) == "1 runs: 1 done, 0 failed, 0 to do"
+    assert planned(small(tmp_path)) == "1 run: 1 done, 0 failed, 0 to do"
 
 
 def test_records_without_seconds_give_an_estimate_as_well(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_records_without_seconds_give_an_estimate_as_well(tmp_path: Path) -> Non
     del info["seconds"]
     end = pd.Timestamp(info["start"]) + pd.Timedelta(seconds=300)
     file.write_text(json.dumps(info | {"end": end.isoformat()}))
-    assert planned(small(tmp_path, "seed=1")) == "1 runs: 0 done, 0 failed, 1 to do, about 5 min"
+    assert planned(small(tmp_path, "seed=1")) == "1 run: 0 done, 0 failed, 1 to do, about 5 min"
 
 
 def test_failed_runs_are_named_with_their_reason_and_broken_ones_are_to_do(tmp_path: Path) -> None:
