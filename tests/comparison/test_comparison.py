@@ -100,6 +100,7 @@ def reported(findings: Findings, **gains: float) -> Report:
     return Report(advise(held_out), held_out, findings, protocol, confusion, ("common", "rare"), Path("mine"))
 
 
+@pytest.mark.long
 def test_where_all_are_equal_a_difference_is_as_rare_as_promised() -> None:
     rng, draws = np.random.default_rng(2), 160
     found = [errors(rng, {}) for _ in range(draws)]

@@ -123,6 +123,7 @@ def test_strategies_that_are_not_the_suites_are_told_apart(tmp_path: Path) -> No
         assert (abs(pixels - to_rgb(styles[name][0])).max(axis=2) < 0.01).any()
 
 
+@pytest.mark.long
 def test_many_data_sets_are_drawn_in_lines_of_four(tmp_path: Path) -> None:
     for row in ("mnist", "fashion_mnist", "cifar10", "imdb", "wine_quality"):
         write(tmp_path, compose(f"dataset={row}", "strategy=learn2mix"), lambda e: 1 - 0.5 / e)

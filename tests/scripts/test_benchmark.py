@@ -279,6 +279,7 @@ def test_missed_targets_are_bold() -> None:
     assert table._ratio(met | {"asked": None}) == "2.5 (2.4 to 2.6)"
 
 
+@pytest.mark.long
 def test_memory_is_reported_part_by_part() -> None:
     ours = np.ones(2**25)  # 256 MiB of this process are not the other's
     result = memory.measure("mean_estimation", "learn2mix", times=1)
