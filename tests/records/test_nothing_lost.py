@@ -256,7 +256,7 @@ def test_folder_of_another_user_is_reported(config: RunConfig, capfd: pytest.Cap
 
 
 def test_too_many_open_files_are_no_damage(config: RunConfig) -> None:
-    """A record that cannot be opened may be whole: nobody is told to remove it."""
+    """A record that cannot be opened may be whole: no message advises to remove it."""
     path = train(config).path
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))

@@ -66,7 +66,8 @@ def unpack(file: Path) -> tuple[bytes, str]:
 
 
 def _kind(content: bytes) -> str:
-    kind = next((kind for start, kind in BEGINNINGS.items() if content.lstrip()[: len(start)] == start), "text")
+    first = content.lstrip()[:16]
+    kind = next((kind for start, kind in BEGINNINGS.items() if first.startswith(start)), "text")
     return "Excel" if kind == "zip" and b"xl/workbook.xml" in content else kind
 
 

@@ -129,11 +129,15 @@ def encode(
 
 def place_names(own: Iterable[str], names: Sequence[str]) -> NDArray[np.int64]:
     """The indices (n,) in ``names`` of n others: of the same text, or the only one that is the same number; or −1."""
-    values = [number_value(name) for name in names]
+    by_text = {name: i for i, name in enumerate(names)}
+    by_value: dict[object, list[int]] = {}
+    for name, i in by_text.items():
+        by_value.setdefault(number_value(name), []).append(i)
     places = []
     for name in own:
-        same = [i for i, value in enumerate(values) if value is not None and value == number_value(name)]
-        places.append(names.index(name) if name in names else same[0] if len(same) == 1 else -1)
+        value = number_value(name)
+        same = [] if value is None else by_value.get(value, [])
+        places.append(by_text.get(name, same[0] if len(same) == 1 else -1))
     return np.array(places, np.int64)
 
 
