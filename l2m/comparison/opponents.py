@@ -57,10 +57,12 @@ class Fitted:
     ) -> tuple[SampleResults, float]:
         """Results on the test part of ``data``, and the seconds of fitting. Linear models are alike for every seed."""
         train, seed = data.train, seed if name.startswith("boosted") else 0
-        outputs, seconds = self._fit(
-            name, dict(setting), seed, train.inputs.numpy(), np.asarray(train.targets), data.test.inputs.numpy(),
-            data.classes, threads,
-        )  # fmt: skip
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Persisting input arguments")  # a slow disk, of which nothing follows
+            outputs, seconds = self._fit(
+                name, dict(setting), seed, train.inputs.numpy(), np.asarray(train.targets), data.test.inputs.numpy(),
+                data.classes, threads,
+            )  # fmt: skip
         return sample_results(torch.from_numpy(outputs), data), seconds
 
 
