@@ -1,8 +1,8 @@
 """``python -m l2m.compare dataset=digits``: compare strategies on one data set.
 
-Rates are chosen on a validation part of the training set. The strategies are then trained on the whole of it over
-several seeds and compared on the test part, on which nothing was chosen. All runs are ordinary runs: finished ones are
-skipped.
+Rates are chosen on a held-out part of the training set, and the advice follows from several such parts. The strategies
+are also trained on the whole of it over several seeds and reported on the test part, on which nothing was chosen. All
+runs are ordinary runs: finished ones are skipped.
 
 Called as a function, ``l2m.compare(frame, target, **options)``, the module does so with a DataFrame
 (:func:`l2m.comparison.frames.compare_frame`).
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 HELP = Help(
     [
-        "Compare strategies on one data set: choose rates on a validation part, train",
-        "each over several seeds, and recommend by the test part.",
+        "Compare strategies on one data set with each other and with usual opponents:",
+        "choose rates and advise by held-out parts, report on the test part.",
         "",
         "  python -m l2m.compare dataset=digits",
         "  python -m l2m.compare dataset=digits strategies=[learn2mix,balanced] seeds=10",

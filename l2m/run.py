@@ -51,15 +51,15 @@ def _train(runs: Checked, refused: Refused, sweep: Sweep | None) -> bool:
     from l2m.sweeps.progress import print_data, train_with_progress
     from l2m.training.device import keep_memory
 
+    planned = plan(runs)
     if any(config.dry_run for config, _ in runs):
-        print(format_plan(plan(runs)))
+        print(format_plan(planned))
         return False
     if not sweep:
         keep_memory()
-        print_data(run.config for run in plan(runs) if run.to_do)
+        print_data(run.config for run in planned if run.to_do)
         print(train_with_progress(runs[0][0]))
         return False
-    planned = plan(runs)
     if sweep.tuned:
         return any(run.status == "failed" for run in planned)
     print_data(run.config for run in planned if run.to_do)

@@ -147,10 +147,7 @@ def run_command(
 
     store_launchers(conf_dir() / "hydra")
     replace_batch_check(check_batch)
-    with (
-        set_variable("HYDRA_FULL_ERROR", "1"),
-        use_folder(options.config_dir),
-    ):  # Hydra raises its errors, to be reported here
+    with set_variable("HYDRA_FULL_ERROR", "1"), use_folder(options.config_dir):  # Hydra then raises its errors
         try:
             if options.help:
                 sys.argv.append(store_help(help_page, [conf_dir(), *find_user_folders()]))

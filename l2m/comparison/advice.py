@@ -33,7 +33,7 @@ class Advice:
 
     Attributes:
         best: the one with the best held-out mean.
-        group: those that cannot be told apart from it, itself among them, the best mean first.
+        group: those that cannot be distinguished from it, itself among them, the best mean first.
         probability: that the advised one is the best of all.
         expected_loss: how far it is expected to be behind the best of all, in units of the score.
     """

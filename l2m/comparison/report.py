@@ -131,8 +131,8 @@ def recommend(report: Report) -> list[str]:
     others = [other for other in advice.group if other not in (name, advice.best)]
     if name != advice.best:
         sentences.append(
-            f"{advice.best} has the best mean, {report.held_out_text(advice.best)}{percent}, but {name} cannot be told "
-            "apart from it and is simpler."
+            f"{advice.best} has the best mean, {report.held_out_text(advice.best)}{percent}, but {name} cannot be "
+            "distinguished from it and is simpler."
         )
     if others:
         also = "also " * (name != advice.best)

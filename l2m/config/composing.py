@@ -77,14 +77,7 @@ def compose(*overrides: str, config_dir: str | os.PathLike[str] | None = None) -
     Raises:
         UserError: the overrides or the folder are not valid, or they are a sweep, which :func:`l2m.sweep` takes.
     """
-    with _initialized(config_dir):
-        check_words(overrides)
-        raw = hydra.compose("config", list(overrides), return_hydra_config=True)
-        if swept := raw.hydra.sweeper.params:
-            raise UserError(
-                f"{' '.join(overrides)} is a sweep over {', '.join(swept)}: use l2m.sweep, which takes the same words"
-            )
-        return check(plain_values(raw))
+    return compose_checked("config", overrides, check, config_dir)
 
 
 def compose_sweep(
@@ -116,15 +109,24 @@ def compose_sweep(
         )
 
 
-def compose_checked(name: str, overrides: Sequence[str], check: Callable[[dict[str, Any]], T]) -> T:
+def compose_checked(
+    name: str,
+    overrides: Sequence[str],
+    check: Callable[[dict[str, Any]], T],
+    config_dir: str | os.PathLike[str] | None = None,
+) -> T:
     """What ``check`` makes of the values of ``conf/<name>.yaml`` with overrides; it may call :func:`compose_with`.
 
     Raises:
-        UserError: the overrides are not valid.
+        UserError: the overrides or the folder are not valid, or they are a sweep.
     """
-    with _initialized(None):
+    with _initialized(config_dir):
         check_words(overrides)
         raw = hydra.compose(name, list(overrides), return_hydra_config=True)
+        if swept := raw.hydra.sweeper.params:
+            raise UserError(
+                f"{' '.join(overrides)} is a sweep over {', '.join(swept)}: use l2m.sweep, which takes the same words"
+            )
         HydraConfig.instance().set_config(raw)
         return check(plain_values(raw))
 
