@@ -2,7 +2,7 @@
 
 python scripts/gpu_check.py                             everything that fits into 15 minutes, to outputs/gpu_check
 python scripts/gpu_check.py --random-data --minutes 8   without data sets: the checks and the small benchmark
-python scripts/gpu_check.py --device cpu --random-data  a rehearsal without a GPU, much smaller, in about a minute
+python scripts/gpu_check.py --device cpu --random-data  a rehearsal without a GPU, much smaller, in a minute or two
 
 Each item passes, fails or is skipped with a reason; a failure stops no other item. results.json and results.txt are
 written after each item, and --continue keeps those that passed or failed. Each section first prints its cost on an
