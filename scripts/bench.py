@@ -1,9 +1,15 @@
-"""Measure speed and memory, and write results/bench/<host>.json and .md; earlier measurements stay in them.
+"""Measure speed and memory, and write results/bench/<host>.json and .md.
 
-python scripts/bench.py                                   everything, on an idle machine: an hour
-python scripts/bench.py --only rows --rows mnist cifar10  an epoch against the limit and the plain way
-python scripts/bench.py --gpu                             on a GPU: the minutes of the suite, and the rows
-python scripts/bench.py --gpu --random-data --no-plain --rounds 2   the same in minutes, and without any data
+Earlier measurements stay in these files.
+
+python scripts/bench.py
+    everything, on an idle machine: an hour
+python scripts/bench.py --only rows --rows mnist cifar10
+    an epoch against the limit and the plain way
+python scripts/bench.py --gpu
+    on a GPU: the minutes of the suite, and the rows
+python scripts/bench.py --gpu --random-data --no-plain --rounds 2
+    the same in minutes, and without any data
 """
 
 from __future__ import annotations

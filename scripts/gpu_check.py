@@ -1,21 +1,26 @@
 """Check a GPU: that runs compute the same as on the CPU, and how fast they are.
 
-python scripts/gpu_check.py                             everything that fits into 15 minutes, to outputs/gpu_check
-python scripts/gpu_check.py --random-data --minutes 8   without data sets: the checks and the small benchmark
-python scripts/gpu_check.py --device cpu --random-data  a rehearsal without a GPU, much smaller, in a minute or two
+python scripts/gpu_check.py
+    everything that fits into 15 minutes, to outputs/gpu_check
+python scripts/gpu_check.py --random-data --minutes 8
+    without data sets: the checks and the small benchmark
+python scripts/gpu_check.py --device cpu --random-data
+    a rehearsal without a GPU, much smaller, in a minute or two
 
-Each item passes, fails or is skipped with a reason; a failure stops no other item. results.json and results.txt are
-written after each item, and --continue keeps those that passed or failed. Each section first prints its cost on an
+Each item passes, fails or is skipped with a reason; a failure stops no other
+item. results.json and results.txt are written after each item, and --continue
+keeps those that passed or failed. Each section first prints its cost on an
 H100. An item is skipped if it would take longer than the minutes left.
 
-Besides torch, torchvision and numpy the script needs the packages that --needs prints. For a machine without a
-network, download their wheels on a machine with the same Python version and processor, and copy them there:
+Besides torch, torchvision and numpy the script needs the packages that --needs
+prints. For a machine without a network, download their wheels on a machine with
+the same Python version and processor, and copy them there:
 
     python scripts/gpu_check.py --needs > needs.txt
     pip wheel --no-deps -w wheels -r needs.txt
     pip install --no-index --no-deps --find-links wheels -r needs.txt
 
-Data sets are optional; put them under data/, or name another folder with --data.
+Data sets are optional; put them under data/, or name their folder with --data.
 """
 
 from __future__ import annotations
@@ -26,6 +31,7 @@ import os
 import shutil
 import sys
 import tempfile
+import textwrap
 import time
 import traceback
 from collections import Counter
@@ -71,9 +77,9 @@ class Results:
 
 
 def format_item(item: dict[str, Any]) -> str:
-    """One line of text for an item."""
-    detail = " ".join(item["detail"].split())
-    return f"{item['status']:11} {item['section']}: {item['name']} ({item['seconds']:.1f} s): {detail}"
+    """An item as text, in lines of at most 80 columns."""
+    text = f"{item['status']:8} {item['section']}: {item['name']} ({item['seconds']:.1f} s): {item['detail']}"
+    return textwrap.fill(text, 80, subsequent_indent=" " * 9, break_long_words=False, break_on_hyphens=False)
 
 
 def run_items(place: Place, sections: dict[str, list[Item]], end: float, results: Results) -> None:

@@ -114,8 +114,9 @@ def check_two_steps(place: Place, row: str) -> str:
 def check_memory(place: Place, row: str) -> str:
     """Peak memory against what a run must hold, in its own process."""
     measured = memory.measure(row, "learn2mix", times=1, device=place.device, random=True)
-    parts = ", ".join(f"{part} {size / 2**20:.0f}" for part, size in measured["parts"].items())
-    return f"peak {measured['peak'] / 2**20:.0f} MiB, {measured['of']:.3g} of the sum of {parts}"
+    parts = ", ".join(f"{part} {size / 2**20:.3g}" for part, size in measured["parts"].items())
+    needed = sum(measured["parts"].values()) / 2**20
+    return f"peak {measured['peak'] / 2**20:.3g} MiB, {measured['of']:.3g} × the {needed:.3g} MiB needed ({parts})"
 
 
 def check_waits(place: Place, strategy: str) -> str:

@@ -31,11 +31,12 @@ DATASETS: Registry[Any] = Registry("dataset", __name__)
 RECIPES: Registry[Any] = Registry("imbalance", __name__)
 
 EVALUATION_BATCH = 1000
-"""Samples a batch of evaluation: few enough for the activations of an image row to stay in the cache."""
+"""Samples a batch of evaluation on a CPU, few enough for the activations of an image row to stay in the cache; and of
+tokens on a GPU, whose attention grows with the square of their length."""
 
 EVALUATION_NUMBERS = 2**17, 2**24
 """Numbers in the inputs of such a batch: at least, so that a small set is one batch, and at most, which is 111 images
-of 3×224×224, since 1000 would take 7 GB in ResNet-18."""
+of 3×224×224, since 1000 would take 7 GB in ResNet-18. On a GPU, but for tokens, the most: each batch is launches."""
 
 GATHERED = 2**17, 2**24
 """Numbers at most in the inputs of batches that are gathered together: on a CPU so few that they stay in the cache, on
@@ -110,7 +111,8 @@ class Split:
     def passes(self) -> Iterator[Batch]:
         """All samples in turn, in batches of a size for evaluation."""
         least, most = (max(1, numbers // self.inputs.shape[1:].numel()) for numbers in EVALUATION_NUMBERS)
-        size = min(max(EVALUATION_BATCH, least), most)
+        by_numbers = self.inputs.device.type != "cpu" and self.inputs.dtype != torch.int32
+        size = most if by_numbers else min(max(EVALUATION_BATCH, least), most)
         for start in range(0, len(self), size):
             yield self.batch(slice(start, start + size))
 

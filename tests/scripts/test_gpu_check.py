@@ -39,9 +39,11 @@ def run(script: ModuleType, folder: Path, *words: object) -> tuple[int, dict[tup
     with pytest.raises(SystemExit) as end:
         script.main([*map(str, words), "--folder", str(folder)])
     items = json.loads((folder / "results.json").read_text())["items"]
-    lines = (folder / "results.txt").read_text().splitlines()
-    assert lines[1:] == [script.format_item(item) for item in items]
-    for item, text in zip(items, lines[1:], strict=True):
+    texts = [script.format_item(item) for item in items]
+    assert (folder / "results.txt").read_text().splitlines()[1:] == "\n".join(texts).splitlines()
+    for item, text in zip(items, texts, strict=True):
+        assert max(map(len, text.splitlines())) <= 80
+        text = " ".join(text.split())
         assert text.startswith(item["status"])
         assert f"{item['section']}: {item['name']} (" in text
         assert item["detail"], "an observation or a reason"

@@ -166,6 +166,21 @@ def test_mixing_waits_for_nothing(mixing: str, tmp_path: Path, gpu: FakeGPU) -> 
         assert waits(gpu, small(tmp_path, f"mixing={mixing}", "strategy=group_dro", *clean))[1] == 1
 
 
+def test_evaluation_on_a_gpu_takes_many_numbers_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images by their numbers; tokens, whose attention grows with the square of their length, as on a CPU."""
+    monkeypatch.setattr(data, "EVALUATION_BATCH", 10)
+    monkeypatch.setattr(data, "EVALUATION_NUMBERS", (1, 40 * 64))
+    groups = torch.zeros(100, dtype=torch.int64)
+
+    def sizes(device: str, kind: torch.dtype) -> list[int]:
+        split = data.Split(torch.zeros(100, 64, dtype=kind, device=device), groups.to(device), groups.to(device))
+        return [len(batch.groups) for batch in split.passes()]
+
+    with fake_gpu():
+        assert sizes("cuda", torch.float32) == [40, 40, 20]
+        assert sizes("cpu", torch.float32) == sizes("cuda", torch.int32) == [10] * 10
+
+
 @pytest.mark.parametrize("model", KNOWN["model"].names())
 def test_a_model_trains(model: str, tmp_path: Path, tiny_data: Path, gpu: FakeGPU) -> None:
     refused = []
