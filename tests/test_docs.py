@@ -24,7 +24,7 @@ NOT_RUN = {"index.md", "reference.md", "speed.md", "data.md", "when.md"}
 
 FENCE = re.compile(r'^```(sh|python|yaml|toml|csv|text)( no-run)?(?: title="([\w./-]+)")?$')
 EXTRAS = {"accelerate", "hydra_plugins", "lightning", "mlflow", "onnx", "onnxruntime", "onnxscript", "optuna", "ray",
-          "submitit", "tensorboard", "transformers", "wandb"}  # fmt: skip
+          "submitit", "tensorboard", "torchdata", "transformers", "wandb"}  # fmt: skip
 SECONDS = 300
 """Time limit of a block on a busy machine; an idle one takes a tenth."""
 
@@ -135,7 +135,7 @@ WHOLE = [
 ]
 
 
-LONG = {"compare.md", "extending.md", "own_data.md", "start.md", "training.md"}
+LONG = {"compare.md", "extending.md", "own_data.md", "start.md", "streams.md", "training.md"}
 """Pages whose commands take most of the time: `make test-long` runs them."""
 
 PLAYED = [pytest.param(page, id=page.name, marks=pytest.mark.long if page.name in LONG else ()) for page in PAGES]

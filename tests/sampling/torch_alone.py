@@ -56,10 +56,10 @@ def main() -> None:
         raise SystemExit("pandas was not refused")
 
     import numpy as np
-    from torch.utils.data import DataLoader
+    from torch.utils.data import DataLoader, default_collate
 
     import l2m.sampling
-    from l2m import GroupLosses, Learn2MixBatchSampler, ShardedBatchSampler
+    from l2m import GroupLosses, Learn2MixBatchSampler, ShardedBatchSampler, StreamMixer
 
     for module in iter_modules(l2m.sampling.__path__):
         import_module(f"l2m.sampling.{module.name}")
@@ -71,6 +71,10 @@ def main() -> None:
     sampler.update(*losses.end_epoch())
     assert sampler.proportions[1] > 0.3
     assert len(list(ShardedBatchSampler(sampler, num_replicas=2, rank=0))) == 10
+    mixer = StreamMixer({"a": range(9), "b": range(90)}, batch_size=3, update_every=1, ends="first")
+    for sources, _ in DataLoader(mixer, batch_size=None, collate_fn=default_collate):
+        mixer.add(1.0 + sources.double(), sources)
+    assert mixer.proportions[1] > 0.5
 
 
 if __name__ == "__main__":
