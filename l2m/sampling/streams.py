@@ -154,14 +154,15 @@ class StreamMixer(IterableDataset[list[tuple[int, Any]]]):
         streams = [self._read(source, now, parts, part) for source in range(k)]
         number, used = -1, torch.zeros(1)
         while True:
-            first = self._changes[:, 0]
+            changes = self._changes.clone()  # whole, as the main process may write a row meanwhile
+            first = changes[:, 0]
             if ((first > used[0]) & (first <= number)).any():
                 raise UserError(
                     f"batch {number} was drawn before an update that it should follow: call add after every batch, and "
                     f"give prefetched=num_workers * prefetch_factor, one more with Accelerate, not {self._ahead}"
                 )
             number = now["first"] + now["drawn"] * workers + worker
-            used = self._changes[first.where(first <= number, -1).argmax()].clone()
+            used = changes[first.where(first <= number, -1).argmax()]
             tokens = np.array(now["tokens"]) / np.maximum(now["counted"], 1)
             wanted = used[1:].numpy() / np.where(tokens > 0, tokens, tokens[tokens > 0].mean() if tokens.any() else 1)
             counts, owed = apportion(np.array(now["owed"]), self._size * wanted / wanted.sum(), self._size)
