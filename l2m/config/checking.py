@@ -119,7 +119,7 @@ def _check_loggers(choices: Mapping[str, Any], registry: Registry[Any], problems
         checked[name] = registry.check({**(options or {}), "name": name}, wrong)
         del checked[name]["name"]
         if name in registry.names() and find_spec(package := registry[name].package) is None:
-            wrong.append(f"logger={name} needs {package}: pip install 'l2m[trackers]'")
+            wrong.append(f"logger={name} needs {package}: pip install 'learn2mix[trackers]'")
         problems += [problem.replace("logger.", f"logger.{name}.", 1) for problem in wrong]
     return checked
 

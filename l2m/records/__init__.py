@@ -4,7 +4,7 @@
         config.yaml   the whole configuration; the digest is the hash of its scientific part
         data.json     of a user's own data: what columns were read as, and how many samples each class has
         metrics.csv   a row an epoch: the fields of EpochRow
-        groups.csv    a row an epoch and group: the fields of GroupRow; or groups.csv.gz, packed by scripts/pack.py
+        groups.csv    a row an epoch and group: the fields of GroupRow; or groups.csv.gz, packed by ``l2m pack``
         run.json      schema, version, commit, torch, device, threads, start, end, seconds, status; its model; why it
                       failed, where it was resumed, and whether it was forced; with early stopping the best epoch, that
                       of ``model.pt``, and the held-out metric of each; for own data and CIFAR, a fingerprint of the

@@ -53,7 +53,7 @@ def choose_launcher(settings: Mapping[str, Any]) -> Launcher:
     choice = LAUNCHERS.check({key: value for key, value in settings.items() if key != "_target_"}, problems)
     package = LAUNCHERS[choice["name"]].package
     if find_spec(package) is None:
-        problems.append(f"hydra/launcher={choice['name']} needs {package}: pip install 'l2m[launchers]'")
+        problems.append(f"hydra/launcher={choice['name']} needs {package}: pip install 'learn2mix[launchers]'")
     if problems:
         raise UserError("\n".join(problems))
     launcher: Launcher = LAUNCHERS.build(choice)

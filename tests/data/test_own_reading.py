@@ -334,7 +334,7 @@ def test_files_of_another_kind_are_named(tmp_path: Path, kind: str) -> None:
 def test_excel_without_its_package_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openpyxl", None)
     (tmp_path / "t.xlsx").write_bytes(BOOK)
-    with pytest.raises(UserError, match=r"t\.xlsx needs openpyxl to be read: pip install 'l2m\[excel\]', or save it"):
+    with pytest.raises(UserError, match=r"t\.xlsx needs openpyxl: pip install 'learn2mix\[excel\]', or"):
         loaded(tmp_path / "t.xlsx")
 
 

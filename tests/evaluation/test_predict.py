@@ -521,7 +521,7 @@ def test_a_package_that_is_not_there_is_told(
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
     result = door(f"run={runs('dataset=digits')[1].path}", "onnx=model.onnx")
-    assert (result.status, result.err) == (1, "error: onnx= needs onnx: pip install 'l2m[onnx]'\n")
+    assert (result.status, result.err) == (1, "error: onnx= needs onnx: pip install 'learn2mix[onnx]'\n")
 
 
 def test_help_names_every_key(door: Door) -> None:

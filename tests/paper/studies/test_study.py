@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from doors import Door, called, opened, script
+from doors import Door, called, command, opened
 
 from l2m import study
 from l2m.errors import UserError
@@ -19,7 +19,6 @@ from l2m.paper.studies import STUDIES as registry
 from l2m.paper.studies.records import digest, read, read_all
 from l2m.report import runs
 
-FIGURES = Path(__file__).resolve().parents[3] / "scripts" / "figures.py"
 SMALL = ("study=one_step", "study.problems=12", "study.dimensions=5", "study.groups=3")
 
 
@@ -186,7 +185,7 @@ def test_studies_are_drawn_without_runs(
 ) -> None:
     folder = tmp_path / "mine"
     shutil.copytree(recorded, folder)
-    result = script(FIGURES, monkeypatch, capsys)(folder)
+    result = command("figures", monkeypatch, capsys)(folder)
     assert result.status == 0
     (path,) = folder.glob("studies/*")
     drawn = {file.name for file in folder.glob("figures/*.png")}
