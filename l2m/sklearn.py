@@ -90,8 +90,6 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
             raise UserError(f"groups must be one label a sample, not {kind}: bin numbers first, as numpy.digitize does")
         weight = torch.from_numpy(_check_sample_weight(weights, X, dtype=np.float64, ensure_non_negative=True))
         kept = weight > 0
-        if not kept.any():
-            raise UserError("sample_weight is 0 for every sample: give one at least a weight above 0")
         self.groups_, numbered = np.unique(column_or_1d(groups)[kept.numpy()], return_inverse=True)
         seed = int(check_random_state(self.random_state).randint(2**31))
         weight, targets, group = weight[kept], targets[kept], torch.from_numpy(numbered)
@@ -100,7 +98,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
             alike = targets if self.task == "classification" else group
             held = held_out(alike, options["validation_fraction"], generator(seed, "held out"))
             if not held.any():
-                raise UserError("early_stopping=True needs two samples of a class or group to hold one out: leave it")
+                raise UserError("early_stopping=True has nothing to hold out of classes or groups of 1 sample: drop it")
             stopping = EarlyStopping(
                 self.task, None, options["n_iter_no_change"], whole.subset(torch.nonzero(held)[:, 0])
             )
@@ -179,7 +177,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
     @torch.inference_mode()
     def _outputs(self, X: ArrayLike) -> Tensor:
         check_is_fitted(self)
-        table = validate_data(self, X, reset=False, dtype=PRECISIONS, accept_sparse=True)
+        table = validate_data(self, X, reset=False, dtype=PRECISIONS, accept_sparse="csr")
         precision = next(self.network_.parameters()).dtype
         outputs: Tensor = self.network_(_dense(table).to(precision))
         return outputs
@@ -240,7 +238,7 @@ class Learn2MixClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         Raises:
             ValueError: the table or an option is invalid, or the loss is not finite.
         """
-        table, column = validate_data(self, X, y, dtype=PRECISIONS, accept_sparse=True)
+        table, column = validate_data(self, X, y, dtype=PRECISIONS, accept_sparse="csr")
         check_classification_targets(column)
         labels = column_or_1d(column, warn=True)
         self.classes_, targets = np.unique(labels, return_inverse=True)
@@ -297,7 +295,7 @@ class Learn2MixRegressor(RegressorMixin, _Estimator):  # type: ignore[misc]
         Raises:
             ValueError: the table or an option is invalid, or the loss is not finite.
         """
-        table, values = validate_data(self, X, y, dtype=PRECISIONS, y_numeric=True, accept_sparse=True)
+        table, values = validate_data(self, X, y, dtype=PRECISIONS, y_numeric=True, accept_sparse="csr")
         targets = column_or_1d(values, warn=True).astype(table.dtype)
         if groups is None:
             bins = self._options()["bins"]
