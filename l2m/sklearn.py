@@ -28,7 +28,7 @@ from l2m.optimizers import adamw
 from l2m.schema import Range, check_argument
 from l2m.seeding import derive, generator
 from l2m.strategies import STRATEGIES, Context, Statistics, Strategy
-from l2m.strategies.checks import drawn_checked, loss_checked, prepare_checked
+from l2m.strategies.checks import build_alone, drawn_checked, loss_checked, prepare_checked
 from l2m.tasks import TASKS
 from l2m.training.early_stopping import EarlyStopping
 from l2m.training.evaluation import Evaluation
@@ -67,21 +67,15 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         hints, given = get_type_hints(type(self), include_extras=True), self.get_params(deep=False)
         if isinstance(given["hidden_layer_sizes"], Integral):
             given["hidden_layer_sizes"] = (given["hidden_layer_sizes"],)
-        remedy = f"a parameter of {type(self).__name__}"
-        unchecked = ("random_state", "class_weight")
+        remedy, unchecked = f"a parameter of {type(self).__name__}", ("random_state", "class_weight")
         options = {k: check_argument(k, v, hints[k], remedy) for k, v in given.items() if k not in unchecked}
         problems: list[str] = []
-        name = options["strategy"]
-        rate = {"mixing_rate": options["mixing_rate"]} if name == "learn2mix" else {}
-        choice = STRATEGIES.check({"name": name, **rate, **(options["strategy_options"] or {})}, problems)
+        given = {"mixing_rate": options["mixing_rate"]} if options["strategy"] == "learn2mix" else {}
+        given |= {"name": options["strategy"], **(options["strategy_options"] or {})}
+        choice = STRATEGIES.check(given, problems)
         if problems:
             raise UserError("\n".join(problems).replace("strategy.", "strategy_options: "))
-        strategy: Strategy = STRATEGIES.build(choice)
-        if self.task not in strategy.tasks or strategy.every or type(strategy).needs is not Strategy.needs:
-            able = self.task in strategy.tasks
-            why = "needs more than the batches of one training" if able else f"is not defined for {self.task}"
-            raise UserError(f"strategy={name} {why}: use python -m l2m.run for it, or another strategy here")
-        return options | {"strategy": strategy}
+        return options | {"strategy": build_alone(choice, self.task)}
 
     def _train(self, X: Any, targets: Tensor, groups: ArrayLike, outputs: int, weights: ArrayLike | None) -> None:
         options = self._options()
@@ -91,34 +85,28 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         weight = torch.from_numpy(_check_sample_weight(weights, X, dtype=np.float64, ensure_non_negative=True))
         kept = weight > 0
         self.groups_, numbered = np.unique(column_or_1d(groups)[kept.numpy()], return_inverse=True)
-        seed = int(check_random_state(self.random_state).randint(2**31))
-        weight, targets, group = weight[kept], targets[kept], torch.from_numpy(numbered)
+        seed, weight = int(check_random_state(self.random_state).randint(2**31)), weight[kept]
+        targets, group = targets[kept], torch.from_numpy(numbered)
         whole, stopping, k = Split(_dense(X)[kept], targets, group), None, len(self.groups_)
         if options["early_stopping"]:
             alike = targets if self.task == "classification" else group
             held = held_out(alike, options["validation_fraction"], generator(seed, "held out"))
             if not held.any():
                 raise UserError("early_stopping=True has nothing to hold out of classes or groups of 1 sample: drop it")
-            stopping = EarlyStopping(
-                self.task, None, options["n_iter_no_change"], whole.subset(torch.nonzero(held)[:, 0])
-            )
-            whole, weight = whole.subset(torch.nonzero(~held)[:, 0]), weight[~held]
+            whole, apart = (whole.subset(torch.nonzero(part)[:, 0]) for part in (~held, held))
+            stopping, weight = EarlyStopping(self.task, None, options["n_iter_no_change"], apart), weight[~held]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(seed, "parameters"))
             model = network(X.shape[1], options["hidden_layer_sizes"], outputs).to(whole.inputs.dtype)
         optimizer = adamw(model.parameters(), options["learning_rate"], weight_decay=options["weight_decay"])
         strategy: Strategy = options["strategy"]
         size = min(options["batch_size"], len(whole))
-        classes = outputs if self.task == "classification" else None
-        order, epochs = partial(generator, seed), options["epochs"]
-        context = Context(whole, k, size, len(whole) // size, order, classes=classes, epochs=epochs)
+        classes, epochs = outputs if self.task == "classification" else None, options["epochs"]
+        context = Context(whole, k, size, len(whole) // size, partial(generator, seed), classes=classes, epochs=epochs)
         split = prepare_checked(strategy, context)
         weight = (weight / weight.mean()).to(whole.inputs.dtype)
         if split is not whole and (weight != 1).any():
-            raise UserError(
-                f"strategy={self.strategy} makes a training set of its own, where sample_weight and class_weight have "
-                "no place: drop them, or use another strategy"
-            )
+            raise UserError(f"strategy={self.strategy} makes a training set of its own, without weights: drop them")
 
         def evaluate(part: Split) -> Evaluation:
             """Results on the held-out part, where no weight counts."""
