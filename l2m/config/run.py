@@ -100,6 +100,8 @@ class RunConfig:
     dry_run: Annotated[bool, "print how many runs are done and to do, and train nothing"] = False
     force: Annotated[bool, "repeat finished runs and overwrite their records"] = False
     debug: Annotated[bool, "show the traceback of an error"] = False
+    command: str | None = None
+    """The command line that repeats the run, for ``run.json``: no key, but set by ``python -m l2m.run``."""
 
     @property
     def task(self) -> str:
@@ -116,6 +118,7 @@ class RunConfig:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as ``config.yaml`` holds them; tuples are lists."""
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        del plain["command"]
         return plain
 
     def identity(self) -> dict[str, Any]:

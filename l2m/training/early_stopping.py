@@ -18,16 +18,19 @@ class EarlyStopping:
     """Keeps the metric of each epoch and the parameters of the best, of equals the first.
 
     Args:
-        config: that of the run.
+        task: the name of the run's.
+        metric: ``early_stopping_metric``; None is the task's first.
         patience: ``early_stopping``.
         held_out: the part, on the device; None: it is the run's test part.
         squared_unit: from the mean loss of a regression to its metric; 1 for other tasks.
     """
 
-    def __init__(self, config: RunConfig, patience: int, held_out: Split | None, squared_unit: float) -> None:
+    def __init__(
+        self, task: str, metric: str | None, patience: int, held_out: Split | None, squared_unit: float = 1.0
+    ) -> None:
         self._patience, self._held_out, self._squared_unit = patience, held_out, squared_unit
-        self.metric = config.early_stopping_metric or STOPPING_METRICS[config.task][0]
-        rising = TASKS[config.task].higher_is_better
+        self.metric = metric or STOPPING_METRICS[task][0]
+        rising = TASKS[task].higher_is_better
         self._worst = min if rising else max
         self._sign = 1 if rising and self.metric != "log_loss" else -1
         self.values: list[float] = []
@@ -42,11 +45,14 @@ class EarlyStopping:
         if data.held_out is None:
             raise ValueError("early stopping needs data with a held-out part")
         part = None if data.held_out is data.test else data.held_out.to(device)
-        return cls(config, config.early_stopping, part, data.target_unit[1] ** 2)
+        metric, patience = config.early_stopping_metric, config.early_stopping
+        return cls(config.task, metric, patience, part, data.target_unit[1] ** 2)
 
-    def measure(self, tested: Evaluation, evaluate: Callable[[Split], Evaluation]) -> Tensor:
+    def measure(self, tested: Evaluation | None, evaluate: Callable[[Split], Evaluation]) -> Tensor:
         """The metric, (), on the device, from the results on the test part or those that ``evaluate`` gives."""
-        held_out = tested if self._held_out is None else evaluate(self._held_out)
+        held_out = evaluate(self._held_out) if self._held_out else tested
+        if held_out is None:
+            raise ValueError("there is neither a held-out part nor a test part")
         match self.metric:
             case "balanced_accuracy":
                 return held_out.class_metric.nanmean()

@@ -22,8 +22,9 @@ from torch.utils._pytree import tree_leaves
 from l2m import data, mixing, models, optimizers, strategies
 from l2m.config.run import RunConfig
 from l2m.data import Batch, Split
-from l2m.errors import UserError
+from l2m.errors import UserError, cause
 from l2m.records import EpochRow, GroupRow
+from l2m.records.directory import MODEL, RunDirectory
 from l2m.seeding import derive, generator, to_device
 from l2m.strategies import checks
 from l2m.strategies.inner_loop import Inner
@@ -77,7 +78,7 @@ class Trainer:
         self.mixing: mixing.Mixing | None = mixing.MIXINGS.build(config.mixing)
         scoring, teachers = self.strategy.needs(config), self.mixing.needs(config) if self.mixing else {}
         needed = (scoring | teachers).items()
-        trained = {name: self._build_model(loaded, parameters_of(run)) for name, run in needed if parameters_of}
+        trained = {name: self._build_trained(loaded, run, parameters_of(run)) for name, run in needed if parameters_of}
         losses = {name: self._losses(trained[name], loaded.train) for name in trained.keys() & scoring}
 
         torch.manual_seed(derive(config.seed, "parameters"))
@@ -277,11 +278,19 @@ class Trainer:
         if self.device.type == "cuda" and "cuda" in generators:
             torch.cuda.set_rng_state(generators["cuda"], self.device)
 
-    def _build_model(self, loaded: data.Data, parameters: Mapping[str, Tensor] | None = None) -> Any:
-        model = models.MODELS.build(self.config.model, loaded)
-        if parameters is not None:
+    def _build_model(self, loaded: data.Data) -> Any:
+        return models.MODELS.build(self.config.model, loaded).to(self.device, memory_format=torch.channels_last)
+
+    def _build_trained(self, loaded: data.Data, run: RunConfig, parameters: Mapping[str, Tensor]) -> Any:
+        model = self._build_model(loaded)
+        try:
             model.load_state_dict(parameters)
-        return model.to(self.device, memory_format=torch.channels_last)
+        except RuntimeError as error:
+            raise UserError(
+                f"{RunDirectory(run).path / MODEL} does not fit model={run.model['name']} ({cause(error)}): remove its "
+                "folder to train that run again"
+            ) from error
+        return model
 
     @torch.inference_mode()
     def _losses(self, model: torch.nn.Module, split: Split) -> Tensor:

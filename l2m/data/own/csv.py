@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -79,6 +80,6 @@ def csv(
         rows = read_rows(place, *written)
         columns.require([*inputs, target, *([group] if group else [])], rows, place, f"{file} has")
         tested = read_part(cleaned(rows, place), place, target, group, bins, whole)
-    train, test = split_rows(whole, tested, test_fraction, source.data_seed, 0 if group else bins)
+    split = partial(split_rows, fraction=test_fraction, data_seed=source.data_seed, bins=0 if group else bins)
     ignored = [name for name in ignore if name not in (target, group)]
-    return assemble_table(train, test, whole, inputs, categorical, max_categories, decimal, ignored)
+    return assemble_table(whole, tested, split, inputs, categorical, max_categories, decimal, ignored)

@@ -95,14 +95,15 @@ def hugging_face(
         whole, tested = read_part(read_rows(train_split), f"{path} ({train_split})", label, group), None
         if test_split:
             tested = read_part(read_rows(test_split), f"{path} ({test_split})", label, group, like=whole)
-    parts = train, test = split_rows(whole, tested, test_fraction, source.data_seed)
+    divide = partial(split_rows, fraction=test_fraction, data_seed=source.data_seed)
+    if kind == "table":
+        return assemble_table(whole, tested, divide, names, categorical, max_categories, decimal, ignored)
+    parts = train, test = divide(whole, tested)
     if kind == "image":
         images = [_read_images(part.rows[names[0]], resize, fit, part.place) for part in parts]
         return assemble_images(train, test, images, augmentation)
-    if kind == "text":
-        texts = [_read_texts(part.rows, names, part.place) for part in parts]
-        return assemble(train, test, partial(_tokens, texts[0], texts[1], length, names))
-    return assemble_table(train, test, whole, names, categorical, max_categories, decimal, ignored)
+    texts = [_read_texts(part.rows, names, part.place) for part in parts]
+    return assemble(train, test, partial(_tokens, texts[0], texts[1], length, names))
 
 
 def _read_splits(path: str, subset: str | None, fresh: str) -> Mapping[str, Any]:

@@ -210,9 +210,9 @@ def _draw_test(whole: Part, fraction: float, data_seed: int) -> NDArray[np.bool_
 
 
 def assemble_table(
-    train: Part,
-    test: Part,
     whole: Part,
+    tested: Part | None,
+    split: Callable[[Part, Part | None], tuple[Part, Part]],
     inputs: Sequence[str],
     categorical: Sequence[str],
     most: int,
@@ -221,22 +221,27 @@ def assemble_table(
 ) -> Data:
     """The data set of the columns ``inputs`` of a table, whose kinds are those in ``whole``; ``ignored`` are not read.
 
+    Args:
+        tested: the test part, or None.
+        split: makes the training and the test part of both, as :func:`split_rows` does.
+
     Raises:
-        UserError: as for :func:`l2m.data.own.columns.find_kinds`, or one of ``categorical`` is not an input.
+        UserError: as for :func:`l2m.data.own.columns.find_kinds` and :func:`split_rows`, or one of ``categorical`` is
+            not an input.
     """
     columns.check_columns(categorical, inputs, "dataset.categorical", whole.place)
-    rows = whole.rows[list(inputs)]
-    kinds = columns.find_kinds(rows, categorical, most, whole.place, decimal)
+    numeric, other, rows = columns.find_kinds(whole.rows[list(inputs)], categorical, most, whole.place, decimal)
+    train, test = split(replace(whole, rows=rows), tested)
     missing = rows.isna().sum()
     described = {
-        "numbers": kinds[0],
-        "categories": {name: rows[name].nunique() for name in kinds[1]},
+        "numbers": numeric,
+        "categories": {name: rows[name].nunique() for name in other},
         "ignored": list(ignored),
         "missing": {str(name): int(count) for name, count in missing[missing > 0].items()},
     }
 
     def make(index: Tensor) -> tuple[Tensor, Tensor, dict[str, Any]]:
-        fitted = columns.fit(train.rows.iloc[index.numpy()], *kinds, most)
+        fitted = columns.fit(train.rows.iloc[index.numpy()], numeric, other, most)
         made = [columns.apply(fitted, part.rows, part.place) for part in (train, test)]
         return made[0], made[1], fitted
 
