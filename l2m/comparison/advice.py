@@ -14,11 +14,15 @@ SIMPLEST = (
     "ridge",
     "logistic_regression",
     "logistic_regression_balanced",
+    "logistic_regression_by_prior",
+    "logistic_regression_by_threshold",
     "classical",
     "classical_by_prior",
     "classical_by_threshold",
     "boosted_trees",
     "boosted_trees_balanced",
+    "boosted_trees_by_prior",
+    "boosted_trees_by_threshold",
 )
 """The simplest first; all others are equally less simple."""
 

@@ -14,10 +14,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from l2m.evaluation.scores import SCORES, Floats, Score
+from l2m.comparison.config import BASELINE
 from l2m.report.statistics import LEVEL, holm, paired, paired_p, significant
-
-BASELINE = "classical"
+from l2m.training.scores import SCORES, Floats, Score
 
 DRAWS = 200
 """Bootstrap draws of a test part: its standard errors have a relative error of 5 %."""

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from l2m.data import Data
-from l2m.evaluation.scores import Floats, SampleResults, sample_results
+from l2m.training.scores import Floats, SampleResults, sample_results
 
 Setting = Mapping[str, float]
 

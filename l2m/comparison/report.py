@@ -12,9 +12,10 @@ from typing import Any
 import pandas as pd
 
 from l2m.comparison.advice import Advice
-from l2m.comparison.findings import BASELINE, Findings, format_seconds
-from l2m.evaluation.scores import Floats, by_class
+from l2m.comparison.config import BASELINE
+from l2m.comparison.findings import Findings, format_seconds
 from l2m.report.statistics import digits_of, significant, spread
+from l2m.training.scores import Floats, by_class
 
 WARNED_OF = ("accuracy", "worst_group", "calibration_error")
 """Scores for which a warning is given if the advised candidate is reliably worse than classical training."""
@@ -27,6 +28,7 @@ class Protocol:
     Attributes:
         rates: by candidate, the chosen setting.
         tried: by candidate, among how many settings; empty if none were chosen.
+        epochs: the most there can be, if they were chosen.
         edges: strategies whose learning rate is the lowest or the highest of those to choose among.
         samples, smallest: of the test part, all and those of its smallest group, which is named.
     """
@@ -37,9 +39,14 @@ class Protocol:
     choice_seeds: int
     rates: Mapping[str, Mapping[str, float]]
     tried: Mapping[str, int]
+    epochs: int | None
     edges: tuple[str, ...]
     samples: int
     smallest: tuple[str, int]
+
+    def rates_text(self, name: str) -> str:
+        """The chosen setting of a candidate as ``learning_rate=0.001, epochs=17``."""
+        return ", ".join(f"{key}={value:.4g}" for key, value in self.rates[name].items())
 
     @property
     def overlap(self) -> float:
@@ -123,9 +130,8 @@ def recommend(report: Report) -> list[str]:
     score = findings.scores[metric]
     points = " points" if score.percent else ""
     percent = " %" if score.percent else ""
-    rates = ", ".join(f"{key}={value:.3g}" for key, value in protocol.rates[name].items())
     sentences = [
-        f"Use {name} ({rates}): its {score.title} on held-out parts of the training set is "
+        f"Use {name} ({protocol.rates_text(name)}): its {score.title} on held-out parts of the training set is "
         f"{report.held_out_text(name)}{percent} ({len(report.held_out)} parts, mean ± standard error)."
     ]
     others = [other for other in advice.group if other not in (name, advice.best)]

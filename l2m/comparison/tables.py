@@ -12,11 +12,12 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from l2m.comparison.findings import BASELINE, DRAWS, Findings, format_seconds
+from l2m.comparison.config import BASELINE
+from l2m.comparison.findings import DRAWS, Findings, format_seconds
 from l2m.comparison.report import Protocol, Report, recommend
 from l2m.errors import shown
-from l2m.evaluation.scores import BINS
 from l2m.report.statistics import significant, spread
+from l2m.training.scores import BINS
 
 WIDTH = 79
 
@@ -160,14 +161,19 @@ def format_caption(report: Report) -> list[str]:
 def _describe_choice(protocol: Protocol, title: str, share: str) -> list[str]:
     """How rates were chosen."""
     if not protocol.tried:
-        return ["Rates are those of the data set; none were chosen."]
+        return ["Rates and epochs are those of the data set; none were chosen."]
     fewest, most = min(protocol.tried.values()), max(protocol.tried.values())
     each = f"{most} settings each" if fewest == most else f"{fewest} to {most} settings"
     seeds = f"{protocol.choice_seeds} seed{'s' * (protocol.choice_seeds > 1)}"
     paragraphs = [
-        f"Rates were chosen among {each}, by {title} on the first held-out part, {share}, over {seeds}; everything "
-        "else is at its default."
+        f"Rates were chosen among {each}, by {title} on the first held-out part, {share}, over {seeds}, or by log loss "
+        "for models whose threshold is moved; everything else is at its default."
     ]
+    if protocol.epochs:
+        paragraphs.append(
+            f"Epochs are the median of the best, by that score, of the {seeds} with early stopping, {protocol.epochs} "
+            "at most. The test part had no say."
+        )
     if protocol.edges:
         paragraphs.append(
             f"At the edge of the learning rates that were tried, so that others may be better: "
@@ -195,10 +201,7 @@ def format_markdown(report: Report, figure: str) -> str:
     heads = {name: f"{score.title}{', %' * score.percent}" for name, score in findings.scores.items()}
     deciding = format_deciding(report)
     deciding.columns = ["held-out ± se", f"test {heads[findings.metric]}", f"− {BASELINE}", "p", "seconds"]
-    rates = {
-        name: ", ".join(f"{key}={value:.3g}" for key, value in own.items()) for name, own in protocol.rates.items()
-    }
-    deciding.insert(0, "rates", [rates[name] for name in deciding.index])
+    deciding.insert(0, "rates", [protocol.rates_text(name) for name in deciding.index])
     cells = format_cells(findings).drop(columns="p")
     others = [name for name in findings.scores if name != findings.metric]
     scores = pd.concat([cells.xs(name, level=1) for name in others], axis=1)

@@ -9,9 +9,9 @@ from typing import Any
 from l2m import trained
 from l2m.config.run import RunConfig
 from l2m.data import load
-from l2m.evaluation.scores import SCORES, SampleResults, sample_results
 from l2m.files import read_text
 from l2m.records.directory import RunDirectory
+from l2m.training.scores import SCORES, SampleResults, sample_results
 
 
 class ScoreCache:

@@ -17,9 +17,9 @@ from sklearn.metrics import average_precision_score, balanced_accuracy_score
 from l2m import compare, compose
 from l2m.comparison.candidates import Candidate, Result, with_threshold
 from l2m.comparison.opponents import Fitted
-from l2m.comparison.thresholds import by_prior, by_threshold, choose_threshold
+from l2m.comparison.thresholds import MOVED, by_prior, by_threshold, choose_threshold, moved_rows
 from l2m.data import load
-from l2m.evaluation.scores import LABELS, SampleResults, label_results
+from l2m.training.scores import LABELS, SampleResults, label_results
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +57,10 @@ def compared(table: Path) -> Path:
 def test_opponents_are_fitted_on_the_same_split_and_inputs(compared: Path, table: Path) -> None:
     runs = pd.read_csv(compared / "runs.csv").set_index(["strategy", "seed"])
     assert set(runs.index.unique("strategy")) == {
-        "classical", "classical_by_prior", "classical_by_threshold", "logistic_regression",
-        "logistic_regression_balanced", "boosted_trees", "boosted_trees_balanced",
-    }  # fmt: skip
+        *MOVED,
+        *(f"{name}_balanced" for name in MOVED[1:]),
+        *(f"{name}_by_{rule}" for name in MOVED for rule in ("prior", "threshold")),
+    }
     whole = load(compose(*words(table)))
     train, test = whole.train, whole.test
     models = {
@@ -84,8 +85,9 @@ def test_opponents_are_fitted_on_the_same_split_and_inputs(compared: Path, table
 def test_a_moved_threshold_changes_decisions_but_not_probabilities(compared: Path) -> None:
     runs = pd.read_csv(compared / "runs.csv").set_index(["strategy", "seed"])
     same = ["roc_auc", "pr_auc", "brier", "log_loss", "calibration_error", "seconds"]
-    for name in ("classical_by_prior", "classical_by_threshold"):
-        assert runs.loc[name][same].equals(runs.loc["classical"][same])
+    for name in MOVED:
+        for row in moved_rows(name):
+            assert runs.loc[row][same].equals(runs.loc[name][same])
     confusion = json.loads((compared / "comparison.json").read_text())["confusion"]
     called_ill = {name: np.sum(matrix, axis=0)[0] for name, matrix in confusion.items()}
     assert called_ill["classical_by_prior"] > called_ill["classical"], "the rarer class is predicted more often"
