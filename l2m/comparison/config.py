@@ -44,6 +44,9 @@ class CompareConfig(RunConfig):
         "the score that chooses rates and epochs and ranks strategies; null is balanced_accuracy or mean_squared_error",
     ] = None
     seeds: Annotated[int, Range(2), "runs of each strategy on the whole training set, from seed on"] = 5
+    splits: Annotated[
+        Count, "splits into training and test part to repeat it all on, from data_seed on, so that intervals cover them"
+    ] = 1
     held_out_parts: Annotated[
         int, Range(2), "parts of the training set that are held out in turn, a run each, for the advice"
     ] = 5
@@ -76,7 +79,7 @@ OWN = {field.name for field in fields(CompareConfig)} - {field.name for field in
 OF_RUN = {"validation_part": "held_out_parts of them", "early_stopping_fraction": "validation_fraction for both"}
 """Keys of a run that a comparison does not take, with what it takes instead."""
 
-CHANGED = {*OWN, "seed", "epochs", "learning_rate", "validation_fraction", "validation_part"}
+CHANGED = {*OWN, "seed", "data_seed", "epochs", "learning_rate", "validation_fraction", "validation_part"}
 CHANGED |= {"early_stopping", "early_stopping_metric"}
 """Keys whose values differ from run to run."""
 

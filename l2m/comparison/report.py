@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from l2m.comparison.advice import Advice
@@ -31,6 +33,8 @@ class Protocol:
         epochs: the most there can be, if they were chosen.
         edges: strategies whose learning rate is the lowest or the highest of those to choose among.
         samples, smallest: of the test part, all and those of its smallest group, which is named.
+        trained_on: samples of the training set.
+        advised: of several splits, what each alone advised. Their ``rates`` are those of the first.
     """
 
     dataset: str
@@ -43,15 +47,23 @@ class Protocol:
     edges: tuple[str, ...]
     samples: int
     smallest: tuple[str, int]
+    trained_on: int
+    advised: tuple[str, ...] = ()
 
     def rates_text(self, name: str) -> str:
         """The chosen setting of a candidate as ``learning_rate=0.001, epochs=17``."""
-        return ", ".join(f"{key}={value:.4g}" for key, value in self.rates[name].items())
+        text = ", ".join(f"{key}={value:.4g}" for key, value in self.rates[name].items())
+        return text + f" in the first of {len(self.advised)} splits" * bool(self.advised)
 
     @property
     def overlap(self) -> float:
         """Samples of a held-out part by those that are trained on."""
         return self.validation_fraction / (1 - self.validation_fraction)
+
+    @property
+    def test_overlap(self) -> float:
+        """Samples of the test part by those of the training set."""
+        return self.samples / self.trained_on
 
 
 @dataclass(frozen=True)
@@ -150,6 +162,13 @@ def recommend(report: Report) -> list[str]:
         f"{loss:.{digits_of(loss, score.percent)}f}{points}."
     )
     sentences.append(_describe_test(report))
+    if protocol.advised:
+        values = [findings.values(metric, each)[protocol.data_seed + n] for n, each in enumerate(protocol.advised)]
+        counts = [f"{each} in {count}" for each, count in Counter(protocol.advised).most_common()]
+        sentences.append(
+            f"Of {len(values)} splits, each alone advised {_listed(counts)}, with a mean of "
+            f"{np.mean(values):.{digits_of(float(np.mean(values)), score.percent)}f}{percent} on its own test part."
+        )
     for other in WARNED_OF:
         if other in findings.scores and other != metric and findings.row(other, name).verdict < 0:
             sentences.append(
@@ -169,7 +188,8 @@ def _describe_test(report: Report) -> str:
         values = findings.values(metric, of)
         return spread(values, significant(values, score.percent)) + " %" * score.percent
 
-    text = f"On the test part, which had no say in this: {name} {mean(name)}"
+    where = "On the test parts" if report.protocol.advised else "On the test part, which had no say in this"
+    text = f"{where}: {name} {mean(name)}"
     if name != BASELINE:
         verdicts = {0: "no reliable difference", 1: "reliably better", -1: "reliably worse"}
         reliable = verdicts[findings.row(metric, name).verdict]

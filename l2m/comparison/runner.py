@@ -17,22 +17,18 @@ import torch
 from l2m.comparison.advice import advise
 from l2m.comparison.candidates import Candidate, final_run, held_out_run, moved_thresholds, opponent, trained
 from l2m.comparison.config import BASELINE, CHANGED, OWN, Comparison, choice_metric
-from l2m.comparison.figures import draw_differences
 from l2m.comparison.findings import judge
 from l2m.comparison.opponents import OPPONENTS, Fitted, are_numbers
 from l2m.comparison.report import Protocol, Report
 from l2m.comparison.scoring import score_held_out, score_test_part
 from l2m.comparison.settings import rates_of, strategy_settings, without_rate
-from l2m.comparison.tables import format_csv, format_markdown, format_terminal
 from l2m.comparison.thresholds import moved_rows
-from l2m.config.run import RunConfig
+from l2m.comparison.writing import as_csv, write_file
+from l2m.config.run import LATER_KEYS, RunConfig
 from l2m.data import load
 from l2m.errors import UserError
 from l2m.evaluation.score_cache import ScoreCache, run_name
-from l2m.files import reporting, write_whole
-from l2m.records import WRITE_REMEDY
 from l2m.records.directory import RunDirectory
-from l2m.report import drawing
 from l2m.sweeps.launching import choose_launcher, launch
 from l2m.sweeps.plan import PlannedRun, format_plan, plan
 from l2m.sweeps.progress import print_data
@@ -57,7 +53,7 @@ class ComparisonRunner:
         self._failed: dict[str, list[str]] = {}  # commands by the reason of their failure
 
     def run(self) -> Report:
-        """Choose, train, score, and write the files of the report.
+        """Choose, train and score, and write which settings were chosen.
 
         Raises:
             UserError: the data cannot be read, or too many runs failed.
@@ -83,15 +79,9 @@ class ComparisonRunner:
         if len(candidates) < 2:
             raise UserError(f"nothing is left to compare with {BASELINE}: name other strategies or opponents")
         report = self._report(candidates, chosen[BASELINE])
-        self._write("scores.json", self._cache.content())
-        self._write("choices.csv", _csv(pd.DataFrame(self._choices)))
-        self._write("runs.csv", _csv(report.findings.runs))
-        self._write("held_out.csv", _csv(report.held_out.reset_index()))
-        self._write("comparison.csv", format_csv(report).encode())
-        self._write("comparison.json", report.to_json().encode())
-        self._write("comparison.md", format_markdown(report, "comparison.png").encode())
-        drawing.save(draw_differences(report.findings), self._path / "comparison")
-        return replace(report, text=format_terminal(report))
+        write_file(self._path / "scores.json", self._cache.content())
+        write_file(self._path / "choices.csv", as_csv(pd.DataFrame(self._choices)))
+        return report
 
     def print_plan(self) -> None:
         """The runs of choosing; those of training only if nothing is chosen, as they depend on the choice."""
@@ -168,9 +158,8 @@ class ComparisonRunner:
         strategy = without_rate(config)
         name = next(name for name, (first, *_) in self._settings.items() if without_rate(first) == strategy)
         keys = {"learning_rate": config.learning_rate, "strategy.mixing_rate": config.strategy.get("mixing_rate")}
-        keys |= {key: getattr(config, key) or None for key in sorted(CHANGED - OWN - keys.keys() - {"seed"})}
-        keys |= {"seed": config.seed}
-        words = [f"{key}={value}" for key, value in keys.items() if value is not None]
+        keys |= {key: getattr(config, key) for key in sorted(CHANGED - OWN)}
+        words = [f"{key}={value}" for key, value in keys.items() if value != LATER_KEYS.get(key)]
         return shlex.join([*self._words, f"strategy={name}", *words])
 
     def _all_choice_runs(self) -> list[RunConfig]:
@@ -253,6 +242,7 @@ class ComparisonRunner:
                 and candidates[name].rates["learning_rate"] in (min(rates), max(rates))
             ),
             samples=len(data.test),
+            trained_on=len(data.train),
             smallest=(name, smallest),
         )
 
@@ -263,15 +253,7 @@ class ComparisonRunner:
             print(f"left out: {reason}{others}\n  python -m l2m.run {commands[0]}")
         return self._is_incomplete
 
-    def _write(self, name: str, content: bytes) -> None:
-        with reporting("written", self._path / name, WRITE_REMEDY):
-            write_whole(self._path / name, content)
-
 
 def _median_best_epoch(runs: Sequence[RunConfig]) -> int:
     """The median best epoch of finished runs; all of them without early stopping."""
     return int(median(RunDirectory(run).read().info.get("best_epoch", run.epochs) for run in runs))
-
-
-def _csv(table: pd.DataFrame) -> bytes:
-    return table.to_csv(index=False, lineterminator="\n").encode()

@@ -134,28 +134,36 @@ def format_caption(report: Report) -> list[str]:
     """What the numbers mean and what they do not cover, a paragraph each."""
     findings, protocol = report.findings, report.protocol
     title, others = findings.scores[findings.metric].title, len(findings.strategies) - 1
-    n, (name, count) = findings.runs["seed"].nunique(), protocol.smallest
-    corrected = f", corrected for {others} comparisons (Holm)" if others > 1 else ""
     interval = f"t-interval; the {others} intervals of a score hold at once with 95 % (Bonferroni)"
     share = f"{100 * protocol.validation_fraction:g} % of the training set"
+    corrected = f", corrected for {others} comparisons (Holm)" if others > 1 else ""
+    over, covers = f"{findings.runs['seed'].nunique()} seeds", ""
+    reliable = ", and the difference is larger than its uncertainty from the choice of test samples"
+    uncovered = f"how test samples were drawn and the data thinned (only data_seed={protocol.data_seed})"
+    if protocol.advised:
+        over, reliable = f"{len(protocol.advised)} splits, each the mean of its seeds,", ""
+        covers = ". It covers the split, and is widened because training sets overlap (Nadeau and Bengio, 2003)"
+        uncovered = "that a sample may be tested in one split and held out for the advice in another"
     paragraphs = [
         f"Held-out: {title} on {len(report.held_out)} parts of {share} each, of a training without that part; se is "
         "the standard error of its mean, widened because the parts' training sets overlap (Nadeau and Bengio, 2003). "
         "* marks the advised candidate; = those that, like it, are within one standard error of a difference from the "
         "best mean.",
-        f"Test: mean ± sd (ddof 1) over {n} seeds on the test part, {protocol.samples} samples that were used neither "
-        f"for choosing nor for the advice; its smallest group ({name}) has {count}. − {BASELINE}: paired difference on "
-        f"the same seeds ± half of its {interval if others > 1 else '95 % t-interval'}. + and - mark reliably better "
-        f"and worse, score by score: the paired t-test has p below 5 %{corrected}, and the difference is larger than "
-        "its uncertainty from the choice of test samples.",
+        f"Test: mean ± sd (ddof 1) over {over} on the test part, {protocol.samples} samples that were used neither "
+        f"for choosing nor for the advice; its smallest group ({protocol.smallest[0]}) has {protocol.smallest[1]}. "
+        f"− {BASELINE}: paired difference on the same {over.split()[1].rstrip(',')} ± half of its "
+        f"{interval if others > 1 else '95 % t-interval'}{covers}. + and - mark reliably better and worse, score by "
+        f"score: the paired t-test has p below 5 %{corrected}{reliable}.",
         f"By {DRAWS} bootstrap draws of test samples, that uncertainty of differences in {title} is {_range(findings)}"
-        f"{', for all at once' if others > 1 else ''} with 95 %.",
-        f"Not covered: how test samples were drawn and the data thinned (only data_seed={protocol.data_seed}), and "
-        "data gathered elsewhere.",
+        f"{', for all at once' if others > 1 else ''} with 95 %." * bool(reliable),
+        f"Not covered: {uncovered}, and data gathered elsewhere.",
         *_describe_choice(protocol, title, share),
     ]
     notes = [note for score, note in NOTES.items() if findings.task == "classification"]
-    return [*paragraphs, " ".join([*notes, "Seconds: training only, while other runs shared the machine."])]
+    return [
+        *filter(None, paragraphs),
+        " ".join([*notes, "Seconds: training only, while other runs shared the machine."]),
+    ]
 
 
 def _describe_choice(protocol: Protocol, title: str, share: str) -> list[str]:
