@@ -9,13 +9,13 @@ from functools import lru_cache
 
 import numpy as np
 
+import l2m.trained
 from l2m.comparison.opponents import Fitted, Setting
 from l2m.comparison.thresholds import by_prior, by_threshold, choose_threshold, moved_rows
 from l2m.config.run import RunConfig
 from l2m.data import load
-from l2m.evaluation.score_cache import evaluate_test_part, run_name
 from l2m.records.directory import RunDirectory
-from l2m.training.scores import SampleResults, Score
+from l2m.training.scores import SampleResults, Score, sample_results
 
 
 @dataclass(frozen=True)
@@ -57,16 +57,24 @@ def _without_stopping(setting: RunConfig) -> RunConfig:
     return replace(setting, early_stopping=None, early_stopping_metric=None)
 
 
+def run_name(run: RunConfig) -> str:
+    """A run's directory below ``runs``."""
+    return "/".join(RunDirectory(run).path.parts[-3:])
+
+
+def evaluate(run: RunConfig) -> Result:
+    """The results of a finished run on its test part, or on the validation part that replaces it."""
+    directory, data = RunDirectory(run), load(run)
+    seconds = float(directory.read().metrics["seconds"].iloc[-1])
+    outputs = l2m.trained.load(directory.path, run.device).outputs(data.test)
+    return Result(sample_results(outputs, data), {"seconds": seconds, "run": run_name(run)})
+
+
 def trained(setting: RunConfig, rates: Mapping[str, float], tried: int) -> Candidate:
     """A strategy, whose runs are finished."""
-
-    def result(run: RunConfig) -> Result:
-        seconds = float(RunDirectory(run).read().metrics["seconds"].iloc[-1])
-        return Result(evaluate_test_part(run), {"seconds": seconds, "run": run_name(run)})
-
     keep_last = lru_cache(maxsize=1)  # moved thresholds ask again
-    held_out = keep_last(lambda part: result(held_out_run(setting, part)))
-    return Candidate(rates, tried, held_out, keep_last(lambda seed: result(final_run(setting, seed))))
+    held_out = keep_last(lambda part: evaluate(held_out_run(setting, part)))
+    return Candidate(rates, tried, held_out, keep_last(lambda seed: evaluate(final_run(setting, seed))))
 
 
 def with_prior(plain: Candidate) -> Candidate:

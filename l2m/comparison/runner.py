@@ -15,7 +15,16 @@ import pandas as pd
 import torch
 
 from l2m.comparison.advice import advise
-from l2m.comparison.candidates import Candidate, final_run, held_out_run, moved_thresholds, opponent, trained
+from l2m.comparison.candidates import (
+    Candidate,
+    evaluate,
+    final_run,
+    held_out_run,
+    moved_thresholds,
+    opponent,
+    run_name,
+    trained,
+)
 from l2m.comparison.config import BASELINE, CHANGED, OWN, Comparison, choice_metric
 from l2m.comparison.findings import judge
 from l2m.comparison.opponents import OPPONENTS, Fitted, are_numbers
@@ -27,7 +36,6 @@ from l2m.comparison.writing import as_csv, write_file
 from l2m.config.run import LATER_KEYS, RunConfig
 from l2m.data import load
 from l2m.errors import UserError
-from l2m.evaluation.score_cache import ScoreCache, run_name
 from l2m.records.directory import RunDirectory
 from l2m.sweeps.launching import choose_launcher, launch
 from l2m.sweeps.plan import PlannedRun, format_plan, plan
@@ -48,7 +56,6 @@ class ComparisonRunner:
         self._is_incomplete = False
         self._metric = str(self._options.metric)
         self._scores = SCORES[self._options.task]
-        self._cache = ScoreCache(self._path / "scores.json")
         self._choices: list[dict[str, object]] = []
         self._failed: dict[str, list[str]] = {}  # commands by the reason of their failure
 
@@ -79,7 +86,6 @@ class ComparisonRunner:
         if len(candidates) < 2:
             raise UserError(f"nothing is left to compare with {BASELINE}: name other strategies or opponents")
         report = self._report(candidates, chosen[BASELINE])
-        write_file(self._path / "scores.json", self._cache.content())
         write_file(self._path / "choices.csv", as_csv(pd.DataFrame(self._choices)))
         return report
 
@@ -127,11 +133,13 @@ class ComparisonRunner:
         chosen = {}
         for name, settings in self._settings.items():
             metric, means, tried = choice_metric(name, self._options), [], []
-            sign = 1 if self._scores[metric].higher_is_better else -1
+            score = self._scores[metric]
+            sign = 1 if score.higher_is_better else -1
             for setting in settings:
                 runs = self._choice_runs(setting)
                 has_failed = bool(failed & set(map(run_name, runs)))
-                mean = math.nan if has_failed else float(np.mean([self._cache.row(run)[metric] for run in runs]))
+                scores = [math.nan if has_failed else score.of(evaluate(run).samples) for run in runs]
+                mean = float(np.mean(scores))
                 means.append(-math.inf if math.isnan(mean) else sign * mean)
                 tried.append(setting if has_failed else replace(setting, epochs=_median_best_epoch(runs)))
                 self._add_choice(name, rates_of(tried[-1]), mean)
