@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -34,6 +35,7 @@ class Protocol:
         edges: strategies whose learning rate is the lowest or the highest of those to choose among.
         samples, smallest: of the test part, all and those of its smallest group, which is named.
         trained_on: samples of the training set.
+        shares: of the classes in the training set.
         advised: of several splits, what each alone advised. Their ``rates`` are those of the first.
     """
 
@@ -48,6 +50,7 @@ class Protocol:
     samples: int
     smallest: tuple[str, int]
     trained_on: int
+    shares: tuple[float, ...]
     advised: tuple[str, ...] = ()
 
     def rates_text(self, name: str) -> str:
@@ -78,6 +81,7 @@ class Report:
         confusion: by candidate, mean numbers of test samples (k, k) by true and predicted class; empty for other tasks.
         classes: their k names.
         path: the folder of its files.
+        usage: a command that predicts new samples with the advised candidate.
         text: what the command prints.
     """
 
@@ -88,6 +92,7 @@ class Report:
     confusion: Mapping[str, Floats]
     classes: tuple[str, ...]
     path: Path
+    usage: str = ""
     text: str = ""
 
     def __str__(self) -> str:
@@ -120,6 +125,7 @@ class Report:
             "metric": self.findings.metric,
             "advice": asdict(self.advice),
             "sentences": recommend(self),
+            "usage": self.usage,
             "protocol": asdict(self.protocol),
             "held_out": {name: values.tolist() for name, values in self.held_out.items()},
             "test": table,
@@ -133,6 +139,25 @@ class Report:
 
 def _plain(frame: pd.DataFrame) -> Any:
     return json.loads(frame.to_json(orient="records", double_precision=15))
+
+
+def describe_usage(report: Report, name: str) -> str:
+    """A command that predicts new samples with a candidate; ``report`` is of one split."""
+    rates, runs = report.protocol.rates[name], report.findings.runs.set_index("strategy")["run"]
+    folder, (model, _, rule) = report.path.parents[1] / "runs", name.partition("_by_")
+    if pd.isna(runs[model].iloc[0]):
+        values = f"{str(folder / runs[BASELINE].iloc[0])!r}, {name!r}, {dict(rates)}, 'new.csv'"
+        line = (
+            f"from l2m.comparison.opponents import predict_new as p; p({values}).to_csv('predictions.csv', index=False)"
+        )
+        return shlex.join(["python", "-c", line])
+    words = [f"run={folder / runs[model].iloc[0]}", "data=new.csv"]
+    if rule == "threshold":
+        words.append(f"threshold={rates['threshold']:.6g}")
+    if rule == "prior":
+        shares = zip(report.classes, report.protocol.shares, strict=True)
+        words.append("threshold=" + ",".join(f"{label}:{share:.6g}" for label, share in shares))
+    return shlex.join(["python", "-m", "l2m.predict", *words])
 
 
 def recommend(report: Report) -> list[str]:

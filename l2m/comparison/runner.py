@@ -28,7 +28,7 @@ from l2m.comparison.candidates import (
 from l2m.comparison.config import BASELINE, CHANGED, OWN, Comparison, choice_metric
 from l2m.comparison.findings import judge
 from l2m.comparison.opponents import OPPONENTS, Fitted, are_numbers
-from l2m.comparison.report import Protocol, Report
+from l2m.comparison.report import Protocol, Report, describe_usage
 from l2m.comparison.scoring import score_held_out, score_test_part
 from l2m.comparison.settings import rates_of, strategy_settings, without_rate
 from l2m.comparison.thresholds import moved_rows
@@ -218,7 +218,7 @@ class ComparisonRunner:
         ordered = {str(name): candidates[str(name)] for name in held_out}
         runs, drawn, confusion = score_test_part(ordered, self._scores, self._seeds())
         protocol = self._protocol(ordered, base)
-        return Report(
+        report = Report(
             advise(held_out if score.higher_is_better else -held_out, overlap=protocol.overlap),
             held_out,
             judge(runs, self._options.task, self._metric, drawn),
@@ -227,12 +227,14 @@ class ComparisonRunner:
             load(final_run(base, base.seed)).labels,
             self._path,
         )
+        return replace(report, usage=describe_usage(report, report.recommended))
 
     def _protocol(self, candidates: Mapping[str, Candidate], base: RunConfig) -> Protocol:
         data, options = load(final_run(base, base.seed)), self._options
         sizes = torch.bincount(data.test.groups, minlength=len(data.group_names)).tolist()
         present = [(size, name) for size, name in zip(sizes, data.group_names, strict=True) if size]
         smallest, name = min(present, key=lambda pair: pair[0])
+        prior = candidates[BASELINE].tested(options.seed).samples.prior
         tried = {name: {one.learning_rate for one in settings} for name, settings in self._settings.items()}
         return Protocol(
             dataset=str(options.dataset["name"]),
@@ -251,6 +253,7 @@ class ComparisonRunner:
             ),
             samples=len(data.test),
             trained_on=len(data.train),
+            shares=() if prior is None else tuple(prior.tolist()),
             smallest=(name, smallest),
         )
 

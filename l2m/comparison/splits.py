@@ -12,7 +12,7 @@ from l2m.comparison.advice import advise
 from l2m.comparison.candidates import final_run
 from l2m.comparison.config import BASELINE, Comparison
 from l2m.comparison.findings import judge
-from l2m.comparison.report import Report
+from l2m.comparison.report import Report, describe_usage
 from l2m.comparison.runner import ComparisonRunner
 from l2m.comparison.writing import write_report
 from l2m.data import load
@@ -63,12 +63,14 @@ def combine(reports: Sequence[Report]) -> Report:
     columns = [*one.findings.scores, "seconds"]
     means = [report.findings.runs.groupby("strategy")[columns].mean().loc[list(held_out)] for report in reports]
     runs = pd.concat([mean.assign(seed=seed) for mean, seed in zip(means, seeds, strict=True)]).reset_index()
+    advice = advise(held_out if score.higher_is_better else -held_out, overlap=one.protocol.overlap)
     return Report(
-        advise(held_out if score.higher_is_better else -held_out, overlap=one.protocol.overlap),
+        advice,
         held_out,
         judge(runs, one.findings.task, one.findings.metric, overlap=one.protocol.test_overlap),
         replace(one.protocol, advised=tuple(report.recommended for report in reports)),
         {name: np.mean([each.confusion[name] for each in reports], axis=0) for name in names if one.confusion},
         one.classes,
         one.path,
+        describe_usage(one, advice.name),
     )

@@ -44,6 +44,7 @@ def format_terminal(report: Report) -> str:
     )
     for text in recommend(report):
         print(fill(text, WIDTH), file=out)
+    print(f"To use it: {report.usage}", file=out)
     tables = [_deciding_table(report), *_other_tables(findings)]
     for title, table in tables + (_class_tables(report) if report.confusion else []):
         print(f"\n{title}", file=out)
@@ -217,6 +218,7 @@ def format_markdown(report: Report, figure: str) -> str:
     parts = [
         f"# Strategies on {protocol.dataset}",
         *recommend(report),
+        f"To use it:\n\n    {report.usage}",
         f"![Differences to {BASELINE} with their intervals]({figure})",
         _markdown_table(deciding),
         _markdown_table(scores),
