@@ -12,6 +12,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.metrics import balanced_accuracy_score
 from sklearn.utils import Tags, check_random_state, column_or_1d
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
@@ -29,9 +30,7 @@ from l2m.schema import Range, check_argument
 from l2m.seeding import derive, generator
 from l2m.strategies import STRATEGIES, Context, Statistics, Strategy
 from l2m.strategies.checks import build_alone, drawn_checked, loss_checked, prepare_checked
-from l2m.tasks import TASKS
 from l2m.training.early_stopping import EarlyStopping
-from l2m.training.evaluation import Evaluation
 
 Floats = NDArray[np.floating[Any]]
 PRECISIONS = np.float64, np.float32
@@ -94,7 +93,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
             if not held.any():
                 raise UserError("early_stopping=True has nothing to hold out of classes or groups of 1 sample: drop it")
             whole, apart = (whole.subset(torch.nonzero(part)[:, 0]) for part in (~held, held))
-            stopping, weight = EarlyStopping(self.task, None, options["n_iter_no_change"], apart), weight[~held]
+            stopping, weight = EarlyStopping(self.task, None, options["n_iter_no_change"]), weight[~held]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(seed, "parameters"))
             model = network(X.shape[1], options["hidden_layer_sizes"], outputs).to(whole.inputs.dtype)
@@ -107,14 +106,6 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         weight = (weight / weight.mean()).to(whole.inputs.dtype)
         if split is not whole and (weight != 1).any():
             raise UserError(f"strategy={self.strategy} makes a training set of its own, without weights: drop them")
-
-        def evaluate(part: Split) -> Evaluation:
-            """Results on the held-out part, where no weight counts."""
-            ((inputs, true, _),) = part.batches(torch.arange(len(part))[None])
-            outputs = model(inputs)
-            losses = self._losses(outputs, true).double()
-            scores = TASKS[self.task].score(outputs, true, losses).double()
-            return Evaluation(losses, scores, part, k, context.classes)
 
         self.loss_curve_: list[float] = []
         proportions = []
@@ -135,7 +126,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
             strategy.end_epoch(Statistics.of(torch.stack(losses), torch.stack(drawn), k))
             if stopping:
                 with torch.inference_mode():
-                    stopping.add(stopping.measure(None, evaluate).item(), model)
+                    stopping.add(self._held_out_score(model(apart.inputs), apart.targets), model)
                 if stopping.is_over:
                     break
         if stopping:
@@ -160,6 +151,10 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
 
     def _losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The loss of each sample (M,), from outputs (M, c) and targets (M,)."""
+        raise NotImplementedError
+
+    def _held_out_score(self, outputs: Tensor, targets: Tensor) -> float:
+        """What early stopping goes by, from outputs (M, c) and targets (M,)."""
         raise NotImplementedError
 
     @torch.inference_mode()
@@ -251,6 +246,9 @@ class Learn2MixClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
     def _losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return cross_entropy(outputs, targets, reduction="none")
 
+    def _held_out_score(self, outputs: Tensor, targets: Tensor) -> float:
+        return float(balanced_accuracy_score(targets, outputs.argmax(1)))
+
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Learn2MixRegressor(RegressorMixin, _Estimator):  # type: ignore[misc]
@@ -298,3 +296,6 @@ class Learn2MixRegressor(RegressorMixin, _Estimator):  # type: ignore[misc]
 
     def _losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return mse_loss(outputs.squeeze(1), targets, reduction="none")
+
+    def _held_out_score(self, outputs: Tensor, targets: Tensor) -> float:
+        return mse_loss(outputs.squeeze(1), targets).item()

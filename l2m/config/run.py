@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from l2m.config.choices import GROUPS, registries
 from l2m.schema import Pattern, Range
@@ -21,6 +21,21 @@ Seed = Annotated[int, Range(0, 2**31 - 1)]
 Count = Annotated[int, Range(1)]
 Threads = Annotated[int, Range(1, 1024)]
 Device = Annotated[str, Pattern(r"auto|cpu|cuda(:\d+)?|mps", "one of auto, cpu, cuda, cuda:N")]
+
+
+LabelMetric = Literal[
+    "balanced_accuracy", "accuracy", "macro_f1", "g_mean", "mcc", "worst_group", "roc_auc", "pr_auc",
+    "calibration_error", "brier", "log_loss",
+]  # fmt: skip
+ValueMetric = Literal["mean_squared_error", "mean_absolute_error", "worst_group"]
+Metric = Literal[LabelMetric, ValueMetric]
+
+METRICS: Mapping[str, tuple[str, ...]] = {
+    "classification": get_args(LabelMetric),
+    "regression": get_args(ValueMetric),
+    "reconstruction": get_args(ValueMetric),
+}
+"""By task, the scores that can choose an epoch or rank strategies; the first is the default."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +69,7 @@ class RunConfig:
         "best epoch's parameters; epochs is then the most there can be. null: train all of them",
     ] = None
     early_stopping_metric: Annotated[
-        Literal["balanced_accuracy", "accuracy", "worst_group", "log_loss", "mean_squared_error"] | None,
+        Metric | None,
         "that metric; null is balanced_accuracy, or mean_squared_error where there are no classes",
     ] = None
     early_stopping_fraction: Annotated[
@@ -146,13 +161,6 @@ class RunConfig:
         """Eight hexadecimal digits of the identity's SHA-256."""
         return short_hash(self.identity())
 
-
-STOPPING_METRICS = {
-    "classification": ("balanced_accuracy", "accuracy", "worst_group", "log_loss"),
-    "regression": ("mean_squared_error", "worst_group"),
-    "reconstruction": ("mean_squared_error", "worst_group"),
-}
-"""By task, what ``early_stopping_metric`` can be; the first is its default."""
 
 SCIENTIFIC = ("seed", "data_seed", "epochs", "batch_size", "learning_rate", "precision")
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from l2m.data.fingerprint import fingerprint
+from l2m.data.units import Units
 from l2m.data.validation import hold_out, validated
 from l2m.errors import UserError, cause
 from l2m.registry import Registry
@@ -158,7 +159,8 @@ class Data:
         refit: (indices (m,) of training samples) -> the same data with inputs, the targets' unit and the vocabulary
             fitted on these samples alone. None: nothing is fitted on samples, or it is not fitted again.
         held_out: the part of the training split that the run does not train on; ``test`` too, if it is tested on it.
-        thinned: whether only those training samples were read that the recipe of imbalance leaves.
+        units: of the training samples, if a split must not separate some.
+        thinned: whether only those training samples were read that the recipe leaves.
         description: what the files of a user's own data were read as, in plain values.
     """
 
@@ -171,6 +173,7 @@ class Data:
     class_names: tuple[str, ...] | None = None
     refit: Callable[[Tensor], Data] | None = None
     held_out: Split | None = None
+    units: Units | None = None
     thinned: bool = False
     description: Mapping[str, Any] | None = None
 
@@ -276,7 +279,7 @@ def _load(choice: tuple[tuple[str, Any], ...], source: Source, part: tuple[str, 
     data: Data = DATASETS.build(dict(choice), source)
     groups, names = data.train.groups, data.group_names
     kept = torch.arange(len(groups)) if data.thinned else torch.from_numpy(source.stay(groups.numpy(), names))
-    kept, held = hold_out(kept, groups, names, part, source.data_seed)
+    kept, held = hold_out(kept, groups, names, part, source.data_seed, data.units)
     if len(kept) < len(data.train):
         data = data.refit(kept) if data.refit else data
         held_out = data.train.subset(held) if len(held) else None

@@ -1,8 +1,8 @@
 """The training loop.
 
-Within an epoch it never waits for the device, and at its end it reads once from it. The exceptions are strategies whose
-next batch depends on the last losses: exp3, and learn2mix with ``cadence=batch``, read them once a step, and pike once
-every T steps.
+Within an epoch it never waits for the device, and at its end it reads once from it. The exceptions: early stopping then
+reads the outputs for its held-out part; and of strategies whose next batch depends on the last losses, exp3, and
+learn2mix with ``cadence=batch``, read them once a step, and pike once every T steps.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Trainer:
         self.augmentation = loaded.augmentation
         self._precision = partial(precision, config, self.device)
         self._squared_unit = loaded.target_unit[1] ** 2  # of a regression's metric; 1 except for own data
-        k, self._classes = len(self.group_names), loaded.classes
+        k = len(self.group_names)
 
         self.strategy: strategies.Strategy = strategies.STRATEGIES.build(config.strategy)
         self.mixing: mixing.Mixing | None = mixing.MIXINGS.build(config.mixing)
@@ -199,16 +199,18 @@ class Trainer:
 
     @torch.inference_mode()
     def evaluate(self, split: Split | None = None) -> Evaluation:
-        """Loss and metric of a whole split, by default the test set."""
-        losses, scores, split = [], [], self.test_set if split is None else split
+        """Loss and metric of a whole split, by default the test set; with early stopping the outputs too."""
+        losses, scores, kept, split = [], [], list[Tensor](), self.test_set if split is None else split
         self.model.eval()
         for batch in split.passes():
             outputs = self._outputs(self.model, batch.inputs)
+            kept += [outputs] if self.stopping else []
             losses.append(self.task.loss(outputs, batch.targets))
             scores.append(self.task.score(outputs, batch.targets, losses[-1]))
             del batch, outputs  # before the next are allocated
         score = torch.cat(scores).double() * self._squared_unit
-        return Evaluation(torch.cat(losses).double(), score, split, len(self.group_names), self._classes)
+        whole = torch.cat(kept) if kept else None
+        return Evaluation(torch.cat(losses).double(), score, split, len(self.group_names), whole)
 
     def run_epoch(self) -> tuple[EpochRow, list[GroupRow]]:
         """Train, evaluate, read both from the device at once, and let the strategy adapt.
@@ -221,14 +223,12 @@ class Trainer:
         objective, trained = self.train_epoch()
         seconds = stop()
         tested = self.evaluate()
-        held_out = [self.stopping.measure(tested, self.evaluate)] if self.stopping else []
         read = torch.cat([
-            torch.stack([objective, tested.loss, tested.metric, *held_out]),
+            torch.stack([objective, tested.loss, tested.metric]),
             trained.loss, trained.last_loss, trained.count.double(), trained.last_count.double(), tested.group_metric,
             to_device(proportions, self.device),
         ]).cpu()  # fmt: skip
-        whole = read[: -6 * k].tolist()
-        train_loss, test_loss, test_metric = whole[:3]
+        train_loss, test_loss, test_metric = whole = read[: -6 * k].tolist()
         loss, last_loss, count, last_count, group_metric, proportions = read[-6 * k :].view(6, k)
         statistics = strategies.Statistics(loss, last_loss, count.long(), last_count.long())
         losses, counts = loss.tolist(), statistics.count.tolist()
@@ -242,7 +242,10 @@ class Trainer:
         self.strategy.end_epoch(statistics)
         self.seconds += seconds() + time.perf_counter() - began
         if self.stopping:
-            self.stopping.add(whole[3], self.model)
+            value = self.stopping.measure(tested, self.evaluate)
+            if not math.isfinite(value):
+                raise FloatingPointError("on the held-out part")
+            self.stopping.add(value, self.model)
         worst = group_metric.min() if self.task.higher_is_better else group_metric.max()
         steps = self.epoch * self.steps
         samples = steps * self.config.batch_size

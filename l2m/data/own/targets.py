@@ -19,6 +19,7 @@ from l2m.data.own import columns
 from l2m.data.own.cells import Decimal, as_text, locate, parse_formatted, refuse
 from l2m.data.own.description import find_alike, number_value
 from l2m.data.tables import LARGEST, parse_numbers
+from l2m.data.units import Units
 from l2m.data.validation import held_out
 from l2m.errors import UserError, printable, shown
 from l2m.schema import Range
@@ -45,6 +46,7 @@ class Part:
         groups: (N,) int64, 0 to k − 1.
         class_names: None for regression.
         edges: between groups that are bins of the targets.
+        units: what a split must not separate.
     """
 
     rows: pd.DataFrame
@@ -54,10 +56,12 @@ class Part:
     group_names: tuple[str, ...]
     class_names: tuple[str, ...] | None = None
     edges: tuple[float, ...] = ()
+    units: Units | None = None
 
     def select(self, kept: NDArray[np.bool_]) -> Part:
         """The rows (N,) that are ``kept``."""
-        return replace(self, rows=self.rows[kept], targets=self.targets[kept], groups=self.groups[kept])
+        units = self.units and self.units.select(kept)
+        return replace(self, rows=self.rows[kept], targets=self.targets[kept], groups=self.groups[kept], units=units)
 
 
 def read_part(
@@ -198,7 +202,10 @@ def _draw_test(whole: Part, fraction: float, data_seed: int) -> NDArray[np.bool_
             )
     classes = whole.targets if whole.class_names else np.zeros_like(whole.groups)
     _, both = np.unique(np.stack([whole.groups, classes]), axis=1, return_inverse=True)
-    held = held_out(torch.from_numpy(both.reshape(-1)), fraction, generator(data_seed, "test")).numpy()
+    drawn = held_out(torch.from_numpy(both.reshape(-1)), fraction, generator(data_seed, "test"), units=whole.units)
+    if whole.units:
+        whole.units.check_sides(drawn, torch.from_numpy(whole.groups), whole.group_names, f"test_fraction={fraction:g}")
+    held = drawn.numpy()
     tested = np.bincount(whole.groups[held], minlength=len(whole.group_names))
     if not tested.all():
         alike = " and of one class" if whole.class_names else ""
@@ -278,7 +285,7 @@ def assemble(
     return Data(
         split(train_inputs, train), split(test_inputs, test), train.group_names, classes, preprocessing,
         class_names=train.class_names, refit=lambda chosen: assemble(train, test, make, scaling, described, chosen),
-        description=_describe(train, test, described or {}),
+        units=train.units, description=_describe(train, test, described or {}),
     )  # fmt: skip
 
 
