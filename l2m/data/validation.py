@@ -81,3 +81,18 @@ def hold_out(
         )
     held = held_out(groups, fraction, generator(data_seed, "validation"), number)
     return kept[~held], kept[held]
+
+
+def own_part(held: Tensor, part: tuple[str, float, int]) -> Tensor:
+    """The rows (m,) that a data set has for a held-out part, or none of them if ``part`` asks for none.
+
+    Raises:
+        UserError: another part than the first is asked for.
+    """
+    _, fraction, number = part
+    if number:
+        raise UserError(
+            f"validation_part={number} is asked for, but the data set has one held-out part of its own, {len(held)} "
+            "samples: use validation_part=0, in a comparison held_out_parts=1"
+        )
+    return held if fraction else held[:0]
