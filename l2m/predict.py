@@ -32,9 +32,9 @@ class Request:
     """The keys of the command line. ``--help`` prints the text beside a field."""
 
     run: Annotated[str, "the run's directory, or a folder above it that holds no other"]
-    data: Annotated[
-        str | None, "a CSV file for a table, a folder of JPEG or PNG for images, a folder of .txt or a CSV for texts"
-    ] = None
+    data: Annotated[str | None, "a CSV file for a table, a folder of images, a folder of .txt or a CSV for texts"] = (
+        None
+    )
     output: Annotated[str, "the CSV file to write predictions to"] = "predictions.csv"
     threshold: Annotated[
         str | None, "predict the class with the largest p / t, of thresholds NAME:t,...; for two classes one is enough"

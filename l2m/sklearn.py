@@ -126,7 +126,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
             strategy.end_epoch(Statistics.of(torch.stack(losses), torch.stack(drawn), k))
             if stopping:
                 with torch.inference_mode():
-                    stopping.add(self._held_out_score(model(apart.inputs), apart.targets), model)
+                    stopping.add(self._held_out_score(model(apart.inputs), targets[held]), model)
                 if stopping.is_over:
                     break
         if stopping:

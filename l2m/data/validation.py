@@ -96,3 +96,18 @@ def hold_out(
     if units:
         units.check_sides(held, groups, names, f"{key}={fraction:g}, part {number},")
     return kept[~held], kept[held]
+
+
+def own_part(held: Tensor, part: tuple[str, float, int]) -> Tensor:
+    """The rows (m,) that a data set has for a held-out part, or none of them if ``part`` asks for none.
+
+    Raises:
+        UserError: another part than the first is asked for.
+    """
+    _, fraction, number = part
+    if number:
+        raise UserError(
+            f"validation_part={number} is asked for, but the data set has one held-out part of its own, {len(held)} "
+            "samples: use validation_part=0, in a comparison held_out_parts=1"
+        )
+    return held if fraction else held[:0]

@@ -397,19 +397,16 @@ def test_reconstructions_are_scored_by_their_error(runs: Callable[..., Run], doo
 def test_what_is_wrong_with_images_is_told(runs: Callable[..., Run], door: Door, tmp_path: Path) -> None:
     _, records = runs("dataset=digits")
     (tmp_path / "new").mkdir()
-    assert "error: new holds no JPEG or PNG files: name a folder" in door(f"run={records.path}", "data=new").err
+    assert "error: new holds no images: name a folder" in door(f"run={records.path}", "data=new").err
     (tmp_path / "new" / "a.csv").write_text("1,2")
-    assert "error: new holds no JPEG or PNG files, but a.csv: " in door(f"run={records.path}", "data=new").err
-    assert (
-        "error: new/a.csv is not a JPEG or PNG file, which the model"
-        in door(f"run={records.path}", "data=new/a.csv").err
-    )
-    (tmp_path / "new" / "c.gif").write_bytes(b"GIF89a")
-    assert "error: new/c.gif is not a JPEG or PNG: save it as " in door(f"run={records.path}", "data=new").err
-    (tmp_path / "new" / "c.gif").unlink()
+    assert "error: new holds no images, but a.csv: " in door(f"run={records.path}", "data=new").err
+    assert "error: new/a.csv does not end in .jpg, .jpeg, " in door(f"run={records.path}", "data=new/a.csv").err
+    (tmp_path / "new" / "c.heic").write_bytes(b"ftypheic")
+    assert "error: new/c.heic is not one of JPEG, PNG, " in door(f"run={records.path}", "data=new").err
+    (tmp_path / "new" / "c.heic").unlink()
     (tmp_path / "new" / "b.png").write_bytes(b"\x89PNG and nothing else")
     assert (
-        "error: new/b.png cannot be read as an image (it is not a JPEG or PNG): "
+        "error: new/b.png cannot be read as an image (it is not one of JPEG, PNG, WEBP, "
         in door(f"run={records.path}", "data=new").err
     )
 

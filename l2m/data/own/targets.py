@@ -159,6 +159,12 @@ def _bin(part: Part, edges: NDArray[np.float64]) -> Part:
     return replace(part, groups=np.searchsorted(edges, part.targets), group_names=names, edges=tuple(edges.tolist()))
 
 
+def join(train: Part, held: Part) -> Part:
+    """Both parts, with the same classes and groups, as one: the held-out rows come last."""
+    targets, groups = np.append(train.targets, held.targets), np.append(train.groups, held.groups)
+    return replace(train, rows=pd.concat([train.rows, held.rows]), targets=targets, groups=groups)
+
+
 def split_rows(whole: Part, test: Part | None, fraction: float, data_seed: int, bins: int = 0) -> tuple[Part, Part]:
     """The training and the test part: ``whole`` and ``test``, or without a test part, ``whole`` split in two.
 
