@@ -12,7 +12,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.metrics import balanced_accuracy_score
+from sklearn.metrics import recall_score
 from sklearn.utils import Tags, check_random_state, column_or_1d
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
@@ -247,7 +247,8 @@ class Learn2MixClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         return cross_entropy(outputs, targets, reduction="none")
 
     def _held_out_score(self, outputs: Tensor, targets: Tensor) -> float:
-        return float(balanced_accuracy_score(targets, outputs.argmax(1)))
+        labels = np.unique(targets)
+        return float(recall_score(targets, outputs.argmax(1), labels=labels, average="macro"))
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

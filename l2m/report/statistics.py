@@ -46,7 +46,7 @@ def half_width(
     """
     n = values.shape[-1]
     t = float(stats.t.ppf(1 - (1 - LEVEL) / (2 * comparisons), n - 1)) if n > 1 else math.nan
-    return values.T.std(ddof=1) * t * math.sqrt(1 / n + overlap)
+    return values.T.std(ddof=1) * t * math.sqrt(1 / max(n, 1) + overlap)
 
 
 def geometric_interval(values: pd.DataFrame) -> tuple[pd.Series[float], ...]:

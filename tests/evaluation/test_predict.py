@@ -479,7 +479,8 @@ def test_all_that_is_wrong_with_a_command_is_told_at_once(door: Door) -> None:
     assert result.err.splitlines() == [
         "error: new.csv is not key=value: write run=, data= or another key before it",
         "error: data is given twice: give it one value",
-        "error: key runs is not known (did you mean run?): choose one of data, debug, device, force, onnx, output, run",
+        "error: key runs is not known (did you mean run?): choose one of costs, debug, force, onnx, output, "
+        "priors, run, threshold and 2 more, which --help lists",
         "error: run is missing: give it a value",
         "error: device=tpu must be one of auto, cpu, cuda, cuda:N",
         "error: force=maybe must be true or false",
