@@ -55,6 +55,12 @@ class RunConfig:
         Literal["constant", "cosine"],
         "constant learning rate, or one that falls to 0 along half a cosine, a step an epoch",
     ] = "constant"
+    warmup_steps: Annotated[int, Range(0), "over so many first steps the learning rate rises from 0 in a line"] = 0
+    max_gradient_norm: Annotated[
+        float | None,
+        Range(0, above=True),
+        "gradients of a larger norm, over all parameters together, are scaled down to it; null: none are",
+    ] = None
     seed: Annotated[Seed, "draws initial parameters and the order of samples"] = 0
     data_seed: Annotated[Seed, "draws synthetic data, splits and imbalance, the same for all runs"] = 42
     validation_fraction: Annotated[
@@ -98,7 +104,7 @@ class RunConfig:
     cuda_graphs: Annotated[
         bool,
         "on a GPU launch each step as one CUDA graph instead of kernel by kernel, for small networks; no effect with "
-        "mixing, augmentation, schedule=cosine, or a strategy or optimizer that is not replayable",
+        "mixing, augmentation, schedule=cosine, warmup_steps, or a strategy or optimizer that is not replayable",
     ] = False
     device: Annotated[Device, "where to train; auto takes a GPU if there is one, cuda:1 is the second GPU"] = "auto"
     logger: Annotated[
@@ -167,6 +173,7 @@ SCIENTIFIC = ("seed", "data_seed", "epochs", "batch_size", "learning_rate", "pre
 LATER_KEYS = {
     "equal_seconds": False, "schedule": "constant", "validation_fraction": 0.0, "validation_part": 0,
     "early_stopping": None, "early_stopping_metric": None, "early_stopping_fraction": 0.2,
+    "warmup_steps": 0, "max_gradient_norm": None,
 }  # fmt: skip
 """Keys added after the first records, with their defaults."""
 

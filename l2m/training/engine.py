@@ -110,20 +110,25 @@ class Trainer:
         """
         self.epoch += 1
         self.model.train()
+        rate = self.config.learning_rate
         if self.config.schedule == "cosine":
-            optimizers.anneal(self.optimizer, self.config.learning_rate, self.epoch, self.config.epochs)
+            rate = optimizers.annealed(rate, self.epoch, self.config.epochs)
+        optimizers.set_rate(self.optimizer, rate)
         self._mixes = self.mixing if self.mixing and self.mixing.begin_epoch(self.epoch) else None
         if self.replays and not self._replay:
             indices = torch.zeros(self.config.batch_size, dtype=torch.int64, device=self.device)
             self._replay = capture(lambda index: self._step(self._gather(index)), indices, self._changing())
             self.replays = self._replay is not None
-        steps = self._replayed_steps(self._replay) if self._replay else self._steps()
+        steps = self._replayed_steps(self._replay) if self._replay else self._steps(rate)
         groups, losses, objective = (torch.stack(each) for each in zip(*steps, strict=True))
         return objective.double().mean(), strategies.Statistics.of(losses, groups, len(self.group_names))
 
-    def _steps(self) -> Iterator[tuple[Tensor, ...]]:
+    def _steps(self, rate: float) -> Iterator[tuple[Tensor, ...]]:
         """Take the epoch's steps; yields the groups (M,) of each and what :meth:`_step` returns."""
-        for batch in self._inner_loops() if self.strategy.every else self._batches():
+        batches, warmup = self._inner_loops() if self.strategy.every else self._batches(), self.config.warmup_steps
+        for number, batch in enumerate(batches, (self.epoch - 1) * self.steps + 1):
+            if number <= warmup:
+                optimizers.set_rate(self.optimizer, rate * number / warmup)
             per_sample, loss = self._step(batch)
             if self.strategy.reads_steps:
                 self.strategy.after_step(batch, per_sample)
@@ -154,6 +159,8 @@ class Trainer:
             loss = checks.loss_checked(self.strategy, batch, losses)
         self.optimizer.zero_grad()
         optimizers.backward(loss)
+        if self.config.max_gradient_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_gradient_norm)
         self.optimizer.step()
         return per_sample.detach(), loss.detach()
 
