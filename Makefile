@@ -15,7 +15,7 @@ help:  ## list the targets
 
 run: $(READY)  ## quickstart: two small data sets, five seeds, a table, a figure
 	@$(BIN)/python -m l2m.run -m +experiment=quickstart
-	@$(BIN)/python scripts/summary.py outputs/quickstart
+	@$(BIN)/python -m l2m summary outputs/quickstart
 
 test: $(READY)  ## style, types and tests; offline, on all CPU cores
 	$(BIN)/ruff check .
@@ -23,8 +23,9 @@ test: $(READY)  ## style, types and tests; offline, on all CPU cores
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n auto --dist worksteal -m 'not extras and not long'
 
-test-long: $(READY)  ## the tests that make test leaves out: every combination, more restarts
+test-long: $(READY)  ## every combination, more restarts; then the oldest and newest torch (12 GB)
 	$(BIN)/python -m pytest -n auto --dist worksteal -m long
+	$(BIN)/python scripts/try_versions.py
 
 test-all: test $(addsuffix -all,$(READY))  ## `make test`, then, with all extras, the tests that need one
 	$(BIN)/python -m pytest -m extras
@@ -39,13 +40,13 @@ reproduce: $(READY)  ## train what results/ lacks (days), then tables and figure
 	@failed=0; for each in $(ROWS) $(QUESTIONS) table1_v3; do \
 	  echo "+experiment=$$each"; $(BIN)/python -m l2m.run -m +experiment=$$each results_dir=results; status=$$?; \
 	  [ $$status -lt 128 ] || exit $$status; [ $$status = 0 ] || failed=1; done; \
-	$(BIN)/python scripts/pack.py results && $(MAKE) tables figures RESULTS=results && exit $$failed
+	$(BIN)/python -m l2m pack results && $(MAKE) tables figures RESULTS=results && exit $$failed
 
 tables: $(READY)  ## tables and claims from results/; RESULTS=outputs for your runs
-	@$(BIN)/python scripts/tables.py $(RESULTS) $(if $(filter results results/,$(RESULTS)),--ledger REPRODUCTION.md --into README.md docs/when.md)
+	@$(BIN)/python -m l2m tables $(RESULTS) $(if $(filter results results/,$(RESULTS)),--ledger REPRODUCTION.md --into README.md docs/when.md)
 
 figures: $(READY)  ## figures and index.html from results/; RESULTS=outputs likewise
-	@$(BIN)/python scripts/figures.py $(RESULTS)
+	@$(BIN)/python -m l2m figures $(RESULTS)
 
 docs: $(READY)  ## build the documentation to read offline: site/index.html
 	@$(BIN)/python -c "import mkdocstrings, material" 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'

@@ -1,6 +1,7 @@
 """Training under imbalance, reproducibly.
 
-``Learn2MixBatchSampler`` works in any training loop, with ``GroupLosses`` and ``ShardedBatchSampler``.
+``Learn2MixBatchSampler`` works in any training loop, with ``GroupLosses`` and ``ShardedBatchSampler``; ``StreamMixer``
+is for sources that are read in order.
 ``train(compose("dataset=mnist", "strategy=learn2mix"))`` runs the suite from Python, ``sweep("+experiment=mnist")`` a
 sweep, and ``load(run_directory)`` loads the trained model. ``compare(frame, target)`` compares strategies on a
 DataFrame. Names are imported on first use: ``import l2m`` costs nothing.
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from l2m.sampling.group_losses import GroupLosses as GroupLosses
     from l2m.sampling.sampler import Learn2MixBatchSampler as Learn2MixBatchSampler
     from l2m.sampling.shards import ShardedBatchSampler as ShardedBatchSampler
+    from l2m.sampling.streams import StreamMixer as StreamMixer
     from l2m.sweeps.launching import sweep as sweep
     from l2m.trained import load as load
     from l2m.training.run import train as train
@@ -30,6 +32,7 @@ _MODULES = {
     "Learn2MixBatchSampler": "l2m.sampling.sampler",
     "RunConfig": "l2m.config.run",
     "ShardedBatchSampler": "l2m.sampling.shards",
+    "StreamMixer": "l2m.sampling.streams",
     "UserError": "l2m.errors",
     "compare": "l2m.compare",
     "compose": "l2m.config.composing",

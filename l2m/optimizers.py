@@ -19,10 +19,15 @@ Decay = Annotated[float, Range(0, 1, below=True)]
 Epsilon = Annotated[float, Range(0, above=True)]
 
 
-def anneal(optimizer: Any, learning_rate: float, epoch: int, epochs: int) -> None:
-    """Set the rate of an epoch, counted from 1: half a cosine, 0 at the end (Loshchilov and Hutter, 2017, eq. 5)."""
+def annealed(learning_rate: float, epoch: int, epochs: int) -> float:
+    """The rate of an epoch, counted from 1: half a cosine, 0 at the end (Loshchilov and Hutter, 2017, eq. 5)."""
+    return learning_rate * (1 + math.cos(math.pi * (epoch - 1) / epochs)) / 2
+
+
+def set_rate(optimizer: Any, learning_rate: float) -> None:
+    """Set the rate of the next steps."""
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate * (1 + math.cos(math.pi * (epoch - 1) / epochs)) / 2
+        group["lr"] = learning_rate
 
 
 def backward(loss: Tensor) -> None:

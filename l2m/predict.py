@@ -32,10 +32,17 @@ class Request:
     """The keys of the command line. ``--help`` prints the text beside a field."""
 
     run: Annotated[str, "the run's directory, or a folder above it that holds no other"]
-    data: Annotated[
-        str | None, "a CSV file for a table, a folder of JPEG or PNG for images, a folder of .txt or a CSV for texts"
-    ] = None
+    data: Annotated[str | None, "a CSV file for a table, a folder of images, a folder of .txt or a CSV for texts"] = (
+        None
+    )
     output: Annotated[str, "the CSV file to write predictions to"] = "predictions.csv"
+    threshold: Annotated[
+        str | None, "predict the class with the largest p / t, of thresholds NAME:t,...; for two classes one is enough"
+    ] = None
+    costs: Annotated[str | None, "predict at the least expected cost, of costs NAME:c,... of missing each class"] = None
+    priors: Annotated[
+        str | None, "correct the probabilities for a population with the shares NAME:share,... of the classes"
+    ] = None
     onnx: Annotated[str | None, "an ONNX file to write the model to"] = None
     device: Annotated[Device, "where to compute: auto, cpu, cuda or cuda:N"] = "cpu"
     force: Annotated[bool, "overwrite existing files"] = False
@@ -114,11 +121,13 @@ def _carry_out(request: Request) -> None:
         print(file)
     if request.data:
         from l2m.data.own.new_samples import read_unseen
+        from l2m.evaluation.decisions import decide
         from l2m.evaluation.predictions import format_csv, predict, summarize
         from l2m.files import reporting, write_whole
 
+        decision = decide(trained, request.threshold, request.costs, request.priors)
         inputs, samples = read_unseen(Path(request.data).expanduser(), trained.data, trained.config.dataset)
-        table = predict(trained, inputs, samples)
+        table = predict(trained, inputs, samples, decision)
         output = Path(request.output).expanduser()
         with reporting("written", output, "choose another output="):
             write_whole(output, format_csv(table))

@@ -58,7 +58,7 @@ def _train(runs: Checked, refused: Refused, sweep: Sweep | None) -> bool:
     if not sweep:
         keep_memory()
         print_data(run.config for run in planned if run.to_do)
-        print(train_with_progress(runs[0][0]))
+        print(train_with_progress(planned[0].config))
         return False
     if sweep.tuned:
         return any(run.status == "failed" for run in planned)

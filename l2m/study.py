@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from textwrap import fill
 
 from l2m.cli import interrupts  # noqa: F401
 from l2m.cli.command import Checked, Refused, Sweep, run_command
 from l2m.cli.help import Help
+from l2m.errors import UserError, cause, shown
 from l2m.paper.studies.records import StudyConfig, check, is_finished, read, write
+from l2m.records.reading import NewerRecord
 
 HELP = Help(
     [
@@ -44,7 +49,7 @@ def run(config: StudyConfig) -> None:
     """Run a study unless it is finished, write its records, and print its verdicts.
 
     Raises:
-        UserError: its data are missing, or its records cannot be written.
+        UserError: its data are missing, or its records cannot be written or are damaged.
     """
     import torch
 
@@ -53,7 +58,9 @@ def run(config: StudyConfig) -> None:
 
     name = config.study["name"]
     before = torch.get_num_threads()
-    if is_finished(config.path) and not config.force:
+    with _reporting_damage(config.path):
+        finished = not config.force and is_finished(config.path)
+    if finished:
         print("already finished")
     else:
         if config.threads:
@@ -67,12 +74,25 @@ def run(config: StudyConfig) -> None:
         finally:
             torch.set_num_threads(before)
         write(config, tables, info | {"end": now(), "seconds": round(time.monotonic() - began, 1)})
-    recorded = read(config.path)
+    with _reporting_damage(config.path):
+        recorded = read(config.path)
+        claims = recorded.study.claims(recorded.tables)
     print(fill(recorded.study.introduction(), 79), end="\n\n")
-    for claim in recorded.study.claims(recorded.tables):
+    for claim in claims:
         print(fill(f"{claim.verdict}: {claim.claim}", 79, subsequent_indent="  "))
         print(fill(claim.ours, 79, initial_indent="  ", subsequent_indent="  "))
     print(config.path)
+
+
+@contextmanager
+def _reporting_damage(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except NewerRecord as error:
+        raise UserError(f"{path} is of a newer version ({error}): update l2m") from error
+    except Exception as error:  # a damaged record may raise anything
+        problem = shown(error) if isinstance(error, ValueError) else cause(error)
+        raise UserError(f"{path} is damaged ({problem}): remove it to run the study again") from error
 
 
 if __name__ == "__main__":

@@ -40,6 +40,16 @@ def script(file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     return _door(lambda: runpy.run_path(str(file), run_name="__main__"), str(file), monkeypatch, capsys)
 
 
+def command(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Door:
+    """``l2m name *arguments``, as a function of the arguments."""
+    from l2m import __main__
+    from l2m.cli import interrupts
+
+    monkeypatch.setattr(interrupts, "end_quietly", lambda: None)  # it would end the tests
+    door = _door(__main__.main, "l2m", monkeypatch, capsys)
+    return lambda *arguments: door(name, *arguments)
+
+
 def _door(
     main: Callable[[], Any], name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Door:

@@ -24,7 +24,7 @@ NOT_RUN = {"index.md", "reference.md", "speed.md", "data.md", "when.md"}
 
 FENCE = re.compile(r'^```(sh|python|yaml|toml|csv|text)( no-run)?(?: title="([\w./-]+)")?$')
 EXTRAS = {"accelerate", "hydra_plugins", "lightning", "mlflow", "onnx", "onnxruntime", "onnxscript", "optuna", "ray",
-          "submitit", "tensorboard", "transformers", "wandb"}  # fmt: skip
+          "submitit", "tensorboard", "torchdata", "transformers", "wandb"}  # fmt: skip
 SECONDS = 300
 """Time limit of a block on a busy machine; an idle one takes a tenth."""
 
@@ -74,7 +74,6 @@ class Reader:
     def __init__(self, folder: Path, programs: Path) -> None:
         self.folder = folder / "work"
         self.folder.mkdir()
-        (self.folder / "scripts").symlink_to(ROOT / "scripts")
         self._state, self._python = folder / "state", str(programs / "python")
         self._environment = os.environ | {
             "PATH": f"{programs}:{os.environ['PATH']}",
@@ -132,11 +131,11 @@ def reader(tmp_path: Path, programs: Path) -> Iterator[Reader]:
 WHOLE = [
     pytest.param(page, marks=pytest.mark.extras, id=f"{page.name} whole")
     for page in PAGES
-    if re.search(r"\bextra `|l2m\[", page.read_text(encoding="utf-8"))
+    if re.search(r"\bextra `|learn2mix\[", page.read_text(encoding="utf-8"))
 ]
 
 
-LONG = {"compare.md", "extending.md", "own_data.md", "start.md", "training.md"}
+LONG = {"compare.md", "extending.md", "own_data.md", "start.md", "streams.md", "training.md"}
 """Pages whose commands take most of the time: `make test-long` runs them."""
 
 PLAYED = [pytest.param(page, id=page.name, marks=pytest.mark.long if page.name in LONG else ()) for page in PAGES]
@@ -154,7 +153,7 @@ def test_a_page_does_what_it_says(page: Path, reader: Reader) -> None:
             file.write_text(block.text)
         elif block.language == "sh":
             result = reader.shell(rehearsal(block.text) if block.no_run else block.text)
-            if result.returncode and "l2m[" in result.stderr:
+            if result.returncode and "learn2mix[" in result.stderr:
                 pytest.skip(f"{where} needs an extra")
             assert result.returncode == 0, f"{where}:\n{block.text}\n{result.stdout}\n{result.stderr}"
             assert "error:" not in result.stderr, f"{where}:\n{result.stderr}"
@@ -177,7 +176,7 @@ def rehearsal(text: str) -> str:
     kept = []
     for line in re.sub(r"\\\n", " ", text).splitlines():
         command = re.sub(r"\s#.*", "", line).strip()
-        if re.match(r"python -m l2m\.run\b", command) and "--help" not in command:
+        if re.match(r"(python -m l2m\.run|l2m run)\b", command) and "--help" not in command:
             kept.append(f"{command} dry_run=true")
         elif module := re.match(r"python -m ([\w.]+)", command):
             assert find_spec(module[1]), line

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from l2m import UserError
-from l2m.optimizers import OPTIMIZERS, anneal
+from l2m.optimizers import OPTIMIZERS, annealed, set_rate
 
 OPTIONS = {"beta1": 0.8, "beta2": 0.95, "epsilon": 1e-6}
 NESTEROV = {"name": "sgd", "momentum": 0.8, "weight_decay": 0.3, "nesterov": True}
@@ -57,7 +57,7 @@ def test_the_cosine_is_that_of_torch() -> None:
     optimizer, known = OPTIMIZERS.build({"name": "adam"}, ours, 0.01), torch.optim.Adam(theirs, 0.01, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(known, T_max=7)
     for epoch in range(1, 8):
-        anneal(optimizer, 0.01, epoch, 7)
+        set_rate(optimizer, annealed(0.01, epoch, 7))
         assert optimizer.param_groups[0]["lr"] == pytest.approx(schedule.get_last_lr()[0], rel=1e-12)
         for step in range(3):
             for of, by in ((ours, optimizer), (theirs, known)):

@@ -7,21 +7,27 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.datasets import load_diabetes, load_digits
+from sklearn.ensemble import AdaBoostClassifier
 from sklearn.linear_model import LinearRegression
-from sklearn.metrics import balanced_accuracy_score
-from sklearn.model_selection import GridSearchCV, train_test_split
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+from sklearn.model_selection import GridSearchCV, TunedThresholdClassifierCV, train_test_split
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from l2m import UserError
 from l2m.sklearn import Learn2MixClassifier, Learn2MixRegressor
+from l2m.strategies import STRATEGIES
 
 Table = NDArray[np.float64]
 
@@ -29,7 +35,17 @@ QUICK = {"epochs": 60, "learning_rate": 0.01}
 """As many steps as the checks' small tables take to be learnt; the defaults take five times as long."""
 
 
-@parametrize_with_checks([Learn2MixClassifier(**QUICK), Learn2MixRegressor(**QUICK)])
+WEIGHTS = {
+    f"check_sample_weight_equivalence_on_{kind}_data": "batches are drawn at random, as in MLPClassifier with adam"
+    for kind in ("dense", "sparse")
+}
+"""A sample of weight 2 is not two samples, which would make other batches."""
+
+
+@parametrize_with_checks(
+    [Learn2MixClassifier(**QUICK), Learn2MixRegressor(**QUICK), Learn2MixClassifier(**QUICK, early_stopping=True)],
+    expected_failed_checks=lambda estimator: WEIGHTS,
+)
 def test_scikit_learns_own_checks(estimator: Any, check: Callable[[Any], None]) -> None:
     check(estimator)
 
@@ -74,7 +90,7 @@ def test_it_stands_in_a_pipeline_and_a_search(digits: Any) -> None:
 def test_a_regressor_learns_a_real_set() -> None:
     inputs, targets = load_diabetes(return_X_y=True)
     train, test, values, test_values = train_test_split(inputs, targets, random_state=0)
-    ours = make_pipeline(StandardScaler(), Learn2MixRegressor(hidden=16, epochs=100, random_state=0))
+    ours = make_pipeline(StandardScaler(), Learn2MixRegressor(hidden_layer_sizes=16, epochs=100, random_state=0))
     fitted = TransformedTargetRegressor(ours, transformer=StandardScaler()).fit(train, values)
     straight = LinearRegression().fit(train, values).score(test, test_values)
     assert fitted.score(test, test_values) > straight - 0.1
@@ -114,8 +130,17 @@ def test_a_random_state_is_all_that_a_fit_depends_on(digits: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"hidden": 0}, "hidden=0 must be in "),
-        ({"hidden": (64, 64)}, "whole number .a parameter of Learn2MixRegressor"),
+        ({"hidden_layer_sizes": 0}, r"hidden_layer_sizes=\(0,\) must be in "),
+        ({"hidden_layer_sizes": (64, 1.5)}, "whole number .a parameter of Learn2MixRegressor"),
+        ({"weight_decay": -1}, "weight_decay=-1 must be at least 0"),
+        ({"validation_fraction": 1}, "validation_fraction=1 must be in"),
+        ({"strategy": "learn2mx"}, "did you mean learn2mix?"),
+        ({"strategy": "focal"}, "strategy=focal is not defined for regression"),
+        (
+            {"strategy": "bilevel"},
+            "strategy=bilevel needs more than the batches of one training: use python",
+        ),
+        ({"strategy_options": {"gamma": 1}}, "strategy_options: gamma is not an option of strategy=learn2mix"),
         ({"epochs": 0}, "epochs=0 must be at least 1"),
         ({"batch_size": 1.5}, "batch_size=1.5 must be a whole number"),
         ({"learning_rate": 0}, "learning_rate=0 must be above 0"),
@@ -142,3 +167,97 @@ def test_groups_of_other_length_are_refused() -> None:
 def test_groups_that_are_no_labels_are_refused() -> None:
     with pytest.raises(UserError, match="one label a sample, not continuous"):
         Learn2MixClassifier().fit([[0], [1], [2]], [0, 1, 1], groups=[0.1, 0.2, 0.3])
+
+
+# Weights, sparse tables, early stopping, strategies
+
+
+def test_samples_of_weight_0_are_left_out_and_equal_weights_do_nothing(digits: Any) -> None:
+    train, test, labels, _ = digits
+    subject = Learn2MixClassifier(epochs=3, random_state=0)
+    plain = subject.fit(train, labels).predict_proba(test)
+    assert np.array_equal(subject.fit(train, labels, sample_weight=np.full(len(labels), 3)).predict_proba(test), plain)
+    kept = labels % 2 == 0
+    assert subject.fit(train, labels, sample_weight=kept).groups_.tolist() == [0, 2, 4, 6, 8]
+    without = subject.predict_proba(test)
+    other = np.where(kept[:, None], train, 1.0)
+    assert np.array_equal(subject.fit(other, labels, sample_weight=kept * 7).predict_proba(test), without)
+    with pytest.raises(ValueError, match="at least one non-zero"):
+        subject.fit(train, labels, sample_weight=np.zeros(len(labels)))
+
+
+def test_class_weights_move_the_recall_of_a_class(digits: Any) -> None:
+    train, test, labels, test_labels = digits
+    rare, truth = (labels < 5).astype(int), (test_labels < 5).astype(int)
+    options = {"epochs": 10, "mixing_rate": 0, "random_state": 0}
+
+    def recall(**more: Any) -> float:
+        subject = Learn2MixClassifier(**options, **more)
+        return float((subject.fit(train, rare).predict(test)[truth == 1] == 1).mean())
+
+    own = recall()
+    assert recall(class_weight="balanced") > own + 0.05
+    assert recall(class_weight={0: 1, 1: 20}) > own + 0.05
+    balanced = compute_sample_weight("balanced", rare)
+    weighted = Learn2MixClassifier(**options).fit(train, rare, sample_weight=balanced)
+    by_class = Learn2MixClassifier(**options, class_weight="balanced").fit(train, rare)
+    assert np.array_equal(weighted.predict_proba(test), by_class.predict_proba(test))
+
+
+def test_sparse_tables_are_read_as_dense_ones(digits: Any) -> None:
+    train, test, labels, _ = digits
+    dense = Learn2MixClassifier(epochs=2, random_state=0).fit(train, labels)
+    sparse = Learn2MixClassifier(epochs=2, random_state=0).fit(csr_array(train), labels)
+    assert np.array_equal(dense.predict_proba(test), sparse.predict_proba(csr_array(test)))
+
+
+@pytest.mark.parametrize("estimator", [Learn2MixClassifier, Learn2MixRegressor])
+def test_early_stopping_keeps_the_best_epoch(digits: Any, estimator: Any) -> None:
+    train, test, labels, _ = digits
+    options = {"hidden_layer_sizes": (32, 16), "learning_rate": 0.01, "random_state": 0}
+    stopped = estimator(early_stopping=True, n_iter_no_change=4, validation_fraction=0.3, **options).fit(train, labels)
+    scores = np.array(stopped.validation_scores_)
+    best = scores.argmax() if estimator is Learn2MixClassifier else scores.argmin()
+    assert stopped.best_iter_ == best + 1 == stopped.n_iter_ - 4 < 196
+    kept = estimator(early_stopping=True, n_iter_no_change=200, validation_fraction=0.3, **options)
+    shorter = kept.set_params(epochs=stopped.best_iter_).fit(train, labels)
+    assert np.array_equal(shorter.predict(test), stopped.predict(test))
+    with pytest.raises(UserError, match="has nothing to hold out of classes or groups of 1 sample: drop it"):
+        estimator(early_stopping=True, epochs=1).fit([[0], [1]], [0, 1], groups=[0, 1])
+
+
+@pytest.mark.parametrize("name", sorted(set(STRATEGIES.names()) - {"bilevel", "curriculum", "pike"}))
+def test_every_strategy_of_single_trainings_fits(digits: Any, name: str) -> None:
+    train, test, labels, test_labels = digits
+    subject = Learn2MixClassifier(strategy=name, epochs=12, learning_rate=0.01, random_state=0).fit(train, labels)
+    assert balanced_accuracy_score(test_labels, subject.predict(test)) > 0.6
+    assert subject.proportions_curve_.shape == (12, 10)
+
+
+def test_weights_have_no_place_in_a_resampled_set(digits: Any) -> None:
+    train, _, labels, _ = digits
+    subject = Learn2MixClassifier(strategy="smote", epochs=1, class_weight="balanced")
+    with pytest.raises(UserError, match="strategy=smote makes a training set of its own"):
+        subject.fit(train, labels)
+    assert subject.set_params(class_weight=None).fit(train, labels).n_iter_ == 1
+
+
+def test_it_stands_in_ensembles_calibration_and_threshold_tuning(digits: Any) -> None:
+    train, test, labels, test_labels = digits
+    rare, truth = (labels < 5).astype(int), (test_labels < 5).astype(int)
+    base = Learn2MixClassifier(hidden_layer_sizes=16, epochs=8, learning_rate=0.01, random_state=0)
+    for subject in (
+        AdaBoostClassifier(base, n_estimators=3, random_state=0),
+        CalibratedClassifierCV(base, cv=2),
+        TunedThresholdClassifierCV(base, scoring="balanced_accuracy", cv=2),
+    ):
+        assert roc_auc_score(truth, subject.fit(train, rare).predict_proba(test)[:, 1]) > 0.75
+
+
+def test_it_stands_behind_an_encoder_with_its_defaults() -> None:
+    """OneHotEncoder gives a sparse table."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"ward": rng.choice(list("abcdefgh"), 200), "day": rng.choice(["mo", "tu"], 200)})
+    answer = table["ward"].isin(["a", "b"]) & (table["day"] == "mo")
+    subject = make_pipeline(OneHotEncoder(), Learn2MixClassifier(epochs=40, learning_rate=0.01, random_state=0))
+    assert subject.fit(table, answer).score(table, answer) > 0.97

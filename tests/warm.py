@@ -1,7 +1,7 @@
 """``python`` for a shell, without the seconds that importing torch takes: a command is a fork of a process that has it.
 
 ``python warm.py SOCKET`` serves; ``client`` writes the file to be called as ``python`` instead. What is neither
-``-m l2m.X``, a script nor ``session`` is given to the real one.
+``-m l2m``, ``-m l2m.X``, a script nor ``session`` is given to the real one.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ def begin(folder: Path) -> subprocess.Popen[bytes]:
     address, client = str(folder / "socket"), folder / "python"
     client.write_text(CLIENT.format(python=sys.executable, address=address))
     client.chmod(0o755)
+    (folder / "l2m").write_text('#!/bin/sh\nexec python -m l2m "$@"\n')
+    (folder / "l2m").chmod(0o755)
     server = subprocess.Popen([sys.executable, __file__, address], cwd=folder)
     while not Path(address).exists() and server.poll() is None:
         time.sleep(0.05)
@@ -44,8 +46,8 @@ def begin(folder: Path) -> subprocess.Popen[bytes]:
 def serve(address: str) -> NoReturn:
     import torch
 
-    for module in ("l2m.run", "l2m.study", "l2m.training.run", "l2m.sweeps.launchers.processes", "l2m.report.summary"):
-        importlib.import_module(module)
+    for module in ("run", "study", "training.run", "sweeps.launchers.processes", "report.summary", "cli.reports"):
+        importlib.import_module(f"l2m.{module}")
     torch.set_num_threads(1)
     socket.getaddrinfo = refuse
     server = socket.socket(socket.AF_UNIX)
@@ -97,8 +99,8 @@ def answer(connection: socket.socket) -> NoReturn:
 def do(words: list[str]) -> None:
     if words[0] == "session":
         session()
-    elif words[0] == "-m" and words[1].startswith("l2m."):
-        module = importlib.import_module(words[1])
+    elif words[0] == "-m" and words[1].partition(".")[0] == "l2m":
+        module = importlib.import_module("l2m.__main__" if words[1] == "l2m" else words[1])
         sys.argv = [str(module.__file__), *words[2:]]
         module.main()
     elif words[0].endswith(".py"):

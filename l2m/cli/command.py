@@ -151,7 +151,8 @@ def run_command(
         try:
             if options.help:
                 sys.argv.append(store_help(help_page, [conf_dir(), *find_user_folders()]))
-            check_words(options.overrides, help_page.groups)
+            if not options.shell_completion:
+                check_words(options.overrides, help_page.groups)
             import_user_files(help_page.groups)  # for resolvers that they register
             job()
             if sweep and not (runs or refused or sweep.tuned):

@@ -48,7 +48,7 @@ class Help:
             lines += textwrap.wrap(names, 79, initial_indent=f"  {label:13}", subsequent_indent=" " * 15)
         lines += ["", "Keys", ""]
         for field in fields(self.keys):
-            if field.name not in self.groups:
+            if field.name not in (*self.groups, "command"):
                 note = next(n for n in hints[field.name].__metadata__[::-1] if isinstance(n, str))
                 kind = f"  {field.name:14} {type_name(hints[field.name])}"
                 lines += textwrap.wrap(kind, 79, subsequent_indent=" " * 17)

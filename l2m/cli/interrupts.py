@@ -16,6 +16,12 @@ def _end(number: int, frame: FrameType | None) -> None:
     os._exit(128 + number)
 
 
+def end_quietly() -> None:
+    """From here on Ctrl-C ends the program."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, _end)
+
+
 def raise_again() -> None:
     """From here on Ctrl-C raises KeyboardInterrupt, as usual."""
     if signal.getsignal(signal.SIGINT) is _end:
@@ -23,5 +29,5 @@ def raise_again() -> None:
 
 
 _program = getattr(sys.modules.get("__main__"), "__spec__", None)
-if _program and _program.name.partition(".")[0] == "l2m" and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-    signal.signal(signal.SIGINT, _end)
+if _program and _program.name.partition(".")[0] == "l2m":
+    end_quietly()

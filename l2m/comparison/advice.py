@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -14,17 +13,19 @@ SIMPLEST = (
     "ridge",
     "logistic_regression",
     "logistic_regression_balanced",
+    "logistic_regression_by_prior",
+    "logistic_regression_by_threshold",
     "classical",
     "classical_by_prior",
     "classical_by_threshold",
     "boosted_trees",
     "boosted_trees_balanced",
+    "boosted_trees_by_prior",
+    "boosted_trees_by_threshold",
 )
 """The simplest first; all others are equally less simple."""
 
 DRAWS = 10_000
-
-Preference = Literal["simplest", "best_mean"]
 
 
 @dataclass(frozen=True)
@@ -46,17 +47,13 @@ class Advice:
 
 
 def advise(
-    scores: pd.DataFrame,
-    prefer: Preference = "simplest",
-    within: float = 1.0,
-    overlap: float = 0.0,
-    simplest: Sequence[str] = SIMPLEST,
+    scores: pd.DataFrame, within: float = 1.0, overlap: float = 0.0, simplest: Sequence[str] = SIMPLEST
 ) -> Advice:
     """Choose among candidates that were scored on the same held-out parts.
 
     A score is taken as the sum of its candidate's mean, its part's effect, and noise of one standard deviation for all:
     the median of the candidates', as five parts say little of each. The group is all whose mean is at most ``within``
-    standard errors of a difference below the best. Inside it ``prefer`` takes the simplest, or the best mean.
+    standard errors of a difference below the best; the simplest of them is advised.
 
     Args:
         scores: (parts, candidates), higher is better; two of each at least.
@@ -70,7 +67,7 @@ def advise(
     error = noise * math.sqrt(1 / n + overlap)
     group = list(means.index[means >= means.iloc[0] - within * math.sqrt(2) * error])
     rank = {name: place for place, name in enumerate(simplest)}
-    chosen = min(group, key=lambda name: rank.get(name, len(rank))) if prefer == "simplest" else group[0]
+    chosen = min(group, key=lambda name: rank.get(name, len(rank)))
     drawn = means.to_numpy() + error * np.random.default_rng(0).standard_normal((DRAWS, k))
     loss = drawn.max(1) - drawn[:, means.index.get_loc(chosen)]
     return Advice(chosen, group[0], tuple(group), float((loss == 0).mean()), float(loss.mean()))

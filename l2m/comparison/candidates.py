@@ -9,13 +9,13 @@ from functools import lru_cache
 
 import numpy as np
 
+import l2m.trained
 from l2m.comparison.opponents import Fitted, Setting
-from l2m.comparison.thresholds import MOVED, by_prior, by_threshold, choose_threshold
+from l2m.comparison.thresholds import by_prior, by_threshold, choose_threshold, moved_rows
 from l2m.config.run import RunConfig
 from l2m.data import load
-from l2m.evaluation.score_cache import evaluate_test_part, run_name
-from l2m.evaluation.scores import SampleResults, Score
 from l2m.records.directory import RunDirectory
+from l2m.training.scores import SampleResults, Score, sample_results
 
 
 @dataclass(frozen=True)
@@ -45,45 +45,57 @@ class Candidate:
 
 def held_out_run(setting: RunConfig, part: int) -> RunConfig:
     """The run that is trained without a held-out part; the seed differs too, so that parts vary as trainings do."""
-    return replace(setting, seed=setting.seed + part, validation_part=part)
+    return replace(_without_stopping(setting), seed=setting.seed + part, validation_part=part)
 
 
 def final_run(setting: RunConfig, seed: int) -> RunConfig:
     """The run on the whole training set."""
-    return replace(setting, seed=seed, validation_fraction=0.0)
+    return replace(_without_stopping(setting), seed=seed, validation_fraction=0.0)
+
+
+def _without_stopping(setting: RunConfig) -> RunConfig:
+    return replace(setting, early_stopping=None, early_stopping_metric=None)
+
+
+def run_name(run: RunConfig) -> str:
+    """A run's directory below ``runs``."""
+    return "/".join(RunDirectory(run).path.parts[-3:])
+
+
+def evaluate(run: RunConfig) -> Result:
+    """The results of a finished run on its test part, or on the validation part that replaces it."""
+    directory, data = RunDirectory(run), load(run)
+    seconds = float(directory.read().metrics["seconds"].iloc[-1])
+    outputs = l2m.trained.load(directory.path, run.device).outputs(data.test)
+    return Result(sample_results(outputs, data), {"seconds": seconds, "run": run_name(run)})
 
 
 def trained(setting: RunConfig, rates: Mapping[str, float], tried: int) -> Candidate:
     """A strategy, whose runs are finished."""
-
-    def result(run: RunConfig) -> Result:
-        seconds = float(RunDirectory(run).read().metrics["seconds"].iloc[-1])
-        return Result(evaluate_test_part(run), {"seconds": seconds, "run": run_name(run)})
-
     keep_last = lru_cache(maxsize=1)  # moved thresholds ask again
-    held_out = keep_last(lambda part: result(held_out_run(setting, part)))
-    return Candidate(rates, tried, held_out, keep_last(lambda seed: result(final_run(setting, seed))))
+    held_out = keep_last(lambda part: evaluate(held_out_run(setting, part)))
+    return Candidate(rates, tried, held_out, keep_last(lambda seed: evaluate(final_run(setting, seed))))
 
 
-def with_prior(classical: Candidate) -> Candidate:
-    """Classical training, each probability divided by the class's share of the training set."""
+def with_prior(plain: Candidate) -> Candidate:
+    """A candidate, each probability divided by the class's share of the training set."""
 
     def moved(result: Result) -> Result:
         return replace(result, samples=by_prior(result.samples))
 
     return replace(
-        classical,
-        held_out=lambda part: moved(classical.held_out(part)),
-        tested=lambda seed: moved(classical.tested(seed)),
+        plain,
+        held_out=lambda part: moved(plain.held_out(part)),
+        tested=lambda seed: moved(plain.tested(seed)),
     )
 
 
-def with_threshold(classical: Candidate, score: Score, parts: int) -> Candidate:
-    """Classical training of two classes, with the threshold that is best on the held-out parts.
+def with_threshold(plain: Candidate, score: Score, parts: int) -> Candidate:
+    """A candidate for two classes, with the threshold that is best on the held-out parts.
 
     A held-out part is scored with the threshold of the others.
     """
-    held = [classical.held_out(part) for part in range(parts)]
+    held = [plain.held_out(part) for part in range(parts)]
     of_others = [choose_threshold(score, [other.samples for other in held if other is not result]) for result in held]
     threshold = choose_threshold(score, [result.samples for result in held])
 
@@ -91,10 +103,10 @@ def with_threshold(classical: Candidate, score: Score, parts: int) -> Candidate:
         return replace(result, samples=by_threshold(result.samples, threshold))
 
     return replace(
-        classical,
-        rates={**classical.rates, "threshold": threshold},
+        plain,
+        rates={**plain.rates, "threshold": threshold},
         held_out=lambda part: moved(held[part], of_others[part]),
-        tested=lambda seed: moved(classical.tested(seed), threshold),
+        tested=lambda seed: moved(plain.tested(seed), threshold),
     )
 
 
@@ -122,9 +134,10 @@ def opponent(
     return candidate, scores
 
 
-def moved_thresholds(classical: Candidate, score: Score, parts: int, classes: int) -> dict[str, Candidate]:
-    """Classical training with its threshold moved, by name; none where the score does not depend on it."""
+def moved_thresholds(name: str, plain: Candidate, score: Score, parts: int, classes: int) -> dict[str, Candidate]:
+    """A model with its threshold moved, by name; none where the score does not depend on it."""
     if not score.by_label:
         return {}
-    held = [with_threshold(classical, score, parts)] if classes == 2 else []
-    return dict(zip(MOVED, [with_prior(classical), *held], strict=False))
+    by_rule = {"prior": lambda: with_prior(plain), "threshold": lambda: with_threshold(plain, score, parts)}
+    rules = {row: row.rpartition("_")[2] for row in moved_rows(name)}
+    return {row: by_rule[rule]() for row, rule in rules.items() if rule == "prior" or classes == 2}

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from l2m.config.checking import check, check_fields
 from l2m.config.choices import GROUPS, registries
 from l2m.config.composing import available, compose_with
-from l2m.config.run import Count, RunConfig, short_hash
+from l2m.config.run import LATER_KEYS, METRICS, Count, Metric, RunConfig, short_hash
 from l2m.errors import UserError
 from l2m.registry import describe_unknown
 from l2m.schema import Range
+
+BASELINE = "classical"
 
 EXPENSIVE = ("bilevel", "pike")
 """Strategies that are compared only if they are named: their steps cost several times as much."""
@@ -38,17 +40,24 @@ class CompareConfig(RunConfig):
         "scikit-learn, such as [classical_by_prior,boosted_trees]; null is all that suit the data, [] none",
     ] = None
     metric: Annotated[
-        Literal[
-            "balanced_accuracy", "accuracy", "macro_f1", "g_mean", "mcc", "worst_group", "roc_auc", "pr_auc",
-            "calibration_error", "brier", "log_loss", "mean_squared_error", "mean_absolute_error",
-        ] | None,
-        "the score that chooses rates and ranks strategies; null is balanced_accuracy or mean_squared_error",
-    ] = None  # fmt: skip
+        Metric | None,
+        "the score that chooses rates and epochs and ranks strategies; null is balanced_accuracy or mean_squared_error",
+    ] = None
     seeds: Annotated[int, Range(2), "runs of each strategy on the whole training set, from seed on"] = 5
+    splits: Annotated[
+        Count, "splits into training and test part to repeat it all on, from data_seed on, so that intervals cover them"
+    ] = 1
     held_out_parts: Annotated[
         int, Range(2), "parts of the training set that are held out in turn, a run each, for the advice"
     ] = 5
-    choose: Annotated[bool, "choose rates on a validation part first; false takes those of the data set"] = True
+    choose: Annotated[bool, "choose rates and epochs on a validation part first; false takes those of the data set"] = (
+        True
+    )
+    early_stopping: Annotated[
+        Count | None,
+        "end a run of choosing after so many epochs without a better score, to choose epochs: the median best epoch is "
+        "trained later. null: all epochs, always",
+    ] = 20
     choice_seeds: Annotated[Count, "runs of each choice of rates, from seed on"] = 2
     learning_rates: Annotated[
         tuple[Rate, ...] | None, "to choose among; null is a third, once and three times learning_rate"
@@ -67,7 +76,11 @@ class CompareConfig(RunConfig):
 
 OWN = {field.name for field in fields(CompareConfig)} - {field.name for field in fields(RunConfig)}
 
-CHANGED = {*OWN, "seed", "learning_rate", "validation_fraction", "validation_part"}
+OF_RUN = {"validation_part": "held_out_parts of them", "early_stopping_fraction": "validation_fraction for both"}
+"""Keys of a run that a comparison does not take, with what it takes instead."""
+
+CHANGED = {*OWN, "seed", "data_seed", "epochs", "learning_rate", "validation_fraction", "validation_part"}
+CHANGED |= {"early_stopping", "early_stopping_metric"}
 """Keys whose values differ from run to run."""
 
 
@@ -77,7 +90,7 @@ class Comparison:
 
     Attributes:
         bases: by strategy, classical first, its run of the first seed at the data set's rates, which is tested on the
-            validation part.
+            validation part, and stops early by it.
     """
 
     options: CompareConfig
@@ -92,6 +105,15 @@ class Comparison:
         return Path(self.options.results_dir) / "comparisons" / name
 
 
+def choice_metric(name: str, options: CompareConfig) -> str:
+    """The score that chooses the rates and epochs of a model: ``metric``, or log loss if its threshold is moved."""
+    from l2m.comparison.thresholds import moved_rows
+    from l2m.training.scores import SCORES
+
+    metric = str(options.metric)
+    return "log_loss" if SCORES[options.task][metric].by_label and moved_rows(name, options.opponents) else metric
+
+
 def check_comparison(raw: Mapping[str, Any]) -> Comparison:
     """A comparison from plain values.
 
@@ -99,8 +121,7 @@ def check_comparison(raw: Mapping[str, Any]) -> Comparison:
         UserError: every problem, a line each.
     """
     from l2m.comparison.opponents import OPPONENTS
-    from l2m.comparison.thresholds import MOVED
-    from l2m.evaluation.scores import SCORES
+    from l2m.comparison.thresholds import moved_rows
 
     problems: list[str] = []
     choices, raw = registries(), {key: value for key, value in raw.items() if key != "row"}
@@ -109,18 +130,20 @@ def check_comparison(raw: Mapping[str, Any]) -> Comparison:
     if strategy != {"name": "classical", "batches": "shuffled"}:
         name = strategy.get("name")
         problems.append(f"strategy={name} names one: a comparison takes several, strategies=[classical,{name}]")
-    if task in SCORES and values.get("metric") is None:
-        values["metric"] = next(iter(SCORES[task]))
-    elif task in SCORES and values["metric"] not in SCORES[task]:
-        problems.append(f"metric={values['metric']} is not for {task}: choose one of {', '.join(SCORES[task])}")
-    if values.get("validation_part"):
-        problems.append(
-            f"validation_part={values['validation_part']} is for run: a comparison takes held_out_parts of them"
-        )
+    if task in METRICS and values.get("metric") is None:
+        values["metric"] = METRICS[task][0]
+    elif task in METRICS and values["metric"] not in METRICS[task]:
+        problems.append(f"metric={values['metric']} is not for {task}: choose one of {', '.join(METRICS[task])}")
+    for key, instead in OF_RUN.items():
+        if values.get(key, LATER_KEYS[key]) != LATER_KEYS[key]:
+            problems.append(f"{key}={values[key]} is for run: a comparison takes {instead}")
+    if values.get("schedule") == "cosine" and values.get("early_stopping") and values.get("choose"):
+        problems.append("schedule=cosine ends with the last epoch, which is to be chosen: add early_stopping=null")
     names = available("strategy")
     requested = values.get("strategies") or ()
     problems += [describe_unknown("strategies", name, names) for name in requested if name not in names]
-    rivals = [*(MOVED if task == "classification" else ()), *OPPONENTS.get(str(task), ())]
+    rivals = list(OPPONENTS.get(str(task), ()))
+    rivals += [row for name in (BASELINE, *rivals) for row in moved_rows(name) if task == "classification"]
     wanted = values.get("opponents") or ()
     problems += [describe_unknown("opponents", name, rivals) for name in wanted if name not in rivals]
     problems += [
@@ -128,13 +151,15 @@ def check_comparison(raw: Mapping[str, Any]) -> Comparison:
     ]
     if problems:
         raise UserError("\n".join(problems))
-    bases = {}
+    options, bases = CompareConfig(**values), {}
     for name in dict.fromkeys(("classical", *(requested or (name for name in names if name not in EXPENSIVE)))):
         run = {key: value for key, value in compose_with(f"strategy={name}").items() if key not in OWN}
         if name in requested or task in choices["strategy"][run["strategy"]["name"]].tasks:
+            if options.early_stopping and not options.early_stopping_metric:
+                run["early_stopping_metric"] = choice_metric(name, options)
             bases[name] = check(run)
     if len(bases) < 2 and values.get("opponents") == ():
         raise UserError(
             "strategies=[classical] and opponents=[] leave nothing to compare: name another, as strategies=[learn2mix]"
         )
-    return Comparison(CompareConfig(**values), bases)
+    return Comparison(options, bases)

@@ -6,7 +6,8 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from l2m.comparison.findings import BASELINE, Findings
+from l2m.comparison.config import BASELINE
+from l2m.comparison.findings import Findings
 from l2m.report import drawing
 
 COLOURS = {1: "#0072B2", -1: "#D55E00", 0: "#888888"}

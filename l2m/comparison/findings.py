@@ -14,10 +14,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from l2m.evaluation.scores import SCORES, Floats, Score
+from l2m.comparison.config import BASELINE
 from l2m.report.statistics import LEVEL, holm, paired, paired_p, significant
-
-BASELINE = "classical"
+from l2m.training.scores import SCORES, Floats, Score
 
 DRAWS = 200
 """Bootstrap draws of a test part: its standard errors have a relative error of 5 %."""
@@ -73,7 +72,9 @@ class Findings:
         return f"{scale * row.minus_classical:+.{digits}f} ± {scale * row.interval_half_width:.{digits}f}"
 
 
-def judge(runs: pd.DataFrame, task: str, metric: str, drawn: Mapping[str, Drawn] | None = None) -> Findings:
+def judge(
+    runs: pd.DataFrame, task: str, metric: str, drawn: Mapping[str, Drawn] | None = None, overlap: float = 0.0
+) -> Findings:
     """Compare the strategies of finished runs.
 
     Args:
@@ -81,12 +82,13 @@ def judge(runs: pd.DataFrame, task: str, metric: str, drawn: Mapping[str, Drawn]
         task: ``classification``, ``regression`` or ``reconstruction``.
         metric: the score that decides.
         drawn: by strategy; None ignores the uncertainty from the choice of test samples.
+        overlap: of splits, where a "seed" is one: test samples by training samples.
     """
     scores, names = _ordered(task, metric), list(runs["strategy"].unique())
     drawn = drawn or {name: dict.fromkeys(scores, np.zeros(2)) for name in names}
     signs = {name: 1 if score.higher_is_better else -1 for name, score in scores.items()}
     values = {score: runs.pivot(index="seed", columns="strategy", values=score) for score in scores}
-    rows = [row for score in scores for row in _rows(score, values[score], names, drawn)]
+    rows = [row for score in scores for row in _rows(score, values[score], names, drawn, overlap)]
     table = pd.DataFrame(rows).set_index(["strategy", "score"])
     gain = table["minus_classical"] * table.index.get_level_values("score").map(signs)
     reliable = (table["p_holm"] < 1 - LEVEL) & (gain.abs() > table["interval_half_width_over_samples"])
@@ -99,16 +101,16 @@ def _ordered(task: str, metric: str) -> dict[str, Score]:
 
 
 def _rows(
-    score: str, values: pd.DataFrame, names: Sequence[str], drawn: Mapping[str, Drawn]
+    score: str, values: pd.DataFrame, names: Sequence[str], drawn: Mapping[str, Drawn], overlap: float
 ) -> Iterator[dict[str, object]]:
     """A row a strategy of one score, from its values by seed and strategy."""
     ours, others = values[BASELINE], [name for name in names if name != BASELINE]
-    p = holm({name: paired_p(values[name], ours) for name in others})
+    p = holm({name: paired_p(values[name], ours, overlap) for name in others})
     for name in names:
         row = {"strategy": name, "score": score, "n_seeds": len(values)}
         row |= {"mean": values[name].mean(), "sd": values[name].std(ddof=1)}
         if name != BASELINE:
-            row["minus_classical"], row["interval_half_width"], _ = paired(values[name], ours, comparisons=len(others))
+            row["minus_classical"], row["interval_half_width"], _ = paired(values[name], ours, len(others), overlap)
             difference = drawn[name][score] - drawn[BASELINE][score]
             row["interval_half_width_over_samples"] = _half_width_over_samples(difference, len(others))
             row["p_holm"] = p[name]

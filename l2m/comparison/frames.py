@@ -12,7 +12,7 @@ import pandas as pd
 import l2m.catalog  # noqa: F401 (the choices that a configuration is checked against)
 from l2m.comparison.config import check_comparison
 from l2m.comparison.report import Report
-from l2m.comparison.runner import ComparisonRunner
+from l2m.comparison.splits import run_comparison, runners_of
 from l2m.config.composing import compose_checked
 from l2m.data.own.columns import check_columns
 from l2m.errors import UserError
@@ -43,7 +43,9 @@ def compare_frame(frame: pd.DataFrame, target: str, **options: Any) -> Report:
         write_whole(file, content)
     given = {"dataset.path": str(file), "dataset.target": target} | options
     words = ["dataset=csv", *(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items())]
-    runner = ComparisonRunner(compose_checked("compare", words, check_comparison), words)
-    report = runner.run()
-    runner.print_left_out()
+    comparison = compose_checked("compare", words, check_comparison)
+    runners = runners_of(comparison, words)
+    report = run_comparison(comparison, runners)
+    for runner in runners:
+        runner.print_left_out()
     return report

@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
-from l2m.data import Data
-from l2m.evaluation.scores import Floats, SampleResults, sample_results
+from l2m.config.checking import read_config
+from l2m.data import Data, load
+from l2m.data.own.new_samples import read_unseen
+from l2m.training.scores import Floats, SampleResults, sample_results
 
 Setting = Mapping[str, float]
 
@@ -64,6 +67,40 @@ class Fitted:
                 data.classes, threads,
             )  # fmt: skip
         return sample_results(torch.from_numpy(outputs), data), seconds
+
+
+def predict_new(run: str, name: str, rates: Mapping[str, float], file: str) -> pd.DataFrame:
+    """Predictions of a model that a comparison advises, for the new samples of a file.
+
+    Args:
+        run: the directory of one of the comparison's runs on the whole training set, which says what to fit it on.
+        name: of the candidate, as ``boosted_trees_by_threshold``.
+        rates: its setting, and its ``threshold`` if it has one.
+
+    Returns:
+        A row a sample, with ``predicted`` and, of classes, ``probability NAME`` of each.
+
+    Raises:
+        UserError: the run's data or the new samples cannot be read.
+    """
+    config = read_config(Path(run) / "config.yaml")
+    data, (model, _, rule) = load(config), name.partition("_by_")
+    inputs, samples = read_unseen(Path(file), data, config.dataset)
+    setting = {key: value for key, value in rates.items() if key != "threshold"}
+    outputs, _ = _fit(
+        model, setting, config.seed, data.train.inputs.numpy(), np.asarray(data.train.targets), inputs.numpy(),
+        data.classes, config.threads,
+    )  # fmt: skip
+    if data.classes is None:
+        mean, sd = data.target_unit
+        return samples.assign(predicted=mean + sd * outputs[:, 0])
+    probabilities, threshold = np.exp(outputs), rates.get("threshold", 0.5)
+    shares = np.bincount(np.asarray(data.train.targets), minlength=data.classes) / len(data.train)
+    limits = {"prior": shares, "threshold": np.array([1 - threshold, threshold])}.get(rule, np.ones(data.classes))
+    samples["predicted"] = np.array(data.labels, object)[(probabilities / limits).argmax(1)]
+    return samples.assign(
+        **{f"probability {label}": each for label, each in zip(data.labels, probabilities.T, strict=True)}
+    )
 
 
 def _fit(

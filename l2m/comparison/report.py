@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from l2m.comparison.advice import Advice
-from l2m.comparison.findings import BASELINE, Findings, format_seconds
-from l2m.evaluation.scores import Floats, by_class
+from l2m.comparison.config import BASELINE
+from l2m.comparison.findings import Findings, format_seconds
 from l2m.report.statistics import digits_of, significant, spread
+from l2m.training.scores import Floats, by_class
 
 WARNED_OF = ("accuracy", "worst_group", "calibration_error")
 """Scores for which a warning is given if the advised candidate is reliably worse than classical training."""
@@ -27,8 +31,12 @@ class Protocol:
     Attributes:
         rates: by candidate, the chosen setting.
         tried: by candidate, among how many settings; empty if none were chosen.
+        epochs: the most there can be, if they were chosen.
         edges: strategies whose learning rate is the lowest or the highest of those to choose among.
         samples, smallest: of the test part, all and those of its smallest group, which is named.
+        trained_on: samples of the training set.
+        shares: of the classes in the training set.
+        advised: of several splits, what each alone advised. Their ``rates`` are those of the first.
     """
 
     dataset: str
@@ -37,14 +45,28 @@ class Protocol:
     choice_seeds: int
     rates: Mapping[str, Mapping[str, float]]
     tried: Mapping[str, int]
+    epochs: int | None
     edges: tuple[str, ...]
     samples: int
     smallest: tuple[str, int]
+    trained_on: int
+    shares: tuple[float, ...]
+    advised: tuple[str, ...] = ()
+
+    def rates_text(self, name: str) -> str:
+        """The chosen setting of a candidate as ``learning_rate=0.001, epochs=17``."""
+        text = ", ".join(f"{key}={value:.4g}" for key, value in self.rates[name].items())
+        return text + f" in the first of {len(self.advised)} splits" * bool(self.advised)
 
     @property
     def overlap(self) -> float:
         """Samples of a held-out part by those that are trained on."""
         return self.validation_fraction / (1 - self.validation_fraction)
+
+    @property
+    def test_overlap(self) -> float:
+        """Samples of the test part by those of the training set."""
+        return self.samples / self.trained_on
 
 
 @dataclass(frozen=True)
@@ -59,6 +81,7 @@ class Report:
         confusion: by candidate, mean numbers of test samples (k, k) by true and predicted class; empty for other tasks.
         classes: their k names.
         path: the folder of its files.
+        usage: a command that predicts new samples with the advised candidate.
         text: what the command prints.
     """
 
@@ -69,6 +92,7 @@ class Report:
     confusion: Mapping[str, Floats]
     classes: tuple[str, ...]
     path: Path
+    usage: str = ""
     text: str = ""
 
     def __str__(self) -> str:
@@ -101,6 +125,7 @@ class Report:
             "metric": self.findings.metric,
             "advice": asdict(self.advice),
             "sentences": recommend(self),
+            "usage": self.usage,
             "protocol": asdict(self.protocol),
             "held_out": {name: values.tolist() for name, values in self.held_out.items()},
             "test": table,
@@ -116,6 +141,25 @@ def _plain(frame: pd.DataFrame) -> Any:
     return json.loads(frame.to_json(orient="records", double_precision=15))
 
 
+def describe_usage(report: Report, name: str) -> str:
+    """A command that predicts new samples with a candidate; ``report`` is of one split."""
+    rates, runs = report.protocol.rates[name], report.findings.runs.set_index("strategy")["run"]
+    folder, (model, _, rule) = report.path.parents[1] / "runs", name.partition("_by_")
+    if pd.isna(runs[model].iloc[0]):
+        values = f"{str(folder / runs[BASELINE].iloc[0])!r}, {name!r}, {dict(rates)}, 'new.csv'"
+        line = (
+            f"from l2m.comparison.opponents import predict_new as p; p({values}).to_csv('predictions.csv', index=False)"
+        )
+        return shlex.join(["python", "-c", line])
+    words = [f"run={folder / runs[model].iloc[0]}", "data=new.csv"]
+    if rule == "threshold":
+        words.append(f"threshold={rates['threshold']:.6g}")
+    if rule == "prior":
+        shares = zip(report.classes, report.protocol.shares, strict=True)
+        words.append("threshold=" + ",".join(f"{label}:{share:.6g}" for label, share in shares))
+    return shlex.join(["python", "-m", "l2m.predict", *words])
+
+
 def recommend(report: Report) -> list[str]:
     """Sentences: what to use, how sure that is, what a wrong choice would cost, what the test part says of it."""
     advice, findings, protocol = report.advice, report.findings, report.protocol
@@ -123,9 +167,8 @@ def recommend(report: Report) -> list[str]:
     score = findings.scores[metric]
     points = " points" if score.percent else ""
     percent = " %" if score.percent else ""
-    rates = ", ".join(f"{key}={value:.3g}" for key, value in protocol.rates[name].items())
     sentences = [
-        f"Use {name} ({rates}): its {score.title} on held-out parts of the training set is "
+        f"Use {name} ({protocol.rates_text(name)}): its {score.title} on held-out parts of the training set is "
         f"{report.held_out_text(name)}{percent} ({len(report.held_out)} parts, mean ± standard error)."
     ]
     others = [other for other in advice.group if other not in (name, advice.best)]
@@ -144,6 +187,13 @@ def recommend(report: Report) -> list[str]:
         f"{loss:.{digits_of(loss, score.percent)}f}{points}."
     )
     sentences.append(_describe_test(report))
+    if protocol.advised:
+        values = [findings.values(metric, each)[protocol.data_seed + n] for n, each in enumerate(protocol.advised)]
+        counts = [f"{each} in {count}" for each, count in Counter(protocol.advised).most_common()]
+        sentences.append(
+            f"Of {len(values)} splits, each alone advised {_listed(counts)}, with a mean of "
+            f"{np.mean(values):.{digits_of(float(np.mean(values)), score.percent)}f}{percent} on its own test part."
+        )
     for other in WARNED_OF:
         if other in findings.scores and other != metric and findings.row(other, name).verdict < 0:
             sentences.append(
@@ -163,7 +213,8 @@ def _describe_test(report: Report) -> str:
         values = findings.values(metric, of)
         return spread(values, significant(values, score.percent)) + " %" * score.percent
 
-    text = f"On the test part, which had no say in this: {name} {mean(name)}"
+    where = "On the test parts" if report.protocol.advised else "On the test part, which had no say in this"
+    text = f"{where}: {name} {mean(name)}"
     if name != BASELINE:
         verdicts = {0: "no reliable difference", 1: "reliably better", -1: "reliably worse"}
         reliable = verdicts[findings.row(metric, name).verdict]

@@ -6,37 +6,44 @@ import math
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
+from itertools import product
+from statistics import median
 
 import numpy as np
 import pandas as pd
 import torch
 
 from l2m.comparison.advice import advise
-from l2m.comparison.candidates import Candidate, final_run, held_out_run, moved_thresholds, opponent, trained
-from l2m.comparison.config import CHANGED, Comparison
-from l2m.comparison.figures import draw_differences
-from l2m.comparison.findings import BASELINE, judge
+from l2m.comparison.candidates import (
+    Candidate,
+    evaluate,
+    final_run,
+    held_out_run,
+    moved_thresholds,
+    opponent,
+    run_name,
+    trained,
+)
+from l2m.comparison.config import BASELINE, CHANGED, OWN, Comparison, choice_metric
+from l2m.comparison.findings import judge
 from l2m.comparison.opponents import OPPONENTS, Fitted, are_numbers
-from l2m.comparison.report import Protocol, Report
+from l2m.comparison.report import Protocol, Report, describe_usage
 from l2m.comparison.scoring import score_held_out, score_test_part
 from l2m.comparison.settings import rates_of, strategy_settings, without_rate
-from l2m.comparison.tables import format_csv, format_markdown, format_terminal
-from l2m.comparison.thresholds import MOVED
-from l2m.config.run import RunConfig
+from l2m.comparison.thresholds import moved_rows
+from l2m.comparison.writing import as_csv, write_file
+from l2m.config.run import LATER_KEYS, RunConfig
 from l2m.data import load
 from l2m.errors import UserError
-from l2m.evaluation.score_cache import ScoreCache, run_name
-from l2m.evaluation.scores import SCORES
-from l2m.files import reporting, write_whole
-from l2m.records import WRITE_REMEDY
 from l2m.records.directory import RunDirectory
-from l2m.report import drawing
 from l2m.sweeps.launching import choose_launcher, launch
 from l2m.sweeps.plan import PlannedRun, format_plan, plan
 from l2m.sweeps.progress import print_data
 from l2m.training.device import torch_state
 from l2m.training.engine import Trainer
 from l2m.training.run import needs
+from l2m.training.scores import SCORES
 
 
 class ComparisonRunner:
@@ -49,12 +56,11 @@ class ComparisonRunner:
         self._is_incomplete = False
         self._metric = str(self._options.metric)
         self._scores = SCORES[self._options.task]
-        self._cache = ScoreCache(self._path / "scores.json")
         self._choices: list[dict[str, object]] = []
         self._failed: dict[str, list[str]] = {}  # commands by the reason of their failure
 
     def run(self) -> Report:
-        """Choose, train, score, and write the files of the report.
+        """Choose, train and score, and write which settings were chosen.
 
         Raises:
             UserError: the data cannot be read, or too many runs failed.
@@ -69,7 +75,8 @@ class ComparisonRunner:
             flush=True,
         )
         runs = {name: self._runs(setting) for name, setting in chosen.items()}
-        failed = self._train(run for each in runs.values() for run in each)
+        together = sorted((run for each in runs.values() for run in each), key=lambda run: run.held_out)
+        failed = self._train(together)  # by part, as the data of a part are loaded once
         chosen = {name: one for name, one in chosen.items() if not failed & set(map(run_name, runs[name]))}
         if BASELINE not in chosen:
             raise UserError(f"too many runs failed for a comparison: it needs all runs of {BASELINE}")
@@ -79,15 +86,8 @@ class ComparisonRunner:
         if len(candidates) < 2:
             raise UserError(f"nothing is left to compare with {BASELINE}: name other strategies or opponents")
         report = self._report(candidates, chosen[BASELINE])
-        self._write("scores.json", self._cache.content())
-        self._write("choices.csv", _csv(pd.DataFrame(self._choices)))
-        self._write("runs.csv", _csv(report.findings.runs))
-        self._write("held_out.csv", _csv(report.held_out.reset_index()))
-        self._write("comparison.csv", format_csv(report).encode())
-        self._write("comparison.json", report.to_json().encode())
-        self._write("comparison.md", format_markdown(report, "comparison.png").encode())
-        drawing.save(draw_differences(report.findings), self._path / "comparison")
-        return replace(report, text=format_terminal(report))
+        write_file(self._path / "choices.csv", as_csv(pd.DataFrame(self._choices)))
+        return report
 
     def print_plan(self) -> None:
         """The runs of choosing; those of training only if nothing is chosen, as they depend on the choice."""
@@ -125,26 +125,31 @@ class ComparisonRunner:
     def _choose(self) -> dict[str, RunConfig]:
         """By strategy, the setting with the best mean score on the validation part, of equals the first.
 
-        A setting with a failed run is not chosen; a strategy without any other is left out.
+        Its epochs are then the median best epoch of these runs. A setting with a failed run is not chosen; a strategy
+        without any other is left out.
         """
-        print("choosing rates on a validation part", flush=True)
+        print("choosing rates and epochs on a validation part", flush=True)
         failed = self._train(self._all_choice_runs())
-        sign = 1 if self._scores[self._metric].higher_is_better else -1
         chosen = {}
         for name, settings in self._settings.items():
-            means = []
+            metric, means, tried = choice_metric(name, self._options), [], []
+            score = self._scores[metric]
+            sign = 1 if score.higher_is_better else -1
             for setting in settings:
                 runs = self._choice_runs(setting)
                 has_failed = bool(failed & set(map(run_name, runs)))
-                mean = math.nan if has_failed else float(np.mean([self._cache.row(run)[self._metric] for run in runs]))
+                scores = [math.nan if has_failed else score.of(evaluate(run).samples) for run in runs]
+                mean = float(np.mean(scores))
                 means.append(-math.inf if math.isnan(mean) else sign * mean)
-                self._add_choice(name, rates_of(setting), mean)
+                tried.append(setting if has_failed else replace(setting, epochs=_median_best_epoch(runs)))
+                self._add_choice(name, rates_of(tried[-1]), mean)
             if max(means) > -math.inf:
-                chosen[name] = settings[int(np.argmax(means))]
+                chosen[name] = tried[int(np.argmax(means))]
         return chosen
 
     def _add_choice(self, name: str, rates: Mapping[str, float], mean: float) -> None:
-        self._choices.append({"strategy": name, **rates, f"validation_{self._metric}": mean})
+        metric = choice_metric(name, self._options)
+        self._choices.append({"strategy": name, **rates, f"validation_{metric}": mean})
 
     def _train(self, runs: Iterable[RunConfig]) -> set[str]:
         """Train the unfinished runs; the names of those that failed."""
@@ -161,9 +166,8 @@ class ComparisonRunner:
         strategy = without_rate(config)
         name = next(name for name, (first, *_) in self._settings.items() if without_rate(first) == strategy)
         keys = {"learning_rate": config.learning_rate, "strategy.mixing_rate": config.strategy.get("mixing_rate")}
-        keys |= {"seed": config.seed, "validation_fraction": config.validation_fraction or None}
-        keys |= {"validation_part": config.validation_part or None}
-        words = [f"{key}={value}" for key, value in keys.items() if value is not None]
+        keys |= {key: getattr(config, key) for key in sorted(CHANGED - OWN)}
+        words = [f"{key}={value}" for key, value in keys.items() if value != LATER_KEYS.get(key)]
         return shlex.join([*self._words, f"strategy={name}", *words])
 
     def _all_choice_runs(self) -> list[RunConfig]:
@@ -186,22 +190,26 @@ class ComparisonRunner:
     def _rivals(self, classical: Candidate, base: RunConfig) -> dict[str, Candidate]:
         """The candidates without training of ours, by name; ``base`` is the chosen run of classical training."""
         options, data, score = self._options, load(base), self._scores[self._metric]
-        requested, rivals = options.opponents, {}
-        if data.classes and (requested is None or set(requested) & set(MOVED)):
-            moved = moved_thresholds(classical, score, options.held_out_parts, data.classes)
-            rivals = {name: one for name, one in moved.items() if requested is None or name in requested}
+        requested, plain = options.opponents, {BASELINE: classical}
         fitted = Fitted(self._path)
         for name, settings in OPPONENTS[options.task].items():
-            if are_numbers(data) and (requested is None or name in requested):
+            if are_numbers(data) and (requested is None or name in requested or moved_rows(name, requested)):
                 print(f"fitting {name}", flush=True)
                 tried = settings if options.choose else settings[:1]
-                rivals[name], scores = opponent(name, tried, base, score, fitted)
+                plain[name], scores = opponent(name, tried, base, self._scores[choice_metric(name, options)], fitted)
                 for setting, each in zip(tried, scores, strict=True):
                     self._add_choice(name, setting, each)
+        plain = {name: replace(one, held_out=cache(one.held_out)) for name, one in plain.items()}
+        for part, one in product(range(options.held_out_parts), plain.values()):
+            one.held_out(part)  # by part again
+        rivals = {name: one for name, one in plain.items() if name != BASELINE}
+        for name, one in plain.items():
+            if data.classes and moved_rows(name, requested):
+                rivals |= moved_thresholds(name, one, score, options.held_out_parts, data.classes)
         for name in requested or ():
             if name not in rivals:
                 print(f"{name} is left out: it does not suit this data set and metric={self._metric}")
-        return rivals
+        return {name: one for name, one in rivals.items() if requested is None or name in requested}
 
     def _report(self, candidates: Mapping[str, Candidate], base: RunConfig) -> Report:
         """Score the candidates and judge them."""
@@ -210,7 +218,7 @@ class ComparisonRunner:
         ordered = {str(name): candidates[str(name)] for name in held_out}
         runs, drawn, confusion = score_test_part(ordered, self._scores, self._seeds())
         protocol = self._protocol(ordered, base)
-        return Report(
+        report = Report(
             advise(held_out if score.higher_is_better else -held_out, overlap=protocol.overlap),
             held_out,
             judge(runs, self._options.task, self._metric, drawn),
@@ -219,12 +227,14 @@ class ComparisonRunner:
             load(final_run(base, base.seed)).labels,
             self._path,
         )
+        return replace(report, usage=describe_usage(report, report.recommended))
 
     def _protocol(self, candidates: Mapping[str, Candidate], base: RunConfig) -> Protocol:
         data, options = load(final_run(base, base.seed)), self._options
         sizes = torch.bincount(data.test.groups, minlength=len(data.group_names)).tolist()
         present = [(size, name) for size, name in zip(sizes, data.group_names, strict=True) if size]
         smallest, name = min(present, key=lambda pair: pair[0])
+        prior = candidates[BASELINE].tested(options.seed).samples.prior
         tried = {name: {one.learning_rate for one in settings} for name, settings in self._settings.items()}
         return Protocol(
             dataset=str(options.dataset["name"]),
@@ -233,6 +243,7 @@ class ComparisonRunner:
             choice_seeds=options.choice_seeds,
             rates={name: dict(candidate.rates) for name, candidate in candidates.items()},
             tried={name: candidate.tried for name, candidate in candidates.items() if options.choose},
+            epochs=options.epochs if options.choose and options.early_stopping else None,
             edges=tuple(
                 name
                 for name, rates in tried.items()
@@ -241,6 +252,8 @@ class ComparisonRunner:
                 and candidates[name].rates["learning_rate"] in (min(rates), max(rates))
             ),
             samples=len(data.test),
+            trained_on=len(data.train),
+            shares=() if prior is None else tuple(prior.tolist()),
             smallest=(name, smallest),
         )
 
@@ -251,10 +264,7 @@ class ComparisonRunner:
             print(f"left out: {reason}{others}\n  python -m l2m.run {commands[0]}")
         return self._is_incomplete
 
-    def _write(self, name: str, content: bytes) -> None:
-        with reporting("written", self._path / name, WRITE_REMEDY):
-            write_whole(self._path / name, content)
 
-
-def _csv(table: pd.DataFrame) -> bytes:
-    return table.to_csv(index=False, lineterminator="\n").encode()
+def _median_best_epoch(runs: Sequence[RunConfig]) -> int:
+    """The median best epoch of finished runs; all of them without early stopping."""
+    return int(median(RunDirectory(run).read().info.get("best_epoch", run.epochs) for run in runs))

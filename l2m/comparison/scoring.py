@@ -8,7 +8,7 @@ import pandas as pd
 
 from l2m.comparison.candidates import Candidate
 from l2m.comparison.findings import DRAWS, Drawn
-from l2m.evaluation.scores import Floats, Score, resample
+from l2m.training.scores import Floats, Score, resample
 
 
 def score_held_out(candidates: Mapping[str, Candidate], score: Score, parts: int) -> pd.DataFrame:

@@ -58,9 +58,9 @@ def _distance(rate: float, base: RunConfig) -> float:
 
 
 def rates_of(config: RunConfig) -> dict[str, float]:
-    """The rates that are chosen."""
+    """The rates and the epochs that are chosen."""
     own = {key: value for key, value in config.strategy.items() if key == "mixing_rate"}
-    return {"learning_rate": config.learning_rate, **own}
+    return {"learning_rate": config.learning_rate, **own, "epochs": config.epochs}
 
 
 def without_rate(config: RunConfig) -> dict[str, object]:

@@ -12,11 +12,12 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from l2m.comparison.findings import BASELINE, DRAWS, Findings, format_seconds
+from l2m.comparison.config import BASELINE
+from l2m.comparison.findings import DRAWS, Findings, format_seconds
 from l2m.comparison.report import Protocol, Report, recommend
 from l2m.errors import shown
-from l2m.evaluation.scores import BINS
 from l2m.report.statistics import significant, spread
+from l2m.training.scores import BINS
 
 WIDTH = 79
 
@@ -43,6 +44,7 @@ def format_terminal(report: Report) -> str:
     )
     for text in recommend(report):
         print(fill(text, WIDTH), file=out)
+    print(f"To use it: {report.usage}", file=out)
     tables = [_deciding_table(report), *_other_tables(findings)]
     for title, table in tables + (_class_tables(report) if report.confusion else []):
         print(f"\n{title}", file=out)
@@ -133,41 +135,54 @@ def format_caption(report: Report) -> list[str]:
     """What the numbers mean and what they do not cover, a paragraph each."""
     findings, protocol = report.findings, report.protocol
     title, others = findings.scores[findings.metric].title, len(findings.strategies) - 1
-    n, (name, count) = findings.runs["seed"].nunique(), protocol.smallest
-    corrected = f", corrected for {others} comparisons (Holm)" if others > 1 else ""
     interval = f"t-interval; the {others} intervals of a score hold at once with 95 % (Bonferroni)"
     share = f"{100 * protocol.validation_fraction:g} % of the training set"
+    corrected = f", corrected for {others} comparisons (Holm)" if others > 1 else ""
+    over, covers = f"{findings.runs['seed'].nunique()} seeds", ""
+    reliable = ", and the difference is larger than its uncertainty from the choice of test samples"
+    uncovered = f"how test samples were drawn and the data thinned (only data_seed={protocol.data_seed})"
+    if protocol.advised:
+        over, reliable = f"{len(protocol.advised)} splits, each the mean of its seeds,", ""
+        covers = ". It covers the split, and is widened because training sets overlap (Nadeau and Bengio, 2003)"
+        uncovered = "that a sample may be tested in one split and held out for the advice in another"
     paragraphs = [
         f"Held-out: {title} on {len(report.held_out)} parts of {share} each, of a training without that part; se is "
         "the standard error of its mean, widened because the parts' training sets overlap (Nadeau and Bengio, 2003). "
         "* marks the advised candidate; = those that, like it, are within one standard error of a difference from the "
         "best mean.",
-        f"Test: mean ± sd (ddof 1) over {n} seeds on the test part, {protocol.samples} samples that were used neither "
-        f"for choosing nor for the advice; its smallest group ({name}) has {count}. − {BASELINE}: paired difference on "
-        f"the same seeds ± half of its {interval if others > 1 else '95 % t-interval'}. + and - mark reliably better "
-        f"and worse, score by score: the paired t-test has p below 5 %{corrected}, and the difference is larger than "
-        "its uncertainty from the choice of test samples.",
+        f"Test: mean ± sd (ddof 1) over {over} on the test part, {protocol.samples} samples that were used neither "
+        f"for choosing nor for the advice; its smallest group ({protocol.smallest[0]}) has {protocol.smallest[1]}. "
+        f"− {BASELINE}: paired difference on the same {over.split()[1].rstrip(',')} ± half of its "
+        f"{interval if others > 1 else '95 % t-interval'}{covers}. + and - mark reliably better and worse, score by "
+        f"score: the paired t-test has p below 5 %{corrected}{reliable}.",
         f"By {DRAWS} bootstrap draws of test samples, that uncertainty of differences in {title} is {_range(findings)}"
-        f"{', for all at once' if others > 1 else ''} with 95 %.",
-        f"Not covered: how test samples were drawn and the data thinned (only data_seed={protocol.data_seed}), and "
-        "data gathered elsewhere.",
+        f"{', for all at once' if others > 1 else ''} with 95 %." * bool(reliable),
+        f"Not covered: {uncovered}, and data gathered elsewhere.",
         *_describe_choice(protocol, title, share),
     ]
     notes = [note for score, note in NOTES.items() if findings.task == "classification"]
-    return [*paragraphs, " ".join([*notes, "Seconds: training only, while other runs shared the machine."])]
+    return [
+        *filter(None, paragraphs),
+        " ".join([*notes, "Seconds: training only, while other runs shared the machine."]),
+    ]
 
 
 def _describe_choice(protocol: Protocol, title: str, share: str) -> list[str]:
     """How rates were chosen."""
     if not protocol.tried:
-        return ["Rates are those of the data set; none were chosen."]
+        return ["Rates and epochs are those of the data set; none were chosen."]
     fewest, most = min(protocol.tried.values()), max(protocol.tried.values())
     each = f"{most} settings each" if fewest == most else f"{fewest} to {most} settings"
     seeds = f"{protocol.choice_seeds} seed{'s' * (protocol.choice_seeds > 1)}"
     paragraphs = [
-        f"Rates were chosen among {each}, by {title} on the first held-out part, {share}, over {seeds}; everything "
-        "else is at its default."
+        f"Rates were chosen among {each}, by {title} on the first held-out part, {share}, over {seeds}, or by log loss "
+        "for models whose threshold is moved; everything else is at its default."
     ]
+    if protocol.epochs:
+        paragraphs.append(
+            f"Epochs are the median of the best, by that score, of the {seeds} with early stopping, {protocol.epochs} "
+            "at most. The test part had no say."
+        )
     if protocol.edges:
         paragraphs.append(
             f"At the edge of the learning rates that were tried, so that others may be better: "
@@ -195,10 +210,7 @@ def format_markdown(report: Report, figure: str) -> str:
     heads = {name: f"{score.title}{', %' * score.percent}" for name, score in findings.scores.items()}
     deciding = format_deciding(report)
     deciding.columns = ["held-out ± se", f"test {heads[findings.metric]}", f"− {BASELINE}", "p", "seconds"]
-    rates = {
-        name: ", ".join(f"{key}={value:.3g}" for key, value in own.items()) for name, own in protocol.rates.items()
-    }
-    deciding.insert(0, "rates", [rates[name] for name in deciding.index])
+    deciding.insert(0, "rates", [protocol.rates_text(name) for name in deciding.index])
     cells = format_cells(findings).drop(columns="p")
     others = [name for name in findings.scores if name != findings.metric]
     scores = pd.concat([cells.xs(name, level=1) for name in others], axis=1)
@@ -206,6 +218,7 @@ def format_markdown(report: Report, figure: str) -> str:
     parts = [
         f"# Strategies on {protocol.dataset}",
         *recommend(report),
+        f"To use it:\n\n    {report.usage}",
         f"![Differences to {BASELINE} with their intervals]({figure})",
         _markdown_table(deciding),
         _markdown_table(scores),

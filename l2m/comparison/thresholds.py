@@ -8,13 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from l2m.evaluation.scores import SampleResults, Score
+from l2m.training.scores import SampleResults, Score
 
-MOVED = ("classical_by_prior", "classical_by_threshold")
-"""Candidates that are classical training by such a rule."""
+MOVED = ("classical", "logistic_regression", "boosted_trees")
+"""Models whose threshold is moved: they are trained without regard to imbalance."""
 
 MOST = 200
 """Thresholds that are tried at most."""
+
+
+def moved_rows(name: str, requested: Sequence[str] | None = None) -> list[str]:
+    """Names of a model's candidates with another rule, those among the requested ones; None: all."""
+    rows = [f"{name}_by_{rule}" for rule in ("prior", "threshold") if name in MOVED]
+    return [row for row in rows if requested is None or row in requested]
 
 
 def by_prior(results: SampleResults) -> SampleResults:

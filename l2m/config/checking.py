@@ -11,7 +11,7 @@ from typing import Any, get_type_hints
 import yaml
 
 from l2m.config.choices import GROUPS, registries
-from l2m.config.run import LATER_KEYS, STOPPING_METRICS, RunConfig
+from l2m.config.run import LATER_KEYS, METRICS, RunConfig
 from l2m.config.user_folders import describe_missing_file
 from l2m.errors import UserError
 from l2m.files import read_text
@@ -103,7 +103,7 @@ def _describe_stopping_problems(values: Mapping[str, Any]) -> list[str]:
         ]
         return [f"{key}={values[key]} does nothing without early_stopping: set it, or drop {key}" for key in idle]
     problems, task = [], values.get("dataset", {}).get("task")
-    metric, known = values.get("early_stopping_metric"), STOPPING_METRICS.get(task, ())
+    metric, known = values.get("early_stopping_metric"), METRICS.get(task, ())
     if metric and known and metric not in known:
         problems.append(f"early_stopping_metric={metric} is not for {task}: choose one of {', '.join(known)}")
     if values.get("equal_seconds"):
@@ -119,7 +119,7 @@ def _check_loggers(choices: Mapping[str, Any], registry: Registry[Any], problems
         checked[name] = registry.check({**(options or {}), "name": name}, wrong)
         del checked[name]["name"]
         if name in registry.names() and find_spec(package := registry[name].package) is None:
-            wrong.append(f"logger={name} needs {package}: pip install 'l2m[trackers]'")
+            wrong.append(f"logger={name} needs {package}: pip install 'learn2mix[trackers]'")
         problems += [problem.replace("logger.", f"logger.{name}.", 1) for problem in wrong]
     return checked
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from l2m.config.choices import GROUPS, registries
 from l2m.schema import Pattern, Range
@@ -21,6 +21,21 @@ Seed = Annotated[int, Range(0, 2**31 - 1)]
 Count = Annotated[int, Range(1)]
 Threads = Annotated[int, Range(1, 1024)]
 Device = Annotated[str, Pattern(r"auto|cpu|cuda(:\d+)?|mps", "one of auto, cpu, cuda, cuda:N")]
+
+
+LabelMetric = Literal[
+    "balanced_accuracy", "accuracy", "macro_f1", "g_mean", "mcc", "worst_group", "roc_auc", "pr_auc",
+    "calibration_error", "brier", "log_loss",
+]  # fmt: skip
+ValueMetric = Literal["mean_squared_error", "mean_absolute_error", "worst_group"]
+Metric = Literal[LabelMetric, ValueMetric]
+
+METRICS: Mapping[str, tuple[str, ...]] = {
+    "classification": get_args(LabelMetric),
+    "regression": get_args(ValueMetric),
+    "reconstruction": get_args(ValueMetric),
+}
+"""By task, the scores that can choose an epoch or rank strategies; the first is the default."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +55,12 @@ class RunConfig:
         Literal["constant", "cosine"],
         "constant learning rate, or one that falls to 0 along half a cosine, a step an epoch",
     ] = "constant"
+    warmup_steps: Annotated[int, Range(0), "over so many first steps the learning rate rises from 0 in a line"] = 0
+    max_gradient_norm: Annotated[
+        float | None,
+        Range(0, above=True),
+        "gradients of a larger norm, over all parameters together, are scaled down to it; null: none are",
+    ] = None
     seed: Annotated[Seed, "draws initial parameters and the order of samples"] = 0
     data_seed: Annotated[Seed, "draws synthetic data, splits and imbalance, the same for all runs"] = 42
     validation_fraction: Annotated[
@@ -54,7 +75,7 @@ class RunConfig:
         "best epoch's parameters; epochs is then the most there can be. null: train all of them",
     ] = None
     early_stopping_metric: Annotated[
-        Literal["balanced_accuracy", "accuracy", "worst_group", "log_loss", "mean_squared_error"] | None,
+        Metric | None,
         "that metric; null is balanced_accuracy, or mean_squared_error where there are no classes",
     ] = None
     early_stopping_fraction: Annotated[
@@ -83,7 +104,7 @@ class RunConfig:
     cuda_graphs: Annotated[
         bool,
         "on a GPU launch each step as one CUDA graph instead of kernel by kernel, for small networks; no effect with "
-        "mixing, augmentation, schedule=cosine, or a strategy or optimizer that is not replayable",
+        "mixing, augmentation, schedule=cosine, warmup_steps, or a strategy or optimizer that is not replayable",
     ] = False
     device: Annotated[Device, "where to train; auto takes a GPU if there is one, cuda:1 is the second GPU"] = "auto"
     logger: Annotated[
@@ -100,6 +121,8 @@ class RunConfig:
     dry_run: Annotated[bool, "print how many runs are done and to do, and train nothing"] = False
     force: Annotated[bool, "repeat finished runs and overwrite their records"] = False
     debug: Annotated[bool, "show the traceback of an error"] = False
+    command: str | None = None
+    """The command line that repeats the run, for ``run.json``: no key, but set by ``python -m l2m.run``."""
 
     @property
     def task(self) -> str:
@@ -116,6 +139,7 @@ class RunConfig:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as ``config.yaml`` holds them; tuples are lists."""
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        del plain["command"]
         return plain
 
     def identity(self) -> dict[str, Any]:
@@ -144,18 +168,12 @@ class RunConfig:
         return short_hash(self.identity())
 
 
-STOPPING_METRICS = {
-    "classification": ("balanced_accuracy", "accuracy", "worst_group", "log_loss"),
-    "regression": ("mean_squared_error", "worst_group"),
-    "reconstruction": ("mean_squared_error", "worst_group"),
-}
-"""By task, what ``early_stopping_metric`` can be; the first is its default."""
-
 SCIENTIFIC = ("seed", "data_seed", "epochs", "batch_size", "learning_rate", "precision")
 
 LATER_KEYS = {
     "equal_seconds": False, "schedule": "constant", "validation_fraction": 0.0, "validation_part": 0,
     "early_stopping": None, "early_stopping_metric": None, "early_stopping_fraction": 0.2,
+    "warmup_steps": 0, "max_gradient_norm": None,
 }  # fmt: skip
 """Keys added after the first records, with their defaults."""
 

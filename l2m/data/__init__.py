@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from l2m.data.fingerprint import fingerprint
-from l2m.data.validation import hold_out, validated
+from l2m.data.units import Units
+from l2m.data.validation import hold_out, own_part, validated
 from l2m.errors import UserError, cause
 from l2m.registry import Registry
 from l2m.seeding import derive
@@ -157,8 +158,11 @@ class Data:
             same shape, range and memory format. None: training sees the images as evaluation does.
         refit: (indices (m,) of training samples) -> the same data with inputs, the targets' unit and the vocabulary
             fitted on these samples alone. None: nothing is fitted on samples, or it is not fitted again.
+        held_rows: the last rows of the training split are so many that were stored as a held-out part: they are
+            held out if the run holds any out, and never trained on.
         held_out: the part of the training split that the run does not train on; ``test`` too, if it is tested on it.
-        thinned: whether only those training samples were read that the recipe of imbalance leaves.
+        units: of the training samples, if a split must not separate some.
+        thinned: whether only those training samples were read that the recipe leaves.
         description: what the files of a user's own data were read as, in plain values.
     """
 
@@ -170,7 +174,9 @@ class Data:
     augmentation: Callable[[torch.Generator, Tensor], Tensor] | None = None
     class_names: tuple[str, ...] | None = None
     refit: Callable[[Tensor], Data] | None = None
+    held_rows: int = 0
     held_out: Split | None = None
+    units: Units | None = None
     thinned: bool = False
     description: Mapping[str, Any] | None = None
 
@@ -275,10 +281,14 @@ def _rows(samples: Tensor) -> Tensor:
 def _load(choice: tuple[tuple[str, Any], ...], source: Source, part: tuple[str, float, int], files: str | None) -> Data:
     data: Data = DATASETS.build(dict(choice), source)
     groups, names = data.train.groups, data.group_names
-    kept = torch.arange(len(groups)) if data.thinned else torch.from_numpy(source.stay(groups.numpy(), names))
-    kept, held = hold_out(kept, groups, names, part, source.data_seed)
+    rows, held = torch.arange(len(groups)).tensor_split([len(groups) - data.held_rows])
+    kept = rows if data.thinned else torch.from_numpy(source.stay(groups[rows].numpy(), names))
+    if data.held_rows:
+        held = own_part(held, part)
+    else:
+        kept, held = hold_out(kept, groups, names, part, source.data_seed, data.units)
     if len(kept) < len(data.train):
-        data = data.refit(kept) if data.refit else data
+        data = replace(data.refit(kept), description=data.description) if data.refit else data
         held_out = data.train.subset(held) if len(held) else None
         test = held_out if held_out and part[0] == "validation_fraction" else data.test
         data = replace(data, train=data.train.subset(kept), test=test, held_out=held_out)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,36 +29,54 @@ Fit = Literal["stretch", "crop"]
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_SD = (0.229, 0.224, 0.225)
 
-READABLE = (".jpg", ".jpeg", ".png")
-UNREADABLE = (".gif", ".bmp", ".tif", ".tiff", ".webp", ".heic", ".avif")
-"""Images of these formats are refused, where other files of a folder are skipped."""
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+"""Pillow's readers that files are given to, whatever their names are: some others run programs."""
+READABLE = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+UNREADABLE = (".heic", ".heif", ".avif", ".jp2", ".jxl", ".dng", ".cr2", ".nef", ".arw")
+"""Photographs of these formats are refused, where other files of a folder are skipped."""
 
 LARGEST_RATIO = 20
 """Of a photograph's longer side to its shorter: of a thread of pixels a crop would be gigabytes."""
 
+MOST_LISTED = 10
+"""Files that an error lists, at most."""
 
-def list_images(folder: Path) -> list[Path]:
-    """The JPEG and PNG files in a folder and its subfolders, sorted; other files are skipped.
+
+def list_images(folder: Path) -> tuple[list[Path], Counter[str]]:
+    """The images in a folder and its subfolders, sorted, and how many other files there are by suffix, or by name.
 
     Raises:
-        UserError: one is an image of another format.
+        UserError: one is an image of a format that is not read.
     """
     files = list_files(folder)
-    refused = next((file for file in files if file.suffix.lower() in UNREADABLE), None)
-    if refused:
-        raise UserError(f"{refused} is not a JPEG or PNG: save it as one of them, or remove it")
-    return [file for file in files if file.suffix.lower() in READABLE]
+    if refused := [file for file in files if file.suffix.lower() in UNREADABLE]:
+        raise UserError(
+            f"{refused[0]} is not one of {', '.join(FORMATS)}{_and_more(len(refused) - 1)}: save it as one of them, "
+            "or remove it"
+        )
+    images = [file for file in files if file.suffix.lower() in READABLE]
+    skipped = (file for file in files if file.suffix.lower() not in READABLE)
+    return images, Counter(file.suffix.lower() or file.name for file in skipped)
 
 
 def list_files(folder: Path) -> list[Path]:
-    """All files in a folder and its subfolders but hidden ones, sorted."""
-    return sorted(file for file in folder.rglob("*") if file.is_file() and not file.name.startswith("."))
+    """All files in a folder and its subfolders but hidden ones, sorted; links to folders are followed, each once."""
+    files, seen = [], {folder.resolve()}
+    for place, folders, names in os.walk(folder, followlinks=True):
+        inner = {name: Path(place, name) for name in sorted(folders) if not name.startswith(".")}
+        links = {name: path.resolve() for name, path in inner.items() if path.is_symlink()}
+        folders[:] = [name for name in inner if links.get(name) not in seen]
+        seen.update(links.values())
+        files += [Path(place, name) for name in names if not name.startswith(".")]
+    return sorted(file for file in files if file.is_file())
+
+
+def _and_more(count: int) -> str:
+    return f", and {count} more" if count else ""
 
 
 def read_image(file: Path, upright: bool = True) -> Image.Image:
-    """A photograph in JPEG or PNG as RGB, whatever its channels; ``upright`` turns it as its camera says.
-
-    No other format is tried, whatever the file's first bytes are: some are read by running other programs.
+    """A photograph in one of ``FORMATS`` as RGB; ``upright`` turns it as its camera says, of several it is the first.
 
     Raises:
         UserError: the file holds something else, or only a part.
@@ -67,23 +87,29 @@ def read_image(file: Path, upright: bool = True) -> Image.Image:
 def decode_image(content: bytes | bytearray, place: Path | str, upright: bool = True) -> Image.Image:
     """:func:`read_image` for the content of a file, which errors call ``place``."""
     try:
-        with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as image:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             if max(image.size) > LARGEST_RATIO * min(image.size):
                 raise ValueError("it has {}×{} pixels".format(*image.size))
-            if image.mode.startswith("I"):  # Pillow would cut all above 255 off
-                raise ValueError("it has 16 bits a pixel, not 8")
-            return (ImageOps.exif_transpose(image) if upright else image).convert("RGB")
+            turned = ImageOps.exif_transpose(image) if upright else image
+            if turned.mode.startswith(("I", "F")):  # Pillow would cut all above 255 off
+                values = np.asarray(turned)
+                if turned.mode == "F" or values.min() < 0 or values.max() >= 2**16:
+                    raise ValueError("it has 32 bits a pixel, not 8 or 16")
+                turned = Image.fromarray(np.rint(values / 257).astype(np.uint8))
+            return turned.convert("RGB")
     except Exception as error:  # whatever a damaged file makes its reader say
-        why = "it is not a JPEG or PNG" if isinstance(error, UnidentifiedImageError) else cause(error)
-        raise UserError(
-            f"{place} cannot be read as an image ({why}): save it anew as a JPEG or PNG of 8 bits, or remove it"
-        ) from error
+        formats = ", ".join(FORMATS)
+        why = f"it is not one of {formats}" if isinstance(error, UnidentifiedImageError) else cause(error)
+        raise UserError(f"{place} cannot be read as an image ({why}): save it anew, or remove it") from error
 
 
 def resize_all(readers: Sequence[Callable[[], Image.Image]], side: int, fit: Fit) -> Images:
     """(N, 3, side, side) of photographs as they are read: 1.4 GB for Imagenette's training set, and no copy of it.
 
     ``stretch`` takes both sides to ``side``, ``crop`` the shorter one to 8/7 of it, and cuts the centre out.
+
+    Raises:
+        UserError: some cannot be read; ``MOST_LISTED`` of them have a line each.
     """
     from l2m.data.torchvision_import import torchvision
 
@@ -92,13 +118,19 @@ def resize_all(readers: Sequence[Callable[[], Image.Image]], side: int, fit: Fit
     resize = steps.Compose([*(crop if fit == "crop" else [steps.Resize((side, side))]), steps.PILToTensor()])
     images = np.empty((len(readers), side, side, 3), np.uint8).transpose(0, 3, 1, 2)
 
-    def decode(i: int) -> None:
-        images[i] = resize(readers[i]())
+    def decode(i: int) -> UserError | None:
+        try:
+            images[i] = resize(readers[i]())
+        except UserError as error:
+            return error
+        return None
 
     with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
         warnings.simplefilter("ignore")  # Pillow's, of what surrounds the pixels
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        list(pool.map(decode, range(len(readers))))
+        errors = [str(error) for error in pool.map(decode, range(len(readers))) if error]
+    if errors:
+        raise UserError("\n".join(errors[:MOST_LISTED]) + _and_more(len(errors[MOST_LISTED:])))
     return images
 
 

@@ -44,7 +44,7 @@ def write_table(table: pd.DataFrame, file: Path, separator: str = ",") -> None:
         table.to_csv(part, sep=separator, index=False)
 
 
-def parse_numbers(cells: pd.Series) -> NDArray[np.float64]:
+def parse_numbers(cells: pd.Series | NDArray[Any]) -> NDArray[np.float64]:
     """Cells (N,) as numbers; NaN where a cell is empty or not a number."""
-    plain = cells.astype("str") if cells.dtype == bool else cells
-    return pd.to_numeric(plain, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    plain = np.asarray(cells.astype("str") if cells.dtype == bool else cells)
+    return np.asarray(pd.to_numeric(plain, errors="coerce"), np.float64)

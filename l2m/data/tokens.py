@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from l2m.errors import UserError
 
 Tokenizer = Callable[[str], list[str]]
 
@@ -21,16 +25,31 @@ SPECIAL = ("<pad>", "<unknown>")
 """The vocabulary's first entries; no word looks like them."""
 PAD, UNKNOWN = range(2)
 
-PLAIN = re.compile(
-    r"""
-    n't\b | '(?:s|m|d|ll|re|ve)\b  # do|n't, it|'s
-    | \w+?(?=n't\b)                # what stands before n't
-    | \w+(?:[-/]\w+|[.,]\d+)*      # word, well-known, 8/10, 3.5, 1,000
-    | \.{2,} | -{2,}
-    | [^\w\s]                      # any other sign, alone
-    """,
-    re.VERBOSE,
+ALONE = (
+    "\u2e80-\u2fdf\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Han
+    "\u3041-\u312f\u31f0-\u31ff\uff66-\uff9f\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"  # Kana, Thai, Lao, Burmese, Khmer
 )
+"""Ranges of scripts without blanks between words, whose signs are words."""
+
+
+@cache
+def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """A sign of ``ALONE`` with its marks, and a word; marks stay with their letters, emoji drawn as one are one."""
+    points = [point for point in range(0x300, 0x1F000) if unicodedata.category(chr(point))[0] == "M"]
+    starts, ends = (sorted(set(points) - {point + step for point in points}) for step in (1, -1))
+    marks = "".join(f"{chr(start)}-{chr(end)}" for start, end in zip(starts, ends, strict=True))
+    marks += "\u200c\u200d\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f\U000e0100-\U000e01ef"
+    letter = rf"[\w{marks}]"
+    word = rf"""
+        n't\b | '(?:s|m|d|ll|re|ve)\b                # do|n't, it|'s
+        | {letter}+?(?=n't\b)                        # what stands before n't
+        | {letter}+(?:[-/]{letter}+|[.,]\d+)*        # word, well-known, 8/10, 3.5, 1,000
+        | \.{{2,}} | -{{2,}}
+        | [\U0001f1e6-\U0001f1ff]{{2}}                # a flag
+        | [^\w\s](?:[{marks}]|(?<=\u200d)[^\w\s])*  # any other sign, alone
+    """
+    return re.compile(rf"[{ALONE}][{marks}]*"), re.compile(word, re.VERBOSE)
+
 
 OPENING = re.compile(r'(?:(?<=[\s(\[{<])|^)"')
 """A quotation mark that opens: nltk makes it two backquotes, and any other two apostrophes."""
@@ -52,8 +71,13 @@ NLTK = re.compile(
 
 
 def plain(text: str) -> list[str]:
-    """The words of any text, in lower case; every sign is a word, and the HTML tag ``<br />`` a space."""
-    return PLAIN.findall(text.lower().replace("<br />", " "))
+    """The words of any text, in lower case and Unicode's composed form (NFC).
+
+    A sign that is no letter or digit is a word, and each sign of ``ALONE``; the HTML tag ``<br />`` is a space.
+    """
+    alone, word = _patterns()
+    composed = unicodedata.normalize("NFC", text.lower()).replace("<br />", " ")
+    return word.findall(alone.sub(r" \g<0> ", composed))
 
 
 def as_nltk(text: str) -> list[str]:
@@ -80,13 +104,22 @@ def encode(
     fitted: Sequence[int] | None = None,
     tokenizer: Tokenizer = plain,
 ) -> Encoded:
-    """Tokens of both parts, ``length`` of a text, by the vocabulary of the first, or of its texts at ``fitted``."""
+    """Tokens of both parts, ``length`` of a text, by the vocabulary of the first, or of its texts at ``fitted``.
+
+    Raises:
+        UserError: no word is frequent enough for a vocabulary.
+    """
     numbers: dict[str, int] = {}  # words in the order they are met
     parts = [[_number(tokenizer(text), numbers) for text in texts] for texts in (train, test)]
     words = list(numbers)
     counted = parts[0] if fitted is None else [parts[0][i] for i in fitted]
     counts = np.bincount(np.concatenate(counted), minlength=len(words))
     kept = sorted(np.flatnonzero(counts >= MINIMUM), key=lambda number: (-counts[number], words[number]))
+    if not kept:
+        raise UserError(
+            f"the vocabulary would be empty, no word occurs {MINIMUM} times in the {len(counted)} training texts: use "
+            "more or longer texts, or check that dataset.inputs names the columns of text"
+        )
     tokens = np.full(len(words), UNKNOWN, np.int32)
     tokens[kept] = np.arange(len(kept)) + len(SPECIAL)
     padded = [_pad((tokens[text[:length]] for text in part), len(part), length) for part in parts]

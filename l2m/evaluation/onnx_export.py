@@ -52,7 +52,7 @@ def export(trained: Trained, file: Path) -> None:
         import onnx
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise UserError(f"onnx= needs {error.name}: pip install 'l2m[onnx]'") from error
+        raise UserError(f"onnx= needs {error.name}: pip install 'learn2mix[onnx]'") from error
 
     blank = trained.data.train.inputs
     two = torch.zeros(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from l2m.errors import shown
+from l2m.evaluation.decisions import Decision
 from l2m.trained import Trained
 
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")
@@ -19,11 +20,12 @@ LISTED = 20
 """Longest list in a summary."""
 
 
-def predict(trained: Trained, inputs: Tensor, samples: pd.DataFrame) -> pd.DataFrame:
+def predict(trained: Trained, inputs: Tensor, samples: pd.DataFrame, decision: Decision | None = None) -> pd.DataFrame:
     """A row for each sample: its description, the model's prediction, and the error of a reconstruction.
 
     Args:
         inputs: stored samples (N, ...), not normalised.
+        decision: how classes are chosen; None is the most probable one.
         samples: N rows, with ``actual`` and ``group`` if these are known (:mod:`l2m.data.own.new_samples`).
 
     Returns:
@@ -38,7 +40,12 @@ def predict(trained: Trained, inputs: Tensor, samples: pd.DataFrame) -> pd.DataF
         losses = trained.task.loss(outputs, targets)
         return table.assign(**{"squared error": trained.task.score(outputs, targets, losses).numpy()})
     values, names = trained.predicted(outputs).numpy(), trained.class_names
-    table["predicted"] = pd.Series(names, dtype=object)[values.argmax(1)].to_numpy() if names else values[:, 0]
+    preferred = values
+    if names and decision:
+        values = values * decision.population
+        values /= values.sum(1, keepdims=True)
+        preferred = values * decision.preference
+    table["predicted"] = pd.Series(names, dtype=object)[preferred.argmax(1)].to_numpy() if names else values[:, 0]
     if "actual" in samples:
         table["actual"] = samples["actual"]
     if not names:
@@ -95,10 +102,13 @@ def summarize(trained: Trained, table: pd.DataFrame) -> Iterator[str]:
     is_right = answered["predicted"] == answered["actual"]
     score = is_right.astype(float) if trained.class_names else (answered["predicted"] - answered["actual"]) ** 2
     yield f"{metric} {score.mean():.5g} over the {len(answered)} samples with a known answer"
-    heading, column = ("group", "group") if "group" in answered else ("class", "actual")
-    if "group" in answered or trained.class_names:
-        groups = score.groupby(answered[column])
-        yield from _aligned(heading, pd.DataFrame({"samples": groups.size(), metric: groups.mean()}))
+    if trained.class_names:
+        recall, precision = (score.groupby(answered[column]) for column in ("actual", "predicted"))
+        by_class = pd.DataFrame({"samples": recall.size(), "recall": recall.mean(), "precision": precision.mean()})
+        yield from _aligned("class", by_class[by_class["samples"].notna()])
+    if "group" in answered:
+        groups = score.groupby(answered["group"])
+        yield from _aligned("group", pd.DataFrame({"samples": groups.size(), metric: groups.mean()}))
 
 
 def _aligned(name: str, table: pd.DataFrame) -> Iterator[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import chain, pairwise
 from typing import Annotated
 
 from torch import nn
@@ -17,9 +19,10 @@ def mlp(data: Data, *, hidden: Annotated[int, Range(1, 2**16)] = 64) -> nn.Modul
     """d-``hidden``-outputs with ReLU; d counts all numbers of an input; images are flattened."""
     if data.vocabulary_size:
         raise UserError("model=mlp needs numbers, but this data set has tokens: use model=transformer")
-    return network(data.train.inputs[0].numel(), hidden, data.outputs)
+    return network(data.train.inputs[0].numel(), [hidden], data.outputs)
 
 
-def network(features: int, hidden: int, outputs: int) -> nn.Sequential:
-    """features-hidden-outputs with ReLU."""
-    return nn.Sequential(nn.Flatten(), nn.Linear(features, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, outputs))
+def network(features: int, hidden: Sequence[int], outputs: int) -> nn.Sequential:
+    """features-hidden-outputs with ReLU after each hidden layer."""
+    layers = [[nn.Linear(*sizes), nn.ReLU(inplace=True)] for sizes in pairwise([features, *hidden])]
+    return nn.Sequential(nn.Flatten(), *chain(*layers), nn.Linear([features, *hidden][-1], outputs))

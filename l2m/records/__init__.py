@@ -4,12 +4,12 @@
         config.yaml   the whole configuration; the digest is the hash of its scientific part
         data.json     of a user's own data: what columns were read as, and how many samples each class has
         metrics.csv   a row an epoch: the fields of EpochRow
-        groups.csv    a row an epoch and group: the fields of GroupRow; or groups.csv.gz, packed by scripts/pack.py
-        run.json      schema, version, commit, torch, device, threads, start, end, seconds, status; its model; why it
-                      failed, where it was resumed, and whether it was forced; with early stopping the best epoch, that
-                      of ``model.pt``, and the held-out metric of each; for own data and CIFAR, a fingerprint of the
-                      files; for a GPU, versions of CUDA, cuDNN and the driver, and whether steps were replayed as CUDA
-                      graphs
+        groups.csv    a row an epoch and group: the fields of GroupRow; or groups.csv.gz, packed by ``l2m pack``
+        run.json      schema, version, commit, torch, device, threads, start, end, seconds, status; its model; of a run
+                      from the command line, the command that repeats it; why it failed, where it was resumed, and
+                      whether it was forced; with early stopping the best epoch, that of ``model.pt``, and the held-out
+                      metric of each; for own data and CIFAR, a fingerprint of the files; for a GPU, versions of CUDA,
+                      cuDNN and the driver, and whether steps were replayed as CUDA graphs
         model.pt      parameters, shapes, names and fitted preprocessing, which :mod:`l2m.trained` reads; loads with
                       ``weights_only=True``
         log.txt       of a failed run: the time and the traceback

@@ -110,8 +110,8 @@ class RunDirectory:
         else:
             files = self._fingerprint()
             self._rows, self._groups = [], []
-            forced = {"forced": True} if self.config.force else {}
-            self._info = {"schema": SCHEMA, **here, **({"files": files} if files else {}), **forced}
+            more = {"command": self.config.command, "files": files, "forced": self.config.force}
+            self._info = {"schema": SCHEMA, **here, **{key: value for key, value in more.items() if value}}
         self._earlier_seconds = self._info.pop("seconds", 0.0)
         self._info["status"] = "running"
         self._write_config()

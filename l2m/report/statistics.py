@@ -33,17 +33,20 @@ class Difference(NamedTuple):
 
 
 @overload
-def half_width(values: pd.DataFrame, comparisons: int = 1) -> pd.Series[float]: ...
+def half_width(values: pd.DataFrame, comparisons: int = 1, overlap: float = 0.0) -> pd.Series[float]: ...
 @overload
-def half_width(values: pd.Series[float], comparisons: int = 1) -> float: ...
-def half_width(values: pd.DataFrame | pd.Series[float], comparisons: int = 1) -> pd.Series[float] | float:
+def half_width(values: pd.Series[float], comparisons: int = 1, overlap: float = 0.0) -> float: ...
+def half_width(
+    values: pd.DataFrame | pd.Series[float], comparisons: int = 1, overlap: float = 0.0
+) -> pd.Series[float] | float:
     """Half of the 95 % t-interval of the mean of a series, or of each row of a table; NaN for a single value.
 
-    With ``comparisons`` above 1, all so many intervals hold at once with 95 % (Bonferroni).
+    With ``comparisons`` above 1, all so many intervals hold at once with 95 % (Bonferroni). ``overlap`` is for values
+    of repeated splits, whose training parts overlap: test samples by training samples (Nadeau and Bengio, 2003).
     """
     n = values.shape[-1]
-    factor = float(stats.t.ppf(1 - (1 - LEVEL) / (2 * comparisons), n - 1)) / math.sqrt(n) if n > 1 else math.nan
-    return values.T.std(ddof=1) * factor
+    t = float(stats.t.ppf(1 - (1 - LEVEL) / (2 * comparisons), n - 1)) if n > 1 else math.nan
+    return values.T.std(ddof=1) * t * math.sqrt(1 / max(n, 1) + overlap)
 
 
 def geometric_interval(values: pd.DataFrame) -> tuple[pd.Series[float], ...]:
@@ -53,19 +56,22 @@ def geometric_interval(values: pd.DataFrame) -> tuple[pd.Series[float], ...]:
     return np.exp(mean), np.exp(mean - half), np.exp(mean + half)
 
 
-def paired(ours: pd.Series[float], theirs: pd.Series[float], comparisons: int = 1) -> Difference:
+def paired(ours: pd.Series[float], theirs: pd.Series[float], comparisons: int = 1, overlap: float = 0.0) -> Difference:
     """Ours − theirs on the seeds that both have; the mean is NaN where they have none in common."""
     difference = (ours - theirs).dropna()
-    return Difference(float(difference.mean()), float(half_width(difference, comparisons)), len(difference))
+    return Difference(float(difference.mean()), float(half_width(difference, comparisons, overlap)), len(difference))
 
 
-def paired_p(ours: pd.Series[float], theirs: pd.Series[float]) -> float:
-    """The two-sided p value of the paired t-test; 1 where nothing differs, or fewer than two seeds are common."""
+def paired_p(ours: pd.Series[float], theirs: pd.Series[float], overlap: float = 0.0) -> float:
+    """The two-sided p value of the paired t-test; 1 where nothing differs, or fewer than two seeds are common.
+
+    ``overlap`` is that of :func:`half_width`.
+    """
     difference = (ours - theirs).dropna()
     n = len(difference)
     if n < 2 or not difference.any():
         return 1.0
-    error = float(difference.std(ddof=1)) / math.sqrt(n)
+    error = float(difference.std(ddof=1)) * math.sqrt(1 / n + overlap)
     return 2 * float(stats.t.sf(abs(float(difference.mean())) / error, n - 1)) if error else 0.0
 
 

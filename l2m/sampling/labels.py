@@ -12,6 +12,11 @@ from torch.utils.data import Dataset
 from l2m.errors import UserError
 from l2m.sampling.apportion import Ints
 
+_OVERLAP = (
+    "a sample must have one group; if groups overlap, number the frequent combinations of them, as "
+    "numpy.unique(rows, axis=0, return_inverse=True)[1] does for rows of 0 and 1"
+)
+
 
 class Labels(NamedTuple):
     """The group of each sample, (N,) in the shortest unsigned type, and the samples of each group, (k,)."""
@@ -34,6 +39,9 @@ def read_labels(labels: ArrayLike | Tensor) -> Labels:
         remedy = "number the groups from 0, as numpy.unique(labels, return_inverse=True)[1] does"
         if groups.ndim > 1:
             remedy = "for one-hot rows use labels.argmax(1), for one column labels.flatten()"
+        several = groups.ndim > 1 and (groups != 0).sum(-1).max(initial=0) > 1
+        if several or any(isinstance(each, (dict, list, set)) for each in groups.flat[:1]):
+            remedy = _OVERLAP
         raise UserError(
             f"labels must be a list of whole numbers, one group a sample, not {groups.dtype} of shape "
             f"{groups.shape}: {remedy}"
@@ -62,4 +70,5 @@ def as_array(name: str, values: ArrayLike | Tensor) -> NDArray[Any]:
     try:
         return np.asarray(values)
     except ValueError:
-        raise UserError(f"{name} must be one number each, not rows of several lengths: give one a sample") from None
+        remedy = _OVERLAP if name == "labels" else "give one a sample"
+        raise UserError(f"{name} must be one number each, not rows of several lengths: {remedy}") from None

@@ -222,7 +222,7 @@ def read_step(batch: Batch, per_sample: Tensor) -> tuple[Tensor, Tensor]:
 def as_classical(config: RunConfig, **changes: Any) -> RunConfig:
     """``config`` with classical training on shuffled batches, without mixing, and with ``changes``."""
     choice = {"name": "classical", **STRATEGIES.defaults("classical")}
-    plain: dict[str, Any] = {"strategy": choice, "mixing": UNMIXED, "force": False}
+    plain: dict[str, Any] = {"strategy": choice, "mixing": UNMIXED, "force": False, "command": None}
     return replace(config, **(plain | changes))
 
 

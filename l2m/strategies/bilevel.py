@@ -12,10 +12,10 @@ from torch import Tensor
 from l2m.data import Batch, Split
 from l2m.data.validation import held_out
 from l2m.errors import UserError
+from l2m.sampling.exponentiated_weights import ExponentiatedWeights
 from l2m.sampling.sampler import Learn2MixBatchSampler
 from l2m.schema import Range
 from l2m.strategies import STRATEGIES, Context, Strategy
-from l2m.strategies.exponentiated_weights import ExponentiatedWeights
 
 if TYPE_CHECKING:
     from l2m.strategies.inner_loop import Inner
@@ -45,7 +45,7 @@ class Bilevel(Strategy):
             It costs a forward pass for each step and one step for the held-out batch.
         outer_rate: the rate of the update of α.
         scaled: divide h by its typical size, which differs by orders of magnitude between data sets
-            (:class:`~l2m.strategies.exponentiated_weights.ExponentiatedWeights`).
+            (:class:`~l2m.sampling.exponentiated_weights.ExponentiatedWeights`).
         held_out: the share of each group that is held out, at least one sample of two.
         balanced: held-out batches have equally many samples of each group; otherwise the shares of the held-out part.
     """

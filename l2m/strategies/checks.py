@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,7 +11,17 @@ from torch import Tensor
 from l2m.data import Batch, Split
 from l2m.errors import UserError
 from l2m.seeding import to_device
-from l2m.strategies import Context, Strategy
+from l2m.strategies import STRATEGIES, Context, Strategy
+
+
+def build_alone(choice: Mapping[str, Any], task: str) -> Strategy:
+    """A strategy for a loop that has its batches and losses alone: neither other runs nor an outer step."""
+    strategy: Strategy = STRATEGIES.build(choice)
+    if task not in strategy.tasks or strategy.every or type(strategy).needs is not Strategy.needs:
+        able = task in strategy.tasks
+        why = "needs more than the batches of one training" if able else f"is not defined for {task}"
+        raise UserError(f"strategy={choice['name']} {why}: use python -m l2m.run for it, or another strategy here")
+    return strategy
 
 
 def prepare_checked(strategy: Strategy, context: Context) -> Split:

@@ -44,7 +44,7 @@ class GroupDRO(SampledStrategy):
         return super().prepare(context)
 
     def loss(self, batch: Batch, per_sample: Tensor) -> Tensor:
-        total, count = torch.zeros(2, self.context.groups, device=per_sample.device)
+        total, count = per_sample.new_zeros(2, self.context.groups)
         count = count.index_add(0, batch.groups, torch.ones_like(per_sample))
         means = total.index_add(0, batch.groups, per_sample) / count.clamp_min(1)
         with torch.no_grad():

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from l2m.data import Split
+from l2m.sampling.exponentiated_weights import ExponentiatedWeights
 from l2m.schema import Range
 from l2m.strategies import STRATEGIES, Context, SampledStrategy
-from l2m.strategies.exponentiated_weights import ExponentiatedWeights
 
 if TYPE_CHECKING:
     from l2m.strategies.inner_loop import Inner
@@ -37,7 +37,7 @@ class Pike(SampledStrategy):
     The two estimates are ours, both unbiased over a group's samples: a and b are the gradients at the
     present parameters of two draws of ``samples`` n from the group, with replacement; ‖∇L_i‖² ≈ ⟨a, b⟩ and
     σ_i² ≈ n/2 · ‖a − b‖². The paper has no scale of ζ that suits every task; ``scaled`` divides the exponents by
-    their typical size (:class:`~l2m.strategies.exponentiated_weights.ExponentiatedWeights`).
+    their typical size (:class:`~l2m.sampling.exponentiated_weights.ExponentiatedWeights`).
 
     Attributes:
         inner_steps: T.

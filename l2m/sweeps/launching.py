@@ -53,7 +53,7 @@ def choose_launcher(settings: Mapping[str, Any]) -> Launcher:
     choice = LAUNCHERS.check({key: value for key, value in settings.items() if key != "_target_"}, problems)
     package = LAUNCHERS[choice["name"]].package
     if find_spec(package) is None:
-        problems.append(f"hydra/launcher={choice['name']} needs {package}: pip install 'l2m[launchers]'")
+        problems.append(f"hydra/launcher={choice['name']} needs {package}: pip install 'learn2mix[launchers]'")
     if problems:
         raise UserError("\n".join(problems))
     launcher: Launcher = LAUNCHERS.build(choice)
@@ -99,6 +99,8 @@ def launch(runs: Sequence[PlannedRun], launcher: Launcher) -> list[tuple[Planned
         counts = Counter(outcome.status for _, outcome in ended)
         left = len(to_do) - counts["done"] - counts["failed"]
         message = f"{counts['done']} of {len(to_do)} runs done, {counts['failed']} failed, {left} to do"
+        if counts["done"] and any(config.force for config in configs):
+            message += ", and force=true will repeat all: leave out the seeds or strategies of those that are done"
         raise Stopped(signals[0], message)
     return [(run, outcome.message) for run, outcome in ended if outcome.status == "failed"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -46,6 +46,7 @@ def plan(runs: Iterable[tuple[RunConfig, str]]) -> list[PlannedRun]:
     """The runs of configurations and their commands, each once, with their status."""
     planned: dict[Path, PlannedRun] = {}
     for config, command in runs:
+        config = replace(config, command=f"python -m l2m.run {command}" if command else None)
         directory = RunDirectory(config)
         path = directory.path
         if path not in planned:

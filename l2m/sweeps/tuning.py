@@ -62,7 +62,7 @@ def tune(
         UserError: the options are wrong, there is nothing to choose, or only the test set to choose by.
     """
     if find_spec("optuna") is None:
-        raise UserError("hydra/sweeper=optuna needs optuna: pip install 'l2m[launchers]'")
+        raise UserError("hydra/sweeper=optuna needs optuna: pip install 'learn2mix[launchers]'")
     import optuna
 
     problems: list[str] = []

@@ -39,6 +39,7 @@ def will_replay(
         f"optimizer={config.optimizer['name']}": not getattr(optimizer, "replayable", False),
         f"mixing={config.mixing['name']}": config.mixing["name"] != "none",
         f"schedule={config.schedule}": config.schedule != "constant",
+        f"warmup_steps={config.warmup_steps}": config.warmup_steps > 0,
         "augmented images": augmented,
     }
     if any(differs.values()):

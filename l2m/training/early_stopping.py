@@ -3,33 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from l2m.config.run import STOPPING_METRICS, RunConfig
+from l2m.config.run import METRICS, RunConfig
 from l2m.data import Data, Split
-from l2m.tasks import TASKS
 from l2m.training.evaluation import Evaluation
+from l2m.training.scores import SCORES, sample_results
 
 
 class EarlyStopping:
     """Keeps the metric of each epoch and the parameters of the best, of equals the first.
 
     Args:
-        config: that of the run.
+        task: the name of the run's.
+        metric: ``early_stopping_metric``; None is the task's first.
         patience: ``early_stopping``.
+        data: on the CPU; their test part is the held-out part. None: the metric is measured elsewhere.
         held_out: the part, on the device; None: it is the run's test part.
-        squared_unit: from the mean loss of a regression to its metric; 1 for other tasks.
     """
 
-    def __init__(self, config: RunConfig, patience: int, held_out: Split | None, squared_unit: float) -> None:
-        self._patience, self._held_out, self._squared_unit = patience, held_out, squared_unit
-        self.metric = config.early_stopping_metric or STOPPING_METRICS[config.task][0]
-        rising = TASKS[config.task].higher_is_better
-        self._worst = min if rising else max
-        self._sign = 1 if rising and self.metric != "log_loss" else -1
+    def __init__(
+        self, task: str, metric: str | None, patience: int, data: Data | None = None, held_out: Split | None = None
+    ) -> None:
+        self._patience, self._data, self._held_out = patience, data, held_out
+        self.metric = metric or METRICS[task][0]
+        self._score = SCORES[task][self.metric]
+        self._sign = 1 if self._score.higher_is_better else -1
         self.values: list[float] = []
         self.best_epoch = 0
         self.parameters: dict[str, Tensor] = {}
@@ -42,20 +45,15 @@ class EarlyStopping:
         if data.held_out is None:
             raise ValueError("early stopping needs data with a held-out part")
         part = None if data.held_out is data.test else data.held_out.to(device)
-        return cls(config, config.early_stopping, part, data.target_unit[1] ** 2)
+        metric, patience = config.early_stopping_metric, config.early_stopping
+        return cls(config.task, metric, patience, replace(data, test=data.held_out), part)
 
-    def measure(self, tested: Evaluation, evaluate: Callable[[Split], Evaluation]) -> Tensor:
-        """The metric, (), on the device, from the results on the test part or those that ``evaluate`` gives."""
-        held_out = tested if self._held_out is None else evaluate(self._held_out)
-        match self.metric:
-            case "balanced_accuracy":
-                return held_out.class_metric.nanmean()
-            case "worst_group":
-                return self._sign * (self._sign * held_out.group_metric).min()
-            case "log_loss" | "mean_squared_error":
-                return held_out.loss * self._squared_unit
-            case _:
-                return held_out.metric
+    def measure(self, tested: Evaluation, evaluate: Callable[[Split], Evaluation]) -> float:
+        """The metric, from outputs for the test part or from those that ``evaluate`` gives; waits for the device."""
+        outputs = (tested if self._held_out is None else evaluate(self._held_out)).outputs
+        if outputs is None or self._data is None:
+            raise ValueError("early stopping needs data, and an evaluation that keeps its outputs")
+        return self._score.of(sample_results(outputs.flatten(1).cpu(), self._data))
 
     def add(self, value: float, model: nn.Module) -> None:
         """Add the metric of an epoch, after which the model is this one."""

@@ -1,8 +1,8 @@
 """The training loop.
 
-Within an epoch it never waits for the device, and at its end it reads once from it. The exceptions are strategies whose
-next batch depends on the last losses: exp3, and learn2mix with ``cadence=batch``, read them once a step, and pike once
-every T steps.
+Within an epoch it never waits for the device, and at its end it reads once from it. The exceptions: early stopping then
+reads the outputs for its held-out part; and of strategies whose next batch depends on the last losses, exp3, and
+learn2mix with ``cadence=batch``, read them once a step, and pike once every T steps.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from torch.utils._pytree import tree_leaves
 from l2m import data, mixing, models, optimizers, strategies
 from l2m.config.run import RunConfig
 from l2m.data import Batch, Split
-from l2m.errors import UserError
+from l2m.errors import UserError, cause
 from l2m.records import EpochRow, GroupRow
+from l2m.records.directory import MODEL, RunDirectory
 from l2m.seeding import derive, generator, to_device
 from l2m.strategies import checks
 from l2m.strategies.inner_loop import Inner
@@ -71,13 +72,13 @@ class Trainer:
         self.augmentation = loaded.augmentation
         self._precision = partial(precision, config, self.device)
         self._squared_unit = loaded.target_unit[1] ** 2  # of a regression's metric; 1 except for own data
-        k, self._classes = len(self.group_names), loaded.classes
+        k = len(self.group_names)
 
         self.strategy: strategies.Strategy = strategies.STRATEGIES.build(config.strategy)
         self.mixing: mixing.Mixing | None = mixing.MIXINGS.build(config.mixing)
         scoring, teachers = self.strategy.needs(config), self.mixing.needs(config) if self.mixing else {}
         needed = (scoring | teachers).items()
-        trained = {name: self._build_model(loaded, parameters_of(run)) for name, run in needed if parameters_of}
+        trained = {name: self._build_trained(loaded, run, parameters_of(run)) for name, run in needed if parameters_of}
         losses = {name: self._losses(trained[name], loaded.train) for name in trained.keys() & scoring}
 
         torch.manual_seed(derive(config.seed, "parameters"))
@@ -109,20 +110,25 @@ class Trainer:
         """
         self.epoch += 1
         self.model.train()
+        rate = self.config.learning_rate
         if self.config.schedule == "cosine":
-            optimizers.anneal(self.optimizer, self.config.learning_rate, self.epoch, self.config.epochs)
+            rate = optimizers.annealed(rate, self.epoch, self.config.epochs)
+        optimizers.set_rate(self.optimizer, rate)
         self._mixes = self.mixing if self.mixing and self.mixing.begin_epoch(self.epoch) else None
         if self.replays and not self._replay:
             indices = torch.zeros(self.config.batch_size, dtype=torch.int64, device=self.device)
             self._replay = capture(lambda index: self._step(self._gather(index)), indices, self._changing())
             self.replays = self._replay is not None
-        steps = self._replayed_steps(self._replay) if self._replay else self._steps()
+        steps = self._replayed_steps(self._replay) if self._replay else self._steps(rate)
         groups, losses, objective = (torch.stack(each) for each in zip(*steps, strict=True))
         return objective.double().mean(), strategies.Statistics.of(losses, groups, len(self.group_names))
 
-    def _steps(self) -> Iterator[tuple[Tensor, ...]]:
+    def _steps(self, rate: float) -> Iterator[tuple[Tensor, ...]]:
         """Take the epoch's steps; yields the groups (M,) of each and what :meth:`_step` returns."""
-        for batch in self._inner_loops() if self.strategy.every else self._batches():
+        batches, warmup = self._inner_loops() if self.strategy.every else self._batches(), self.config.warmup_steps
+        for number, batch in enumerate(batches, (self.epoch - 1) * self.steps + 1):
+            if number <= warmup:
+                optimizers.set_rate(self.optimizer, rate * number / warmup)
             per_sample, loss = self._step(batch)
             if self.strategy.reads_steps:
                 self.strategy.after_step(batch, per_sample)
@@ -153,6 +159,8 @@ class Trainer:
             loss = checks.loss_checked(self.strategy, batch, losses)
         self.optimizer.zero_grad()
         optimizers.backward(loss)
+        if self.config.max_gradient_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_gradient_norm)
         self.optimizer.step()
         return per_sample.detach(), loss.detach()
 
@@ -198,16 +206,18 @@ class Trainer:
 
     @torch.inference_mode()
     def evaluate(self, split: Split | None = None) -> Evaluation:
-        """Loss and metric of a whole split, by default the test set."""
-        losses, scores, split = [], [], self.test_set if split is None else split
+        """Loss and metric of a whole split, by default the test set; with early stopping the outputs too."""
+        losses, scores, kept, split = [], [], list[Tensor](), self.test_set if split is None else split
         self.model.eval()
         for batch in split.passes():
             outputs = self._outputs(self.model, batch.inputs)
+            kept += [outputs] if self.stopping else []
             losses.append(self.task.loss(outputs, batch.targets))
             scores.append(self.task.score(outputs, batch.targets, losses[-1]))
             del batch, outputs  # before the next are allocated
         score = torch.cat(scores).double() * self._squared_unit
-        return Evaluation(torch.cat(losses).double(), score, split, len(self.group_names), self._classes)
+        whole = torch.cat(kept) if kept else None
+        return Evaluation(torch.cat(losses).double(), score, split, len(self.group_names), whole)
 
     def run_epoch(self) -> tuple[EpochRow, list[GroupRow]]:
         """Train, evaluate, read both from the device at once, and let the strategy adapt.
@@ -220,14 +230,12 @@ class Trainer:
         objective, trained = self.train_epoch()
         seconds = stop()
         tested = self.evaluate()
-        held_out = [self.stopping.measure(tested, self.evaluate)] if self.stopping else []
         read = torch.cat([
-            torch.stack([objective, tested.loss, tested.metric, *held_out]),
+            torch.stack([objective, tested.loss, tested.metric]),
             trained.loss, trained.last_loss, trained.count.double(), trained.last_count.double(), tested.group_metric,
             to_device(proportions, self.device),
         ]).cpu()  # fmt: skip
-        whole = read[: -6 * k].tolist()
-        train_loss, test_loss, test_metric = whole[:3]
+        train_loss, test_loss, test_metric = whole = read[: -6 * k].tolist()
         loss, last_loss, count, last_count, group_metric, proportions = read[-6 * k :].view(6, k)
         statistics = strategies.Statistics(loss, last_loss, count.long(), last_count.long())
         losses, counts = loss.tolist(), statistics.count.tolist()
@@ -241,7 +249,10 @@ class Trainer:
         self.strategy.end_epoch(statistics)
         self.seconds += seconds() + time.perf_counter() - began
         if self.stopping:
-            self.stopping.add(whole[3], self.model)
+            value = self.stopping.measure(tested, self.evaluate)
+            if not math.isfinite(value):
+                raise FloatingPointError("on the held-out part")
+            self.stopping.add(value, self.model)
         worst = group_metric.min() if self.task.higher_is_better else group_metric.max()
         steps = self.epoch * self.steps
         samples = steps * self.config.batch_size
@@ -277,11 +288,19 @@ class Trainer:
         if self.device.type == "cuda" and "cuda" in generators:
             torch.cuda.set_rng_state(generators["cuda"], self.device)
 
-    def _build_model(self, loaded: data.Data, parameters: Mapping[str, Tensor] | None = None) -> Any:
-        model = models.MODELS.build(self.config.model, loaded)
-        if parameters is not None:
+    def _build_model(self, loaded: data.Data) -> Any:
+        return models.MODELS.build(self.config.model, loaded).to(self.device, memory_format=torch.channels_last)
+
+    def _build_trained(self, loaded: data.Data, run: RunConfig, parameters: Mapping[str, Tensor]) -> Any:
+        model = self._build_model(loaded)
+        try:
             model.load_state_dict(parameters)
-        return model.to(self.device, memory_format=torch.channels_last)
+        except RuntimeError as error:
+            raise UserError(
+                f"{RunDirectory(run).path / MODEL} does not fit model={run.model['name']} ({cause(error)}): remove its "
+                "folder to train that run again"
+            ) from error
+        return model
 
     @torch.inference_mode()
     def _losses(self, model: torch.nn.Module, split: Split) -> Tensor:

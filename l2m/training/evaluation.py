@@ -18,14 +18,14 @@ class Evaluation:
         losses, scores: the task's loss and metric of each sample (n,), float64.
         split: the samples.
         groups: k.
-        classes: of the labels; None if there are none.
+        outputs: of the model, (n, ...), if they were to be kept.
     """
 
     losses: Tensor
     scores: Tensor
     split: Split
     groups: int
-    classes: int | None
+    outputs: Tensor | None = None
 
     @property
     def loss(self) -> Tensor:
@@ -40,18 +40,8 @@ class Evaluation:
     @property
     def group_metric(self) -> Tensor:
         """The metric by group (k,), NaN for one without samples."""
-        return self._metric_by(self.split.groups, self.groups)
-
-    @property
-    def class_metric(self) -> Tensor:
-        """The metric by label (classes,), NaN for one without samples; by group if there are no labels."""
-        if self.classes is None or self.split.targets is None:
-            return self.group_metric
-        return self._metric_by(self.split.targets, self.classes)
-
-    def _metric_by(self, labels: Tensor, k: int) -> Tensor:
-        sums, counts = torch.zeros(2, k, dtype=torch.float64, device=self.scores.device)
-        sums.index_add_(0, labels, self.scores)
-        counts.index_add_(0, labels, torch.ones_like(self.scores))
+        sums, counts = torch.zeros(2, self.groups, dtype=torch.float64, device=self.scores.device)
+        sums.index_add_(0, self.split.groups, self.scores)
+        counts.index_add_(0, self.split.groups, torch.ones_like(self.scores))
         metric: Tensor = sums / counts
         return metric

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -83,6 +85,8 @@ def test_a_command_keeps_the_name_of_its_configuration(door: Door, tmp_path: Pat
 def test_a_record_is_a_configuration(door: Door, tmp_path: Path) -> None:
     assert door(*TINY, "results_dir=first").status == 0
     (record,) = (tmp_path / "first").glob("runs/*/*/*")
+    info = json.loads((record / "run.json").read_text())
+    assert info["command"] == shlex.join(["python", "-m", "l2m.run", *TINY, "results_dir=first"])
     again = door("seed=5", "--config-path", str(record.relative_to(tmp_path)), "results_dir=second")
     assert again.status == 0
     (other,) = (tmp_path / "second").glob("runs/*/*/seed5-*")

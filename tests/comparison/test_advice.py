@@ -23,16 +23,15 @@ def test_a_clear_winner_is_advised_without_doubt() -> None:
     assert advice.expected_loss == pytest.approx(0, abs=1e-9)
 
 
-def test_of_those_that_cannot_be_told_apart_the_simplest_or_the_best_mean_is_advised() -> None:
+def test_of_those_that_cannot_be_told_apart_the_simplest_is_advised() -> None:
     table = scores({"learn2mix": 0.8, "boosted_trees": 0.8, "logistic_regression": 0.8, "smote": 0.7}, 0.02)
     table += (
         pd.Series({"learn2mix": 0.803, "boosted_trees": 0.8, "logistic_regression": 0.798, "smote": 0.7}) - table.mean()
     )
-    simplest, best = advise(table), advise(table, "best_mean")
-    assert simplest.group == best.group
+    simplest, best = advise(table), advise(table, within=0)
     assert set(simplest.group) == {"learn2mix", "boosted_trees", "logistic_regression"}
     assert simplest.name == "logistic_regression"
-    assert best.name == best.best == table.mean().idxmax()
+    assert best.name == best.best == simplest.best == table.mean().idxmax()
     assert simplest.expected_loss > best.expected_loss > 0
     assert simplest.probability < best.probability < 1
     assert advise(table, simplest=["smote", "boosted_trees"]).name == "boosted_trees"
@@ -57,7 +56,7 @@ def test_one_noisy_candidate_does_not_join_the_group_by_its_noise() -> None:
 def test_the_expected_loss_is_that_of_repetitions() -> None:
     """Where candidates are equal but for their noise, the advised one is as far behind as it says, on average."""
     truth = dict.fromkeys("abcd", 0.8)
-    losses = [advise(scores(truth, 0.02, seed=seed), "best_mean") for seed in range(200)]
+    losses = [advise(scores(truth, 0.02, seed=seed), within=0) for seed in range(200)]
     assert 0 < np.mean([advice.expected_loss for advice in losses]) < 0.02
     assert np.mean([advice.probability for advice in losses]) < 0.7
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ SMALL = (
     "dataset=digits", "epochs=3", "workers=1", "strategies=[learn2mix,balanced]", "seeds=2", "choice_seeds=1",
     "learning_rates=[1e-3,1e-2]", "mixing_rates=[0.1]", "held_out_parts=2",
 )  # fmt: skip
+METRIC = "balanced_accuracy"
 
 
 @pytest.fixture
@@ -45,15 +47,25 @@ def test_rates_are_chosen_on_a_validation_part_and_trained_on_the_whole(compared
     configs = [read_config(file) for file in compared.glob("runs/*/*/*/config.yaml")]
     choosing = [config for config in configs if config.validation_fraction]
     finals = [config for config in configs if not config.validation_fraction]
-    assert (len(choosing), len(finals)) == (3 * 2 + 3, 3 * 2), "of the chosen rates one held-out run was there"
-    assert sorted((c.seed, c.validation_part) for c in choosing) == [(0, 0)] * 6 + [(1, 1)] * 3
+    assert (len(choosing), len(finals)) == (3 * 2 + 3 * 2, 3 * 2)
+    stopped = [config for config in choosing if config.early_stopping]
+    assert [(c.seed, c.validation_part, c.epochs) for c in stopped] == [(0, 0, 3)] * 6
+    assert sorted((c.seed, c.validation_part) for c in choosing if c not in stopped) == [(0, 0)] * 3 + [(1, 1)] * 3
+    assert not [config for config in finals if config.early_stopping]
     assert {config.validation_fraction for config in choosing} == {0.2}
     (path,) = compared.glob("comparisons/digits-*")
     table = pd.read_csv(path / "choices.csv")
-    best = table.loc[table.groupby("strategy")["validation_balanced_accuracy"].idxmax()]
-    chosen = {config.strategy["name"]: config.learning_rate for config in finals}
-    assert chosen == dict(zip(best["strategy"], best["learning_rate"], strict=True))
+    gain = table["validation_balanced_accuracy"].fillna(-table["validation_log_loss"])
+    assert table["validation_log_loss"].notna().equals(table["strategy"] == "classical"), "its threshold is moved"
+    best = table.loc[gain.groupby(table["strategy"]).idxmax()]
+    chosen = {config.strategy["name"]: (config.learning_rate, config.epochs) for config in finals}
+    assert chosen == {row.strategy: (row.learning_rate, row.epochs) for row in best.itertuples()}
     assert len({(config.strategy["name"], config.learning_rate) for config in finals}) == 3
+    for config in stopped:
+        record = json.loads((RunDirectory(replace(config, results_dir=str(compared))).path / "run.json").read_text())
+        is_it = (table["strategy"] == config.strategy["name"]) & (table["learning_rate"] == config.learning_rate)
+        assert table.loc[is_it, "epochs"].tolist() == [record["best_epoch"]]
+        assert record["held_out"]["metric"] == ("log_loss" if config.strategy["name"] == "classical" else METRIC)
 
 
 def test_scores_are_those_of_the_models_on_the_test_part(compared: Path) -> None:
@@ -79,6 +91,7 @@ def test_scores_are_those_of_the_models_on_the_test_part(compared: Path) -> None
             for file in compared.glob("runs/digits/balanced/*/config.yaml")
             if (c := read_config(file)).validation_part == part
             and c.validation_fraction
+            and not c.early_stopping
             and c.learning_rate == runs[runs["strategy"] == "balanced"]["learning_rate"].iloc[0]
         ]
         data = load(config)
@@ -94,7 +107,9 @@ def test_the_same_command_again_trains_nothing_and_tells_the_same(
     result = door(*SMALL, f"results_dir={compared}")
     assert (result.status, result.err) == (0, "")
     assert content(compared) == before
-    assert max(map(len, result.out.splitlines())) <= 80 + len(str(compared))
+    usage = "python -m l2m.predict", "python -c"  # to copy whole
+    lines = [line for line in result.out.splitlines() if not line.strip().startswith(usage)]
+    assert max(map(len, lines)) <= 80 + len(str(compared))
     assert "6 runs: 6 done, 0 failed, 0 to do" in result.out
     assert "12 runs: 12 done, 0 failed, 0 to do" in result.out
     page = next(compared.glob("comparisons/*/comparison.md")).read_text()
@@ -159,6 +174,9 @@ def test_the_budget_of_choices_is_the_same_for_all(door: Door, tmp_path: Path) -
         (["strategies=learn2mix"], ["strategies=learn2mix must be a list"]),
         (["strategies=learn2mix,focal"], ["is not a list: write strategies=[learn2mix,focal]"]),
         (["metric=mean_squared_error"], ["metric=mean_squared_error is not for classification", "macro_f1"]),
+        (["early_stopping_fraction=0.3"], ["early_stopping_fraction=0.3 is for run: a comparison takes validation_f"]),
+        (["schedule=cosine"], ["schedule=cosine ends with the last epoch", "add early_stopping=null"]),
+        (["early_stopping_metric=mean_squared_error"], ["early_stopping_metric=mean_squared_error is not for class"]),
         (["metric=acuracy"], ["metric=acuracy must be one of", "balanced_accuracy"]),
         (["dataset=wine_quality", "strategies=[focal]"], ["strategy=focal is not defined for regression"]),
         (["seeds=1"], ["seeds=1 must be at least 2"]),

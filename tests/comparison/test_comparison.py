@@ -20,8 +20,8 @@ from l2m.comparison.findings import DRAWS, Findings, judge
 from l2m.comparison.report import Protocol, Report, recommend
 from l2m.comparison.scoring import score_test_part
 from l2m.comparison.tables import format_caption, format_csv, format_markdown, format_terminal
-from l2m.evaluation.scores import LABELS, VALUES, SampleResults, label_results
 from l2m.report.statistics import half_width, holm, paired_p
+from l2m.training.scores import LABELS, VALUES, SampleResults, label_results
 
 STRATEGIES = ("classical", "learn2mix", "balanced", "focal", "smote", "exp3")
 
@@ -95,7 +95,9 @@ def reported(findings: Findings, **gains: float) -> Report:
     rng = np.random.default_rng(12)
     held_out = pd.DataFrame({name: 0.8 + gains.get(name, 0) + rng.normal(0, 0.001, 5) for name in STRATEGIES})
     rates = {name: {"learning_rate": 0.001} for name in STRATEGIES}
-    protocol = Protocol("mine", 42, 0.2, 2, rates, dict.fromkeys(STRATEGIES, 3), ("focal",), 200, ("rare", 7))
+    protocol = Protocol(
+        "mine", 42, 0.2, 2, rates, dict.fromkeys(STRATEGIES, 3), 60, ("focal",), 200, ("rare", 7), 800, (0.9, 0.1)
+    )
     confusion = dict.fromkeys(STRATEGIES, np.array([[190.0, 3.0], [2.4, 4.6]]))
     return Report(advise(held_out), held_out, findings, protocol, confusion, ("common", "rare"), Path("mine"))
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -17,9 +19,10 @@ from sklearn.metrics import average_precision_score, balanced_accuracy_score
 from l2m import compare, compose
 from l2m.comparison.candidates import Candidate, Result, with_threshold
 from l2m.comparison.opponents import Fitted
-from l2m.comparison.thresholds import by_prior, by_threshold, choose_threshold
+from l2m.comparison.report import describe_usage
+from l2m.comparison.thresholds import MOVED, by_prior, by_threshold, choose_threshold, moved_rows
 from l2m.data import load
-from l2m.evaluation.scores import LABELS, SampleResults, label_results
+from l2m.training.scores import LABELS, SampleResults, label_results
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +60,10 @@ def compared(table: Path) -> Path:
 def test_opponents_are_fitted_on_the_same_split_and_inputs(compared: Path, table: Path) -> None:
     runs = pd.read_csv(compared / "runs.csv").set_index(["strategy", "seed"])
     assert set(runs.index.unique("strategy")) == {
-        "classical", "classical_by_prior", "classical_by_threshold", "logistic_regression",
-        "logistic_regression_balanced", "boosted_trees", "boosted_trees_balanced",
-    }  # fmt: skip
+        *MOVED,
+        *(f"{name}_balanced" for name in MOVED[1:]),
+        *(f"{name}_by_{rule}" for name in MOVED for rule in ("prior", "threshold")),
+    }
     whole = load(compose(*words(table)))
     train, test = whole.train, whole.test
     models = {
@@ -84,8 +88,9 @@ def test_opponents_are_fitted_on_the_same_split_and_inputs(compared: Path, table
 def test_a_moved_threshold_changes_decisions_but_not_probabilities(compared: Path) -> None:
     runs = pd.read_csv(compared / "runs.csv").set_index(["strategy", "seed"])
     same = ["roc_auc", "pr_auc", "brier", "log_loss", "calibration_error", "seconds"]
-    for name in ("classical_by_prior", "classical_by_threshold"):
-        assert runs.loc[name][same].equals(runs.loc["classical"][same])
+    for name in MOVED:
+        for row in moved_rows(name):
+            assert runs.loc[row][same].equals(runs.loc[name][same])
     confusion = json.loads((compared / "comparison.json").read_text())["confusion"]
     called_ill = {name: np.sum(matrix, axis=0)[0] for name, matrix in confusion.items()}
     assert called_ill["classical_by_prior"] > called_ill["classical"], "the rarer class is predicted more often"
@@ -107,6 +112,34 @@ def test_a_class_that_no_training_sample_has_gets_no_probability(tmp_path: Path,
     assert results.probabilities.shape == (len(data.test), 3)
     assert results.probabilities[:, 2].max() < 1e-300
     assert np.isfinite(results.log_likelihood).all()
+
+
+def test_the_printed_command_predicts_new_samples(
+    compared: Path, table: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    said = json.loads((compared / "comparison.json").read_text())
+    assert said["usage"] in (compared / "comparison.md").read_text()
+    runs, rates = pd.read_csv(compared / "runs.csv"), said["protocol"]["rates"]
+    protocol = SimpleNamespace(rates=rates, shares=said["protocol"]["shares"])
+    report = SimpleNamespace(
+        protocol=protocol, path=compared, findings=SimpleNamespace(runs=runs), classes=said["classes"]
+    )
+    monkeypatch.chdir(tmp_path)
+    pd.read_csv(table).to_csv("new.csv", index=False)
+    program, flag, line = shlex.split(describe_usage(report, "logistic_regression_by_threshold"))
+    assert (program, flag) == ("python", "-c")
+    exec(line)
+    frame = pd.read_csv("predictions.csv")
+    data = load(compose(*words(table)))
+    model = LogisticRegression(max_iter=1000).fit(data.train.inputs, data.train.targets)
+    is_well = frame["probability well"] >= rates["logistic_regression_by_threshold"]["threshold"]
+    assert frame["predicted"].tolist() == np.where(is_well, "well", "ill").tolist()
+    known = np.concatenate([model.predict_proba(part.inputs)[:, 1] for part in (data.train, data.test)])
+    assert np.sort(frame["probability well"]) == pytest.approx(np.sort(known)), "the file has the rows of both parts"
+    command = shlex.split(describe_usage(report, "classical_by_prior"))
+    assert command[:3] == ["python", "-m", "l2m.predict"]
+    assert command[-1] == "threshold=ill:0.125,well:0.875", "the classes' shares of the training set"
+    assert (Path(command[3].removeprefix("run=")) / "model.pt").exists()
 
 
 # Thresholds

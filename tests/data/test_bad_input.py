@@ -268,7 +268,7 @@ def png(width: int, height: int) -> bytes:
 
 GREY = Image.new("L", (60, 40), 90)
 PHOTOGRAPHS = {
-    "a GIF": encoded(GREY, "GIF"), "an EPS": encoded(GREY, "EPS"), "a WebP": encoded(GREY, "WEBP"),
+    "an EPS": encoded(GREY, "EPS"), "an ICO": encoded(GREY, "ICO"),
     "no pixels": png(60, 40), "no width": png(0, 40), "10^8 pixels": png(10_000, 10_000),
     "2^62 pixels": png(2**31 - 1, 2**31 - 1), "a thread": encoded(Image.new("L", (1, 20_000)), "PNG"),
     "a ribbon": encoded(Image.new("L", (2000, 20)), "JPEG"),

@@ -17,6 +17,7 @@ from PIL import Image
 
 from l2m import RunConfig, UserError, compose, train
 from l2m.data import Data, load
+from l2m.data.own.description import format_description
 from l2m.data.tokens import SPECIAL, plain
 
 WORDS = ("the", "film", "was", "good", "bad", "long", "8/10", "it's", "café")
@@ -94,6 +95,54 @@ def test_texts_in_every_form(tmp_path: Path, form: str) -> None:
         assert row == expected
         first = names.index("poor") if "poor" in names else 0
         assert (data.train.targets == first).tolist() == (frame["label"] == 0).tolist()
+
+
+def test_a_validation_split_is_held_out_or_else_the_test_part(tmp_path: Path) -> None:
+    frame = table()
+    place = tmp_path / "reviews"
+    place.mkdir()
+    frame[8:].to_csv(place / "train.csv", index=False)
+    frame[:8].to_csv(place / "validation.csv", index=False)
+    kinds = (("", "dataset.inputs=[text]"), ("_table", "dataset.inputs=[length,genre]"))
+    for kind, inputs in kinds:
+        data = loaded(place, inputs, kind=kind)
+        assert (len(data.train), len(data.test), data.held_out) == (32, 8, None)
+    frame[:4].to_csv(place / "test.csv", index=False)
+    for kind, inputs in kinds:
+        final, choosing = (loaded(place, inputs, f"validation_fraction={part}", kind=kind) for part in (0, 0.25))
+        assert (len(final.train), len(final.test)) == (32, 4)
+        assert (len(choosing.train), len(choosing.test)) == (32, 8)
+        assert choosing.preprocessing == final.preprocessing, "which is fitted on the training rows alone"
+        assert torch.equal(choosing.train.inputs, final.train.inputs)
+        assert final.description is not None
+        assert "  parts       train=32, validation=8, test=4" in list(format_description(final.description))
+
+
+def test_words_are_counted_before_training(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"text": ["good film"] * 4 + ["bad"] * 4, "label": [1] * 4 + [0] * 4})
+    other = pd.DataFrame({"text": ["good play", "bad"], "label": [1, 0]})
+    place = tmp_path / "reviews"
+    place.mkdir()
+    frame.to_csv(place / "train.csv", index=False)
+    other.to_csv(place / "test.csv", index=False)
+    description = loaded(place).description
+    assert description is not None
+    assert "  words       5 known, 33.3% of the test part's unknown, 25.0% padding" in list(
+        format_description(description)
+    )
+    frame["text"] = [f"word{row}" for row in range(8)]
+    frame.to_csv(place / "train.csv", index=False)
+    with pytest.raises(UserError, match="the vocabulary would be empty, no word occurs 2 times in the 8 training"):
+        loaded(place)
+
+
+def test_chinese_reviews_differ_by_their_signs(tmp_path: Path) -> None:
+    """Without blanks between words, whole sentences were words, of which the test part knew none."""
+    rng = np.random.default_rng(2)
+    texts = ["".join(rng.choice(list("我们看了这部电影" + ("好美" if row % 2 else "坏丑")), 12)) for row in range(60)]
+    data = loaded(written(tmp_path, "csv", pd.DataFrame({"text": texts, "label": np.arange(60) % 2})))
+    assert data.vocabulary_size == len(SPECIAL) + 12
+    assert (data.test.inputs != 1).all()
 
 
 def test_vocabulary_is_that_of_the_texts_that_are_trained_on(tmp_path: Path) -> None:

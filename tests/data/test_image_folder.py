@@ -18,6 +18,7 @@ from l2m import RunConfig, UserError, compose, train
 from l2m.catalog import registries
 from l2m.data import Data, load
 from l2m.data.images import IMAGENET_MEAN, IMAGENET_SD
+from l2m.data.own.description import format_description
 
 CLASSES = {"cat": 10, "dog": 6, "owl": 4}
 
@@ -77,16 +78,102 @@ def test_a_share_of_each_class_is_tested_on(folder: Path) -> None:
     assert identities(loaded(folder, "dataset.test_fraction=0.3", "data_seed=1"))[1] != test_images
 
 
-@pytest.mark.parametrize("tests", ["test", "val", "valid"])
-def test_folders_that_are_split_already(folder: Path, tmp_path: Path, tests: str) -> None:
+@pytest.mark.parametrize(("trains", "tests"), [("train", "test"), ("Training", "VAL"), ("TRAIN", "testing")])
+def test_folders_that_are_split_already(folder: Path, tmp_path: Path, trains: str, tests: str) -> None:
     place = tmp_path / "split"
-    shutil.copytree(folder, place / "train")
+    shutil.copytree(folder, place / trains)
+    (place / "notes").mkdir()
     for label, name in enumerate(CLASSES):
         write(place / tests / name, "a.jpeg", (label, 99, 200))
     data = loaded(place)
     assert len(data.train) == 20
     assert data.test.targets.tolist() == [0, 1, 2]
     assert data.test.inputs[:, 1].float().mean().item() == pytest.approx(99, abs=2)
+    assert data.description is not None
+    text = "\n".join(format_description(data.description))
+    assert f"parts       train in {trains}=20, test in {tests}=3" in text
+    assert "skipped     .db=1" in text
+
+
+@pytest.mark.parametrize("held", ["val", "Validation"])
+def test_images_of_a_held_out_folder_are_held_out_and_never_trained_on(folder: Path, tmp_path: Path, held: str) -> None:
+    place = tmp_path / "split"
+    shutil.copytree(folder, place / "train")
+    for label, name in enumerate(CLASSES):
+        write(place / "test" / name, "a.png", (label, 99, 200))
+        for i in range(2):
+            write(place / held / name, f"{i}.png", (label, 50 + i, 200))
+    everything = {(label, i) for label, count in enumerate(CLASSES.values()) for i in range(count)}
+    held_out = {(label, 50 + i) for label in range(3) for i in range(2)}
+    assert identities(loaded(place)) == [everything, {(label, 99) for label in range(3)}]
+    assert loaded(place).held_out is None
+    choosing = loaded(place, "validation_fraction=0.25")
+    assert identities(choosing) == [everything, held_out], "the fraction asks for a held-out part, and this is it"
+    stopping = loaded(place, "early_stopping=3")
+    assert identities(stopping) == [everything, {(label, 99) for label in range(3)}]
+    assert stopping.held_out is not None
+    assert stopping.held_out.inputs[:, 1].unique().tolist() == [50, 51]
+    thinned = loaded(
+        place, "imbalance=step", "imbalance.groups=[1,2]", "imbalance.factor=0.5", "validation_fraction=0.25"
+    )
+    assert torch.bincount(thinned.train.targets).tolist()[0] == 10
+    assert len(thinned.train) < 20
+    assert len(thinned.test) == 6
+    message = outcome(place, "validation_fraction=0.25", "validation_part=1")
+    assert isinstance(message, str)
+    assert "has one held-out part of its own, 6 samples: use validation_part=0" in message
+
+
+def test_a_class_may_have_the_name_of_a_part(tmp_path: Path) -> None:
+    for name in ("bus", "train"):
+        for i in range(3):
+            write(tmp_path / name, f"{i}.png", (0, i, 200))
+    assert loaded(tmp_path).class_names == ("bus", "train")
+
+
+def test_links_to_folders_are_followed_once(folder: Path, tmp_path: Path) -> None:
+    shutil.move(folder / "owl", tmp_path / "elsewhere")
+    (folder / "owl").symlink_to(tmp_path / "elsewhere")
+    write(tmp_path / "more", "9.png", (0, 9, 200))
+    (folder / "dog" / "linked").symlink_to(tmp_path / "more")
+    (folder / "dog" / "loop").symlink_to(folder / "dog")
+    data = loaded(folder)
+    assert len(data.train) + len(data.test) == 21
+
+
+@pytest.mark.parametrize(
+    ("suffix", "mode", "extra"),
+    [("webp", "RGB", {"lossless": True}), ("gif", "P", {}), ("bmp", "RGB", {}), ("tiff", "RGB", {}),
+     ("jfif", "RGB", {}), ("jpe", "RGB", {}), ("tif", "CMYK", {}), ("JPG", "CMYK", {}), ("png", "I;16", {}),
+     ("tif", "I;16", {}), ("png", "LA", {}), ("png", "1", {})],
+)  # fmt: skip
+def test_formats_of_images(tmp_path: Path, suffix: str, mode: str, extra: dict[str, bool]) -> None:
+    """A dark and a light half come out dark and light, whatever the format."""
+    halves = Image.new("L", (32, 32), 0)
+    halves.paste(255, (16, 0, 32, 32))
+    if mode == "I;16":
+        image = Image.fromarray(np.asarray(halves).astype(np.uint16) * 257)
+    else:
+        image = halves.convert("RGB").convert(mode) if mode in ("CMYK", "P") else halves.convert(mode)
+    for name in "ab":
+        for i in range(2):
+            (tmp_path / name).mkdir(exist_ok=True)
+            kind = {"JPG": "JPEG", "jfif": "JPEG", "jpe": "JPEG", "tif": "TIFF"}.get(suffix)
+            image.save(tmp_path / name / f"{i}.{suffix}", format=kind, **extra)
+    pixels = loaded(tmp_path).train.inputs
+    assert pixels[..., :7].max() <= 10
+    assert pixels[..., 9:].min() >= 245
+
+
+def test_unreadable_images_are_listed_together(folder: Path) -> None:
+    for i in range(12):
+        (folder / "cat" / f"bad{i:02}.jpg").write_bytes(b"nothing")
+    message = outcome(folder, "dataset.test_fraction=0.02")
+    assert isinstance(message, str)
+    files = {str(folder / "cat" / f"bad{i:02}.jpg") for i in range(12)}
+    named = {line.split(" ")[0] for line in message.splitlines()}
+    assert len(named) == len(named & files) == 10
+    assert message.endswith("save it anew, or remove it, and 2 more")
 
 
 def test_images_are_resized_and_standardised_by_imagenets_statistics(tmp_path: Path) -> None:
@@ -140,7 +227,8 @@ def lone(folder: Path) -> Path:
 
 
 def other_format(folder: Path) -> Path:
-    return write(folder / "dog", "x.webp", (1, 9, 200))
+    file = write(folder / "dog", "x.png", (1, 9, 200))
+    return file.rename(file.with_suffix(".heic"))
 
 
 def one_class(folder: Path) -> Path:
@@ -157,15 +245,35 @@ def no_classes(folder: Path) -> Path:
 
 
 def no_tests(folder: Path) -> Path:
-    (folder / "train").mkdir()
-    return folder
+    (folder / "classes").mkdir()
+    for name in CLASSES:
+        shutil.move(folder / name, folder / "classes" / name)
+    return (folder / "classes").rename(folder / "train").parent
 
 
 def unknown_test_class(folder: Path) -> Path:
     for part in ("train", "test"):
         for name in ("cat", "dog"):
+            shutil.rmtree(folder / name, ignore_errors=True)
             write(folder / part / name, "0.png", (0, 0, 0))
+    shutil.rmtree(folder / "owl")
     return write(folder / "test" / "yak", "0.png", (0, 0, 0)).parent
+
+
+def unclear(folder: Path) -> Path:
+    shutil.copytree(folder / "dog", folder / "Train" / "dog")
+    return folder
+
+
+def flat_parts(folder: Path) -> Path:
+    for name, part in (("cat", "Train"), ("dog", "Test")):
+        shutil.copytree(folder / name, folder / "only" / part, ignore=lambda place, names: ["more"])
+    for name in CLASSES:
+        shutil.rmtree(folder / name)
+    for part in ("Train", "Test"):
+        shutil.move(folder / "only" / part, folder)
+    (folder / "only").rmdir()
+    return folder
 
 
 def class_without_tests(folder: Path) -> Path:
@@ -175,14 +283,22 @@ def class_without_tests(folder: Path) -> Path:
 
 
 WRONG: dict[str, tuple[Callable[[Path], Path], str]] = {
-    "an empty class": (empty, "holds no JPEG or PNG: put images of dog there, or remove it"),
+    "an empty class": (empty, "holds no images: put images of dog there, or remove it"),
     "one image": (lone, "has one image: one to train on and one to test on are needed"),
-    "another format": (other_format, "is not a JPEG or PNG: save it as one of them"),
+    "another format": (other_format, "is not one of JPEG, PNG, WEBP, GIF, BMP, TIFF: save it as one of them"),
     "one class": (one_class, "holds one folder, cat: put a folder"),
     "no classes": (no_classes, "holds no folders: put a folder"),
+    "classes beside a part": (
+        unclear,
+        "holds Train, as parts of a data set are called, with the folder cat beside them",
+    ),
+    "parts without classes": (
+        flat_parts,
+        "holds Test and Train, as parts of a data set are called, with no folder of a",
+    ),
     "no test folder": (no_tests, "has a folder train and none with test images"),
     "a test class that is new": (unknown_test_class, "is a class that"),
-    "a class without tests": (class_without_tests, "holds no JPEG or PNG: put images of gnu there"),
+    "a class without tests": (class_without_tests, "holds no images: put images of gnu there"),
 }
 
 
@@ -216,13 +332,13 @@ def test_photographs_are_rotated_by_their_exif_orientation(folder: Path) -> None
     assert image[:, -6:].max() < 50
 
 
-def test_pixels_of_16_bits_are_refused(folder: Path) -> None:
+def test_pixels_of_32_bits_are_refused(folder: Path) -> None:
     """Pillow would clip values above 255 to white."""
-    file = folder / "owl" / "0.png"
-    Image.fromarray(np.arange(0, 40_000, 400, dtype=np.uint16).reshape(10, 10)).save(file)
+    file = folder / "owl" / "0.tif"
+    Image.fromarray(np.full((10, 10), 70_000, np.int32)).save(file)
     message = outcome(folder)
     assert isinstance(message, str)
-    assert "it has 16 bits a pixel, not 8): save it anew as a JPEG or PNG of 8 bits, or remove it" in message
+    assert "it has 32 bits a pixel, not 8 or 16): save it anew, or remove it" in message
     assert_sentence(message, file)
 
 

@@ -483,7 +483,7 @@ def test_text_that_is_rare_in_most_rows_must_be_named() -> None:
     with pytest.raises(UserError, match="has a rare text in most rows of day"):
         columns.find_kinds(table, (), 20, "visits.csv")
     for categorical, most in ((("day",), 20), ((), 200)):
-        assert columns.find_kinds(table, categorical, most, "visits.csv") == ([], ["day"])
+        assert columns.find_kinds(table, categorical, most, "visits.csv")[:2] == ([], ["day"])
 
 
 TESTS: dict[str, tuple[Callable[[str], str], str]] = {

@@ -84,6 +84,13 @@ def same(ours: Data, theirs: Data) -> bool:
         ("Café\u2013naïve\x85 it'scool", "café \u2013 naïve it ' scool"),
         ("end.But $5", "end . but $ 5"),
         ("<br />", ""),
+        ("这部电影很好。love it 2次", "这 部 电 影 很 好 。 love it 2 次"),
+        ("映画はとても", "映 画 は と て も"),
+        ("नहीं, यह फ़िल्म", "नहीं , यह फ़िल्म"),
+        ("คืนนี้", "คื น นี้"),
+        ("می\u200cخواهم رائعًا", "می\u200cخواهم رائعًا"),
+        ("cafe\u0301s 영화", "cafés 영화"),
+        ("👩\u200d👩\u200d👧👍🏽❤\ufe0f🇩🇪🇫🇷", "👩\u200d👩\u200d👧 👍🏽 ❤\ufe0f 🇩🇪 🇫🇷"),
     ],
 )
 def test_words_of_any_text(sentences: str, tokens: str) -> None:

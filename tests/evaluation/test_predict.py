@@ -397,19 +397,16 @@ def test_reconstructions_are_scored_by_their_error(runs: Callable[..., Run], doo
 def test_what_is_wrong_with_images_is_told(runs: Callable[..., Run], door: Door, tmp_path: Path) -> None:
     _, records = runs("dataset=digits")
     (tmp_path / "new").mkdir()
-    assert "error: new holds no JPEG or PNG files: name a folder" in door(f"run={records.path}", "data=new").err
+    assert "error: new holds no images: name a folder" in door(f"run={records.path}", "data=new").err
     (tmp_path / "new" / "a.csv").write_text("1,2")
-    assert "error: new holds no JPEG or PNG files, but a.csv: " in door(f"run={records.path}", "data=new").err
-    assert (
-        "error: new/a.csv is not a JPEG or PNG file, which the model"
-        in door(f"run={records.path}", "data=new/a.csv").err
-    )
-    (tmp_path / "new" / "c.gif").write_bytes(b"GIF89a")
-    assert "error: new/c.gif is not a JPEG or PNG: save it as " in door(f"run={records.path}", "data=new").err
-    (tmp_path / "new" / "c.gif").unlink()
+    assert "error: new holds no images, but a.csv: " in door(f"run={records.path}", "data=new").err
+    assert "error: new/a.csv does not end in .jpg, .jpeg, " in door(f"run={records.path}", "data=new/a.csv").err
+    (tmp_path / "new" / "c.heic").write_bytes(b"ftypheic")
+    assert "error: new/c.heic is not one of JPEG, PNG, " in door(f"run={records.path}", "data=new").err
+    (tmp_path / "new" / "c.heic").unlink()
     (tmp_path / "new" / "b.png").write_bytes(b"\x89PNG and nothing else")
     assert (
-        "error: new/b.png cannot be read as an image (it is not a JPEG or PNG): "
+        "error: new/b.png cannot be read as an image (it is not one of JPEG, PNG, WEBP, "
         in door(f"run={records.path}", "data=new").err
     )
 
@@ -482,7 +479,8 @@ def test_all_that_is_wrong_with_a_command_is_told_at_once(door: Door) -> None:
     assert result.err.splitlines() == [
         "error: new.csv is not key=value: write run=, data= or another key before it",
         "error: data is given twice: give it one value",
-        "error: key runs is not known (did you mean run?): choose one of data, debug, device, force, onnx, output, run",
+        "error: key runs is not known (did you mean run?): choose one of costs, debug, force, onnx, output, "
+        "priors, run, threshold and 2 more, which --help lists",
         "error: run is missing: give it a value",
         "error: device=tpu must be one of auto, cpu, cuda, cuda:N",
         "error: force=maybe must be true or false",
@@ -521,7 +519,7 @@ def test_a_package_that_is_not_there_is_told(
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
     result = door(f"run={runs('dataset=digits')[1].path}", "onnx=model.onnx")
-    assert (result.status, result.err) == (1, "error: onnx= needs onnx: pip install 'l2m[onnx]'\n")
+    assert (result.status, result.err) == (1, "error: onnx= needs onnx: pip install 'learn2mix[onnx]'\n")
 
 
 def test_help_names_every_key(door: Door) -> None:
@@ -562,3 +560,91 @@ def test_a_reader_that_has_gone_is_no_error() -> None:
     done = subprocess.run([sys.executable, "-m", "l2m.predict", "--help"], stdout=writer, stderr=subprocess.PIPE)
     os.close(writer)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+# Thresholds, costs and other populations
+
+
+def scored(door: Door, table: Path, path: Path, *options: str) -> tuple[pd.DataFrame, str]:
+    result = door(f"run={path}", f"data={table}", "force=true", *options)
+    assert (result.status, result.err) == (0, "")
+    return read(Path("predictions.csv")), result.out
+
+
+def test_classes_are_chosen_by_threshold_or_cost(runs: Callable[..., Run], table: Path, door: Door) -> None:
+    """By the rule that scikit-learn's threshold classifiers have, and by the least expected cost."""
+    path = runs(*words_of(table, *ILL))[1].path
+    plain, _ = scored(door, table, path)
+    ill, well = (plain[f"probability {name}"] for name in ("ill", "well"))
+    limit = float(ill.median())
+    for option, is_ill in (
+        (f"threshold=ill:{limit}", ill > limit),
+        (f"threshold=ill:{limit},well:{1 - limit}", ill > limit),
+        (f"threshold={1 - limit}", well < 1 - limit),
+        ("costs=ill:5,well:1", 5 * ill > well),
+    ):
+        rows, _ = scored(door, table, path, option)
+        assert (rows["predicted"] == np.where(is_ill, "ill", "well")).mean() > 0.95, (
+            "but for digits that are not written"
+        )
+        assert rows["predicted"].nunique() == 2 or option.startswith("costs")
+        pd.testing.assert_frame_equal(rows.drop(columns="predicted"), plain.drop(columns="predicted"))
+
+
+@pytest.mark.parametrize("strategy", ["classical", "balanced", "smote"])
+def test_probabilities_are_corrected_by_the_shares_of_the_batches(
+    runs: Callable[..., Run], table: Path, door: Door, strategy: str
+) -> None:
+    path = runs(*words_of(table, *ILL), f"strategy={strategy}", "batch_size=8")[1].path
+    plain, _ = scored(door, table, path)
+    rows, _ = scored(door, table, path, "priors=ill:0.02")
+    drawn = pd.read_csv(path / "groups.csv").set_index("name")["count"]
+    odds = plain["probability ill"] / plain["probability well"] * (0.02 / drawn["ill"]) / (0.98 / drawn["well"])
+    np.testing.assert_allclose(rows["probability ill"], odds / (1 + odds), rtol=1e-4)
+    assert drawn["ill"] / drawn.sum() == pytest.approx(0.2 if strategy == "classical" else 0.5, abs=0.07)
+
+
+def test_classes_have_recall_and_precision(runs: Callable[..., Run], table: Path, door: Door) -> None:
+    path = runs(*words_of(table, *WARD))[1].path
+    limit = scored(door, table, path)[0]["probability ill"].median()
+    rows, out = scored(door, table, path, f"threshold=ill:{limit}")
+    lines = {line.split()[0]: line.split()[1:] for line in out.splitlines() if line.startswith("  ")}
+    assert lines["class"] == ["samples", "recall", "precision"]
+    for name in ("ill", "well"):
+        own, chosen = rows["actual"] == name, rows["predicted"] == name
+        samples, recall, precision = lines[name]
+        assert int(samples) == own.sum()
+        assert float(recall) == pytest.approx((own & chosen).sum() / own.sum(), abs=1e-3)
+        assert float(precision) == pytest.approx((own & chosen).sum() / chosen.sum(), abs=1e-3)
+    assert lines["group"] == ["samples", "accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("target", "option", "fragment"),
+    [
+        (ILL, "threshold=sick:0.3", "does not have a number between 0 and 1 for each of the 2 classes: write it as"),
+        (ILL, "threshold=1.5", "threshold=well:1.5 does not have a number between 0 and 1"),
+        (ILL, "threshold=ill:0.2,ill:0.3", "'threshold=ill:0.5,well:0.5'"),
+        (ILL, "costs=ill:5", "costs=ill:5 does not have a number above 0 for each of the 2 classes"),
+        (ILL, "costs=ill:5,well:inf", "a number above 0"),
+        (ILL, "priors=ill:0.2,well:0.9", "a number between 0 and 1, with the sum 1, for each"),
+        (WARD, "priors=ill:0.2", "has other groups than classes, use threshold or costs"),
+        (INCOME, "costs=1", "costs=1 is for classes, and the model predicts values: drop it"),
+    ],
+)
+def test_wrong_rule_is_reported(
+    runs: Callable[..., Run], table: Path, door: Door, target: tuple[str, ...], option: str, fragment: str
+) -> None:
+    result = door(f"run={runs(*words_of(table, *target))[1].path}", f"data={table}", option)
+    assert (result.status, result.out) == (1, "")
+    (line,) = result.err.splitlines()
+    assert fragment in line
+    assert not Path("predictions.csv").exists()
+
+
+def test_rules_that_contradict_or_do_not_apply_are_refused(runs: Callable[..., Run], table: Path, door: Door) -> None:
+    path = runs(*words_of(table, *ILL))[1].path
+    result = door(f"run={path}", f"data={table}", "threshold=0.2", "costs=ill:2,well:1")
+    assert "would both choose the class: use one of them" in result.err
+    path = runs(*words_of(table, *ILL), "strategy=focal")[1].path
+    assert "weighs or mixes samples" in door(f"run={path}", f"data={table}", "priors=ill:0.2").err

@@ -89,8 +89,8 @@ def test_a_missing_package_is_told_with_its_extra(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(UserError) as told:
         compose("logger=[mlflow,tensorboard]")
     assert str(told.value) == (
-        "logger=mlflow needs mlflow: pip install 'l2m[trackers]'\n"
-        "logger=tensorboard needs tensorboard: pip install 'l2m[trackers]'"
+        "logger=mlflow needs mlflow: pip install 'learn2mix[trackers]'\n"
+        "logger=tensorboard needs tensorboard: pip install 'learn2mix[trackers]'"
     )
 
 

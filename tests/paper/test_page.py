@@ -23,7 +23,6 @@ from l2m.paper.rows import ROWS
 from l2m.paper.studies import Finding
 from l2m.paper.verdict import Effect
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "figures.py"
 ALOUD = ("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded")
 
 CUT_OFF = """[...document.querySelectorAll('body *:not(.skip)')].filter(element => {
@@ -68,7 +67,9 @@ def results(made_up_results: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     damaged = next(folder.glob("runs/mnist/focal/seed2-*"))
     (damaged / "metrics.csv").write_text("epoch\n1\n")
     pack(next(folder.glob("runs/mnist/learn2mix/seed1-*/groups.csv")))
-    told = subprocess.run([sys.executable, str(SCRIPT), str(folder)], capture_output=True, text=True, check=True)
+    told = subprocess.run(
+        [sys.executable, "-m", "l2m", "figures", str(folder)], capture_output=True, text=True, check=True
+    )
     assert f"warning: {damaged} is left out" in told.stderr
     assert f"page: {folder}/index.html" in told.stdout
     return folder

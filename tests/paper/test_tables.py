@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from doors import script
+from doors import command
 from made_up import compose, write
 from scipy import stats
 
@@ -551,8 +551,8 @@ def test_script_writes_the_same_wherever_it_runs_and_names_damage(folder: Path, 
         if copy is copies[1]:
             broken = next((copy / "runs").rglob("wine_quality/balanced/*"))
             (broken / "metrics.csv").write_text("")
-        command = [sys.executable, str(ROOT / "scripts" / "tables.py"), str(copy), "--ledger", str(copy / "LEDGER.md")]
-        told.append(subprocess.run(command, capture_output=True, text=True, check=True))
+        words = [sys.executable, "-m", "l2m", "tables", str(copy), "--ledger", str(copy / "LEDGER.md")]
+        told.append(subprocess.run(words, capture_output=True, text=True, check=True))
     assert told[0].stderr == ""
     assert told[1].stderr.startswith(
         f"warning: {broken} is left out (metrics.csv is empty): remove it, and repeat the run"
@@ -571,7 +571,7 @@ def test_script_writes_the_same_wherever_it_runs_and_names_damage(folder: Path, 
 def test_script_without_records_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = script(ROOT / "scripts" / "tables.py", monkeypatch, capsys)(tmp_path)
+    told = command("tables", monkeypatch, capsys)(tmp_path)
     assert told.status == 1
     assert told.err.startswith("error: ")
     assert "Traceback" not in told.err

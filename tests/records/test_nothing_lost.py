@@ -31,7 +31,7 @@ from l2m.records import EpochRow, lock
 from l2m.records.directory import MODEL, RunDirectory
 from l2m.report.runs import read_runs
 from l2m.sweeps.plan import format_plan, plan
-from l2m.training.run import final_parameters
+from l2m.training.run import final_parameters, needs
 
 FILES = ["config.yaml", "groups.csv", "metrics.csv", "model.pt", "run.json"]
 
@@ -159,6 +159,18 @@ def test_damaged_model_of_a_teacher_is_reported(config: RunConfig, harm: str) ->
             use()
         assert_sentence(str(caught.value), file)
         assert "weights_only" not in str(caught.value)
+
+
+def test_teacher_of_another_architecture_is_reported(config: RunConfig) -> None:
+    words = ("dataset=digits", "epochs=2", "device=cpu", "threads=1", f"results_dir={config.results_dir}")
+    student = l2m.compose(*words, "strategy=curriculum", "strategy.warm_up=1")
+    (teacher,) = needs(student)
+    file = train(teacher).path / MODEL
+    narrower = l2m.compose(*words, "strategy=classical", "model.hidden=8")
+    shutil.copy(train(narrower).path / MODEL, file)
+    with pytest.raises(UserError, match=r"model\.pt does not fit model=mlp \(.*\): remove its folder") as caught:
+        train(student)
+    assert_sentence(str(caught.value), file)
 
 
 # Newer records

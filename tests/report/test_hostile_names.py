@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from doors import opened, script
+from doors import command, opened
 from PIL import Image
 
 import l2m
@@ -19,8 +19,6 @@ from l2m.data import load
 from l2m.errors import printable
 from l2m.records import Records
 from l2m.report.runs import read_runs
-
-SUMMARY = Path(__file__).resolve().parents[2] / "scripts" / "summary.py"
 
 CHOSEN = [
     "New\u00a0York", "=cmd|' /C calc'!A0", "+x", "@SUM(1)", "-y", "-1", "[red]b[/red]", "[/b]", "\x1b[2Jx", "a|b",
@@ -99,7 +97,7 @@ def test_summary_shows_paths_as_they_are(
     runs: list[tuple[RunConfig, Records]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "300")
-    ended = script(SUMMARY, monkeypatch, capsys)(runs[0][0].results_dir)
+    ended = command("summary", monkeypatch, capsys)(runs[0][0].results_dir)
     assert (ended.status, ended.err) == (0, "")
     words = "".join(ended.out.split())  # a long title goes over several lines
     assert "x[/b].csv" in words

@@ -20,8 +20,6 @@ from l2m.errors import UserError
 from l2m.files import LARGEST
 from l2m.report import runs
 
-PACK = Path(__file__).resolve().parents[2] / "scripts" / "pack.py"
-
 
 def made(folder: Path, seed: int, *overrides: str, status: str = "done", epochs: int | None = None) -> Path:
     config = compose("dataset=digits", "batch_size=10", "epochs=4", "strategy=classical", *overrides)
@@ -192,7 +190,7 @@ def test_large_tables_of_finished_runs_are_packed_and_read_alike(tmp_path: Path)
     ]
     before = runs.read_runs(tmp_path)
     for _ in range(2):
-        subprocess.run([sys.executable, PACK, tmp_path], check=True)
+        subprocess.run([sys.executable, "-m", "l2m", "pack", tmp_path], check=True)
         assert [(folder / "groups.csv").exists() for folder in folders] == [False, True, True]
     size, text = (folders[0] / "groups.csv.gz").stat().st_size, (folders[2] / "groups.csv").stat().st_size
     assert size < text / 3

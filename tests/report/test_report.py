@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from doors import script
+from doors import command
 from made_up import compose, write
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -23,7 +23,6 @@ from l2m.report import drawing, runs, statistics, summary
 
 EPOCHS = 8
 CLASSICAL, LEARN2MIX = [0.70, 0.72, 0.74], [0.75, 0.78, 0.78]
-SUMMARY = Path(__file__).resolve().parents[2] / "scripts" / "summary.py"
 
 
 def made(folder: Path, strategy: str, seed: int, final: float, *overrides: str, status: str = "done") -> Path:
@@ -101,7 +100,7 @@ def test_a_small_difference_is_not_told_as_0(mean: float, half: float, told: str
 def test_script_prints_and_draws_and_names_damage(results: Path, tmp_path: Path) -> None:
     broken = made(results, "focal", 0, 0.5)
     (broken / "run.json").write_text("{")
-    told = subprocess.run([sys.executable, str(SUMMARY), str(results)], capture_output=True, text=True, check=True)
+    told = subprocess.run([sys.executable, "-m", "l2m", "summary", results], capture_output=True, text=True, check=True)
     assert told.stderr.startswith(f"warning: {broken} is left out (")
     assert "72.0 ± 2.0" in told.stdout
     assert "focal" not in told.stdout
@@ -159,7 +158,7 @@ def test_a_single_epoch_is_a_point(tmp_path: Path) -> None:
 def test_script_without_records_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = script(SUMMARY, monkeypatch, capsys)(tmp_path)
+    told = command("summary", monkeypatch, capsys)(tmp_path)
     assert told.status == 1
     assert told.err.startswith("error: ")
     assert "Traceback" not in told.err

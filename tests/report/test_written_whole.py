@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from doors import script
+from doors import command
 from made_up import compose, write
 from mutations import assert_sentence
 
@@ -36,13 +36,13 @@ def test_outputs_stay_whole_on_a_full_disk(
         write(folder, compose("dataset=wine_quality", f"strategy={strategy}"), lambda epoch: 30 / epoch)
     page = shutil.copy(ROOT / "README.md", tmp_path)
     more = ("--ledger", tmp_path / "REPRODUCTION.md", "--into", page) if name == "tables" else ()
-    command = script(ROOT / "scripts" / f"{name}.py", monkeypatch, capsys)
-    assert command(folder, *more).status == 0
+    write_again = command(name, monkeypatch, capsys)
+    assert write_again(folder, *more).status == 0
     before, limits = contents(tmp_path), resource.getrlimit(resource.RLIMIT_FSIZE)
     for limit in (0, 1000, 20_000):
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))
         try:
-            ended = command(folder, *more)
+            ended = write_again(folder, *more)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         assert ended.status == 1
@@ -88,7 +88,7 @@ def test_packing_skips_what_is_damaged(
 ) -> None:
     damaged, whole = (made(tmp_path, seed, epochs=400) for seed in (0, 1))
     (damaged / "run.json").write_text('{"status": "do')
-    ended = script(ROOT / "scripts" / "pack.py", monkeypatch, capsys)(tmp_path)
+    ended = command("pack", monkeypatch, capsys)(tmp_path)
     assert ended.status == 0
     assert ended.out == f"packed: {whole / 'groups.csv'}\n"
     assert ended.err == f"warning: {damaged / 'groups.csv'} is not packed (run.json is not JSON at line 1, column 12)\n"
@@ -98,7 +98,7 @@ def test_packing_skips_what_is_damaged(
 def test_a_name_that_is_too_long_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ended = script(ROOT / "scripts" / "summary.py", monkeypatch, capsys)(tmp_path / ("x" * 300))
+    ended = command("summary", monkeypatch, capsys)(tmp_path / ("x" * 300))
     assert ended.status == 1
     (line,) = ended.err.splitlines()
     assert_sentence(line, tmp_path)

@@ -59,7 +59,11 @@ def test_learn2mix_takes_fewer_than_fifteen_lines() -> None:
     for section, block in {
         "A plain loop": 1,
         "Updates within an epoch": 0,
+        "Token losses": 0,
+        "Segmentation": 1,
+        "Gradient accumulation": 0,
         "Accelerate": 0,
+        "StatefulDataLoader": 0,
         "Lightning": 2,
         "The Trainer of Hugging Face": 1,
     }.items():

@@ -606,7 +606,13 @@ def test_in_a_data_loader(workers: int) -> None:
         (np.array([0, 1, 127], np.int8), "group 2 has no samples, but labels go up to 127"),
         (np.array([0, 2**63 + 1], np.uint64), "group 1 has no samples"),
         (pd.Categorical([None, "a"]).codes, "-1 is negative: .* missing labels"),
-        ([[0], [0, 1]], "labels must be one number each, not rows of several lengths"),
+        (
+            [[0], [0, 1]],
+            "labels must be one number each, not rows of several lengths: a sample must have one group; if",
+        ),
+        ([[0, 1, 1], [1, 0, 0]], r"shape \(2, 3\): a sample must have one group; .* number the frequent combinations"),
+        ([{"boxes": 2}], r"object of shape \(1,\): a sample must have one group; if groups overlap, number the"),
+        (np.zeros((0, 2), int), r"shape \(0, 2\): for one-hot rows"),
     ],
 )
 def test_labels_that_are_no_groups_are_refused(labels: Any, named: str) -> None:

@@ -21,9 +21,9 @@ from l2m import UserError
 from l2m.data import Batch, Split
 from l2m.optimizers import OPTIMIZERS
 from l2m.records import EpochRow
+from l2m.sampling.exponentiated_weights import ExponentiatedWeights
 from l2m.seeding import generator
 from l2m.strategies.bilevel import Bilevel
-from l2m.strategies.exponentiated_weights import ExponentiatedWeights
 from l2m.strategies.inner_loop import Inner
 from l2m.training import engine
 from l2m.training.device import torch_state

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,11 @@ from loky import ProcessPoolExecutor
 from l2m import compose, train
 from l2m.config.run import RunConfig
 from l2m.records.directory import RunDirectory
-from l2m.sweeps.launchers import processes
-from l2m.sweeps.launchers.processes import count_workers, visible_gpus
+from l2m.sweeps.launchers import Outcome, processes
+from l2m.sweeps.launchers.processes import Processes, count_workers, visible_gpus
 from l2m.sweeps.launching import choose_launcher, launch
 from l2m.sweeps.plan import plan
+from l2m.training.stopping import Stopped
 
 SMALL = ("dataset=digits", "device=cpu", "threads=1", "checkpoint_seconds=0")
 FILES = ["config.yaml", "groups.csv", "metrics.csv", "model.pt", "run.json"]
@@ -190,6 +191,27 @@ def test_a_worker_that_is_killed_takes_no_other_run_with_it(tmp_path: Path) -> N
     assert "continues after epoch" in again.stdout
     assert statuses(tmp_path) == ["done"] * 3
     assert not list(tmp_path.rglob("log.txt"))
+
+
+class Interrupted(Processes):
+    """Ends the first run, and is interrupted before the second."""
+
+    def submit(self, configs: Sequence[RunConfig]) -> None:
+        pass
+
+    def outcomes(self) -> Iterator[tuple[int, Outcome]]:
+        yield 0, Outcome("done", "")
+        os.kill(os.getpid(), signal.SIGINT)
+        yield 1, Outcome("stopped", "")
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_stopped_sweep_says_what_force_would_repeat(force: bool) -> None:
+    config = compose(*SMALL, f"force={force}")
+    with pytest.raises(Stopped) as stop:
+        launch(plan([(config, ""), (replace(config, seed=1), "")]), Interrupted())
+    assert "1 of 2 runs done, 0 failed, 1 to do" in str(stop.value)
+    assert ("force=true will repeat all: leave out the seeds" in str(stop.value)) == force
 
 
 @pytest.mark.parametrize("by", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])

@@ -10,10 +10,12 @@ import pandas as pd
 import pytest
 import yaml
 from doors import Door, opened
+from test_launchers import cluster  # noqa: F401
 from test_sweep import begin, end
 
 from l2m import compose, run
 from l2m.config.user_folders import conf_dir
+from l2m.sweeps.launchers import LAUNCHERS
 from l2m.sweeps.tuning import Search
 
 pytestmark = pytest.mark.extras
@@ -84,3 +86,39 @@ def test_the_best_trial_is_the_one_with_the_best_held_out_mean(tmp_path: Path) -
         line for line in out.splitlines() if line.startswith("trial")
     ]
     assert ": epoch" not in again, "what is done is skipped"
+
+
+LAUNCHED = {
+    "submitit_local": (),
+    "submitit_slurm": (
+        "hydra.launcher.setup=[module load cuda]",
+        "hydra.launcher.additional_parameters={mail-type:END}",
+    ),
+    "ray": (),
+}
+"""The launchers, with options that are containers; the processes of this machine are the sweeps' above."""
+
+
+def test_every_launcher_is_paired_with_the_search() -> None:
+    assert sorted(LAUNCHED) == sorted(LAUNCHERS.names())
+
+
+@pytest.mark.parametrize("launcher", LAUNCHED)
+def test_search_is_planned_with_every_launcher(door: Door, tmp_path: Path, launcher: str) -> None:
+    pytest.importorskip(LAUNCHERS[launcher].package)
+    words = (GAMMA, "validation_fraction=0.2", f"results_dir={tmp_path}/outputs", "dry_run=true")
+    status, out, err = door("-m", *SEARCH, *words, f"hydra/launcher={launcher}", *LAUNCHED[launcher])
+    assert (status, err) == (0, "")
+    assert "20 trials of 1 runs, 4 at a time" in out
+
+
+@pytest.mark.parametrize("launcher", [each for each in LAUNCHED if each != "submitit_slurm"])
+def test_search_trains_with_every_launcher(tmp_path: Path, launcher: str, request: pytest.FixtureRequest) -> None:
+    """But Slurm, which the tests do not have: ``submitit_local`` runs the same jobs."""
+    pytest.importorskip(LAUNCHERS[launcher].package)
+    to = [f"hydra/launcher={launcher}"]
+    if launcher == "ray":
+        to.append(f"hydra.launcher.address={request.getfixturevalue('cluster')}")
+    status, out, err = end(begin(tmp_path, *SEARCH, *to, GAMMA, "validation_fraction=0.2", "hydra.sweeper.n_trials=2"))
+    assert (status, err) == (0, "")
+    assert len(re.findall(r"^trial \d/2: strategy.mixing_rate=\S+: accuracy \S+$", out, re.M)) == 2

@@ -13,7 +13,14 @@ import pytest
 import torch
 from alike import left
 from made_up import compose, write
-from sklearn.metrics import balanced_accuracy_score, log_loss, mean_squared_error
+from sklearn.metrics import (
+    balanced_accuracy_score,
+    brier_score_loss,
+    log_loss,
+    mean_absolute_error,
+    mean_squared_error,
+    roc_auc_score,
+)
 from small import ROWS
 from test_resume import interrupt_after
 
@@ -94,6 +101,8 @@ def table(tmp_path: Path) -> Path:
         (ROWS["classification"], None, lambda out, data: balanced_accuracy_score(data.targets, out.argmax(1))),
         (ROWS["classification"], "log_loss", lambda out, data: log_loss(data.targets, torch.tensor(out).softmax(1))),
         (GROUPED, None, lambda out, data: balanced_accuracy_score(data.targets, out.argmax(1))),
+        (GROUPED, "roc_auc", lambda out, data: roc_auc_score(data.targets, torch.tensor(out).softmax(1)[:, 1])),
+        (GROUPED, "brier", lambda out, data: brier_score_loss(data.targets, torch.tensor(out).softmax(1)[:, 1])),
         (GROUPED, "accuracy", lambda out, data: (out.argmax(1) == data.targets.numpy()).mean()),
         (
             GROUPED,
@@ -103,6 +112,7 @@ def table(tmp_path: Path) -> Path:
             ),
         ),
         (ROWS["regression"], None, lambda out, data: mean_squared_error(data.targets, out)),
+        (ROWS["regression"], "mean_absolute_error", lambda out, data: mean_absolute_error(data.targets, out)),
         (
             ROWS["reconstruction"],
             None,
@@ -122,7 +132,7 @@ def test_the_metric_is_that_of_the_saved_model_on_the_held_out_part(
     outputs, data = outputs_and_data(records, config)
     held_out = records.info["held_out"]["by_epoch"]
     best = held_out[records.info["best_epoch"] - 1]
-    assert best == (min if metric == "log_loss" or config.task != "classification" else max)(held_out)
+    assert best == (min if metric in ("log_loss", "brier") or config.task != "classification" else max)(held_out)
     assert score(outputs, data.held_out) == pytest.approx(best, rel=1e-5)
 
 

@@ -9,6 +9,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -443,3 +444,44 @@ def test_a_replay_takes_each_batch(tmp_path: Path) -> None:
         replay = capture(lambda index: trainer._step(trainer._gather(index)), plan[0].clone(), trainer._changing())
         first, second = (replay(index)[0] for index in plan)
     assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize(("schedule", "rates"), [("constant", (1.0, 1.0)), ("cosine", (1.0, 0.5))])
+def test_the_learning_rate_rises_over_the_first_steps(
+    schedule: str, rates: tuple[float, float], tmp_path: Path
+) -> None:
+    config = tiny(tmp_path, *SMALL, "epochs=2", "learning_rate=0.01", f"schedule={schedule}")
+    steps = Trainer(config).steps
+    subject = Trainer(replace(config, warmup_steps=steps + 2))
+    seen: list[float] = []
+    step = subject.optimizer.step
+    subject.optimizer.step = lambda: (seen.append(subject.optimizer.param_groups[0]["lr"]), step())
+    for _ in range(2):
+        subject.train_epoch()
+    of_epochs = [0.01 * rate for rate in rates for _ in range(steps)]
+    assert seen == pytest.approx([
+        rate * min(1, number / (steps + 2)) for number, rate in enumerate(of_epochs, start=1)
+    ])  # fmt: skip
+
+
+def test_gradients_are_scaled_down_to_the_largest_norm(tmp_path: Path) -> None:
+    config = tiny(tmp_path, *SMALL, "strategy=classical", "optimizer=sgd", "optimizer.momentum=0", "learning_rate=0.1")
+    norms, moved = [], []
+    for largest in (None, 1e6, 0.01):
+        subject = Trainer(replace(config, max_gradient_norm=largest))
+        before = torch.cat([each.detach().flatten().clone() for each in subject.model.parameters()])
+        subject.steps = 1
+        subject._step(subject._gather(torch.arange(config.batch_size)))
+        moved.append(torch.cat([each.detach().flatten() for each in subject.model.parameters()]) - before)
+        norms.append(moved[-1].norm().item() / 0.1)
+    assert torch.equal(moved[0], moved[1])
+    assert norms[0] > 0.02
+    assert norms[2] == pytest.approx(0.01, rel=1e-4)
+    torch.testing.assert_close(moved[2] / norms[2], moved[0] / norms[0])
+
+
+def test_warm_up_and_the_largest_norm_are_parts_of_the_identity_if_they_are_used() -> None:
+    plain = compose("dataset=digits")
+    changed = [replace(plain, warmup_steps=10), replace(plain, max_gradient_norm=1.0)]
+    assert "warmup_steps" not in plain.identity()
+    assert len({config.digest() for config in (plain, *changed)}) == 3

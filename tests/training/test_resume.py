@@ -124,11 +124,12 @@ def test_handlers_are_put_back(tmp_path: Path) -> None:
 # Kills
 
 
+FORCED = ("force=true",)
 KILLED = [
-    pytest.param(overrides, marks=() if len(overrides) > 2 else pytest.mark.long, id=" ".join(overrides))
-    for overrides in VARIANTS
+    pytest.param(each, marks=() if len(each) > 2 or each == FORCED else pytest.mark.long, id=" ".join(each))
+    for each in (FORCED, *VARIANTS)
 ]
-"""All variants; `make test` takes those that combine three or more options."""
+"""All variants; `make test` takes those that combine three or more options, and the repetition of a finished run."""
 
 
 @pytest.mark.parametrize("overrides", KILLED)
@@ -140,7 +141,11 @@ def test_killed_at_random_moments(overrides: tuple[str, ...], tmp_path: Path) ->
     epoch = (times[-1] - times[0]) / 23
     checkpoint = RunDirectory(config).path / "checkpoint.pt"
     epochs: list[int] = []
+    if config.force:
+        train(config)
     while end(begin(config, die_after, draws.uniform(0, 4) * epoch)) == -signal.SIGPROF:
+        if RunDirectory(config).status() == "done":  # the same command would repeat it from the beginning
+            break
         if checkpoint.exists():  # else the first epoch or the whole run had ended
             epochs.append(torch.load(checkpoint, weights_only=True)["state"]["epoch"])
     assert epochs == sorted(epochs)

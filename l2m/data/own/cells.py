@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -31,9 +31,11 @@ FORMATTED = re.compile(
 COMMA_FOR_POINT = str.maketrans(",.", ".,")
 
 
-def as_text(cells: pd.Series) -> NDArray[np.object_]:
+def as_text(cells: pd.Series | NDArray[Any]) -> NDArray[np.object_]:
     """Cells (N,) as text; ``MISSING`` where a cell is empty."""
-    return np.where(cells.isna(), MISSING, cells.astype("str").to_numpy(object)).astype(object)
+    text = np.array([*map(str, cells)], object)
+    text[np.asarray(pd.isna(cells), bool)] = MISSING
+    return text
 
 
 def locate(index: pd.Index, i: int) -> str:
@@ -83,9 +85,12 @@ def clean(
             point may separate thousands.
     """
     marks = parse_numbers(pd.Series([_with_point(mark, decimal) for mark in missing], dtype="str"))
-    read = {}
-    for name in map(str, table.columns):
-        cells = table[name].mask(table[name].isin(missing))
+    if missing:
+        table = table.mask(table.isin(missing))
+    if not (numbers or decimal == "comma" or np.isfinite(marks).any()):
+        return table
+    names, read = set(names), {}
+    for name, cells in table.items():
         if name in names:
             if name in numbers:
                 cells = _read_formatted(cells, decimal, file)
@@ -94,8 +99,8 @@ def clean(
                 rule = f"fix the cell, or train with 'dataset.numbers=[\"{name}\"]' if it separates thousands"
                 refuse(grouped, cells, file, rule, ", a number with a point, beside dataset.decimal=comma")
                 cells = cells.map(lambda text: _with_point(text, "comma"), na_action="ignore")
-        if np.isfinite(marks).any() and name not in categorical:
-            cells = cells.mask(np.isin(parse_numbers(cells), marks[np.isfinite(marks)]))
+        if name not in categorical and (equal := np.isin(parse_numbers(cells), marks[np.isfinite(marks)])).any():
+            cells = cells.mask(equal)
         read[name] = cells
     return pd.DataFrame(read, table.index)
 

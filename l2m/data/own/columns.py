@@ -6,7 +6,8 @@ all are standardised. Categories become a column for each value; rare ones share
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,8 @@ def require(names: Iterable[str], table: pd.DataFrame, file: Path | str, source:
 
 def find_kinds(
     table: pd.DataFrame, categorical: Sequence[str], most: int, file: Path | str, decimal: Decimal = "point"
-) -> tuple[list[str], list[str]]:
-    """The names of columns of numbers, and of those of categories, with all of ``categorical`` among them.
+) -> tuple[list[str], list[str], pd.DataFrame]:
+    """The names of columns of numbers, those of categories, with all of ``categorical``, and the table with numbers.
 
     A column without any value counts as numbers.
 
@@ -64,40 +65,52 @@ def find_kinds(
             or one too rare for an input of its own, if there are more than ``FEW_CATEGORIES``.
     """
     kinds: tuple[list[str], list[str]] = ([], [])
-    texts = []
-    for name in map(str, table.columns):
-        cells = table[name]
+    texts, read = [], {}
+    every = list(map(str, table.columns))
+    for name, cells in zip(every, _cells(table, every), strict=True):
         values = parse_numbers(cells)
-        filled = cells.notna().to_numpy(bool)
+        filled = np.asarray(pd.notna(cells), bool)
         other = filled & np.isnan(values)
-        kinds[name in categorical or bool(other.any())].append(name)
+        is_category = name in categorical or bool(other.any())
+        kinds[is_category].append(name)
+        if not is_category:
+            read[name] = values
         if name in categorical:
             continue
         if other.any():
-            _refuse_numbers_with_text(cells, other, filled, file, decimal)
-            counts = cells.value_counts()
-            rare = counts.iloc[max(most, FEW_CATEGORIES) - 1 :].sum()
+            _refuse_numbers_with_text(table[name], other, filled, file, decimal)
+            counts = sorted(Counter(cells[filled]).values(), reverse=True)
+            rare = sum(counts[max(most, FEW_CATEGORIES) - 1 :])
             if len(counts) > most and max(len(counts), rare) > filled.sum() / 2:
                 texts.append(name)
         rule = f"numbers must be finite, of at most {LARGEST:.1e}, fix the cell or leave it empty"
-        refuse(np.abs(values) > LARGEST, cells, file, rule)
+        if (wrong := np.abs(values) > LARGEST).any():
+            refuse(wrong, table[name], file, rule)
     if texts:
         names = ",".join(f'"{name}"' for name in texts)
         raise UserError(
             f"{file} has a rare text in most rows of {shown(', '.join(texts))}: it is not a category to learn from, "
             f"use 'dataset.ignore=[{names}]' to leave it out, or dataset.categorical if it is one"
         )
-    return kinds
+    return *kinds, pd.concat([pd.DataFrame(read, table.index), table[kinds[1]]], axis=1)
+
+
+def _cells(table: pd.DataFrame, names: Sequence[str]) -> Iterator[pd.Series | NDArray[Any]]:
+    """Columns, as arrays if all have a type of NumPy: thousands of Series would take seconds."""
+    part = table[list(names)]
+    if all(isinstance(kind, np.dtype) for kind in set(part.dtypes)):
+        return iter(part.to_numpy().T)
+    return (part[name] for name in names)
 
 
 def _refuse_numbers_with_text(
     cells: pd.Series, other: NDArray[np.bool_], filled: NDArray[np.bool_], file: Path | str, decimal: Decimal
 ) -> None:
     """Refuse ``other`` cells than numbers if, without the most frequent of their texts, most ``filled`` ones are."""
-    texts = cells[other].value_counts()
-    formatted = [text for text in texts.index if parse_formatted(text, "point") or parse_formatted(text, "comma")]
-    marks = texts.drop(formatted)
-    if filled.sum() - marks.sum() <= (filled.sum() - marks.max() if len(marks) else filled.sum()) / 2:
+    texts = Counter(np.asarray(cells)[other]).most_common()
+    formatted = [text for text, _ in texts if parse_formatted(text, "point") or parse_formatted(text, "comma")]
+    marks = {text: count for text, count in texts if text not in formatted}
+    if filled.sum() - sum(marks.values()) <= (filled.sum() - max(marks.values(), default=0)) / 2:
         return
     categories = f"'dataset.categorical=[\"{cells.name}\"]' if the column holds categories"
     if formatted:
@@ -105,7 +118,7 @@ def _refuse_numbers_with_text(
         notation, use = _describe_notation(str(cells[other].iloc[0]), str(cells.name), decimal)
         rule = f"use {use}, or {categories}"
     else:
-        listed = ",".join(f'"{shown(text, 60)}"' for text in marks.index[:LISTED_MARKS])
+        listed = ",".join(f'"{shown(text, 60)}"' for text in list(marks)[:LISTED_MARKS])
         more = "" if len(marks) <= LISTED_MARKS else f" (and so on, there are {len(marks)} different texts)"
         rule = (
             f"fix the cell or leave it empty, use 'dataset.missing=[{listed}]'{more} if it means that the value is "
@@ -142,17 +155,17 @@ def fit(table: pd.DataFrame, numeric: Sequence[str], categorical: Sequence[str],
         most: columns at most that a categorical one becomes; its rarer values share the last.
     """
     fitted: dict[str, Any] = {"numbers": [], "categories": []}
-    for name in numeric:
-        values = parse_numbers(table[name])
+    for name, cells in zip(numeric, _cells(table, numeric), strict=True):
+        values = parse_numbers(cells)
         missing = np.isnan(values)
-        median = 0.0 if missing.all() else float(np.nanmedian(values))
+        median = 0.0 if missing.all() else float(np.median(values[~missing]))
         mean, sd = _moments(np.where(missing, median, values))
         column = {"name": name, "median": median, "mean": mean, "sd": sd}
         if missing.any():
             column["missing_mean"], column["missing_sd"] = _moments(missing)
         fitted["numbers"].append(column)
-    for name in categorical:
-        values, counts = np.unique(as_text(table[name]), return_counts=True)
+    for name, cells in zip(categorical, _cells(table, categorical), strict=True):
+        values, counts = np.unique(as_text(cells), return_counts=True)
         is_rare = np.zeros(len(values), bool)
         if len(values) >= most:
             is_rare[np.argsort(counts, kind="stable")[: 1 - most]] = True
@@ -189,19 +202,20 @@ def apply(preprocessing: Mapping[str, Any], table: pd.DataFrame, file: Path | st
     """
     names = [column["name"] for column in (*preprocessing["numbers"], *preprocessing["categories"])]
     require(names, table, file, "the model was trained with")
-    values, missing, blocks = [], [], []
-    for column in preprocessing["numbers"]:
-        cells = table[column["name"]]
+    values, missing, blocks, cells_of = [], [], [], _cells(table, names)
+    for column, cells in zip(preprocessing["numbers"], cells_of, strict=False):
         numbers = parse_numbers(cells)
         empty = np.isnan(numbers)
-        wrong = (empty & cells.notna().to_numpy(bool)) | (np.abs(numbers) > LARGEST)
-        rule = "fix the cell or leave it empty, with the decimal sign of the table that was trained on"
-        refuse(wrong, cells, file, rule, ", where the training part has finite numbers")
+        wrong = (empty & np.asarray(pd.notna(cells), bool)) | (np.abs(numbers) > LARGEST)
+        if wrong.any():
+            rule = "fix the cell or leave it empty, with the decimal sign of the table that was trained on"
+            refuse(wrong, table[column["name"]], file, rule, ", where the training part has finite numbers")
         values.append((np.where(empty, column["median"], numbers) - column["mean"]) / column["sd"])
         if "missing_sd" in column:
             missing.append((empty - column["missing_mean"]) / column["missing_sd"])
-    for column in preprocessing["categories"]:
-        place = pd.Index(column["values"], dtype=object).get_indexer(pd.Index(as_text(table[column["name"]])))
+    for column, cells in zip(preprocessing["categories"], cells_of, strict=True):
+        places = {value: i for i, value in enumerate(column["values"])}
+        place = [places.get(text, -1) for text in as_text(cells)]
         block = np.zeros((len(table), len(column["values"]) + 1), np.float32)
         block[np.arange(len(table)), place] = 1  # other values, at −1, in the last column
         blocks.append(block if column["rare"] else block[:, :-1])
@@ -212,8 +226,10 @@ def apply(preprocessing: Mapping[str, Any], table: pd.DataFrame, file: Path | st
 def list_unseen(preprocessing: Mapping[str, Any], table: pd.DataFrame) -> pd.Series:
     """For each row the categories that the training part did not have, as ``ward=north``; empty text where none is."""
     unseen = pd.Series("", table.index)
-    for column in preprocessing["categories"]:
-        values = pd.Series(as_text(table[column["name"]]), table.index)
-        new = ~values.isin([*column["values"], *column["rare"]])
-        unseen.loc[new] += f" {column['name']}=" + values[new]
+    names = [column["name"] for column in preprocessing["categories"]]
+    for column, cells in zip(preprocessing["categories"], _cells(table, names), strict=True):
+        values, known = as_text(cells), {*column["values"], *column["rare"]}
+        new = np.array([text not in known for text in values], bool)
+        if new.any():
+            unseen.loc[new] += f" {column['name']}=" + values[new]
     return unseen.str.strip()

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pandas as pd
 
 from l2m.data import DATASETS, Data, Source
 from l2m.data.own import columns
-from l2m.data.own.cells import Decimal, clean
+from l2m.data.own.cells import Decimal, clean, refuse
 from l2m.data.own.csv_rows import Header, Separator, read_rows
-from l2m.data.own.targets import TestFraction, assemble_table, read_part, split_rows
+from l2m.data.own.targets import TestFraction, assemble_table, encode, read_part, split_rows
+from l2m.data.tables import parse_numbers
+from l2m.data.units import Units
 from l2m.errors import UserError
 from l2m.schema import Range
 
@@ -27,6 +31,8 @@ def csv(
     group_bins: Annotated[int, Range(2, 100)] = 4,
     test_path: str | None = None,
     test_fraction: TestFraction = 0.2,
+    split_by: str | None = None,
+    split_order: str | None = None,
     ignore: tuple[str, ...] = (),
     categorical: tuple[str, ...] = (),
     max_categories: Annotated[int, Range(2, 10_000)] = 20,
@@ -51,6 +57,9 @@ def csv(
             ``group_bins`` quantile bins of the training part's targets.
         test_path: a file of test rows with the same columns. None: ``test_fraction`` of the rows, drawn by
             ``data_seed``, the same share of every group, and in it of every class.
+        split_by: a column, such as of patients: rows with the same text are on one side of every split.
+        split_order: a column of numbers or dates: the test part is the latest rows, a held-out part a stretch of time.
+            Neither column is an input.
         categorical: columns that hold categories, though they are written as numbers, or have many values.
         max_categories: inputs that a categorical column becomes at most; its rarer values share one.
         missing: cells that mean that a value is missing, besides empty ones and NA.
@@ -60,8 +69,10 @@ def csv(
     file = Path(path).expanduser()
     written, bins = (separator, encoding, header, names), group_bins if task == "regression" else 0
     table = read_rows(file, *written)
-    for option, chosen in (("target", [target]), ("group", [group] if group else []), ("ignore", ignore)):
+    named = {"target": target, "group": group, "split_by": split_by, "split_order": split_order}
+    for option, chosen in ({option: [name] for option, name in named.items() if name} | {"ignore": ignore}).items():
         columns.check_columns(chosen, table.columns, f"dataset.{option}", file)
+    ignore = (*ignore, *filter(None, (split_by, split_order)))
     inputs = [name for name in map(str, table.columns) if name not in (target, *ignore)]
     if not inputs:
         raise UserError(f"{file} has no column but the target and those in dataset.ignore: use others as inputs")
@@ -74,11 +85,30 @@ def csv(
         )
 
     whole, tested = read_part(cleaned(table, file), file, target, group, bins), None
+    whole = replace(whole, units=_read_units(table, file, split_by, split_order))
     if test_path:
         place = Path(test_path).expanduser()
         rows = read_rows(place, *written)
         columns.require([*inputs, target, *([group] if group else [])], rows, place, f"{file} has")
+        if split_by and (both := set(table[split_by]) & set(rows.get(split_by, []))):
+            raise UserError(f"{place} has {split_by}={min(both)}, which {file} has too: put all its rows in one file")
         tested = read_part(cleaned(rows, place), place, target, group, bins, whole)
-    train, test = split_rows(whole, tested, test_fraction, source.data_seed, 0 if group else bins)
+    split = partial(split_rows, fraction=test_fraction, data_seed=source.data_seed, bins=0 if group else bins)
     ignored = [name for name in ignore if name not in (target, group)]
-    return assemble_table(train, test, whole, inputs, categorical, max_categories, decimal, ignored)
+    return assemble_table(whole, tested, split, inputs, categorical, max_categories, decimal, ignored)
+
+
+def _read_units(rows: pd.DataFrame, place: Path, by: str | None, order: str | None) -> Units | None:
+    """What a split must not separate, from the column ``by`` or ``order``; an empty cell is an error."""
+    if by and order:
+        raise UserError(f"dataset.split_by={by} and dataset.split_order={order} are two ways to split: drop one")
+    if by:
+        return Units("dataset.split_by", encode(rows[by], place, None)[0], False)
+    if not order:
+        return None
+    moments: pd.Series[Any] = pd.Series(parse_numbers(rows[order]))
+    if moments.isna().all():
+        moments = pd.to_datetime(rows[order], format="ISO8601", errors="coerce", utc=True)
+    rule = "dataset.split_order needs a number or a date like 2026-01-31 in every row, fix or drop it"
+    refuse(moments.isna().to_numpy(), rows[order], place, rule)
+    return Units("dataset.split_order", pd.factorize(moments, sort=True)[0], True)

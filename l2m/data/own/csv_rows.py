@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -22,7 +23,7 @@ Header = Literal["line", "none"]
 
 SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|"}
 
-MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "<NA>", "#N/A")
+MISSING = {"", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "<NA>", "#N/A"}
 """Cells that count as empty, as for pandas."""
 
 FOOTER = re.compile(r"(?i)((grand |sub-?)?totals?|sum|average|mean):?|(sources?|notes?):.*|\(?\d+ rows?\b.*")
@@ -30,6 +31,9 @@ FOOTER = re.compile(r"(?i)((grand |sub-?)?totals?|sum|average|mean):?|(sources?|
 
 BLOCK = 10_000
 """Rows that are lists at a time: as text in a table they take less memory."""
+
+WIDE = 1000
+"""Columns from which cells stay Python's objects: pandas takes about a millisecond for each column of text."""
 
 
 def read_rows(
@@ -80,9 +84,10 @@ def read_rows(
         columns = list(names) or [str(i + 1) for i in range(len(first[1]))]
         expected = "dataset.names has" if names else "its first line has"
         numbered = chain([first], numbered)
+    kind = "str" if len(columns) < WIDE else "object"
     blocks: list[pd.DataFrame] = []
     lines: list[int] = []
-    rows: list[list[str]] = []
+    rows: list[list[str | None]] = []
     for line, row in numbered:
         if len(row) != len(columns):
             if lines and len(row) < len(columns) and all(len(later) < len(columns) for _, later in numbered):
@@ -92,20 +97,17 @@ def read_rows(
                 "cells that hold a separator or a line break need quotes around them"
             )
         lines.append(line)
-        rows.append(row)
+        rows.append([None if cell in MISSING else cell for cell in map(str.strip, row)])
         if len(rows) == BLOCK:
-            blocks.append(pd.DataFrame(rows, columns=columns, dtype="str"))
+            blocks.append(pd.DataFrame(rows, columns=columns, dtype=kind))
             rows = []
     if not lines:
         raise UserError(f"{file} has names of columns and no rows: put a table with rows there")
     if FOOTER.fullmatch(row[0].strip()) and "" in map(str.strip, row):
         _refuse_footer(line, row, file)
-    blocks.append(pd.DataFrame(rows, columns=columns, dtype="str"))
+    blocks.append(pd.DataFrame(rows, columns=columns, dtype=kind))
     table = pd.concat(blocks, ignore_index=True)
     table.index = pd.Index(lines, name="line")
-    for name in columns:
-        cells = table[name].str.strip()
-        table[name] = cells.mask(cells.isin(MISSING))
     return table
 
 
@@ -185,7 +187,7 @@ def _check_names(columns: list[str], file: Path) -> None:
         place = columns.index("")
         unnamed = ", or leave out the index that pandas writes (index=False)" if place == 0 else ""
         raise UserError(f"{file} has no name for column {place + 1} in its first line: put one there{unnamed}")
-    repeated = next((name for name in columns if columns.count(name) > 1), None)
+    repeated = next((name for name, count in Counter(columns).items() if count > 1), None)
     if repeated:
         raise UserError(
             f"{file} has two columns {shown(repeated)} in its first line: choose another name for one of them"

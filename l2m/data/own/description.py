@@ -31,9 +31,14 @@ def find_alike(names: Sequence[str]) -> list[list[str]]:
 
 
 def format_description(description: Mapping[str, Any]) -> Iterator[str]:
-    """At most nine lines of ``WIDTH`` characters on what :func:`l2m.data.own.targets.assemble` describes."""
+    """At most twelve lines of ``WIDTH`` characters on what :func:`l2m.data.own.targets.assemble` describes."""
     samples, tested = description["samples"], description["test_samples"]
     yield shown(f"{description['place']}: {samples} samples, {tested} of them to test on", WIDTH - 1)
+    for kind in ("parts", "skipped"):
+        if counts := description.get(kind):
+            yield _line(kind, ", ".join(f"{name}={count}" for name, count in counts.items()))
+    if words := description.get("words"):
+        yield _line("words", words)
     for kind in ("numbers", "categories", "ignored"):
         if names := description.get(kind):
             values = names.items() if isinstance(names, dict) else ((name, None) for name in names)

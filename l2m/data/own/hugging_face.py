@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,10 +18,10 @@ from l2m.data import DATASETS, Data, Source
 from l2m.data.images import Fit, Images, decode_image, resize_all
 from l2m.data.own import columns
 from l2m.data.own.cells import Decimal, as_text, clean, locate, refuse
-from l2m.data.own.image_folder import Augmentation, Side, assemble_images
+from l2m.data.own.image_folder import Augmentation, Side, assemble_images, part_of
 from l2m.data.own.table_files import typed_as_text
-from l2m.data.own.targets import TestFraction, assemble, assemble_table, read_part, split_rows
-from l2m.data.tokens import LENGTH, encode
+from l2m.data.own.targets import TestFraction, assemble, assemble_table, join, read_part, split_rows
+from l2m.data.tokens import LENGTH, PAD, UNKNOWN, encode
 from l2m.errors import UserError, cause
 from l2m.files import read
 from l2m.schema import Range
@@ -29,7 +30,7 @@ READERS = {".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parque
 """Names in ``datasets`` of the readers of single files, by suffix."""
 
 
-@DATASETS.register("hugging_face")
+@DATASETS.register("hugging_face", revision=2)  # the first ignored a split
 def hugging_face(
     source: Source,
     *,
@@ -62,7 +63,8 @@ def hugging_face(
     Args:
         path: a name on the hub; or a folder or file on this machine that ``datasets`` can read.
         subset: of a set on the hub that has several; ``datasets`` calls it the name of a configuration.
-        test_split: None is ``test`` if there is one, else ``test_fraction`` of the rows, as in ``csv``.
+        test_split: None is ``test``; without one ``validation``, whatever its name; without both ``test_fraction`` of
+            the rows, as in ``csv``. With ``test``, ``validation`` is held out as in ``image_folder``.
         inputs: columns: of text, which are joined by blanks; of images, one; of a table. Empty: the only one of text
             or of images; all but the label of a table.
         group: a column. None: the label.
@@ -72,9 +74,13 @@ def hugging_face(
     """
     with tempfile.TemporaryDirectory() as fresh:
         splits = _read_splits(path, subset, fresh)
-        if test_split is None and "test" in splits and train_split != "test":
-            test_split = "test"
-        for split in filter(None, (train_split, test_split)):
+        held_split = None
+        if test_split is None:
+            kinds = {part_of(name): name for name in splits if name != train_split}
+            test_split = kinds.get("test") or kinds.get("held out")
+            held_split = kinds.get("held out") if "test" in kinds else None
+        used = [split for split in (train_split, held_split, test_split) if split]
+        for split in used:
             if split not in splits:
                 raise UserError(f"{path} has no split {split}: use one of {', '.join(splits)}")
         names = _choose_inputs(splits[train_split], kind, inputs, label, group, ignore, path)
@@ -92,17 +98,36 @@ def hugging_face(
                 table, may_be_numbers, place, missing=missing, numbers=numbers, decimal=decimal, categorical=categorical
             )
 
-        whole, tested = read_part(read_rows(train_split), f"{path} ({train_split})", label, group), None
-        if test_split:
-            tested = read_part(read_rows(test_split), f"{path} ({test_split})", label, group, like=whole)
-    parts = train, test = split_rows(whole, tested, test_fraction, source.data_seed)
-    if kind == "image":
-        images = [_read_images(part.rows[names[0]], resize, fit, part.place) for part in parts]
-        return assemble_images(train, test, images, augmentation)
-    if kind == "text":
-        texts = [_read_texts(part.rows, names, part.place) for part in parts]
-        return assemble(train, test, partial(_tokens, texts[0], texts[1], length, names))
-    return assemble_table(train, test, whole, names, categorical, max_categories, decimal, ignored)
+        whole = read_part(read_rows(train_split), f"{path} ({train_split})", label, group)
+        others = {
+            split: read_part(read_rows(split), f"{path} ({split})", label, group, like=whole) for split in used[1:]
+        }
+    held = others.get(held_split or "")
+    counts = {train_split: len(whole.groups), **{split: len(part.groups) for split, part in others.items()}}
+    described: dict[str, Any] = {"parts": counts}
+    trained, tested = join(whole, held) if held else whole, others.get(test_split or "")
+    divide = partial(split_rows, fraction=test_fraction, data_seed=source.data_seed)
+    if kind == "table":
+        data = assemble_table(trained, tested, divide, names, categorical, max_categories, decimal, ignored)
+    else:
+        parts = train, test = divide(trained, tested)
+        if kind == "image":
+            images = [_read_images(part.rows[names[0]], resize, fit, part.place) for part in parts]
+            data = assemble_images(train, test, images, augmentation)
+        else:
+            texts = [_read_texts(part.rows, names, part.place) for part in parts]
+            data = assemble(train, test, partial(_tokens, texts[0], texts[1], length, names))
+            described["words"] = _describe_tokens(data)
+    description = {**(data.description or {}), **described}
+    return replace(data, held_rows=counts.get(held_split or "", 0), description=description)
+
+
+def _describe_tokens(data: Data) -> str:
+    """How large the vocabulary is, how much of the test part it lacks, and how much is padding."""
+    tested = data.test.inputs
+    padded = float((torch.cat([data.train.inputs, tested]) == PAD).double().mean())
+    unknown = float((tested[tested != PAD] == UNKNOWN).double().mean())
+    return f"{data.vocabulary_size} known, {unknown:.1%} of the test part's unknown, {padded:.1%} padding"
 
 
 def _read_splits(path: str, subset: str | None, fresh: str) -> Mapping[str, Any]:
@@ -216,7 +241,7 @@ def _tokens(
 
 
 def _read_images(cells: pd.Series, side: int, fit: Fit, place: Path | str) -> Images:
-    """Images (N, 3, side, side), of which a cell holds the bytes, of a JPEG or PNG, or the path."""
+    """Images (N, 3, side, side), of which a cell holds the bytes, or the path."""
 
     def decode(i: int) -> Any:
         stored, where = cells.iloc[i], f"{place}, {locate(cells.index, i)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,15 +15,19 @@ import torch
 from l2m.data import DATASETS, Data, Source
 from l2m.data.augmentation import Standard
 from l2m.data.images import IMAGENET_MEAN, IMAGENET_SD, Fit, Images, list_images, read_image, resize_all, scaling
-from l2m.data.own.targets import Part, TestFraction, assemble, split_rows
+from l2m.data.own.targets import Part, TestFraction, assemble, join, split_rows
 from l2m.errors import UserError, printable, shown
 from l2m.schema import Range
 
 Side = Annotated[int, Range(8, 1024)]
 Augmentation = Literal["none", "standard"]
 
-TEST_FOLDERS = ("test", "val", "valid", "validation")
-"""Names of the folder of test images; the first that exists is used."""
+PARTS = {
+    "train": ("train", "training"),
+    "held out": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
+}
+"""Names of the folders of the parts, in capitals or not."""
 
 
 @DATASETS.register("image_folder")
@@ -36,14 +41,15 @@ def image_folder(
     fit: Fit = "stretch",
     augmentation: Augmentation = "none",
 ) -> Data:
-    """Images in ``path/<class>/``; or already split, in ``path/train/<class>/`` and ``path/test/<class>/`` or val.
+    """Images in ``path/<class>/``; or already split, in ``path/train/<class>/``, and so on for the ``PARTS``.
 
-    JPEG and PNG, in the class's folder or deeper; other files are skipped. They are kept in colour with ``resize``
-    pixels a side, and standardised by ImageNet's statistics: nothing is fitted.
+    Images lie in the class's folder or deeper; other files are skipped. They are kept in colour with ``resize``
+    pixels a side, and standardised by ImageNet's statistics: nothing is fitted. Without a folder ``test``, ``val`` is
+    the test part; with it, ``val`` is held out wherever a run holds a part out, and not trained on.
 
     Args:
         path: of the folder, relative to the folder that the command is run in.
-        test_fraction: of each class, drawn by ``data_seed``, if there is no folder of test images.
+        test_fraction: of each class, drawn by ``data_seed``, if there are no folders of parts.
         fit: ``stretch`` takes both sides to ``resize``, ``crop`` the shorter one to 8/7 of it, and cuts the centre out.
         augmentation: of training batches, as CIFAR-10's; ``standard`` mirrors, so do not use it for letters, say.
     """
@@ -51,28 +57,66 @@ def image_folder(
     if not folder.is_dir():
         what = "is not a directory" if folder.exists() else f"is not there (looked for it from {Path.cwd()})"
         raise UserError(f"{folder} {what}: name the folder that holds a folder for each class")
-    train_folder, test_folder = folder, None
-    if (folder / "train").is_dir():
-        train_folder = folder / "train"
-        test_folder = next((folder / name for name in TEST_FOLDERS if (folder / name).is_dir()), None)
-        if test_folder is None:
-            raise UserError(f"{folder} has a folder train and none with test images: put them in {folder / 'test'}")
-    names = _classes(train_folder)
-    if test_folder and (new := [name for name in _classes(test_folder) if name not in names]):
-        raise UserError(
-            f"{test_folder / new[0]} is a class that {train_folder} lacks: put images of it there, or remove it"
-        )
-    whole, tested = _part(train_folder, names), _part(test_folder, names) if test_folder else None
-    lone = np.flatnonzero(np.bincount(whole.targets) == 1)
-    if len(lone) and not tested:
+    folders = _find_parts(folder)
+    names = _classes(folders["train"])
+    parts = {}
+    for kind, place in folders.items():
+        if new := [name for name in _classes(place) if name not in names]:
+            raise UserError(
+                f"{place / new[0]} is a class that {folders['train']} lacks: put images of it there, or remove it"
+            )
+        parts[kind] = _part(place, names)
+    lone = np.flatnonzero(np.bincount(parts["train"].targets) == 1)
+    if len(lone) and "test" not in parts:
         raise UserError(
             f"{folder / names[lone[0]]} has one image: one to train on and one to test on are needed, put more there"
         )
-    train, test = split_rows(whole, tested, test_fraction, source.data_seed)
-    images = [
-        resize_all([partial(read_image, file) for file in part.rows["file"]], resize, fit) for part in (train, test)
-    ]
-    return assemble_images(train, test, images, augmentation)
+    held = parts.get("held out")
+    whole = join(parts["train"], held) if held else parts["train"]
+    train, test = split_rows(whole, parts.get("test"), test_fraction, source.data_seed)
+    files = pd.concat([train.rows["file"], test.rows["file"]])
+    images = np.split(resize_all([partial(read_image, file) for file in files], resize, fit), [len(train.groups)])
+    data = assemble_images(train, test, images, augmentation)
+    counts = {f"{kind} in {folders[kind].name}": len(part.groups) for kind, part in parts.items() if len(parts) > 1}
+    skipped = sum((list_images(place)[1] for place in folders.values()), Counter[str]())
+    description = {**(data.description or {}), "parts": counts, "skipped": dict(skipped)}
+    return replace(data, held_rows=len(held.groups) if held else 0, description=description)
+
+
+def _find_parts(folder: Path) -> dict[str, Path]:
+    """The folders of the parts by kind; only ``folder``, as ``train``, if those in it are classes.
+
+    Raises:
+        UserError: it is not clear what the folders are.
+    """
+    inner = [each for each in sorted(folder.iterdir()) if each.is_dir() and not each.name.startswith(".")]
+    kinds = {each: part_of(each.name) for each in inner}
+    named = {each: kind for each, kind in kinds.items() if kind}
+    flat = [each for each in named if not any(inside.is_dir() for inside in each.iterdir())]
+    others = [each for each in inner if each not in named and list_images(each)[0]]
+    if not named or (flat and others):  # trains, say, beside buses
+        return {"train": folder}
+    names = " and ".join(each.name for each in named)
+    if flat or others:
+        what = f"no folder of a class in {flat[0].name}" if flat else f"the folder {others[0].name} beside them"
+        raise UserError(
+            f"{folder} holds {names}, as parts of a data set are called, with {what}: put images into folders "
+            "train/CLASS and test/CLASS, or rename those that are classes"
+        )
+    parts = {kind: each for kind in PARTS for each in named if named[each] == kind}
+    if len(parts) < len(named):
+        raise UserError(f"{folder} holds {names}, of which two are the same part: join them")
+    if "test" not in parts and "held out" in parts:
+        parts["test"] = parts.pop("held out")
+    for kind, remedy in (("train", "training images"), ("test", "test images")):
+        if kind not in parts:
+            raise UserError(f"{folder} has a folder {names} and none with {remedy}: put them in {folder / kind}")
+    return parts
+
+
+def part_of(name: str) -> str | None:
+    """The part of a data set that a folder or a split is called after; None for another name."""
+    return next((kind for kind, names in PARTS.items() if name.lower() in names), None)
 
 
 def assemble_images(train: Part, test: Part, images: list[Images], augmentation: Augmentation) -> Data:
@@ -99,11 +143,9 @@ def _part(folder: Path, names: list[str]) -> Part:
     """The images of each class in a folder, by class and name."""
     files = []
     for name in names:
-        images = list_images(folder / name)
+        images, _ = list_images(folder / name)
         if not images:
-            raise UserError(
-                f"{folder / name} holds no JPEG or PNG: put images of {shown(name, 60)} there, or remove it"
-            )
+            raise UserError(f"{folder / name} holds no images: put images of {shown(name, 60)} there, or remove it")
         files.append(images)
     labels = np.arange(len(names)).repeat([len(images) for images in files])
     rows = pd.DataFrame({"file": [file for images in files for file in images]})

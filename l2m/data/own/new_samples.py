@@ -72,15 +72,14 @@ def _find_files(place: Path, suffixes: Sequence[str], what: str) -> list[Path]:
     """The files of a kind in a folder and its subfolders, sorted; or the single file ``place``."""
     if place.is_file():
         if place.suffix.lower() not in suffixes:
-            raise UserError(f"{place} is not a {what} file, which the model takes: name one, or a folder of them")
+            raise UserError(f"{place} does not end in {', '.join(suffixes)}, as {what} must: name one, or a folder")
         return [place]
     every = list_files(place)
-    files = list_images(place) if suffixes == READABLE else [file for file in every if file.suffix.lower() in suffixes]
+    is_image = suffixes == READABLE
+    files = list_images(place)[0] if is_image else [file for file in every if file.suffix.lower() in suffixes]
     if not files:
         first = f", but {shown(every[0].relative_to(place), 60)}" if every else ""
-        raise UserError(
-            f"{place} holds no {what} files{first}: name a folder with files that end in {', '.join(suffixes)}"
-        )
+        raise UserError(f"{place} holds no {what}{first}: name a folder with files that end in {', '.join(suffixes)}")
     return files
 
 
@@ -96,7 +95,7 @@ def _by_folder(place: Path, files: Sequence[Path], classes: Sequence[str]) -> pd
 
 def _read_images(place: Path, data: Data, crop: bool) -> tuple[Tensor, pd.DataFrame]:
     """Images of any size, resized as the training set's were."""
-    files = _find_files(place, READABLE, "JPEG or PNG")
+    files = _find_files(place, READABLE, "images")
     channels, side, _ = data.train.inputs.shape[1:]
 
     def decode(file: Path) -> Image.Image:
@@ -114,7 +113,7 @@ def _read_texts(place: Path, data: Data, choice: Mapping[str, Any]) -> tuple[Ten
     """Texts in files of their own, or in the columns of a table."""
     fitted = data.preprocessing
     if place.is_dir() or place.suffix.lower() in TEXTS:
-        files = _find_files(place, TEXTS, "text")
+        files = _find_files(place, TEXTS, "text files")
         texts, rows = [_read_text(file) for file in files], _by_folder(place, files, data.class_names or ())
     else:
         if place.suffix == ".parquet":

@@ -103,7 +103,7 @@ def number_sheet_rows(content: bytes, file: Path) -> Iterator[tuple[int, list[st
     try:
         sheets = pd.read_excel(io.BytesIO(content), sheet_name=None, header=None, dtype=str, na_filter=False)
     except ImportError as error:
-        raise UserError(f"{file} needs openpyxl to be read: pip install 'l2m[excel]', or save it as CSV") from error
+        raise UserError(f"{file} needs openpyxl: pip install 'learn2mix[excel]', or save it as CSV") from error
     except Exception as error:  # whatever openpyxl says
         raise UserError(f"{file} cannot be read as Excel ({cause(error)}): put a whole one there") from error
     filled = {name: sheet for name, sheet in sheets.items() if sheet.size}

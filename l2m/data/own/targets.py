@@ -19,6 +19,7 @@ from l2m.data.own import columns
 from l2m.data.own.cells import Decimal, as_text, locate, parse_formatted, refuse
 from l2m.data.own.description import find_alike, number_value
 from l2m.data.tables import LARGEST, parse_numbers
+from l2m.data.units import Units
 from l2m.data.validation import held_out
 from l2m.errors import UserError, printable, shown
 from l2m.schema import Range
@@ -45,6 +46,7 @@ class Part:
         groups: (N,) int64, 0 to k − 1.
         class_names: None for regression.
         edges: between groups that are bins of the targets.
+        units: what a split must not separate.
     """
 
     rows: pd.DataFrame
@@ -54,10 +56,12 @@ class Part:
     group_names: tuple[str, ...]
     class_names: tuple[str, ...] | None = None
     edges: tuple[float, ...] = ()
+    units: Units | None = None
 
     def select(self, kept: NDArray[np.bool_]) -> Part:
         """The rows (N,) that are ``kept``."""
-        return replace(self, rows=self.rows[kept], targets=self.targets[kept], groups=self.groups[kept])
+        units = self.units and self.units.select(kept)
+        return replace(self, rows=self.rows[kept], targets=self.targets[kept], groups=self.groups[kept], units=units)
 
 
 def read_part(
@@ -155,6 +159,12 @@ def _bin(part: Part, edges: NDArray[np.float64]) -> Part:
     return replace(part, groups=np.searchsorted(edges, part.targets), group_names=names, edges=tuple(edges.tolist()))
 
 
+def join(train: Part, held: Part) -> Part:
+    """Both parts, with the same classes and groups, as one: the held-out rows come last."""
+    targets, groups = np.append(train.targets, held.targets), np.append(train.groups, held.groups)
+    return replace(train, rows=pd.concat([train.rows, held.rows]), targets=targets, groups=groups)
+
+
 def split_rows(whole: Part, test: Part | None, fraction: float, data_seed: int, bins: int = 0) -> tuple[Part, Part]:
     """The training and the test part: ``whole`` and ``test``, or without a test part, ``whole`` split in two.
 
@@ -198,7 +208,10 @@ def _draw_test(whole: Part, fraction: float, data_seed: int) -> NDArray[np.bool_
             )
     classes = whole.targets if whole.class_names else np.zeros_like(whole.groups)
     _, both = np.unique(np.stack([whole.groups, classes]), axis=1, return_inverse=True)
-    held = held_out(torch.from_numpy(both.reshape(-1)), fraction, generator(data_seed, "test")).numpy()
+    drawn = held_out(torch.from_numpy(both.reshape(-1)), fraction, generator(data_seed, "test"), units=whole.units)
+    if whole.units:
+        whole.units.check_sides(drawn, torch.from_numpy(whole.groups), whole.group_names, f"test_fraction={fraction:g}")
+    held = drawn.numpy()
     tested = np.bincount(whole.groups[held], minlength=len(whole.group_names))
     if not tested.all():
         alike = " and of one class" if whole.class_names else ""
@@ -210,9 +223,9 @@ def _draw_test(whole: Part, fraction: float, data_seed: int) -> NDArray[np.bool_
 
 
 def assemble_table(
-    train: Part,
-    test: Part,
     whole: Part,
+    tested: Part | None,
+    split: Callable[[Part, Part | None], tuple[Part, Part]],
     inputs: Sequence[str],
     categorical: Sequence[str],
     most: int,
@@ -221,22 +234,27 @@ def assemble_table(
 ) -> Data:
     """The data set of the columns ``inputs`` of a table, whose kinds are those in ``whole``; ``ignored`` are not read.
 
+    Args:
+        tested: the test part, or None.
+        split: makes the training and the test part of both, as :func:`split_rows` does.
+
     Raises:
-        UserError: as for :func:`l2m.data.own.columns.find_kinds`, or one of ``categorical`` is not an input.
+        UserError: as for :func:`l2m.data.own.columns.find_kinds` and :func:`split_rows`, or one of ``categorical`` is
+            not an input.
     """
     columns.check_columns(categorical, inputs, "dataset.categorical", whole.place)
-    rows = whole.rows[list(inputs)]
-    kinds = columns.find_kinds(rows, categorical, most, whole.place, decimal)
+    numeric, other, rows = columns.find_kinds(whole.rows[list(inputs)], categorical, most, whole.place, decimal)
+    train, test = split(replace(whole, rows=rows), tested)
     missing = rows.isna().sum()
     described = {
-        "numbers": kinds[0],
-        "categories": {name: rows[name].nunique() for name in kinds[1]},
+        "numbers": numeric,
+        "categories": {name: rows[name].nunique() for name in other},
         "ignored": list(ignored),
         "missing": {str(name): int(count) for name, count in missing[missing > 0].items()},
     }
 
     def make(index: Tensor) -> tuple[Tensor, Tensor, dict[str, Any]]:
-        fitted = columns.fit(train.rows.iloc[index.numpy()], *kinds, most)
+        fitted = columns.fit(train.rows.iloc[index.numpy()], numeric, other, most)
         made = [columns.apply(fitted, part.rows, part.place) for part in (train, test)]
         return made[0], made[1], fitted
 
@@ -273,7 +291,7 @@ def assemble(
     return Data(
         split(train_inputs, train), split(test_inputs, test), train.group_names, classes, preprocessing,
         class_names=train.class_names, refit=lambda chosen: assemble(train, test, make, scaling, described, chosen),
-        description=_describe(train, test, described or {}),
+        units=train.units, description=_describe(train, test, described or {}),
     )  # fmt: skip
 
 

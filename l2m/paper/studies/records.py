@@ -11,17 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import pandas as pd
 import yaml
 
-from l2m.config.checking import check_fields
+from l2m.config.checking import LOADER, check_fields, check_size
 from l2m.config.run import Choice, Threads, short_hash
 from l2m.errors import UserError
 from l2m.files import read_text, reporting, write_whole
 from l2m.paper.studies import STUDIES, Study, Tables
-from l2m.records import WRITE_REMEDY
+from l2m.records import SCHEMA, WRITE_REMEDY
+from l2m.records.reading import NewerRecord, read_info
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-SCHEMA = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,12 +86,8 @@ def check(raw: Mapping[str, Any]) -> StudyConfig:
 
 
 def is_finished(path: Path) -> bool:
-    """Whether a study's directory is complete."""
-    file = path / "run.json"
-    try:
-        return file.exists() and json.loads(read_text(file))["status"] == "done"
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{file} cannot be read as a record: remove it and run the study again") from error
+    """Whether a study's directory is complete; raises as :func:`l2m.records.reading.read_info`."""
+    return (path / "run.json").exists() and bool(read_info(path)["status"] == "done")
 
 
 def write(config: StudyConfig, tables: Tables, info: Mapping[str, Any]) -> None:
@@ -118,10 +113,11 @@ def read(path: Path) -> Recorded:
     Raises:
         ValueError: what is wrong with it.
     """
-    info, choice = json.loads(read_text(path / "run.json")), yaml.safe_load(read_text(path / "config.yaml"))
-    if info.get("schema") != SCHEMA or info.get("status") != "done":
-        raise ValueError(f"run.json has status {info.get('status')} and schema {info.get('schema')}, not {SCHEMA}")
-    choice = check({"study": choice}).study
+    info, text = read_info(path), read_text(path / "config.yaml")
+    if info["status"] != "done":
+        raise ValueError(f"run.json has the status {info['status']}, not done")
+    check_size(text, "config.yaml")
+    choice = check({"study": yaml.load(text, LOADER)}).study
     if path.name != f"{choice['name']}-{digest(choice)}":
         raise ValueError("its directory is not the one of its configuration")
     tables = {}
@@ -139,6 +135,8 @@ def read_all(results_dir: Path) -> tuple[list[Recorded], list[str]]:
         try:
             if is_finished(path):
                 studies.append(read(path))
+        except NewerRecord as error:
+            problems.append(f"{path} is left out ({error}): update l2m to read it")
         except Exception as error:  # a damaged record may raise anything
             reason = "; ".join(str(error).splitlines())
             problems.append(f"{path} is left out ({reason}): remove it and run the study again")

@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -88,6 +88,7 @@ class Submitit(Launcher):
         number = {id(job): i for i, job in enumerate(self._jobs)}
         for job in as_completed(self._jobs, poll_frequency=POLL):
             yield number[id(job)], self._outcome(job)
+        self._jobs = []  # one that outlives the interpreter's modules prints a traceback
 
     def _outcome(self, job: Any) -> Outcome:
         try:
@@ -118,7 +119,7 @@ class Slurm(Submitit):
     exclude: str | None = None
     array_parallelism: Whole = 256
     signal_delay_s: Whole = 90
-    additional_parameters: dict[str, Any] = field(default_factory=dict)
+    additional_parameters: dict[str, Any] | None = None
 
     def capacity(self, configs: Sequence[RunConfig]) -> int:
         return min(len(configs), self.array_parallelism)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from doors import Door, called, opened, script
+from doors import Door, called, command, opened
 
 from l2m import study
 from l2m.errors import UserError
@@ -19,7 +19,6 @@ from l2m.paper.studies import STUDIES as registry
 from l2m.paper.studies.records import digest, read, read_all
 from l2m.report import runs
 
-FIGURES = Path(__file__).resolve().parents[3] / "scripts" / "figures.py"
 SMALL = ("study=one_step", "study.problems=12", "study.dimensions=5", "study.groups=3")
 
 
@@ -118,8 +117,12 @@ def test_help_lists_the_studies_and_their_options(door: Door) -> None:
 @pytest.mark.parametrize(
     ("file", "text", "fragment"),
     [
-        ("run.json", "{", "cannot be read as a record"),
-        ("run.json", '{"schema": 7, "status": "done", "tables": []}', "schema 7, not 1"),
+        ("run.json", "{", "run.json is not JSON at line 1"),
+        (
+            "run.json",
+            '{"schema": 7, "status": "done", "tables": []}',
+            "this version reads 1): update l2m",
+        ),
         ("run.json", '{"schema": 1, "status": "done", "tables": ["../../x"]}', "names a table '../../x'"),
         ("run.json", '{"schema": 1, "status": "done", "tables": ["absent"]}', "absent.csv"),
         ("config.yaml", "name: two_step", "study=two_step is not known"),
@@ -137,6 +140,19 @@ def test_a_damaged_record_is_named_and_left_out(
     assert len(problems) == 1
     assert str(path) in problems[0]
     assert fragment in problems[0]
+
+
+@pytest.mark.parametrize("text", ["", "no,such,columns\n1,2,3\n", "\0" * 90])
+def test_damaged_table_of_a_finished_study_is_reported(door: Door, tmp_path: Path, text: str) -> None:
+    assert door(*SMALL).status == 0
+    (path,) = tmp_path.glob("outputs/studies/*")
+    file = path / f"{json.loads((path / 'run.json').read_text())['tables'][0]}.csv"
+    file.write_text(text)
+    status, _, err = door(*SMALL)
+    assert status == 1
+    (line,) = err.splitlines()
+    assert line.startswith(f"error: {path.relative_to(tmp_path)} is damaged (")
+    assert line.endswith("): remove it to run the study again")
 
 
 def test_the_ledger_has_the_defaults_alone(recorded: Path) -> None:
@@ -186,7 +202,7 @@ def test_studies_are_drawn_without_runs(
 ) -> None:
     folder = tmp_path / "mine"
     shutil.copytree(recorded, folder)
-    result = script(FIGURES, monkeypatch, capsys)(folder)
+    result = command("figures", monkeypatch, capsys)(folder)
     assert result.status == 0
     (path,) = folder.glob("studies/*")
     drawn = {file.name for file in folder.glob("figures/*.png")}

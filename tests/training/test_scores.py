@@ -11,8 +11,9 @@ import torch
 from imblearn.metrics import geometric_mean_score
 from sklearn import metrics
 
+from l2m.config.run import METRICS
 from l2m.data import Data, Split
-from l2m.evaluation.scores import (
+from l2m.training.scores import (
     LABELS,
     SCORES,
     VALUES,
@@ -159,3 +160,7 @@ def test_reconstructed_images_are_scored_by_pixel() -> None:
     on = sample_results(torch.zeros(6, 4), Data(split, split, ("a", "b"), None, {}))
     expected = (images.double() / 255).square().mean().item()
     assert SCORES["reconstruction"]["mean_squared_error"].of(on) == pytest.approx(expected)
+
+
+def test_every_score_can_be_named_in_a_configuration() -> None:
+    assert {task: tuple(scores) for task, scores in SCORES.items()} == METRICS

@@ -1,0 +1,92 @@
+"""Predicted classes by thresholds or costs, and probabilities for a population with other shares of the classes."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from l2m.errors import UserError, shown
+from l2m.records.reading import read_info, read_tables
+from l2m.strategies import STRATEGIES, Strategy
+from l2m.trained import Trained
+
+
+class Decision(NamedTuple):
+    """Factors (k,): of the model's probabilities, which then sum to 1, and of these, to choose the largest product."""
+
+    population: NDArray[np.float64]
+    preference: NDArray[np.float64]
+
+
+def decide(trained: Trained, threshold: str | None, costs: str | None, priors: str | None) -> Decision:
+    """The factors for options of ``python -m l2m.predict``; with several, thresholds and costs see the corrected p.
+
+    Args:
+        threshold: ``NAME:t,...`` in (0, 1): the class with the largest p / t. Of two classes one is enough, the other
+            has 1 − t; a number alone is for the second.
+        costs: ``NAME:c,...`` of missing each class: the class with the largest p · c, of the least expected cost.
+        priors: ``NAME:share,...`` of each class in the population; p is multiplied by share / share of the batches.
+
+    Raises:
+        UserError: an option is not valid, or is not for this model.
+    """
+    names = trained.class_names
+    population = preference = np.ones(len(names))
+    for option, text in {"threshold": threshold, "costs": costs, "priors": priors}.items():
+        if text and not names:
+            raise UserError(f"{option}={text} is for classes, and the model predicts values: drop it")
+    if threshold and costs:
+        raise UserError(f"threshold={threshold} and costs={costs} would both choose the class: use one of them")
+    if priors:
+        population = _by_class("priors", priors, names) / _batch_shares(trained)
+    if threshold:
+        alone = ":" not in threshold and len(names) == 2
+        preference = 1 / _by_class("threshold", f"{names[1]}:{threshold}" if alone else threshold, names)
+    if costs:
+        preference = _by_class("costs", costs, names)
+    return Decision(population, preference)
+
+
+def _by_class(option: str, text: str, names: tuple[str, ...]) -> NDArray[np.float64]:
+    """The numbers (k,) in ``NAME:number,...``."""
+    pairs = [part.rpartition(":") for part in text.split(",")]
+    try:
+        numbers = {name: float(number) for name, _, number in pairs}
+    except ValueError:
+        numbers = {}
+    if len(names) == 2 and len(pairs) == len(numbers) == 1 and option != "costs":
+        numbers |= {name: 1 - sum(numbers.values()) for name in names if name not in numbers}
+    values = np.array([numbers.get(name, np.nan) for name in names])
+    is_valid = len(pairs) <= len(numbers) == len(names) and bool(((values > 0) & (values < np.inf)).all())
+    rule = "a number above 0"
+    if option != "costs":
+        is_valid, rule = is_valid and bool((values < 1).all()), "a number between 0 and 1"
+    if option == "priors":
+        is_valid, rule = is_valid and abs(values.sum() - 1) < 1e-3, f"{rule}, with the sum 1,"
+    if not is_valid:
+        example = ",".join(f"{name}:{1 / len(names):.2g}" for name in names)
+        raise UserError(
+            f"{option}={shown(text, 60)} does not have {rule} for each of the {len(names)} classes: write it as "
+            f"'{option}={shown(example)}'"
+        )
+    return values
+
+
+def _batch_shares(trained: Trained) -> NDArray[np.float64]:
+    """The shares of the classes in the batches of the epoch of ``model.pt``, if nothing but them moved its priors."""
+    config, strategy = trained.config, STRATEGIES[trained.config.strategy["name"]]
+    samples_only = (strategy.loss, strategy.adjust) == (Strategy.loss, Strategy.adjust)
+    if not samples_only or config.mixing["name"] != "none" or trained.data.group_names != trained.class_names:
+        raise UserError(
+            f"priors needs a run whose batches alone say what shares it was trained for: {trained.folder} weighs or "
+            "mixes samples, or has other groups than classes, use threshold or costs"
+        )
+    try:
+        info = read_info(trained.folder)
+        metrics, groups = read_tables(trained.folder, config, info)
+    except ValueError as error:
+        raise UserError(f"{trained.folder} cannot be read as a run ({error}): drop priors") from error
+    counts = groups.loc[groups["epoch"] == info.get("best_epoch", len(metrics)), "count"].to_numpy(np.float64)
+    return np.asarray(counts.clip(1) / counts.clip(1).sum())
