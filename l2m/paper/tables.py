@@ -61,7 +61,8 @@ def files(results: Results, main: tuple[Table, Table]) -> dict[str, str]:
 
 def blocks(results: Results, main: tuple[Table, Table]) -> dict[str, str]:
     """The tables between marks in README.md and docs/, by the marks' name."""
-    return {"results": overview(main), "when": when.overview(results), "opponents": when.opponents(results)}
+    blocks = {"results": overview(main), "when": when.overview(results), "opponents": when.opponents(results)}
+    return {**blocks, "imbalance": imbalance.gains(results.runs)}
 
 
 def csv(frame: pd.DataFrame) -> str:

@@ -64,6 +64,8 @@ def test_the_grid_finds_its_runs_and_no_others(folder: Path) -> None:
     assert sorted(grid) == [(1e-4, 10, "classical"), (1e-4, 10, "learn2mix"), (1e-3, 100, "learn2mix")]
     frame, text = imbalance.table(found)
     assert text.count("\n| ") == 3 * 3 * 5
+    assert "\n| 0.0001 | 10 | **+10.0 ± 0.0** | " in imbalance.gains(found)
+    assert "\n| 0.001 | 100 |  |  |  |  |" in imbalance.gains(found), "neither classical nor balanced was run"
     assert "|  |  | learn2mix | 3 | 61.0 ± 1.0 | **+10.0 ± 0.0** |" in text
     frame = frame.set_index(["rate", "ratio", "strategy"])
     assert frame["n"].sum() == 3 * 3
