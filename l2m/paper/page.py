@@ -1,6 +1,6 @@
 """``index.html``: effects first, then each row's numbers, curves and runs, in one file that needs no other.
 
-``page.js`` and ``charts.js`` draw what :mod:`l2m.paper.page_data` puts into the page as JSON, with uPlot.
+The scripts beside this module draw what :mod:`l2m.paper.page_data` puts into the page as JSON, with uPlot.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The numbers that ``page.js`` draws: effects, curves thinned to some 60 points, and runs, ready for JSON."""
+"""The numbers that the page's scripts draw: effects, curves thinned to some 60 points, and runs, ready for JSON."""
 
 from __future__ import annotations
 
