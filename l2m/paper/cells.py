@@ -112,15 +112,17 @@ def minus(strategy: str, base: str, values: Mapping[str, pd.Series[float]]) -> D
     return paired(values[strategy], values[base]) if both else None
 
 
-def measure(row: Row, all_runs: Iterable[Runs], column: str = "test_metric") -> dict[str, list[Cell]]:
-    """By strategy, the cells of a row at .25E, .5E and E; strategies of the third version only where they have runs.
+def measure(
+    row: Row, all_runs: Iterable[Runs], column: str = "test_metric", others: Iterable[str] = ()
+) -> dict[str, list[Cell]]:
+    """By strategy, the cells of a row at .25E, .5E and E; of the third version's and ``others``, those that have runs.
 
     ``column`` is one of ``metrics.csv``; the paper has numbers for ``test_metric`` alone.
     """
     own = row.runs(all_runs)
     equal, runs = equal_strategies(own), with_equal(own)
     printed = published.cells(row.name) if column == "test_metric" else {}
-    made: dict[str, list[Cell]] = {s: [] for s in (*row.strategies, *(s for s in THIRD if s in runs))}
+    made: dict[str, list[Cell]] = {s: [] for s in (*row.strategies, *(s for s in (*THIRD, *others) if s in runs))}
     for i, share in enumerate(CHECKPOINTS):
         values = {s: runs[s].at(share, column) for s in made if s in runs}
         numbers = {s: texts[i] for s, texts in printed.items()}

@@ -1,41 +1,36 @@
-"""``index.html``: verdicts first, then each row's numbers, curves and records, in one file that needs no other."""
+"""``index.html``: effects first, then each row's numbers, curves and runs, in one file that needs no other.
+
+The scripts beside this module draw what :mod:`l2m.paper.page_data` puts into the page as JSON, with uPlot.
+"""
 
 from __future__ import annotations
 
 import io
 import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import matplotlib as mpl
 from markupsafe import Markup
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from l2m.files import write_whole
-from l2m.paper import cells, experiments, figures, published
-from l2m.paper.cells import Cell
+from l2m.paper import cells, experiments, page_data, published
 from l2m.paper.results import Results
-from l2m.paper.rows import ROWS, VARIANTS, Row, commands, missing
-from l2m.paper.verdict import EFFECT_RULE, LEVEL_RULE, NOT_RUN, REPLACED, Verdict, paper_effect
-from l2m.records.directory import RunDirectory
+from l2m.paper.rows import MIXERS, ROWS, VARIANTS, Row, commands, missing
+from l2m.paper.verdict import BESIDE_RULE, EFFECT_RULE, LEVEL_RULE, REPLACED, Verdict
 from l2m.report import drawing
 from l2m.report.runs import EPOCHS, Runs
 
 SYMBOLS: dict[Verdict, str] = {
     "confirmed": "✓", "smaller": "↓", "larger": "↑", "same sign": "↗", "inconclusive": "?", "opposite": "✗",
     "contradicted": "≠", "reproduced": "✓", "direction only": "↗", "not reproduced": "✗", "too few seeds": "…",
-    "not run": "–",
+    "not run": "–", "better": "✓", "undecided": "?", "worse": "✗",
 }  # fmt: skip
 """Beside the word and the colour, so that none of the three is needed."""
-
-FILES = ("metrics.csv", "groups.csv", "config.yaml", "run.json")
-"""What the page links of a record."""
 
 
 def write(results: Results, file: Path) -> None:
@@ -46,7 +41,8 @@ def write(results: Results, file: Path) -> None:
 def render(results: Results, folder: Path) -> str:
     """The page of the records that lie in ``folder``; text from records is escaped."""
     with mpl.rc_context(drawing.PRINT):
-        sections = [section(row, results.runs) for row in (*ROWS, *VARIANTS) if row in ROWS or row.runs(results.runs)]
+        shown = [row for row in (*ROWS, *VARIANTS) if row in ROWS or row.runs(results.runs)]
+        sections = [section(row, results.runs, folder) for row in shown]
         drawn = {name: svg(made, name) for name, made in experiments.figures(results.runs).items() if made}
         studied = [
             {
@@ -67,98 +63,69 @@ def render(results: Results, folder: Path) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "default": str}  # keeps the order of keys
     return environment.get_template("page.html").render(
         sections=sections,
-        tally=Counter(each["verdict"] for each in sections),
+        tally=partial(tally, sections),
+        data={
+            "rows": {each["row"].name: each["data"] for each in sections},
+            "runs": {place: run for each in sections for place, run in each["records"].items()},
+            "symbols": SYMBOLS,
+            "styles": {s: [colour, [] if dash == "-" else dash[1]] for s, (colour, dash) in drawing.STYLES.items()},
+        },
+        variants=VARIANTS,
         symbols=SYMBOLS,
-        rules=[EFFECT_RULE, LEVEL_RULE, REPLACED],
+        rules=[EFFECT_RULE, BESIDE_RULE, LEVEL_RULE, REPLACED],
         epochs=EPOCHS,
-        files=lambda place: [name if (folder / place / name).exists() else f"{name}.gz" for name in FILES],
+        source=lambda name: Markup(Path(__file__).with_name(name).read_text(encoding="utf-8")),
         experiments=drawn,
         titles=experiments.TITLES,
         studies=studied,
         beside=[path.relative_to(folder).as_posix() for path in beside],
         problems=[problem.replace(f"{folder}/", "") for problem in results.problems],
         unfinished=results.unfinished,
-        sample=sample,
     )
 
 
-def section(row: Row, all_runs: Sequence[Runs]) -> dict[str, Any]:
+def tally(sections: Sequence[dict[str, Any]], opponent: str, column: str) -> dict[Verdict, list[str]]:
+    """By verdict on learn2mix against an opponent at E, the titles of its rows."""
+    counted: dict[Verdict, list[str]] = {}
+    for each in sections:
+        verdict = each["data"]["effects"][column].get(opponent, [{"verdict": "not run"}])[-1]["verdict"]
+        counted.setdefault(verdict, []).append(each["row"].title)
+    return counted
+
+
+def section(row: Row, all_runs: Sequence[Runs], folder: Path) -> dict[str, Any]:
     """A row of the paper as the template shows it: by strategy, ``cells`` at the checkpoints, ``worst`` likewise for
-    the worst group, the paper's numbers ``printed``, and the ``records``; and learn2mix's ``effect`` over classical."""
+    the worst group, and the paper's numbers ``printed``; and what the page draws of it, ``data``."""
     runs = row.runs(all_runs)
-    whole = cells.measure(row, all_runs)
     measured, worst = (
-        {strategy: made for strategy, made in each.items() if strategy in runs}
-        for each in (whole, cells.measure(row, all_runs, "worst_group"))
+        {strategy: made for strategy, made in each.items() if made[-1].epoch}
+        for each in (cells.measure(row, all_runs, column, MIXERS) for column in ("test_metric", "worst_group"))
     )
-    judged, effect = whole["classical"][-1].judged or NOT_RUN, ""
-    if judged.verdict != "not run":
-        digits = whole["learn2mix"][-1].digits
-        paper = paper_effect(judged.paper, digits)
-        effect = f"Δ {judged.difference.text(digits)}" + (f", the paper's {paper}" if paper else "")
-    strategies = list(dict.fromkeys([*row.strategies, *measured]))
+    effects = {"test_metric": page_data.effects(measured, True), "worst_group": page_data.effects(worst, False)}
+    printed = published.cells(row.name)
+    records = page_data.records(row, runs, folder)
     return {
         "row": row,
         "cells": measured,
         "worst": worst,
-        "printed": published.cells(row.name),
-        "judged": judged,
-        "verdict": judged.verdict,
-        "effect": effect,
-        "strategies": strategies,
-        "drawn": [strategy for strategy in strategies if strategy in measured],
-        "metric": drawing.metric(next(iter(runs.values()))) if runs else "",
-        "panels": panels(row, runs, measured) if runs else [],
-        "records": records(row, runs),
+        "printed": printed,
+        "effect": effects["test_metric"].get("classical", [{"verdict": "not run"}])[-1],
+        "strategies": list(dict.fromkeys([*row.strategies, *measured])),
+        "records": records,
         "commands": commands(missing([row], all_runs, lambda row: row.strategies)),
+        "data": {
+            "title": row.title,
+            "is_percent": row.is_percent,
+            "metric": drawing.metric(next(iter(runs.values()))) if runs else "",
+            "epochs": [cell.epoch for cell in next(iter(measured.values()), [])],
+            "paper": {s: [[number.mean, number.sd] for number in numbers] for s, numbers in printed.items()},
+            "effects": effects,
+            "curves": {strategy: page_data.curves(run) for strategy, run in runs.items()},
+        },
     }
-
-
-def panels(row: Row, runs: Mapping[str, Runs], measured: Mapping[str, list[Cell]]) -> list[tuple[str, str, Markup]]:
-    """The drawings of a row: against the paper at each checkpoint, then over epochs."""
-    made = []
-    for i, name in enumerate(EPOCHS):
-        at_checkpoint = {strategy: cells[i] for strategy, cells in measured.items()}
-        title = f"{name}: epoch {next(iter(at_checkpoint.values())).epoch}"
-        figure, axes = _panel()
-        dots(axes, at_checkpoint)
-        made.append((title, "ours a dot, the paper a circle, bars ± sd", svg(figure, f"{row.name} {title}")))
-    drawn = {strategy: run for strategy, run in runs.items() if strategy in figures.DRAWN}
-    interval = "95 % t-interval" if row.is_percent else "95 % t-interval of its logarithm"
-    for title, text, draw in (
-        ("Test metric over epochs", f"mean, {interval} (n ≥ 3); circles: the paper", figures.curves),
-        ("Worst group over epochs", f"of each run; mean, {interval} (n ≥ 3)", figures.worst_group),
-        ("Shares of learn2mix's batches", "proportion of each group, mean over seeds", figures.proportions),
-    ):
-        if drawn and (draw is not figures.proportions or "learn2mix" in drawn):
-            figure, axes = _panel()
-            draw(axes, row, drawn)
-            made.append((title, text, svg(figure, f"{row.name} {title}")))
-    return made
-
-
-def _panel() -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(2.6, 1.85), layout="constrained")
-    return figure, figure.subplots()
-
-
-def dots(axes: Axes, cells: Mapping[str, Cell]) -> None:
-    """Mean ± sd of each strategy at a checkpoint: ours a full dot, the paper's a circle below it."""
-    for place, (strategy, cell) in enumerate(cells.items()):
-        colour, _ = drawing.STYLES.get(strategy, drawing.OTHERS[0])
-        sd = cell.values.std(ddof=1) if len(cell.values) > 1 else None
-        axes.errorbar(cell.values.mean(), place - 0.13, xerr=sd, color=colour, marker="o", markersize=4, elinewidth=1.2)
-        if paper := cell.printed:
-            circle = drawing.CIRCLE
-            axes.errorbar(paper.mean, place + 0.17, xerr=paper.sd, color=colour, marker="o", elinewidth=0.7, **circle)
-    axes.set_yticks(range(len(cells)), list(cells))
-    axes.set_ylim(len(cells) - 0.5, -0.5)
-    axes.tick_params(axis="y", length=0)
-    axes.spines["left"].set_visible(False)
-    axes.grid(axis="x", linewidth=0.3, color="#888888", alpha=0.5)
-    axes.xaxis.set_major_locator(MaxNLocator(4))
 
 
 def svg(figure: Figure, salt: str) -> Markup:
@@ -170,23 +137,3 @@ def svg(figure: Figure, salt: str) -> Markup:
     text = text[text.index("<svg") :]
     used = set(re.findall(r'#([^")]+)[")]', text))
     return Markup(re.sub(r' id="([^"]*)"', lambda name: name[0] if name[1] in used else "", text))
-
-
-def sample(strategy: str) -> Markup:
-    """A piece of a strategy's line, for a legend."""
-    colour, dashes = drawing.STYLES.get(strategy, drawing.OTHERS[0])
-    pattern = "none" if dashes == "-" else " ".join(f"{1.6 * length:g}" for length in dashes[1])
-    return Markup(
-        '<svg class="sample" viewBox="0 0 30 6" aria-hidden="true"><line x1="0" y1="3" x2="30" y2="3" '
-        f'stroke="{colour}" stroke-width="1.8" stroke-dasharray="{pattern}"/></svg>'
-    )
-
-
-def records(row: Row, runs: Mapping[str, Runs]) -> dict[str, dict[int, str]]:
-    """By strategy and seed, a record's folder, relative to the page."""
-    made: dict[str, dict[int, str]] = {}
-    for strategy, config in row.configurations().items():
-        for seed in runs[strategy].metrics if strategy in runs else ():
-            folder = RunDirectory(replace(config, seed=seed, results_dir="")).path.as_posix()
-            made.setdefault(strategy, {})[seed] = folder
-    return made

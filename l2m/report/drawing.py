@@ -109,19 +109,25 @@ def curve(
     interval too, but one that may well fill the panel.
     """
     colour, dashes = style or STYLES.get(run.strategy, OTHERS[0])
-    table = _thinned(run.curve(column))
-    mean = table.mean(axis=1)
-    point = {"marker": "o", "markersize": 3} if len(mean) == 1 else {}
+    drawn = mean_and_band(run, column)
+    point = {"marker": "o", "markersize": 3} if len(drawn) == 1 else {}
     line = {"color": colour, "linestyle": dashes, "linewidth": 1.1} | point | line
-    axes.plot(mean.index, mean, **line)
-    if band and table.shape[1] > 2:
-        width = half_width(table)
-        if run.task.higher_is_better:
-            low, high = (mean - width).clip(0, 100), (mean + width).clip(0, 100)
-        else:
-            ratio = np.exp(width / mean)
-            low, high = mean / ratio, mean * ratio
-        axes.fill_between(mean.index, low, high, color=colour, alpha=0.15 * line.get("alpha", 1), linewidth=0)
+    axes.plot(drawn.index, drawn["mean"], **line)
+    if band and len(run.metrics) > 2:
+        alpha = 0.15 * line.get("alpha", 1)
+        axes.fill_between(drawn.index, drawn["low"], drawn["high"], color=colour, alpha=alpha, linewidth=0)
+
+
+def mean_and_band(run: Runs, column: str = "test_metric", points: int = POINTS) -> pd.DataFrame:
+    """``mean``, ``low`` and ``high`` of :func:`curve`, by epoch; the ends are NaN for a single seed."""
+    table = thinned(run.curve(column), points)
+    mean, width = table.mean(axis=1), half_width(table)
+    if run.task.higher_is_better:
+        low, high = (mean - width).clip(0, 100), (mean + width).clip(0, 100)
+    else:
+        ratio = np.exp(width / mean)
+        low, high = mean / ratio, mean * ratio
+    return pd.DataFrame({"mean": mean, "low": low, "high": high})
 
 
 def frame(axes: Axes, runs: list[Runs], column: str = "test_metric") -> None:
@@ -150,10 +156,10 @@ def circle(axes: Axes, epoch: float, mean: float, sd: float | None, strategy: st
     axes.set_ylim(bottom=min(axes.get_ylim()[0], 0.9 * mean))
 
 
-def proportions(run: Runs) -> pd.DataFrame:
-    """α, its mean over seeds: epochs by groups in their order, which the columns name."""
+def by_group(run: Runs, column: str = "proportion") -> pd.DataFrame:
+    """A column of ``groups.csv``, its mean over seeds: epochs by groups in their order, which the columns name."""
     first = next(iter(run.groups.values()))
-    shares = pd.concat(run.groups.values()).groupby(["epoch", "group"])["proportion"].mean().unstack()
+    shares = pd.concat(run.groups.values()).groupby(["epoch", "group"])[column].mean().unstack()
     return shares.set_axis(first["name"].iloc[: shares.shape[1]], axis=1)
 
 
@@ -164,7 +170,7 @@ def shades(k: int) -> list[str]:
 
 def areas(axes: Axes, run: Runs) -> pd.DataFrame:
     """Stacked shares of a batch over epochs, the first group lowest; they are returned, thinned."""
-    shares = _thinned(proportions(run))
+    shares = thinned(by_group(run))
     k = shares.shape[1]
     for area in axes.stackplot(shares.index, shares.T.to_numpy(), colors=shades(k), linewidth=0.4 if k <= 10 else 0.3):
         area.set_edgecolor("white" if k <= 10 else area.get_facecolor())
@@ -263,6 +269,7 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     return files
 
 
-def _thinned(table: pd.DataFrame) -> pd.DataFrame:
-    step = max(len(table) // POINTS, 1)
+def thinned(table: pd.DataFrame, points: int = POINTS) -> pd.DataFrame:
+    """Every so many rows that at least ``points`` and less than twice as many are left, the last among them."""
+    step = max(len(table) // points, 1)
     return table.iloc[(len(table) - 1) % step :: step]

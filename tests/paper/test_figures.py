@@ -144,7 +144,7 @@ def test_rows_that_were_not_run_are_named(found: list[Runs]) -> None:
 
 
 def test_shares_add_up_and_groups_keep_their_names(found: list[Runs]) -> None:
-    shares = drawing.proportions(row("wine_quality").runs(found)["learn2mix"])
+    shares = drawing.by_group(row("wine_quality").runs(found)["learn2mix"])
     assert list(shares.columns) == ["<script>alert('red')</script>", "white & $5 or $6"]
     assert shares.sum(axis=1).to_numpy() == pytest.approx(1)
     assert shares.iloc[-1].tolist() == pytest.approx([0.6, 0.4])

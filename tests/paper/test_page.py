@@ -1,7 +1,8 @@
-"""The results page: its verdicts, links and escapes, and how Chromium shows it, light and dark, wide and narrow."""
+"""The results page: its verdicts, links, escapes and numbers, and what Chromium shows and does with it."""
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -9,8 +10,9 @@ from collections import Counter
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
+import pandas as pd
 import pytest
 from browser import CHROMIUM, Browser
 from rows_made_up import VERDICTS, configuration
@@ -21,21 +23,21 @@ from l2m.paper.page import SYMBOLS, render, write
 from l2m.paper.results import read_results
 from l2m.paper.rows import ROWS
 from l2m.paper.studies import Finding
-from l2m.paper.verdict import Effect
+from l2m.paper.verdict import Beside, Effect
 
 ALOUD = ("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded")
 
 CUT_OFF = """[...document.querySelectorAll('body *:not(.skip)')].filter(element => {
   const box = element.getBoundingClientRect();
   for (let above = element.parentElement; above; above = above.parentElement)
-    if (['auto', 'scroll'].includes(getComputedStyle(above).overflowX)) return false;
+    if (['auto', 'scroll'].includes(getComputedStyle(above).overflowX) || above.className === 'strip') return false;
   const clips = ['hidden', 'clip'].includes(getComputedStyle(element).overflowX) && !element.closest('svg');
   return box.width && (box.left < -1 || box.right > innerWidth + 1 || clips && element.scrollWidth > box.width + 1);
 }).map(element => element.outerHTML.slice(0, 80))"""
 
 
 class Page(HTMLParser):
-    """Elements of a page, ids, links, and the text of what has been read."""
+    """Elements of a page, ids, links, the text that is shown, and the scripts and styles in it."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -43,6 +45,8 @@ class Page(HTMLParser):
         self.ids: list[str] = []
         self.links: list[str] = []
         self.said: list[str] = []
+        self.embedded: list[str] = []
+        self.tag = ""
         self.feed(text)
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
@@ -51,8 +55,21 @@ class Page(HTMLParser):
         self.ids += [str(named["id"])] if "id" in named else []
         self.links += [str(named[key]) for key in ("href", "src", "xlink:href") if key in named]
 
+        self.tag = tag
+
     def handle_data(self, data: str) -> None:
-        self.said.append(data)
+        if self.tag in ("script", "style"):
+            self.embedded.append(data)
+        else:
+            self.said.append(data)
+
+    def handle_endtag(self, tag: str) -> None:
+        self.tag = ""
+
+    @property
+    def data(self) -> Any:
+        """What the page's scripts draw."""
+        return json.loads(next(text for text in self.embedded if text.startswith("{")))
 
     @property
     def text(self) -> str:
@@ -80,10 +97,10 @@ def page(results: Path) -> Page:
     return Page((results / "index.html").read_text(encoding="utf-8"))
 
 
-def test_page_is_one_file_without_scripts(page: Page, results: Path) -> None:
-    assert not page.tags.keys() & {"script", "iframe", "img", "object"}
+def test_page_is_one_file(page: Page, results: Path) -> None:
+    assert not page.tags.keys() & {"iframe", "img", "object", "embed"}
     assert [link for link in page.links if "//" in link or link.startswith(("http", "/"))] == []
-    assert (results / "index.html").stat().st_size < 5_000_000
+    assert (results / "index.html").stat().st_size < 4_000_000
 
 
 def test_page_is_the_same_to_the_byte_in_another_folder(results: Path, tmp_path: Path) -> None:
@@ -103,30 +120,48 @@ def test_every_link_leads_somewhere(page: Page, results: Path) -> None:
     varied = {link for link in metrics if link not in files}
     assert len(varied) == 9  # three seeds at three other mixing rates belong to no cell
     assert len(metrics - varied) == 6
+    runs = page.data["runs"]
+    assert {f"{folder}/{run['files'][0]}" for folder, run in runs.items()} == {
+        link for link in files if "runs/" in link
+    }
+    assert [
+        file for folder, run in runs.items() for file in run["files"] if not (results / folder / file).is_file()
+    ] == []
 
 
-def test_every_row_has_its_verdict_twice(page: Page) -> None:
-    """In words, on its card and over its section; a section's id is the row's name."""
+def test_every_row_has_its_verdict(page: Page) -> None:
+    """A trained row in the table of all rows and over its own part, whose id is its name; the others in one line."""
     for row in ROWS:
-        verdict = VERDICTS.get(row.name, "not run")
-        text = page.text
-        for pattern in (f"{verdict} {row.title}", f"{row.title} {SYMBOLS[verdict]} {verdict}"):
-            assert pattern in text, pattern
+        if row.name in VERDICTS:
+            verdict = VERDICTS[row.name]
+            assert page.text.count(f"{row.title} {SYMBOLS[verdict]} {verdict}") == 2, row.name
         assert row.name in page.ids
-    assert "1 confirmed, 1 larger, 1 inconclusive, 9 not run" in page.text
+    assert "Not run: Fashion-MNIST, CIFAR-10, Imagenette, CIFAR-100, IMDB, California Housing" in page.text
 
 
-def test_the_effect_stands_before_the_means(page: Page) -> None:
-    assert "larger Wine Quality Δ -1.00 ± 0.00, the paper's -0.28 ± 0.28 ours paper learn2mix" in page.text
-    assert set(get_args(Effect)) | set(get_args(Finding)) == SYMBOLS.keys()
+def test_three_sentences_say_what_holds(page: Page) -> None:
+    for said in (
+        "confirmed in 1 of 3 rows that are trained: MNIST .",
+        "The effect is larger in Wine Quality; inconclusive in Mean Estimation; not run in 9 rows.",
+        "the test metric of learn2mix is better in MNIST",
+        "Its worst group is, against classical training, better in MNIST, Wine Quality; undecided in Mean Estimation.",
+    ):
+        assert said.replace(" .", ".") in page.text.replace(" .", "."), said
+
+
+def test_the_effect_stands_with_the_papers(page: Page) -> None:
+    assert "Wine Quality ↑ larger Δ -1.00 ± 0.00, the paper's -0.28 ± 0.28" in page.text
+    assert set(get_args(Effect)) | set(get_args(Finding)) | set(get_args(Beside)) == SYMBOLS.keys()
 
 
 def test_a_single_seed_is_too_few(tmp_path: Path) -> None:
     for strategy in ("learn2mix", "classical"):
         made_up(tmp_path, configuration("wine_quality", strategy), 2.0)
     page = Page(render(read_results(tmp_path), tmp_path))
-    assert "1 too few seeds, 11 not run" in page.text
+    assert "too few seeds in Wine Quality; not run in 11 rows" in page.text
     assert "Wine Quality … too few seeds Δ +0.00, the paper's -0.28 ± 0.28; 1 in common" in page.text
+    (effect,) = page.data["rows"]["wine_quality"]["effects"]["test_metric"]["classical"][-1:]
+    assert (effect["mean"], effect["half"], effect["n"]) == (0, None, 1)
 
 
 def test_numbers_stand_beside_the_papers(page: Page) -> None:
@@ -142,10 +177,30 @@ def test_missing_cells_come_with_their_command(page: Page) -> None:
 
 def test_names_from_records_are_escaped(page: Page, results: Path) -> None:
     text = (results / "index.html").read_text(encoding="utf-8")
-    assert "<script" not in text
-    assert "&lt;script&gt;alert(" in text
-    assert "<script>alert('red')</script>" in page.text  # as text, in the drawing of proportions
-    assert "white & $5 or $6" in page.text
+    assert "<script>alert" not in text
+    assert page.data["rows"]["wine_quality"]["curves"]["learn2mix"]["names"][0] == "<script>alert('red')</script>"
+    assert page.tags["script"] == 3
+
+
+def test_numbers_of_the_charts_are_the_records(page: Page, results: Path) -> None:
+    """Curves have some 60 points, the last epoch among them; groups are means over seeds."""
+    for name, scale in (("mnist", 100), ("wine_quality", 1)):
+        curve = page.data["rows"][name]["curves"]["classical"]
+        folders = [
+            folder for folder, run in page.data["runs"].items() if (run["row"], run["strategy"]) == (name, "classical")
+        ]
+        tables = [pd.read_csv(results / folder / "metrics.csv", index_col="epoch") for folder in folders]
+        assert len(tables) == 3
+        assert 50 <= len(curve["epochs"]) < 100
+        assert curve["epochs"][-1] == len(tables[0])
+        for column in ("test_metric", "worst_group"):
+            mean = sum(table[column] for table in tables).loc[curve["epochs"]] / 3 * scale
+            assert curve[column]["mean"] == pytest.approx(mean.tolist(), rel=1e-4)
+        first = [curve[f"group_{column}"][0][-1] for column in ("proportion", "test_metric")]
+        groups = [pd.read_csv(results / folder / "groups.csv") for folder in folders]
+        ends = pd.concat(table[table["epoch"] == table["epoch"].max()] for table in groups)
+        wanted = ends[ends["group"] == 0][["proportion", "test_metric"]].mean()
+        assert first == pytest.approx([wanted["proportion"], scale * wanted["test_metric"]], rel=1e-4)
 
 
 def test_damaged_records_are_named(page: Page, results: Path) -> None:
@@ -169,7 +224,12 @@ def test_chromium_shows_all_of_it(browser: Browser, results: Path, width: int, s
     assert browser.evaluate("innerWidth") == width
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
     assert browser.evaluate(CUT_OFF) == []
-    assert browser.evaluate("document.querySelectorAll('figure svg').length") == 3 * 6 + 3
+    assert browser.evaluate("document.querySelectorAll('.effect').length") == 3
+    browser.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+    browser.evaluate("new Promise(done => setTimeout(done, 300))")
+    assert browser.evaluate("document.querySelectorAll('.plot canvas').length") == 3 * 2
+    assert browser.evaluate("document.documentElement.scrollWidth") <= width
+    assert browser.evaluate(CUT_OFF) == []
     assert [event for event in browser.events if event["method"] in ALOUD] == []
     sent = [event["params"]["request"]["url"] for event in browser.events if "requestWillBeSent" in event["method"]]
     assert [url for url in sent if not url.startswith("data:")] == [(results / "index.html").resolve().as_uri()]
@@ -191,7 +251,8 @@ def test_words_stand_out_from_their_ground(browser: Browser, results: Path, sche
           if (colour.length === 3 || colour[3] > 0) return colour;
         }
       };
-      return [...document.querySelectorAll('.mark, small, .small, td a, th, summary, nav a, p')].map(element => {
+      const words = '.mark, small, .small, td a, th, summary, nav a, p, button, select, .axis span';
+      return [...document.querySelectorAll(words)].map(element => {
         const pair = [parse(getComputedStyle(element).color), ground(element)].map(light).sort((a, b) => b - a);
         return (pair[0] + 0.05) / (pair[1] + 0.05);
       });
@@ -200,8 +261,77 @@ def test_words_stand_out_from_their_ground(browser: Browser, results: Path, sche
     assert min(ratios) >= 4.5
 
 
+def number(text: str) -> float:
+    return float(text.replace("Δ", "").split("±")[0].replace("%", ""))
+
+
 @pytest.mark.extras
-def test_a_number_leads_to_its_records(browser: Browser, results: Path) -> None:
+def test_clicking_through_shows_the_records(browser: Browser, page: Page, results: Path) -> None:
+    """Ten numbers that the page shows after clicks and keys are those of the records, and the console stays empty."""
+
+    def values(row: str, strategy: str, column: str = "test_metric", epoch: int = -1) -> pd.Series[float]:
+        """By seed, at an epoch counted from 0."""
+        runs = {run["seed"]: results / folder / "metrics.csv" for folder, run in page.data["runs"].items()
+                if (run["row"], run["strategy"]) == (row, strategy)}  # fmt: skip
+        return pd.Series({seed: pd.read_csv(file)[column].iloc[epoch] for seed, file in runs.items()})
+
+    show = browser.evaluate
     browser.open(results / "index.html", 1280, "light")
-    browser.evaluate("document.querySelector('td a[href=\"#mnist-learn2mix\"]').click()")
-    assert browser.evaluate("document.querySelector('#mnist details').open")
+    effect = "document.querySelector('.effect[data-row=\"%s\"] b').textContent"
+    pick = "form.%s.value = '%s'; form.%s.dispatchEvent(new Event('input', {bubbles: true}))"
+
+    def choose(name: str, value: str) -> None:
+        show(pick % (name, value, name))
+
+    ours, classical, stratified = (100 * values("mnist", name) for name in ("learn2mix", "classical", "stratified"))
+    assert number(show(effect % "mnist")) == pytest.approx((ours - classical).mean(), abs=0.05)
+    assert number(show(effect % "wine_quality")) == pytest.approx(-1, abs=0.05)
+    choose("opponent", "stratified")
+    assert number(show(effect % "mnist")) == pytest.approx((ours - stratified).mean(), abs=0.05)
+    choose("opponent", "classical")
+    choose("column", "worst_group")
+    worst = values("wine_quality", "learn2mix", "worst_group") - values("wine_quality", "classical", "worst_group")
+    assert number(show(effect % "wine_quality")) == pytest.approx(worst.mean(), abs=0.05)
+    choose("task", "2")
+    assert show("[...document.querySelectorAll('.effect')].map(each => each.dataset.row)") == [
+        "wine_quality",
+        "mean_estimation",
+    ]
+    assert show("document.getElementById('mnist').hidden")
+    choose("task", "")
+
+    sort = "document.querySelectorAll('#verdicts thead button')[2].click()"
+    first = "document.querySelector('#verdicts tbody tr').dataset.row"
+    assert [show(f"{sort}; {first}") for _ in range(2)] == ["mean_estimation", "mnist"]
+
+    value = (
+        "[...document.querySelectorAll('#%s .chart:%s .legend button')].find(each => each.textContent.startsWith('%s'))"
+    )
+    learn2mix = value % ("mnist", "first-child", "learn2mix")
+    assert number(show(f"{learn2mix}.querySelector('b').textContent")) == pytest.approx(ours.mean(), abs=0.05)
+    rare = value % ("mnist", "last-child", "rare")
+    assert number(show(f"{rare}.querySelector('b').textContent")) == pytest.approx(60, abs=0.05)
+    show(f"{learn2mix}.click()")
+    assert show(f"{learn2mix}.getAttribute('aria-pressed')") == "false"
+    press = "document.querySelector('#mnist .plot').dispatchEvent(new KeyboardEvent('keydown', {key: 'Home'}))"
+    show(press)
+    assert show("document.querySelector('#mnist .at').textContent") == "epoch 1"
+    shown = show(f"{value % ('mnist', 'first-child', 'classical')}.querySelector('b').textContent")
+    assert number(shown) == pytest.approx(100 * values("mnist", "classical", epoch=0).mean(), abs=0.05)
+
+    show("document.querySelector('#wine_quality').open = true")
+    show("document.querySelector('#wine_quality a[data-run]').click()")
+    show("new Promise(done => setTimeout(done, 200))")
+    assert show("document.getElementById('run').open")
+    said = show("document.getElementById('run').innerText")
+    assert "Wine Quality · learn2mix · seed 0" in said
+    assert "python -m l2m.run dataset=wine_quality strategy=learn2mix seed=0" in said
+    cells = show("[...document.querySelector('#run tbody').rows[0].cells].map(cell => cell.textContent)")
+    record = page.data["runs"][show("location.hash.slice(1)")]
+    table = pd.read_csv(results / show("location.hash.slice(1)") / "groups.csv").iloc[-2]
+    assert cells[0] == "<script>alert('red')</script>"
+    assert [float(cells[i]) for i in (1, 2, 4)] == pytest.approx([0.6, 10, table["test_metric"]], rel=0.01)
+    assert record["seconds"] == pytest.approx(30)
+    show("document.querySelector('#run .close').click()")
+    assert not show("document.getElementById('run').open")
+    assert [event for event in browser.events if event["method"] in ALOUD] == []
