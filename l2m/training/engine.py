@@ -119,12 +119,13 @@ class Trainer:
             indices = torch.zeros(self.config.batch_size, dtype=torch.int64, device=self.device)
             self._replay = capture(lambda index: self._step(self._gather(index)), indices, self._changing())
             self.replays = self._replay is not None
-        steps = self._replayed_steps(self._replay) if self._replay else self._steps(rate)
+        steps = self._replayed_steps(self._replay) if self._replay else self._steps()
         groups, losses, objective = (torch.stack(each) for each in zip(*steps, strict=True))
         return objective.double().mean(), strategies.Statistics.of(losses, groups, len(self.group_names))
 
-    def _steps(self, rate: float) -> Iterator[tuple[Tensor, ...]]:
+    def _steps(self) -> Iterator[tuple[Tensor, ...]]:
         """Take the epoch's steps; yields the groups (M,) of each and what :meth:`_step` returns."""
+        rate = self.optimizer.param_groups[0]["lr"]
         batches, warmup = self._inner_loops() if self.strategy.every else self._batches(), self.config.warmup_steps
         for number, batch in enumerate(batches, (self.epoch - 1) * self.steps + 1):
             if number <= warmup:
