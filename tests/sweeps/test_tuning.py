@@ -112,7 +112,7 @@ def test_search_is_planned_with_every_launcher(door: Door, tmp_path: Path, launc
     assert "20 trials of 1 runs, 4 at a time" in out
 
 
-@pytest.mark.parametrize("launcher", [each for each in LAUNCHED if each != "submitit_slurm"])
+@pytest.mark.parametrize("launcher", ["submitit_local", pytest.param("ray", marks=pytest.mark.long)])
 def test_search_trains_with_every_launcher(tmp_path: Path, launcher: str, request: pytest.FixtureRequest) -> None:
     """But Slurm, which the tests do not have: ``submitit_local`` runs the same jobs."""
     pytest.importorskip(LAUNCHERS[launcher].package)
