@@ -128,7 +128,7 @@ def check_waits(place: Place, strategy: str) -> str:
             raise SkipError("its batches are not planned: each depends on the steps before it")
         trainer.run_epoch()  # libraries initialise here
         trainer.model.train()
-        steps = trainer._steps()
+        steps = trainer._steps(config.learning_rate)
         next(steps)  # after the plan was drawn and copied
         try:
             if place.on_gpu:

@@ -14,10 +14,11 @@ import numpy as np
 import pandas as pd
 import torch
 
+from l2m.comparison.thresholds import by_prior, by_threshold
 from l2m.config.checking import read_config
 from l2m.data import Data, load
 from l2m.data.own.new_samples import read_unseen
-from l2m.training.scores import Floats, SampleResults, sample_results
+from l2m.training.scores import Floats, SampleResults, label_results, sample_results
 
 Setting = Mapping[str, float]
 
@@ -94,13 +95,16 @@ def predict_new(run: str, name: str, rates: Mapping[str, float], file: str) -> p
     if data.classes is None:
         mean, sd = data.target_unit
         return samples.assign(predicted=mean + sd * outputs[:, 0])
-    probabilities, threshold = np.exp(outputs), rates.get("threshold", 0.5)
     shares = np.bincount(np.asarray(data.train.targets), minlength=data.classes) / len(data.train)
-    limits = {"prior": shares, "threshold": np.array([1 - threshold, threshold])}.get(rule, np.ones(data.classes))
-    samples["predicted"] = np.array(data.labels, object)[(probabilities / limits).argmax(1)]
-    return samples.assign(
-        **{f"probability {label}": each for label, each in zip(data.labels, probabilities.T, strict=True)}
-    )
+    unknown = np.zeros(len(outputs), np.int64)
+    results = label_results(outputs, unknown, unknown, shares)
+    if rule == "prior":
+        results = by_prior(results)
+    if rule == "threshold":
+        results = by_threshold(results, rates["threshold"])
+    columns = zip(data.labels, np.asarray(results.probabilities).T, strict=True)
+    samples["predicted"] = np.array(data.labels, object)[np.asarray(results.labels)]
+    return samples.assign(**{f"probability {label}": each for label, each in columns})
 
 
 def _fit(

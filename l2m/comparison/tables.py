@@ -138,11 +138,11 @@ def format_caption(report: Report) -> list[str]:
     interval = f"t-interval; the {others} intervals of a score hold at once with 95 % (Bonferroni)"
     share = f"{100 * protocol.validation_fraction:g} % of the training set"
     corrected = f", corrected for {others} comparisons (Holm)" if others > 1 else ""
-    over, covers = f"{findings.runs['seed'].nunique()} seeds", ""
+    unit, over, covers = "seeds", f"{findings.runs['seed'].nunique()} seeds", ""
     reliable = ", and the difference is larger than its uncertainty from the choice of test samples"
     uncovered = f"how test samples were drawn and the data thinned (only data_seed={protocol.data_seed})"
     if protocol.advised:
-        over, reliable = f"{len(protocol.advised)} splits, each the mean of its seeds,", ""
+        unit, over, reliable = "splits", f"{len(protocol.advised)} splits, each the mean of its seeds,", ""
         covers = ". It covers the split, and is widened because training sets overlap (Nadeau and Bengio, 2003)"
         uncovered = "that a sample may be tested in one split and held out for the advice in another"
     paragraphs = [
@@ -152,7 +152,7 @@ def format_caption(report: Report) -> list[str]:
         "best mean.",
         f"Test: mean ± sd (ddof 1) over {over} on the test part, {protocol.samples} samples that were used neither "
         f"for choosing nor for the advice; its smallest group ({protocol.smallest[0]}) has {protocol.smallest[1]}. "
-        f"− {BASELINE}: paired difference on the same {over.split()[1].rstrip(',')} ± half of its "
+        f"− {BASELINE}: paired difference on the same {unit} ± half of its "
         f"{interval if others > 1 else '95 % t-interval'}{covers}. + and - mark reliably better and worse, score by "
         f"score: the paired t-test has p below 5 %{corrected}{reliable}.",
         f"By {DRAWS} bootstrap draws of test samples, that uncertainty of differences in {title} is {_range(findings)}"

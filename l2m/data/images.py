@@ -43,12 +43,16 @@ MOST_LISTED = 10
 
 
 def list_images(folder: Path) -> tuple[list[Path], Counter[str]]:
-    """The images in a folder and its subfolders, sorted, and how many other files there are by suffix, or by name.
+    """:func:`sort_files` of a folder and its subfolders."""
+    return sort_files(list_files(folder))
+
+
+def sort_files(files: Sequence[Path]) -> tuple[list[Path], Counter[str]]:
+    """The images among files, and how many others there are by suffix, or by name.
 
     Raises:
         UserError: one is an image of a format that is not read.
     """
-    files = list_files(folder)
     if refused := [file for file in files if file.suffix.lower() in UNREADABLE]:
         raise UserError(
             f"{refused[0]} is not one of {', '.join(FORMATS)}{_and_more(len(refused) - 1)}: save it as one of them, "

@@ -29,7 +29,7 @@ class EarlyStopping:
     def __init__(
         self, task: str, metric: str | None, patience: int, data: Data | None = None, held_out: Split | None = None
     ) -> None:
-        self._patience, self._data, self._held_out = patience, data, held_out
+        self._patience, self._data, self.held_out = patience, data, held_out
         self.metric = metric or METRICS[task][0]
         self._score = SCORES[task][self.metric]
         self._sign = 1 if self._score.higher_is_better else -1
@@ -50,7 +50,7 @@ class EarlyStopping:
 
     def measure(self, tested: Evaluation, evaluate: Callable[[Split], Evaluation]) -> float:
         """The metric, from outputs for the test part or from those that ``evaluate`` gives; waits for the device."""
-        outputs = (tested if self._held_out is None else evaluate(self._held_out)).outputs
+        outputs = (tested if self.held_out is None else evaluate(self.held_out)).outputs
         if outputs is None or self._data is None:
             raise ValueError("early stopping needs data, and an evaluation that keeps its outputs")
         return self._score.of(sample_results(outputs.flatten(1).cpu(), self._data))

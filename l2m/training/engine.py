@@ -113,19 +113,21 @@ class Trainer:
         rate = self.config.learning_rate
         if self.config.schedule == "cosine":
             rate = optimizers.annealed(rate, self.epoch, self.config.epochs)
-        optimizers.set_rate(self.optimizer, rate)
+            optimizers.set_rate(self.optimizer, rate)
         self._mixes = self.mixing if self.mixing and self.mixing.begin_epoch(self.epoch) else None
         if self.replays and not self._replay:
             indices = torch.zeros(self.config.batch_size, dtype=torch.int64, device=self.device)
             self._replay = capture(lambda index: self._step(self._gather(index)), indices, self._changing())
             self.replays = self._replay is not None
-        steps = self._replayed_steps(self._replay) if self._replay else self._steps()
+        steps = self._replayed_steps(self._replay) if self._replay else self._steps(rate)
         groups, losses, objective = (torch.stack(each) for each in zip(*steps, strict=True))
         return objective.double().mean(), strategies.Statistics.of(losses, groups, len(self.group_names))
 
-    def _steps(self) -> Iterator[tuple[Tensor, ...]]:
-        """Take the epoch's steps; yields the groups (M,) of each and what :meth:`_step` returns."""
-        rate = self.optimizer.param_groups[0]["lr"]
+    def _steps(self, rate: float) -> Iterator[tuple[Tensor, ...]]:
+        """Take the epoch's steps; yields the groups (M,) of each and what :meth:`_step` returns.
+
+        The learning rate warms up to ``rate``; after that it is left alone, as an optimizer may have several.
+        """
         batches, warmup = self._inner_loops() if self.strategy.every else self._batches(), self.config.warmup_steps
         for number, batch in enumerate(batches, (self.epoch - 1) * self.steps + 1):
             if number <= warmup:
@@ -207,12 +209,13 @@ class Trainer:
 
     @torch.inference_mode()
     def evaluate(self, split: Split | None = None) -> Evaluation:
-        """Loss and metric of a whole split, by default the test set; with early stopping the outputs too."""
+        """Loss and metric of a whole split, by default the test set; and the outputs, if early stopping reads them."""
+        keeps_outputs = self.stopping is not None and self.stopping.held_out is split
         losses, scores, kept, split = [], [], list[Tensor](), self.test_set if split is None else split
         self.model.eval()
         for batch in split.passes():
             outputs = self._outputs(self.model, batch.inputs)
-            kept += [outputs] if self.stopping else []
+            kept += [outputs] if keeps_outputs else []
             losses.append(self.task.loss(outputs, batch.targets))
             scores.append(self.task.score(outputs, batch.targets, losses[-1]))
             del batch, outputs  # before the next are allocated

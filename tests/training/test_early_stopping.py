@@ -32,6 +32,7 @@ from l2m.records import Records
 from l2m.report import runs
 from l2m.sweeps.progress import Progress
 from l2m.sweeps.tuning import _last_values
+from l2m.training.engine import Trainer
 from l2m.training.run import needs, train
 from l2m.training.stopping import Stopped
 
@@ -212,3 +213,12 @@ def test_it_joins_the_identity_only_where_it_is_used() -> None:
 def test_keys_that_do_not_fit_together_are_refused(changes: dict[str, Any], problem: str) -> None:
     with pytest.raises(UserError, match=problem):
         check(compose("dataset=digits").to_dict() | changes)
+
+
+def test_outputs_are_kept_for_the_part_that_is_measured_alone(tmp_path: Path) -> None:
+    """Those of a reconstruction's test part are as large as its images."""
+    for held_out in ((), ("validation_fraction=0.2",)):
+        subject = Trainer(config_of(tmp_path, *DIGITS, *held_out))
+        assert subject.stopping is not None
+        assert (subject.evaluate().outputs is None) == (subject.stopping.held_out is not None)
+        assert subject.evaluate(subject.stopping.held_out).outputs is not None

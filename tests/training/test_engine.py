@@ -464,6 +464,15 @@ def test_the_learning_rate_rises_over_the_first_steps(
     ])  # fmt: skip
 
 
+def test_an_optimizer_keeps_the_rates_it_was_made_with(tmp_path: Path) -> None:
+    subject = Trainer(tiny(tmp_path, *SMALL, "epochs=2"))
+    parameters = list(subject.model.parameters())
+    groups = [{"params": parameters[:1], "lr": 0.1}, {"params": parameters[1:], "lr": 0.2}]
+    subject.optimizer = torch.optim.SGD(groups)
+    subject.train_epoch()
+    assert [group["lr"] for group in subject.optimizer.param_groups] == [0.1, 0.2]
+
+
 def test_gradients_are_scaled_down_to_the_largest_norm(tmp_path: Path) -> None:
     config = tiny(tmp_path, *SMALL, "strategy=classical", "optimizer=sgd", "optimizer.momentum=0", "learning_rate=0.1")
     norms, moved = [], []

@@ -124,9 +124,10 @@ def hugging_face(
 
 def _describe_tokens(data: Data) -> str:
     """How large the vocabulary is, how much of the test part it lacks, and how much is padding."""
-    tested = data.test.inputs
-    padded = float((torch.cat([data.train.inputs, tested]) == PAD).double().mean())
-    unknown = float((tested[tested != PAD] == UNKNOWN).double().mean())
+    trained, tested = data.train.inputs, data.test.inputs
+    words, every = torch.count_nonzero(tested != PAD).item(), trained.numel() + tested.numel()
+    padded = 1 - (torch.count_nonzero(trained != PAD).item() + words) / every
+    unknown = torch.count_nonzero(tested == UNKNOWN).item() / max(words, 1)
     return f"{data.vocabulary_size} known, {unknown:.1%} of the test part's unknown, {padded:.1%} padding"
 
 

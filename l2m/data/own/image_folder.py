@@ -14,7 +14,17 @@ import torch
 
 from l2m.data import DATASETS, Data, Source
 from l2m.data.augmentation import Standard
-from l2m.data.images import IMAGENET_MEAN, IMAGENET_SD, Fit, Images, list_images, read_image, resize_all, scaling
+from l2m.data.images import (
+    IMAGENET_MEAN,
+    IMAGENET_SD,
+    Fit,
+    Images,
+    list_images,
+    read_image,
+    resize_all,
+    scaling,
+    sort_files,
+)
 from l2m.data.own.targets import Part, TestFraction, assemble, join, split_rows
 from l2m.errors import UserError, printable, shown
 from l2m.schema import Range
@@ -59,13 +69,14 @@ def image_folder(
         raise UserError(f"{folder} {what}: name the folder that holds a folder for each class")
     folders = _find_parts(folder)
     names = _classes(folders["train"])
-    parts = {}
+    parts, skipped = {}, Counter[str]()
     for kind, place in folders.items():
         if new := [name for name in _classes(place) if name not in names]:
             raise UserError(
                 f"{place / new[0]} is a class that {folders['train']} lacks: put images of it there, or remove it"
             )
-        parts[kind] = _part(place, names)
+        parts[kind], others = _part(place, names)
+        skipped += others
     lone = np.flatnonzero(np.bincount(parts["train"].targets) == 1)
     if len(lone) and "test" not in parts:
         raise UserError(
@@ -78,7 +89,6 @@ def image_folder(
     images = np.split(resize_all([partial(read_image, file) for file in files], resize, fit), [len(train.groups)])
     data = assemble_images(train, test, images, augmentation)
     counts = {f"{kind} in {folders[kind].name}": len(part.groups) for kind, part in parts.items() if len(parts) > 1}
-    skipped = sum((list_images(place)[1] for place in folders.values()), Counter[str]())
     description = {**(data.description or {}), "parts": counts, "skipped": dict(skipped)}
     return replace(data, held_rows=len(held.groups) if held else 0, description=description)
 
@@ -93,7 +103,7 @@ def _find_parts(folder: Path) -> dict[str, Path]:
     kinds = {each: part_of(each.name) for each in inner}
     named = {each: kind for each, kind in kinds.items() if kind}
     flat = [each for each in named if not any(inside.is_dir() for inside in each.iterdir())]
-    others = [each for each in inner if each not in named and list_images(each)[0]]
+    others = [each for each in inner if named and each not in named and list_images(each)[0]]
     if not named or (flat and others):  # trains, say, beside buses
         return {"train": folder}
     names = " and ".join(each.name for each in named)
@@ -139,14 +149,16 @@ def _classes(folder: Path) -> list[str]:
     return names
 
 
-def _part(folder: Path, names: list[str]) -> Part:
-    """The images of each class in a folder, by class and name."""
+def _part(folder: Path, names: list[str]) -> tuple[Part, Counter[str]]:
+    """The images of each class in a folder, by class and name; and the other files, as ``list_images`` has them."""
     files = []
+    _, skipped = sort_files([each for each in folder.iterdir() if each.is_file() and not each.name.startswith(".")])
     for name in names:
-        images, _ = list_images(folder / name)
+        images, others = list_images(folder / name)
+        skipped += others
         if not images:
             raise UserError(f"{folder / name} holds no images: put images of {shown(name, 60)} there, or remove it")
         files.append(images)
     labels = np.arange(len(names)).repeat([len(images) for images in files])
     rows = pd.DataFrame({"file": [file for images in files for file in images]})
-    return Part(rows, folder, labels, labels, tuple(names), tuple(names))
+    return Part(rows, folder, labels, labels, tuple(names), tuple(names)), skipped
