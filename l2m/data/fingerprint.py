@@ -8,8 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-PATH_OPTIONS = ("path", "test_path")
-"""Options of data sets that name a file or a folder."""
+PATH_OPTIONS = ("path", "test_path", "features", "weights")
+"""Options of data sets that name a file or a folder, or may do so."""
 
 CIFAR = {"cifar10": "CIFAR10", "cifar10_reconstruction": "CIFAR10", "cifar100": "CIFAR100"}
 """Data sets whose files are published with MD5 sums, and their names in torchvision."""
@@ -46,6 +46,11 @@ def recorded(dataset: Mapping[str, Any], info: Mapping[str, Any]) -> str | None:
 def md5_of(file: Path) -> str:
     """The MD5 sum of a file, as published beside CIFAR."""
     return _digest(file, "md5")
+
+
+def sha256_of(file: Path) -> str:
+    """The SHA-256 of a file; it is read once in a process."""
+    return _digest(file, "sha256")
 
 
 def _of_cifar(name: str, data_dir: Path) -> str | None:

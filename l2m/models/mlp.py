@@ -15,11 +15,11 @@ from l2m.schema import Range
 
 
 @MODELS.register("mlp")
-def mlp(data: Data, *, hidden: Annotated[int, Range(1, 2**16)] = 64) -> nn.Module:
-    """d-``hidden``-outputs with ReLU; d counts all numbers of an input; images are flattened."""
+def mlp(data: Data, *, hidden: Annotated[int, Range(0, 2**16)] = 64) -> nn.Module:
+    """d-``hidden``-outputs with ReLU, or without hidden units d-outputs, a linear model; images are flattened to d."""
     if data.vocabulary_size:
         raise UserError("model=mlp needs numbers, but this data set has tokens: use model=transformer")
-    return network(data.train.inputs[0].numel(), [hidden], data.outputs)
+    return network(data.train.inputs[0].numel(), [hidden] if hidden else [], data.outputs)
 
 
 def network(features: int, hidden: Sequence[int], outputs: int) -> nn.Sequential:

@@ -79,9 +79,8 @@ class Progress:
 
 
 def print_data(configs: Iterable[RunConfig]) -> None:
-    """Print what the tables of users are read as, once for each data set; what is wrong with one its runs report."""
-    tables = (config for config in configs if config.dataset.get("kind", "table") == "table")
-    for config in {str(config.dataset): config for config in tables if "categorical" in config.dataset}.values():
+    """Print what the data of users are read as, once for each data set; what is wrong with one its runs report."""
+    for config in {str(config.dataset): config for config in configs if "path" in config.dataset}.values():
         with suppress(UserError):
             print("\n".join(format_description(load(config).description or {})), flush=True)
 

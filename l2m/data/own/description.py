@@ -37,8 +37,9 @@ def format_description(description: Mapping[str, Any]) -> Iterator[str]:
     for kind in ("parts", "skipped"):
         if counts := description.get(kind):
             yield _line(kind, ", ".join(f"{name}={count}" for name, count in counts.items()))
-    if words := description.get("words"):
-        yield _line("words", words)
+    for kind in ("words", "features"):
+        if text := description.get(kind):
+            yield _line(kind, text)
     for kind in ("numbers", "categories", "ignored"):
         if names := description.get(kind):
             values = names.items() if isinstance(names, dict) else ((name, None) for name in names)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,9 +19,11 @@ from l2m.data import DATASETS, Data, Source
 from l2m.data.images import Fit, Images, decode_image, resize_all
 from l2m.data.own import columns
 from l2m.data.own.cells import Decimal, as_text, clean, locate, refuse
+from l2m.data.own.encoders import load_encoder
+from l2m.data.own.features import assemble_features, check_options
 from l2m.data.own.image_folder import Augmentation, Side, assemble_images, part_of
 from l2m.data.own.table_files import typed_as_text
-from l2m.data.own.targets import TestFraction, assemble, assemble_table, join, read_part, split_rows
+from l2m.data.own.targets import Part, TestFraction, assemble, assemble_table, join, read_part, split_rows
 from l2m.data.tokens import LENGTH, PAD, UNKNOWN, encode
 from l2m.errors import UserError, cause
 from l2m.files import read
@@ -48,6 +51,8 @@ def hugging_face(
     resize: Side = 64,
     fit: Fit = "stretch",
     augmentation: Augmentation = "none",
+    features: str | None = None,
+    weights: str | None = None,
     ignore: tuple[str, ...] = (),
     categorical: tuple[str, ...] = (),
     max_categories: Annotated[int, Range(2, 10_000)] = 20,
@@ -70,8 +75,12 @@ def hugging_face(
         group: a column. None: the label.
         ignore: columns that are not inputs, if ``inputs`` does not name those that are.
         length: tokens of a text at most; longer ones are cut.
+        features, weights: of a pretrained network for images or texts, as in ``image_folder``.
         missing, numbers, decimal: of a table, as in ``csv``.
     """
+    other_kind = "text" if kind == "table" else kind
+    idle = {"kind": (kind, other_kind), "resize": (resize, 64), "augmentation": (augmentation, "none")}
+    check_options(features, weights, idle)
     with tempfile.TemporaryDirectory() as fresh:
         splits = _read_splits(path, subset, fresh)
         held_split = None
@@ -111,7 +120,11 @@ def hugging_face(
         data = assemble_table(trained, tested, divide, names, categorical, max_categories, decimal, ignored)
     else:
         parts = train, test = divide(trained, tested)
-        if kind == "image":
+        if features:
+            encoder = load_encoder(kind, features, weights, fit, length)
+            samples = [sample for part in parts for sample in _samples(part, names, kind)]
+            data = assemble_features(train, test, encoder, samples, source.folder, columns=names)
+        elif kind == "image":
             images = [_read_images(part.rows[names[0]], resize, fit, part.place) for part in parts]
             data = assemble_images(train, test, images, augmentation)
         else:
@@ -241,13 +254,26 @@ def _tokens(
     return inputs[0], inputs[1], {"vocabulary": encoded.vocabulary, "columns": names}
 
 
+def _samples(part: Part, names: Sequence[str], kind: str) -> list[tuple[Any, str]]:
+    """Texts, or functions that read images, each with the SHA-256 of its content."""
+    if kind == "text":
+        return [(text, sha256(text.encode()).hexdigest()) for text in _read_texts(part.rows, names, part.place)]
+    contents = [partial(_image_content, part.rows[names[0]], part.place, i) for i in range(len(part.groups))]
+    return [(partial(_decode, content), sha256(content()[0]).hexdigest()) for content in contents]
+
+
 def _read_images(cells: pd.Series, side: int, fit: Fit, place: Path | str) -> Images:
-    """Images (N, 3, side, side), of which a cell holds the bytes, or the path."""
+    contents = [partial(_image_content, cells, place, i) for i in range(len(cells))]
+    return resize_all([partial(_decode, content) for content in contents], side, fit)
 
-    def decode(i: int) -> Any:
-        stored, where = cells.iloc[i], f"{place}, {locate(cells.index, i)}"
-        if stored is None or not (stored["bytes"] or stored["path"]):
-            raise UserError(f"{where} has no image: put one there, or drop the row")
-        return decode_image(stored["bytes"] or read(Path(stored["path"])), where)
 
-    return resize_all([partial(decode, i) for i in range(len(cells))], side, fit)
+def _image_content(cells: pd.Series, place: Path | str, i: int) -> tuple[bytes | bytearray, str]:
+    """What a cell holds, as bytes or as a path, and what errors call it."""
+    stored, where = cells.iloc[i], f"{place}, {locate(cells.index, i)}"
+    if stored is None or not (stored["bytes"] or stored["path"]):
+        raise UserError(f"{where} has no image: put one there, or drop the row")
+    return stored["bytes"] or read(Path(stored["path"])), where
+
+
+def _decode(content: Callable[[], tuple[bytes | bytearray, str]]) -> Any:
+    return decode_image(*content())

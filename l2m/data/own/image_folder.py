@@ -14,6 +14,7 @@ import torch
 
 from l2m.data import DATASETS, Data, Source
 from l2m.data.augmentation import Standard
+from l2m.data.fingerprint import sha256_of
 from l2m.data.images import (
     IMAGENET_MEAN,
     IMAGENET_SD,
@@ -25,6 +26,8 @@ from l2m.data.images import (
     scaling,
     sort_files,
 )
+from l2m.data.own.encoders import load_encoder
+from l2m.data.own.features import assemble_features, check_options
 from l2m.data.own.targets import Part, TestFraction, assemble, join, split_rows
 from l2m.errors import UserError, printable, shown
 from l2m.schema import Range
@@ -50,6 +53,8 @@ def image_folder(
     resize: Side = 64,
     fit: Fit = "stretch",
     augmentation: Augmentation = "none",
+    features: str | None = None,
+    weights: str | None = None,
 ) -> Data:
     """Images in ``path/<class>/``; or already split, in ``path/train/<class>/``, and so on for the ``PARTS``.
 
@@ -62,7 +67,10 @@ def image_folder(
         test_fraction: of each class, drawn by ``data_seed``, if there are no folders of parts.
         fit: ``stretch`` takes both sides to ``resize``, ``crop`` the shorter one to 8/7 of it, and cuts the centre out.
         augmentation: of training batches, as CIFAR-10's; ``standard`` mirrors, so do not use it for letters, say.
+        features, weights: name and file of a pretrained network, as :func:`l2m.data.own.encoders.load_encoder` takes
+            them: the inputs are its features (N, d), standardised.
     """
+    check_options(features, weights, {"resize": (resize, 64), "augmentation": (augmentation, "none")})
     folder = Path(path).expanduser()
     if not folder.is_dir():
         what = "is not a directory" if folder.exists() else f"is not there (looked for it from {Path.cwd()})"
@@ -86,8 +94,14 @@ def image_folder(
     whole = join(parts["train"], held) if held else parts["train"]
     train, test = split_rows(whole, parts.get("test"), test_fraction, source.data_seed)
     files = pd.concat([train.rows["file"], test.rows["file"]])
-    images = np.split(resize_all([partial(read_image, file) for file in files], resize, fit), [len(train.groups)])
-    data = assemble_images(train, test, images, augmentation)
+    readers = [partial(read_image, file) for file in files]
+    if features:
+        encoder = load_encoder("image", features, weights, fit, 0)
+        samples = list(zip(readers, map(sha256_of, files), strict=True))
+        data = assemble_features(train, test, encoder, samples, source.folder)
+    else:
+        images = np.split(resize_all(readers, resize, fit), [len(train.groups)])
+        data = assemble_images(train, test, images, augmentation)
     counts = {f"{kind} in {folders[kind].name}": len(part.groups) for kind, part in parts.items() if len(parts) > 1}
     description = {**(data.description or {}), "parts": counts, "skipped": dict(skipped)}
     return replace(data, held_rows=len(held.groups) if held else 0, description=description)

@@ -1,0 +1,138 @@
+"""Pretrained networks that make features of images and texts; nothing that lies in a file of weights is executed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from l2m.data.images import Fit, resize_all
+from l2m.errors import UserError, cause, did_you_mean
+
+
+class Encoder(NamedTuple):
+    """A frozen network, on a GPU if there is one."""
+
+    name: str
+    """As the user gave it."""
+    weights: str
+    """16 hexadecimal digits of the SHA-256 of its parameters."""
+    preparation: str
+    """What is done to samples before and after the network."""
+    apply: Callable[[Sequence[Any], list[UserError]], Tensor]
+    """(m texts, or functions that read images; list to add errors of unreadable ones to) -> features (m, d)."""
+
+
+def load_encoder(kind: str, name: str, weights: str | None, fit: Fit, length: int) -> Encoder:
+    """A network of timm for images; for texts one of ``transformers``, pooled as sentence-transformers would.
+
+    Args:
+        kind: image or text.
+        name: a folder with ``config.json`` and weights; timm's, as resnet18; or the hub's, as timm/resnet18.a1_in1k.
+        weights: a file, for images. None: those of the folder, or the hub's.
+        fit: of images to the side that the network was trained on, as in ``image_folder``.
+        length: tokens of a text at most.
+
+    Raises:
+        UserError: the library is not installed, or the network or its weights cannot be had or do not fit.
+    """
+    from l2m.data.torchvision_import import torchvision  # noqa: F401 (which both import, and might fail to)
+
+    package = "timm" if kind == "image" else "transformers"
+    if find_spec(package) is None:
+        raise UserError(f"dataset.features needs {package}: pip install 'learn2mix[pretrained]'")
+    if weights and (kind == "text" or not Path(weights).expanduser().is_file()):
+        rule = "is for images" if kind == "text" else f"is not a file (looked for it from {Path.cwd()})"
+        raise UserError(f"dataset.weights={weights} {rule}: name a file, or a folder as dataset.features")
+    folder = Path(name).expanduser()
+    place = str(folder) if folder.is_dir() else None
+    with _loading(name, weights or place):
+        return _image_encoder(name, weights, place, fit) if kind == "image" else _text_encoder(name, place, length)
+
+
+@contextmanager
+def _loading(name: str, place: str | None) -> Iterator[None]:
+    """Keep torch's random state, and report whatever the network, the hub or the reader of a file says."""
+    try:
+        with torch.random.fork_rng([]):
+            yield
+    except UserError:
+        raise
+    except Exception as error:
+        remedy = "name weights of this very network" if place else "check name and connection, or name a folder here"
+        source = place or "the hub"
+        raise UserError(f"dataset.features={name} cannot be loaded from {source} ({cause(error)}): {remedy}") from error
+
+
+def _image_encoder(name: str, weights: str | None, place: str | None, fit: Fit) -> Encoder:
+    import timm
+
+    source = f"local-dir:{place}" if place else f"hf-hub:{name}" if "/" in name else name
+    if source == name and not timm.is_model(name):
+        near = did_you_mean(name, timm.list_models())
+        raise UserError(
+            f"dataset.features={name} is no network of timm{near}, nor a folder: use one of timm.list_models()"
+        )
+    overlay = {"file": str(Path(weights).expanduser())} if weights else None
+    network = timm.create_model(
+        source, pretrained=True, pretrained_cfg_overlay=overlay
+    )  # with num_classes=0 any would do
+    network.reset_classifier(0)
+    seen, device = timm.data.resolve_model_data_config(network), _freeze(network)
+    side, mean, sd = seen["input_size"][-1], *(torch.tensor(seen[key]).view(-1, 1, 1) for key in ("mean", "std"))
+
+    def apply(readers: Sequence[Any], unreadable: list[UserError]) -> Tensor:
+        pixels = torch.from_numpy(resize_all(readers, side, fit, unreadable))
+        features: Tensor = network(((pixels / 255 - mean) / sd).to(device))
+        return features
+
+    return Encoder(name, _checksum(network), f"{side} {fit} {seen['mean']} {seen['std']}", apply)
+
+
+def _text_encoder(name: str, place: str | None, length: int) -> Encoder:
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(place or name)
+    network, about = transformers.AutoModel.from_pretrained(
+        place or name, use_safetensors=True, output_loading_info=True
+    )
+    if missing := sorted(key for key in about["missing_keys"] if not key.startswith("pooler.")):
+        raise ValueError(f"{len(missing)} weights are missing, {missing[0]} first")
+    pooling = "1_Pooling/config.json"
+    file = transformers.utils.cached_file(place or name, pooling, _raise_exceptions_for_missing_entries=False)
+    modes = json.loads(Path(file).read_text(encoding="utf-8")) if file else {"pooling_mode_mean_tokens": True}
+    (mode,) = (key for key, value in modes.items() if value is True)
+    if mode not in ("pooling_mode_mean_tokens", "pooling_mode_cls_token"):
+        raise ValueError(f"{pooling} has {mode}, only mean_tokens and cls_token are known")
+    device, most = _freeze(network), min(length, tokenizer.model_max_length)
+
+    def apply(texts: Sequence[Any], unreadable: list[UserError]) -> Tensor:
+        tokens = tokenizer(list(texts), padding=True, truncation=True, max_length=most, return_tensors="pt").to(device)
+        states, mask = network(**tokens).last_hidden_state, tokens["attention_mask"][..., None]
+        mean = (states * mask).sum(1) / mask.sum(1)
+        return nn.functional.normalize(mean if "mean" in mode else states[:, 0])
+
+    return Encoder(name, _checksum(network), f"{most} tokens {mode}", apply)
+
+
+def _freeze(network: nn.Module) -> torch.device:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network.float().eval().requires_grad_(False).to(device)
+    return device
+
+
+def _checksum(network: nn.Module) -> str:
+    """Of the parameters' names and values, whatever file they came from."""
+    digest = hashlib.sha256()
+    for name, value in network.state_dict().items():
+        digest.update(f"{name} {tuple(value.shape)}\n".encode())
+        digest.update(value.cpu().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,132 @@
+"""Features of images or texts, made by a pretrained network once and kept in a file: ``dataset.features``."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock
+from numpy.typing import NDArray
+from torch import Tensor
+
+from l2m.data import Data
+from l2m.data.images import raise_all
+from l2m.data.own.encoders import Encoder
+from l2m.data.own.targets import Part, assemble
+from l2m.errors import UserError, cause
+from l2m.files import replacing, reporting
+
+LOG = logging.getLogger(__name__)
+
+BATCH = 32
+"""Samples that a network sees at a time."""
+
+REMEDY = "free some space, or name another folder with data_dir="
+
+Vectors = NDArray[np.float32]
+
+
+def check_options(features: str | None, weights: str | None, idle: Mapping[str, tuple[Any, Any]]) -> None:
+    """Refuse options that do nothing: ``idle`` has the values and defaults of those that features do without."""
+    if weights and not features:
+        raise UserError(f"dataset.weights={weights} does nothing without dataset.features: name its network there")
+    for option, (value, default) in idle.items():
+        if features and value != default:
+            raise UserError(f"dataset.{option}={value} does nothing with dataset.features={features}: drop one of them")
+
+
+def assemble_features(
+    train: Part, test: Part, encoder: Encoder, samples: Sequence[tuple[Any, str]], folder: Path, **plain: Any
+) -> Data:
+    """The data set of features (N, d), standardised by those that are trained on; the cache is ``folder/features``.
+
+    ``samples`` are those of both parts, as the encoder takes them, each with the digest of its content; ``plain`` is
+    added to the preprocessing.
+    """
+    features = _cached(encoder, dict(map(reversed, samples)), folder / "features")
+    features = features[np.unique([digest for _, digest in samples], return_inverse=True)[1]]
+    parts = np.split(features, [len(train.groups)])
+
+    def make(index: Tensor) -> tuple[Tensor, Tensor, dict[str, Any]]:
+        mean, sd = (of(parts[0][index.numpy()], 0, np.float64) for of in (np.mean, np.std))
+        fitted = {"weights": encoder.weights, "mean": mean.tolist(), "sd": np.where(sd > 0, sd, 1).tolist()}
+        return _standardise(parts[0], fitted), _standardise(parts[1], fitted), {"features": fitted, **plain}
+
+    data = assemble(train, test, make)
+    described = f"{features.shape[1]} by {encoder.name}, weights {encoder.weights}"
+    return replace(data, description={**(data.description or {}), "features": described})
+
+
+def features_of_unseen(encoder: Encoder, samples: Sequence[Any], fitted: Mapping[str, Any]) -> Tensor:
+    """The features (N, d) of new samples, standardised as those that the model was trained on.
+
+    Raises:
+        UserError: the encoder has other weights, or a sample cannot be read.
+    """
+    if encoder.weights != fitted["weights"]:
+        raise UserError(
+            f"dataset.features={encoder.name} has weights with the checksum {encoder.weights}, but the model was "
+            f"trained on features by {fitted['weights']}: put those weights back, or train anew"
+        )
+    return _standardise(np.concatenate(list(_encode(encoder, samples))), fitted)
+
+
+def _standardise(features: Vectors, fitted: Mapping[str, Any]) -> Tensor:
+    return torch.from_numpy(((features - fitted["mean"]) / fitted["sd"]).astype(np.float32))
+
+
+def _cached(encoder: Encoder, samples: Mapping[str, Any], folder: Path) -> Vectors:
+    """The features of samples by digest, which is their order: a split that is drawn anew has the same file."""
+    digests = sorted(samples)
+    recipe = f"{encoder.weights} {encoder.preparation}"
+    key = hashlib.sha256("\n".join([recipe, *digests]).encode()).hexdigest()[:16]
+    file = folder / f"{key}.npz"
+    with reporting("written", file, REMEDY):
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / f"{key}.lock"):  # one process of a sweep computes them, the others wait
+            features = _read(file, recipe, digests)
+            if features is None:
+                print(f"computing features of {len(digests)} samples by {encoder.name}, once", flush=True)
+                features = np.concatenate(list(_encode(encoder, [samples[digest] for digest in digests], folder)))
+                with replacing(file) as part, part.open("wb") as stream:
+                    np.savez(stream, recipe=recipe, digests=digests, features=features)
+    return features
+
+
+def _read(file: Path, recipe: str, digests: Sequence[str]) -> Vectors | None:
+    """The features in a file; None if it is not there, is damaged, or of others."""
+    try:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as saved:
+            features: Vectors = saved["features"]
+            if saved["recipe"] == recipe and saved["digests"].tolist() == digests:
+                return features
+            why = "it is of other samples"
+    except FileNotFoundError:
+        return None
+    except Exception as error:  # whatever a damaged file makes its reader say
+        why = cause(error)
+    LOG.warning("%s cannot be used (%s): the features are computed again", file, why)
+    return None
+
+
+def _encode(encoder: Encoder, samples: Sequence[Any], folder: Path | None = None) -> Iterator[Vectors]:
+    """Features (m, d) of a batch at a time, with a bar at a terminal; a UserError if ``folder`` has no room for all."""
+    from rich.progress import track
+
+    errors: list[UserError] = []
+    for start in track(range(0, len(samples), BATCH), "features", transient=True, disable=not sys.stdout.isatty()):
+        with torch.inference_mode():
+            features = encoder.apply(samples[start : start + BATCH], errors).cpu().numpy()
+        needed = len(samples) * features[0].nbytes
+        if folder and not start and needed > (free := shutil.disk_usage(folder).free):
+            raise UserError(f"{folder} has {free >> 20} MiB free, and features take {needed >> 20}: {REMEDY}")
+        yield features
+    raise_all(errors)

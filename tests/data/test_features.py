@@ -1,0 +1,288 @@
+"""Features of a pretrained network: computed once, kept whole, and the same for new samples."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from doors import Door, opened
+from mutations import assert_sentence
+from PIL import Image
+
+from l2m import RunConfig, UserError, compose, predict, train
+from l2m.data import Data, load
+from l2m.data.images import resize_all
+from l2m.data.own import features, hugging_face, image_folder, new_samples
+from l2m.data.own.encoders import Encoder
+
+CHOICE = ("dataset=image_folder", "dataset.path=photos", "dataset.features=tiny", "model=mlp", "batch_size=8")
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
+    """In a folder with 30 photographs of blue and 10 of red; how many samples each call of a small network saw."""
+    sizes: list[int] = []
+
+    def load_encoder(kind: str, name: str, weights: str | None, *rest: Any) -> Encoder:
+        def apply(samples: Sequence[Any], unreadable: list[UserError]) -> torch.Tensor:
+            sizes.append(len(samples))
+            return torch.from_numpy(resize_all(samples, 8, "stretch", unreadable).copy()).float().mean((2, 3))
+
+        return Encoder(name, "0" * 16, "8 pixels", apply)
+
+    for module in (image_folder, hugging_face, new_samples):
+        monkeypatch.setattr(module, "load_encoder", load_encoder)
+    rng = np.random.default_rng(0)
+    for i in range(40):
+        colour = (
+            rng.integers(0, 256, (9, 12, 3)) // (4, 4, 1) if i % 4 else rng.integers(0, 256, (9, 12, 3)) // (1, 4, 4)
+        )
+        file = tmp_path / "photos" / ("blue" if i % 4 else "red") / f"{i}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(colour.astype(np.uint8)).save(file)
+    monkeypatch.chdir(tmp_path)
+    return sizes
+
+
+def config(*more: str) -> RunConfig:
+    return compose(*CHOICE, "epochs=20", "device=cpu", "threads=1", *more)
+
+
+def loaded(*more: str) -> Data:
+    load.__globals__["_load"].cache_clear()  # as in another process
+    return load(config(*more))
+
+
+def test_they_are_computed_once_for_all_seeds_and_splits(seen: list[int]) -> None:
+    data = loaded()
+    assert seen == [32, 8]
+    assert data.train.inputs.shape == (32, 3)
+    assert torch.allclose(data.train.inputs.mean(0), torch.zeros(3), atol=1e-5)
+    again = loaded("data_seed=7", "seed=1")
+    assert sum(seen) == 40
+    assert not torch.equal(again.train.inputs, data.train.inputs)
+    held_out = loaded("validation_fraction=0.25")  # standardised by what is trained on alone
+    assert torch.allclose(held_out.train.inputs.mean(0), torch.zeros(3), atol=1e-5)
+    shutil.copy("photos/red/0.png", "photos/red/copy.png")
+    assert len(loaded().train) + len(loaded().test) == 41
+    assert sum(seen) == 40  # its content is known
+    Image.new("RGB", (9, 9), (1, 2, 3)).save("photos/red/new.png")
+    loaded()
+    assert sum(seen) == 81
+
+
+def test_a_model_of_features_scores_a_folder_as_its_records_say(
+    seen: list[int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("blue", "red"):
+        shutil.copytree(f"photos/{name}", f"photos/train/{name}")
+        shutil.move(f"photos/{name}", f"photos/test/{name}")
+    records = train(config("learning_rate=0.01"))
+    assert records.final.worst_group > 0.8
+    door: Door = opened(predict, monkeypatch, capsys)
+    result = door(f"run={records.path}", "data=photos/test")
+    assert result.status == 0, result.err
+    table = pd.read_csv("predictions.csv")
+    assert np.isclose((table["predicted"] == table["actual"]).mean(), records.final.test_metric)
+    info = json.loads((records.path / "data.json").read_text())
+    assert info["features"] == "3 by tiny, weights 0000000000000000"
+    monkeypatch.setattr(
+        new_samples, "load_encoder", lambda *choice: Encoder("tiny", "1" * 16, "8 pixels", lambda *_: torch.zeros(0))
+    )
+    result = door(f"run={records.path}", "data=photos/test", "force=true")
+    assert result.status == 1
+    assert "has weights with the checksum 1111111111111111, but the model was trained on" in result.err
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def flip(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def exchange(file: Path) -> None:
+    with np.load(file) as saved:
+        values = dict(saved)
+    np.savez(file, **values | {"digests": values["digests"][::-1]})
+
+
+@pytest.mark.parametrize("spoil", [cut, flip, exchange, lambda file: file.write_bytes(b"")])
+def test_a_cache_that_is_damaged_or_of_others_is_computed_again(
+    spoil: Callable[[Path], None], seen: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    before = loaded().train.inputs
+    (file,) = Path("data/features").glob("*.npz")
+    spoil(file)
+    assert torch.equal(loaded().train.inputs, before)
+    assert "the features are computed again" in caplog.text
+    assert torch.equal(loaded().train.inputs, before)
+    assert seen == [32, 8] * 2
+
+
+@pytest.mark.parametrize(
+    "words", [("resize=32",), ("augmentation=standard",), ("features=null", "weights=a.safetensors")]
+)
+def test_options_that_would_do_nothing_are_refused(words: Sequence[str], seen: list[int]) -> None:
+    with pytest.raises(UserError, match="does nothing with") as error:
+        loaded(*(f"dataset.{word}" for word in words))
+    assert_sentence(str(error.value), Path("data"))
+
+
+def test_all_unreadable_photographs_are_listed_and_nothing_is_kept(seen: list[int]) -> None:
+    broken = sorted(Path("photos/blue").iterdir())
+    for file in broken[:12]:
+        file.write_bytes(b"no image " + file.name.encode())
+    with pytest.raises(UserError) as error:
+        loaded()
+    assert len(str(error.value).splitlines()) == 10
+    assert str(error.value).endswith("and 2 more")
+    assert not list(Path("data/features").glob("*.npz"))
+
+
+def test_a_full_disk_is_reported_before_all_is_computed(seen: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(features.shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(100, 99, 1))
+    with pytest.raises(UserError, match="0 MiB free") as error:
+        loaded()
+    assert_sentence(str(error.value), Path("data"))
+    assert seen == [32]
+    assert not list(Path("data/features").glob("*.npz*"))
+
+
+def test_without_the_extra_a_sentence_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from l2m.data.own import encoders
+
+    monkeypatch.setattr(encoders, "find_spec", lambda package: None)
+    with pytest.raises(UserError, match=re.escape("needs timm: pip install 'learn2mix[pretrained]'")):
+        encoders.load_encoder("image", "resnet18", None, "stretch", 0)
+
+
+class Code:
+    def __reduce__(self) -> Any:
+        return Path.touch, (Path("was_executed"),)
+
+
+@pytest.fixture
+def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Files of weights: of a small network, of another one, of none; in a folder without connection to the hub."""
+    from l2m.data.torchvision_import import torchvision  # noqa: F401
+
+    timm = pytest.importorskip("timm")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.chdir(tmp_path)
+    torch.save(timm.create_model("test_resnet").state_dict(), "right.pth")
+    torch.save(timm.create_model("test_vit").state_dict(), "other.pth")
+    Path("none.pth").write_text("no weights")
+    Path("code.pth").write_bytes(pickle.dumps(Code()))
+    return tmp_path
+
+
+def image_encoder(name: str = "test_resnet", weights: str | None = "right.pth") -> Encoder:
+    from l2m.data.own.encoders import load_encoder
+
+    return load_encoder("image", name, weights, "stretch", 0)
+
+
+@pytest.mark.extras
+def test_a_network_of_timm_makes_the_features_that_it_makes_itself(weights: Path) -> None:
+    import timm
+
+    encoder, network = image_encoder(), timm.create_model("test_resnet", num_classes=0).eval()
+    values = torch.load("right.pth")
+    network.load_state_dict({name: value for name, value in values.items() if not name.startswith("fc.")})
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (160, 160, 3), np.uint8))
+    cfg = timm.data.resolve_model_data_config(network)
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255
+    mean, sd = (torch.tensor(cfg[key]).view(-1, 1, 1) for key in ("mean", "std"))
+    with torch.inference_mode():
+        assert torch.allclose(encoder.apply([lambda: image], []), network(((pixels - mean) / sd)[None]), atol=1e-4)
+    assert image_encoder().weights == encoder.weights
+    values["conv1.weight" if "conv1.weight" in values else next(iter(values))] += 1
+    torch.save(values, "moved.pth")
+    assert image_encoder(weights="moved.pth").weights != encoder.weights
+
+
+@pytest.mark.extras
+@pytest.mark.parametrize(
+    ("name", "file", "problem"),
+    [
+        ("test_resnet", "other.pth", "cannot be loaded from other.pth"),
+        ("test_resnet", "none.pth", "cannot be loaded from none.pth"),
+        ("test_resnet", "code.pth", "cannot be loaded from code.pth"),
+        ("test_resnet", "lost.pth", "is not a file"),
+        ("test_resnett", None, "did you mean test_resnet"),
+        ("test_resnet", None, "cannot be loaded from the hub"),
+        ("timm/test_resnet.r160_in1k", None, "cannot be loaded from the hub"),
+        ("empty", None, "cannot be loaded from empty"),
+    ],
+)
+def test_what_is_wrong_with_weights_is_told(name: str, file: str | None, problem: str, weights: Path) -> None:
+    Path("empty").mkdir()
+    state = torch.random.get_rng_state()
+    with pytest.raises(UserError, match=problem) as error:
+        image_encoder(name, file)
+    assert_sentence(str(error.value), Path("data"))
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert not Path("was_executed").exists()
+
+
+@pytest.fixture
+def sentences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a small BERT, and a table of texts."""
+    transformers = pytest.importorskip("transformers")
+    monkeypatch.chdir(tmp_path)
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "film", "a", "very"]
+    Path("bert").mkdir()
+    Path("bert/vocab.txt").write_text("\n".join(words))
+    tokenizer = transformers.BertTokenizerFast("bert/vocab.txt", model_max_length=32)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    torch.manual_seed(0)
+    transformers.BertModel(transformers.BertConfig(vocab_size=len(words), **sizes)).save_pretrained("bert")
+    tokenizer.save_pretrained("bert")
+    lines = [
+        {"text": f"a {'very ' * (i % 3)}{word} film {i}", "label": word} for i in range(20) for word in ("good", "bad")
+    ]
+    Path("reviews.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    return tmp_path
+
+
+@pytest.mark.extras
+def test_texts_are_seen_through_a_network_of_transformers(
+    sentences: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("dataset=hugging_face", "dataset.path=reviews.jsonl", "dataset.features=bert", "model=mlp", "batch_size=8")
+    records = train(compose(*words, "learning_rate=0.01", "epochs=20", "device=cpu", "threads=1"))
+    assert records.final.worst_group > 0.7
+    pd.DataFrame({"text": ["a good film", "bad"], "label": ["good", "bad"]}).to_csv("new.csv", index=False)
+    result = opened(predict, monkeypatch, capsys)(f"run={records.path}", "data=new.csv")
+    assert result.status == 0, result.err
+    assert pd.read_csv("predictions.csv")["predicted"].tolist() == ["good", "bad"]
+
+
+@pytest.mark.extras
+def test_a_text_network_that_lacks_weights_is_refused(sentences: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    from l2m.data.own.encoders import load_encoder
+
+    values = load_file("bert/model.safetensors")
+    del values["embeddings.word_embeddings.weight"]
+    save_file(values, "bert/model.safetensors", {"format": "pt"})
+    with pytest.raises(UserError, match="1 weights are missing") as error:
+        load_encoder("text", "bert", None, "stretch", 32)
+    assert_sentence(str(error.value), Path("data"))
+    with pytest.raises(UserError, match="is for images"):
+        load_encoder("text", "bert", "a.safetensors", "stretch", 32)
