@@ -24,7 +24,7 @@ NOT_RUN = {"index.md", "reference.md", "speed.md", "data.md", "when.md"}
 
 FENCE = re.compile(r'^```(sh|python|yaml|toml|csv|text)( no-run)?(?: title="([\w./-]+)")?$')
 EXTRAS = {"accelerate", "hydra_plugins", "lightning", "mlflow", "onnx", "onnxruntime", "onnxscript", "optuna", "ray",
-          "submitit", "tensorboard", "torchdata", "transformers", "wandb"}  # fmt: skip
+          "submitit", "tensorboard", "timm", "torchdata", "transformers", "wandb"}  # fmt: skip
 SECONDS = 300
 """Time limit of a block on a busy machine; an idle one takes a tenth."""
 

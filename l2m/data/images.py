@@ -107,13 +107,13 @@ def decode_image(content: bytes | bytearray, place: Path | str, upright: bool = 
         raise UserError(f"{place} cannot be read as an image ({why}): save it anew, or remove it") from error
 
 
-def resize_all(
-    readers: Sequence[Callable[[], Image.Image]], side: int, fit: Fit, unreadable: list[UserError] | None = None
-) -> Images:
+def resize_all(readers: Sequence[Callable[[], Image.Image]], side: int, fit: Fit) -> Images:
     """(N, 3, side, side) of photographs as they are read: 1.4 GB for Imagenette's training set, and no copy of it.
 
     ``stretch`` takes both sides to ``side``, ``crop`` the shorter one to 8/7 of it, and cuts the centre out.
-    Errors of those that cannot be read are added to ``unreadable``, or raised without it by :func:`raise_all`.
+
+    Raises:
+        UserError: some cannot be read; ``MOST_LISTED`` of them have a line each.
     """
     from l2m.data.torchvision_import import torchvision
 
@@ -132,19 +132,10 @@ def resize_all(
     with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
         warnings.simplefilter("ignore")  # Pillow's, of what surrounds the pixels
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        errors = [error for error in pool.map(decode, range(len(readers))) if error]
-    if unreadable is None:
-        raise_all(errors)
-    else:
-        unreadable += errors
-    return images
-
-
-def raise_all(errors: Sequence[UserError]) -> None:
-    """Raise one UserError if there are any, in which ``MOST_LISTED`` have a line each."""
+        errors = [str(error) for error in pool.map(decode, range(len(readers))) if error]
     if errors:
-        lines = "\n".join(map(str, errors[:MOST_LISTED]))
-        raise UserError(lines + _and_more(len(errors[MOST_LISTED:])))
+        raise UserError("\n".join(errors[:MOST_LISTED]) + _and_more(len(errors[MOST_LISTED:])))
+    return images
 
 
 def scaling(

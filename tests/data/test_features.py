@@ -20,9 +20,8 @@ from PIL import Image
 
 from l2m import RunConfig, UserError, compose, predict, train
 from l2m.data import Data, load
-from l2m.data.images import resize_all
-from l2m.data.own import features, hugging_face, image_folder, new_samples
-from l2m.data.own.encoders import Encoder
+from l2m.data.own import features, image_folder
+from l2m.data.own.encoders import Encoder, read_pixels
 
 CHOICE = ("dataset=image_folder", "dataset.path=photos", "dataset.features=tiny", "model=mlp", "batch_size=8")
 
@@ -33,13 +32,13 @@ def seen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
     sizes: list[int] = []
 
     def load_encoder(kind: str, name: str, weights: str | None, *rest: Any) -> Encoder:
-        def apply(samples: Sequence[Any], unreadable: list[UserError]) -> torch.Tensor:
-            sizes.append(len(samples))
-            return torch.from_numpy(resize_all(samples, 8, "stretch", unreadable).copy()).float().mean((2, 3))
+        def apply(samples: Sequence[Any], part: slice) -> torch.Tensor:
+            sizes.append(len(samples[part]))
+            return read_pixels(samples, part, 8, "stretch").float().mean((2, 3))
 
         return Encoder(name, "0" * 16, "8 pixels", apply)
 
-    for module in (image_folder, hugging_face, new_samples):
+    for module in (image_folder, features):
         monkeypatch.setattr(module, "load_encoder", load_encoder)
     rng = np.random.default_rng(0)
     for i in range(40):
@@ -96,7 +95,7 @@ def test_a_model_of_features_scores_a_folder_as_its_records_say(
     info = json.loads((records.path / "data.json").read_text())
     assert info["features"] == "3 by tiny, weights 0000000000000000"
     monkeypatch.setattr(
-        new_samples, "load_encoder", lambda *choice: Encoder("tiny", "1" * 16, "8 pixels", lambda *_: torch.zeros(0))
+        features, "load_encoder", lambda *choice: Encoder("tiny", "1" * 16, "8 pixels", lambda *_: torch.zeros(0))
     )
     result = door(f"run={records.path}", "data=photos/test", "force=true")
     assert result.status == 1
@@ -208,7 +207,9 @@ def test_a_network_of_timm_makes_the_features_that_it_makes_itself(weights: Path
     pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255
     mean, sd = (torch.tensor(cfg[key]).view(-1, 1, 1) for key in ("mean", "std"))
     with torch.inference_mode():
-        assert torch.allclose(encoder.apply([lambda: image], []), network(((pixels - mean) / sd)[None]), atol=1e-4)
+        assert torch.allclose(
+            encoder.apply([lambda: image], slice(1)), network(((pixels - mean) / sd)[None]), atol=1e-4
+        )
     assert image_encoder().weights == encoder.weights
     values["conv1.weight" if "conv1.weight" in values else next(iter(values))] += 1
     torch.save(values, "moved.pth")

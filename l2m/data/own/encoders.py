@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,16 +17,15 @@ from l2m.errors import UserError, cause, did_you_mean
 
 
 class Encoder(NamedTuple):
-    """A frozen network, on a GPU if there is one."""
+    """A frozen network: the user's name for it, a checksum of its parameters, and how it sees samples, in words.
+
+    ``apply`` maps texts or functions that read images, and which of them, to features (m, d), on a GPU if there is one.
+    """
 
     name: str
-    """As the user gave it."""
     weights: str
-    """16 hexadecimal digits of the SHA-256 of its parameters."""
     preparation: str
-    """What is done to samples before and after the network."""
-    apply: Callable[[Sequence[Any], list[UserError]], Tensor]
-    """(m texts, or functions that read images; list to add errors of unreadable ones to) -> features (m, d)."""
+    apply: Callable[[Sequence[Any], slice], Tensor]
 
 
 def load_encoder(kind: str, name: str, weights: str | None, fit: Fit, length: int) -> Encoder:
@@ -53,22 +51,16 @@ def load_encoder(kind: str, name: str, weights: str | None, fit: Fit, length: in
         raise UserError(f"dataset.weights={weights} {rule}: name a file, or a folder as dataset.features")
     folder = Path(name).expanduser()
     place = str(folder) if folder.is_dir() else None
-    with _loading(name, weights or place):
-        return _image_encoder(name, weights, place, fit) if kind == "image" else _text_encoder(name, place, length)
-
-
-@contextmanager
-def _loading(name: str, place: str | None) -> Iterator[None]:
-    """Keep torch's random state, and report whatever the network, the hub or the reader of a file says."""
     try:
         with torch.random.fork_rng([]):
-            yield
-    except UserError:
-        raise
-    except Exception as error:
-        remedy = "name weights of this very network" if place else "check name and connection, or name a folder here"
-        source = place or "the hub"
-        raise UserError(f"dataset.features={name} cannot be loaded from {source} ({cause(error)}): {remedy}") from error
+            return _image_encoder(name, weights, place, fit) if kind == "image" else _text_encoder(name, place, length)
+    except Exception as error:  # whatever the network, the hub or the reader of a file says
+        if isinstance(error, UserError):
+            raise
+        source = weights or place
+        remedy = "name weights of this very network" if source else "fix the name, or name a folder or file here"
+        where = f"from {source or 'the hub'} ({cause(error)})"
+        raise UserError(f"dataset.features={name} cannot be loaded {where}: {remedy}") from error
 
 
 def _image_encoder(name: str, weights: str | None, place: str | None, fit: Fit) -> Encoder:
@@ -78,44 +70,48 @@ def _image_encoder(name: str, weights: str | None, place: str | None, fit: Fit) 
     if source == name and not timm.is_model(name):
         near = did_you_mean(name, timm.list_models())
         raise UserError(
-            f"dataset.features={name} is no network of timm{near}, nor a folder: use one of timm.list_models()"
+            f"dataset.features={name} is no network of timm{near}, nor a folder: use a name that timm lists"
         )
     overlay = {"file": str(Path(weights).expanduser())} if weights else None
-    network = timm.create_model(
-        source, pretrained=True, pretrained_cfg_overlay=overlay
-    )  # with num_classes=0 any would do
-    network.reset_classifier(0)
+    network = timm.create_model(source, pretrained=True, pretrained_cfg_overlay=overlay)
+    network.reset_classifier(0)  # not before: without classifier timm would take weights of any network
     seen, device = timm.data.resolve_model_data_config(network), _freeze(network)
     side, mean, sd = seen["input_size"][-1], *(torch.tensor(seen[key]).view(-1, 1, 1) for key in ("mean", "std"))
 
-    def apply(readers: Sequence[Any], unreadable: list[UserError]) -> Tensor:
-        pixels = torch.from_numpy(resize_all(readers, side, fit, unreadable))
-        features: Tensor = network(((pixels / 255 - mean) / sd).to(device))
+    def apply(readers: Sequence[Any], part: slice) -> Tensor:
+        features: Tensor = network(((read_pixels(readers, part, side, fit) / 255 - mean) / sd).to(device))
         return features
 
     return Encoder(name, _checksum(network), f"{side} {fit} {seen['mean']} {seen['std']}", apply)
+
+
+def read_pixels(readers: Sequence[Any], part: slice, side: int, fit: Fit) -> Tensor:
+    """(m, 3, side, side) of the images in ``part``; a UserError lists the unreadable ones of all."""
+    try:
+        return torch.from_numpy(resize_all(readers[part], side, fit))
+    except UserError:
+        resize_all(readers, 1, "stretch")
+        raise
 
 
 def _text_encoder(name: str, place: str | None, length: int) -> Encoder:
     import transformers
 
     transformers.utils.logging.disable_progress_bar()
-    tokenizer = transformers.AutoTokenizer.from_pretrained(place or name)
-    network, about = transformers.AutoModel.from_pretrained(
-        place or name, use_safetensors=True, output_loading_info=True
-    )
+    source, pooling = place or name, "1_Pooling/config.json"
+    tokenizer = transformers.AutoTokenizer.from_pretrained(source)
+    network, about = transformers.AutoModel.from_pretrained(source, use_safetensors=True, output_loading_info=True)
     if missing := sorted(key for key in about["missing_keys"] if not key.startswith("pooler.")):
         raise ValueError(f"{len(missing)} weights are missing, {missing[0]} first")
-    pooling = "1_Pooling/config.json"
-    file = transformers.utils.cached_file(place or name, pooling, _raise_exceptions_for_missing_entries=False)
+    file = transformers.utils.cached_file(source, pooling, _raise_exceptions_for_missing_entries=False)
     modes = json.loads(Path(file).read_text(encoding="utf-8")) if file else {"pooling_mode_mean_tokens": True}
-    (mode,) = (key for key, value in modes.items() if value is True)
+    (mode,) = (key for key, value in modes.items() if value is True and key.startswith("pooling_mode_"))
     if mode not in ("pooling_mode_mean_tokens", "pooling_mode_cls_token"):
         raise ValueError(f"{pooling} has {mode}, only mean_tokens and cls_token are known")
     device, most = _freeze(network), min(length, tokenizer.model_max_length)
 
-    def apply(texts: Sequence[Any], unreadable: list[UserError]) -> Tensor:
-        tokens = tokenizer(list(texts), padding=True, truncation=True, max_length=most, return_tensors="pt").to(device)
+    def apply(texts: Sequence[Any], part: slice) -> Tensor:
+        tokens = tokenizer(texts[part], padding=True, truncation=True, max_length=most, return_tensors="pt").to(device)
         states, mask = network(**tokens).last_hidden_state, tokens["attention_mask"][..., None]
         mean = (states * mask).sum(1) / mask.sum(1)
         return nn.functional.normalize(mean if "mean" in mode else states[:, 0])
@@ -130,7 +126,7 @@ def _freeze(network: nn.Module) -> torch.device:
 
 
 def _checksum(network: nn.Module) -> str:
-    """Of the parameters' names and values, whatever file they came from."""
+    """16 hexadecimal digits of the SHA-256 of the parameters' names and values, whatever file they came from."""
     digest = hashlib.sha256()
     for name, value in network.state_dict().items():
         digest.update(f"{name} {tuple(value.shape)}\n".encode())

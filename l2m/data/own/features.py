@@ -6,7 +6,7 @@ import hashlib
 import logging
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from l2m.data import Data
-from l2m.data.images import raise_all
-from l2m.data.own.encoders import Encoder
+from l2m.data.own.encoders import Encoder, load_encoder
 from l2m.data.own.targets import Part, assemble
 from l2m.errors import UserError, cause
 from l2m.files import replacing, reporting
@@ -29,17 +28,17 @@ LOG = logging.getLogger(__name__)
 BATCH = 32
 """Samples that a network sees at a time."""
 
-REMEDY = "free some space, or name another folder with data_dir="
+REMEDY = "make room, or name another folder with data_dir="
 
 Vectors = NDArray[np.float32]
 
 
-def check_options(features: str | None, weights: str | None, idle: Mapping[str, tuple[Any, Any]]) -> None:
-    """Refuse options that do nothing: ``idle`` has the values and defaults of those that features do without."""
+def check_options(features: str | None, weights: str | None, **idle: Any) -> None:
+    """Refuse options that do nothing: ``idle`` are those that are not at their default and need pixels or a table."""
     if weights and not features:
         raise UserError(f"dataset.weights={weights} does nothing without dataset.features: name its network there")
-    for option, (value, default) in idle.items():
-        if features and value != default:
+    for option, value in idle.items():
+        if features and value:
             raise UserError(f"dataset.{option}={value} does nothing with dataset.features={features}: drop one of them")
 
 
@@ -48,8 +47,7 @@ def assemble_features(
 ) -> Data:
     """The data set of features (N, d), standardised by those that are trained on; the cache is ``folder/features``.
 
-    ``samples`` are those of both parts, as the encoder takes them, each with the digest of its content; ``plain`` is
-    added to the preprocessing.
+    ``samples`` are those of both parts, each with the digest of its content; ``plain`` joins the preprocessing.
     """
     features = _cached(encoder, dict(map(reversed, samples)), folder / "features")
     features = features[np.unique([digest for _, digest in samples], return_inverse=True)[1]]
@@ -60,23 +58,25 @@ def assemble_features(
         fitted = {"weights": encoder.weights, "mean": mean.tolist(), "sd": np.where(sd > 0, sd, 1).tolist()}
         return _standardise(parts[0], fitted), _standardise(parts[1], fitted), {"features": fitted, **plain}
 
+    described = {"features": f"{features.shape[1]} by {encoder.name}, weights {encoder.weights}"}
     data = assemble(train, test, make)
-    described = f"{features.shape[1]} by {encoder.name}, weights {encoder.weights}"
-    return replace(data, description={**(data.description or {}), "features": described})
+    return replace(data, description={**(data.description or {}), **described})
 
 
-def features_of_unseen(encoder: Encoder, samples: Sequence[Any], fitted: Mapping[str, Any]) -> Tensor:
-    """The features (N, d) of new samples, standardised as those that the model was trained on.
+def features_of_unseen(choice: Mapping[str, Any], samples: Sequence[Any], fitted: Mapping[str, Any]) -> Tensor:
+    """The features (N, d) of new samples, as those that a model of the data set ``choice`` was trained on.
 
     Raises:
-        UserError: the encoder has other weights, or a sample cannot be read.
+        UserError: the network has other weights or cannot be loaded, or a sample cannot be read.
     """
+    fit, length = choice["fit"], choice.get("length", 0)
+    encoder = load_encoder(choice.get("kind", "image"), choice["features"], choice["weights"], fit, length)
     if encoder.weights != fitted["weights"]:
         raise UserError(
             f"dataset.features={encoder.name} has weights with the checksum {encoder.weights}, but the model was "
             f"trained on features by {fitted['weights']}: put those weights back, or train anew"
         )
-    return _standardise(np.concatenate(list(_encode(encoder, samples))), fitted)
+    return _standardise(_encode(encoder, samples), fitted)
 
 
 def _standardise(features: Vectors, fitted: Mapping[str, Any]) -> Tensor:
@@ -85,8 +85,7 @@ def _standardise(features: Vectors, fitted: Mapping[str, Any]) -> Tensor:
 
 def _cached(encoder: Encoder, samples: Mapping[str, Any], folder: Path) -> Vectors:
     """The features of samples by digest, which is their order: a split that is drawn anew has the same file."""
-    digests = sorted(samples)
-    recipe = f"{encoder.weights} {encoder.preparation}"
+    recipe, digests = f"{encoder.weights} {encoder.preparation}", sorted(samples)
     key = hashlib.sha256("\n".join([recipe, *digests]).encode()).hexdigest()[:16]
     file = folder / f"{key}.npz"
     with reporting("written", file, REMEDY):
@@ -95,7 +94,7 @@ def _cached(encoder: Encoder, samples: Mapping[str, Any], folder: Path) -> Vecto
             features = _read(file, recipe, digests)
             if features is None:
                 print(f"computing features of {len(digests)} samples by {encoder.name}, once", flush=True)
-                features = np.concatenate(list(_encode(encoder, [samples[digest] for digest in digests], folder)))
+                features = _encode(encoder, [samples[digest] for digest in digests], folder)
                 with replacing(file) as part, part.open("wb") as stream:
                     np.savez(stream, recipe=recipe, digests=digests, features=features)
     return features
@@ -117,16 +116,15 @@ def _read(file: Path, recipe: str, digests: Sequence[str]) -> Vectors | None:
     return None
 
 
-def _encode(encoder: Encoder, samples: Sequence[Any], folder: Path | None = None) -> Iterator[Vectors]:
-    """Features (m, d) of a batch at a time, with a bar at a terminal; a UserError if ``folder`` has no room for all."""
+def _encode(encoder: Encoder, samples: Sequence[Any], folder: Path | None = None) -> Vectors:
+    """Features (N, d), with a bar at a terminal; a UserError after the first ones if ``folder`` has no room for all."""
     from rich.progress import track
 
-    errors: list[UserError] = []
+    batches: list[Vectors] = []
     for start in track(range(0, len(samples), BATCH), "features", transient=True, disable=not sys.stdout.isatty()):
         with torch.inference_mode():
-            features = encoder.apply(samples[start : start + BATCH], errors).cpu().numpy()
-        needed = len(samples) * features[0].nbytes
+            batches.append(encoder.apply(samples, slice(start, start + BATCH)).cpu().numpy())
+        needed = len(samples) * batches[0][0].nbytes
         if folder and not start and needed > (free := shutil.disk_usage(folder).free):
             raise UserError(f"{folder} has {free >> 20} MiB free, and features take {needed >> 20}: {REMEDY}")
-        yield features
-    raise_all(errors)
+    return np.concatenate(batches)

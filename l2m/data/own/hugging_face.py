@@ -78,9 +78,8 @@ def hugging_face(
         features, weights: of a pretrained network for images or texts, as in ``image_folder``.
         missing, numbers, decimal: of a table, as in ``csv``.
     """
-    other_kind = "text" if kind == "table" else kind
-    idle = {"kind": (kind, other_kind), "resize": (resize, 64), "augmentation": (augmentation, "none")}
-    check_options(features, weights, idle)
+    changed = {"resize": resize != 64 and resize, "augmentation": augmentation != "none" and augmentation}
+    check_options(features, weights, kind=kind == "table" and kind, **changed)
     with tempfile.TemporaryDirectory() as fresh:
         splits = _read_splits(path, subset, fresh)
         held_split = None

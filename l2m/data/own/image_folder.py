@@ -70,7 +70,9 @@ def image_folder(
         features, weights: name and file of a pretrained network, as :func:`l2m.data.own.encoders.load_encoder` takes
             them: the inputs are its features (N, d), standardised.
     """
-    check_options(features, weights, {"resize": (resize, 64), "augmentation": (augmentation, "none")})
+    check_options(
+        features, weights, resize=resize != 64 and resize, augmentation=augmentation != "none" and augmentation
+    )
     folder = Path(path).expanduser()
     if not folder.is_dir():
         what = "is not a directory" if folder.exists() else f"is not there (looked for it from {Path.cwd()})"

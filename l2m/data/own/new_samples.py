@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from l2m.data.images import READABLE, list_files, list_images, read_image, resiz
 from l2m.data.own import columns
 from l2m.data.own.cells import as_text, clean, refuse
 from l2m.data.own.csv_rows import read_rows
-from l2m.data.own.encoders import load_encoder
 from l2m.data.own.features import features_of_unseen
 from l2m.data.own.hugging_face import READERS
 from l2m.data.own.table_files import read_parquet
@@ -58,16 +57,11 @@ def read_unseen(place: Path, data: Data, choice: Mapping[str, Any]) -> tuple[Ten
         raise UserError(f"{place} is not there (looked for it from {Path.cwd()}): name a file or a folder that is")
     if place.suffix in READERS.keys() - {".csv", ".parquet"}:
         raise UserError(f"{place} is not a CSV or Parquet file, as new samples must be: save it as one")
-    if "white" in fitted and shape[1] == shape[2]:
-        return _read_images(place, data, choice.get("fit", choice.get("resize")) == "crop")
-    if "features" in fitted:
-        kind = choice.get("kind", "image")
-        encoder = load_encoder(kind, *(choice.get(key) for key in ("features", "weights", "fit", "length")))
-        samples, rows = _read_photographs(place, data) if kind == "image" else _read_texts(place, data, choice)
-        return features_of_unseen(encoder, samples, fitted["features"]), rows
-    if "vocabulary" in fitted:
-        texts, rows = _read_texts(place, data, choice)
-        return encode_unseen(fitted, texts, data.train.inputs.shape[1]), rows
+    encoded = choice.get("kind", "image") if "features" in fitted else None
+    if encoded == "image" or ("white" in fitted and shape[1] == shape[2]):
+        return _read_images(place, data, choice)
+    if encoded == "text" or "vocabulary" in fitted:
+        return _read_texts(place, data, choice)
     if "numbers" in fitted or "columns" in fitted:
         return _read_rows(place, data, choice)
     raise UserError(
@@ -101,32 +95,27 @@ def _by_folder(place: Path, files: Sequence[Path], classes: Sequence[str]) -> pd
     return rows.assign(actual=pd.Series(actual, rows.index, dtype=object)) if any(actual) else rows
 
 
-def _read_images(place: Path, data: Data, crop: bool) -> tuple[Tensor, pd.DataFrame]:
-    """Images of any size, resized as the training set's were."""
+def _read_images(place: Path, data: Data, choice: Mapping[str, Any]) -> tuple[Tensor, pd.DataFrame]:
+    """Images of any size, resized as the training set's were, or their features."""
+    files = _find_files(place, READABLE, "images")
+    rows = _by_folder(place, files, data.class_names or data.group_names)
+    if fitted := data.preprocessing.get("features"):
+        return features_of_unseen(choice, [partial(read_image, file) for file in files], fitted), rows
+    crop = choice.get("fit", choice.get("resize")) == "crop"
     channels, side, _ = data.train.inputs.shape[1:]
-    readers, rows = _read_photographs(place, data, grey=channels == 1)
-    pixels = resize_all(readers, side, "crop" if crop else "stretch")[:, :channels]
+
+    def decode(file: Path) -> Image.Image:
+        image = read_image(file)
+        return image.convert("L") if channels == 1 else image
+
+    pixels = resize_all([partial(decode, file) for file in files], side, "crop" if crop else "stretch")[:, :channels]
     white = data.preprocessing["white"][0]
     if white != 255:
         pixels = np.rint(pixels * (white / 255)).astype(np.uint8)
     return torch.from_numpy(pixels), rows
 
 
-def _read_photographs(
-    place: Path, data: Data, grey: bool = False
-) -> tuple[list[Callable[[], Image.Image]], pd.DataFrame]:
-    """A function for each photograph that reads it."""
-    files = _find_files(place, READABLE, "images")
-
-    def decode(file: Path) -> Image.Image:
-        image = read_image(file)
-        return image.convert("L") if grey else image
-
-    rows = _by_folder(place, files, data.class_names or data.group_names)
-    return [partial(decode, file) for file in files], rows
-
-
-def _read_texts(place: Path, data: Data, choice: Mapping[str, Any]) -> tuple[list[str], pd.DataFrame]:
+def _read_texts(place: Path, data: Data, choice: Mapping[str, Any]) -> tuple[Tensor, pd.DataFrame]:
     """Texts in files of their own, or in the columns of a table."""
     fitted = data.preprocessing
     if place.is_dir() or place.suffix.lower() in TEXTS:
@@ -144,7 +133,9 @@ def _read_texts(place: Path, data: Data, choice: Mapping[str, Any]) -> tuple[lis
     for where, text in zip(rows.index, texts, strict=True):
         if not text:
             raise UserError(f"{place} has no text in {rows.index.name} {where}: fix or drop it")
-    return texts, rows
+    if "features" in fitted:
+        return features_of_unseen(choice, texts, fitted["features"]), rows
+    return encode_unseen(fitted, texts, data.train.inputs.shape[1]), rows
 
 
 def _read_text(file: Path) -> str:
