@@ -49,7 +49,7 @@ def assemble_features(
 
     ``samples`` are those of both parts, each with the digest of its content; ``plain`` joins the preprocessing.
     """
-    features = _cached(encoder, dict(map(reversed, samples)), folder / "features")
+    features = _cached(encoder, {digest: sample for sample, digest in samples}, folder / "features")
     features = features[np.unique([digest for _, digest in samples], return_inverse=True)[1]]
     parts = np.split(features, [len(train.groups)])
 
