@@ -294,6 +294,14 @@ def test_failures_of_all_kinds_are_summed_up(tmp_path: Path) -> None:
     assert "learning_rate=1e+30" in again
 
 
+def test_workers_that_read_by_datasets_leave_nothing_behind(tmp_path: Path) -> None:
+    rows = [f"a good film {i},good" for i in range(20)] + [f"a bad film {i},bad" for i in range(20)]
+    (tmp_path / "reviews.csv").write_text("\n".join(["text,label", *rows]))
+    words = ("dataset=hugging_face", "dataset.path=reviews.csv", "dataset.length=8", "epochs=1", "seed=0,1")
+    returncode, _, errors = end(begin(tmp_path, *words))
+    assert (returncode, errors) == (0, "")
+
+
 @pytest.mark.long
 def test_a_run_without_memory_enough_stops_no_other(tmp_path: Path) -> None:
     words = ("dataset=mean_estimation", "dataset.train_sizes=[40,30,20,10],[2000000000,1,1,1]", "batch_size=20")

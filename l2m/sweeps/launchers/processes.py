@@ -13,12 +13,13 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
-from threading import Event
+from threading import Event, RLock
 from typing import ClassVar
 
 import torch
 from loky import ProcessPoolExecutor, cpu_count
 from loky.process_executor import BrokenProcessPool
+from tqdm import tqdm
 
 from l2m.config.run import RunConfig
 from l2m.sweeps.launchers import Launcher, Outcome, train_and_report, with_resources
@@ -129,6 +130,7 @@ class Processes(Launcher):
 def _begin(parent: int) -> None:
     end_with_parent(parent)
     keep_memory()
+    tqdm.set_lock(RLock())  # that of `datasets`: its own, for processes, would be left behind with a warning
 
 
 def _work(config: RunConfig, parent: int) -> Outcome:
