@@ -40,7 +40,8 @@ def run_comparison(comparison: Comparison, runners: Sequence[ComparisonRunner]) 
         return write_report(runners[0].run())
     base = comparison.bases[BASELINE]
     first, second = (load(final_run(replace(base, data_seed=base.data_seed + n), base.seed)).test for n in (0, 1))
-    if first.inputs.equal(second.inputs):
+    drawn = [test.inputs if test.rows is None else test.rows for test in (first, second)]
+    if drawn[0].equal(drawn[1]):
         raise UserError(
             f"splits={options.splits} needs a test part that data_seed draws, and that of {options.dataset['name']} is "
             "always the same: use splits=1"

@@ -143,7 +143,7 @@ class RunConfig:
         return plain
 
     def identity(self) -> dict[str, Any]:
-        """Everything that may change the run's numbers, and nothing else.
+        """Everything that may change the run's numbers, and nothing else: not where a data set is stored.
 
         Options at their default are left out, so that a later version may add options without orphaning existing
         records. Therefore a default never changes. An entry that gives other numbers than before under the same
@@ -157,7 +157,7 @@ class RunConfig:
             science[group] = {
                 key: value
                 for key, value in plain[group].items()
-                if key == "name" or key not in defaults or defaults[key] != value
+                if key != "storage" and (key == "name" or key not in defaults or defaults[key] != value)
             }
             if (revision := registry[group].revision(plain[group]["name"])) > 1:
                 science[group]["revision"] = revision

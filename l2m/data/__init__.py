@@ -7,7 +7,7 @@ A recipe says how many training samples of each group remain; it never touches t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from l2m.data.fingerprint import fingerprint
+from l2m.data.split import Batch as Batch
+from l2m.data.split import Split as Split
 from l2m.data.units import Units
 from l2m.data.validation import hold_out, own_part, validated
-from l2m.errors import UserError, cause
+from l2m.errors import UserError
 from l2m.registry import Registry
 from l2m.seeding import derive
 
@@ -30,118 +32,6 @@ if TYPE_CHECKING:
 
 DATASETS: Registry[Any] = Registry("dataset", __name__)
 RECIPES: Registry[Any] = Registry("imbalance", __name__)
-
-EVALUATION_BATCH = 1000
-"""Samples a batch of evaluation on a CPU, few enough for the activations of an image row to stay in the cache; and of
-tokens on a GPU, whose attention grows with the square of their length."""
-
-EVALUATION_NUMBERS = 2**17, 2**24
-"""Numbers in the inputs of such a batch: at least, so that a small set is one batch, and at most, which is 111 images
-of 3×224×224, since 1000 would take 7 GB in ResNet-18. On a GPU, but for tokens, the most: each batch is launches."""
-
-GATHERED = 2**17, 2**24
-"""Numbers at most in the inputs of batches that are gathered together: on a CPU so few that they stay in the cache, on
-a GPU 64 MiB, as there each gather is a few launches."""
-
-
-class Batch(NamedTuple):
-    """Samples as models and strategies take them."""
-
-    inputs: Tensor
-    """(M, ...) float32, images in the memory format of the split; or (M, L) int32 tokens."""
-    targets: Tensor
-    """(M,) labels, (M, 1) values, or the inputs."""
-    groups: Tensor
-    """(M,) groups, 0 to k − 1."""
-
-
-@dataclass(frozen=True)
-class Split:
-    """Stored samples, all on one device. Images that have targets lie in channels-last memory, for convolutions.
-
-    Attributes:
-        inputs: (N, ...) float32, images (N, C, H, W) in uint8, or tokens (N, L) in int32.
-        targets: (N,) int64 labels, or (N, 1) float32 values, in the target's unit or as ``Data.target_unit`` says.
-            None: the inputs, scaled.
-        groups: (N,) int64, 0 to k − 1.
-        scale, shift: (C, 1, 1) float32; a stored pixel x is seen as ``x * scale + shift``. None: as stored.
-    """
-
-    inputs: Tensor
-    targets: Tensor | None
-    groups: Tensor
-    scale: Tensor | None = None
-    shift: Tensor | None = None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "inputs", self.inputs.contiguous(memory_format=self._order))
-
-    @property
-    def _order(self) -> torch.memory_format:
-        convolved = self.scale is not None and self.targets is not None
-        return torch.channels_last if convolved else torch.contiguous_format
-
-    def __len__(self) -> int:
-        return len(self.groups)
-
-    def batch(self, index: Tensor | slice, augment: Callable[[Tensor], Tensor] | None = None) -> Batch:
-        """The samples at ``index`` (M,), normalised; ``augment`` changes images before that, as stored pixels."""
-
-        def gather(rows: Tensor) -> Tensor:  # on a CPU index_select is faster than rows[index]
-            return rows[index] if isinstance(index, slice) else rows.index_select(0, index)
-
-        rows = gather(_rows(self.inputs))
-        inputs = rows.as_strided((len(rows), *self.inputs.shape[1:]), (rows.shape[1], *self.inputs.stride()[1:]))
-        if self.scale is not None and self.shift is not None:
-            inputs = inputs.to(torch.float32, memory_format=self._order, copy=True)
-            inputs = augment(inputs) if augment else inputs
-            scale, shift = (_rows(torch.empty_like(inputs[:1]).copy_(each)) for each in (self.scale, self.shift))
-            _rows(inputs).mul_(scale).add_(shift)
-        targets = inputs if self.targets is None else gather(self.targets)
-        return Batch(inputs, targets, gather(self.groups))
-
-    def batches(self, plan: Tensor, augment: Callable[[Tensor], Tensor] | None = None) -> Iterator[Batch]:
-        """The batches of a ``plan`` (P, M) in turn, as :meth:`batch` gives them; small ones are gathered together."""
-        most = GATHERED[self.inputs.device.type != "cpu"]
-        together = 1 if augment else max(1, most // (plan.shape[1] * self.inputs.shape[1:].numel()))
-        for block in plan.split(together):
-            whole = self.batch(block.flatten(), augment)
-            parts = (part.view(*block.shape, *part.shape[1:]).unbind() for part in whole)
-            yield from map(Batch._make, zip(*parts, strict=True))
-
-    def passes(self) -> Iterator[Batch]:
-        """All samples in turn, in batches of a size for evaluation."""
-        least, most = (max(1, numbers // self.inputs.shape[1:].numel()) for numbers in EVALUATION_NUMBERS)
-        by_numbers = self.inputs.device.type != "cpu" and self.inputs.dtype != torch.int32
-        size = most if by_numbers else min(max(EVALUATION_BATCH, least), most)
-        for start in range(0, len(self), size):
-            yield self.batch(slice(start, start + size))
-
-    def blank(self) -> Split:
-        """One sample of zeros, of the same shapes and types."""
-        return replace(
-            self,
-            inputs=torch.zeros_like(self.inputs[:1]),
-            targets=None if self.targets is None else torch.zeros_like(self.targets[:1]),
-            groups=torch.zeros_like(self.groups[:1]),
-        )
-
-    def subset(self, index: Tensor) -> Split:
-        """The samples at ``index`` (M,), as stored."""
-        targets = None if self.targets is None else self.targets[index]
-        return replace(self, inputs=self.inputs[index], targets=targets, groups=self.groups[index])
-
-    def to(self, device: torch.device) -> Split:
-        """The split on ``device``; a UserError if it does not fit there."""
-        tensors = {name: value for name, value in vars(self).items() if value is not None}
-        try:
-            return replace(self, **{name: value.to(device) for name, value in tensors.items()})
-        except torch.OutOfMemoryError as error:
-            size = sum(value.nbytes for value in tensors.values()) / 2**30
-            raise UserError(
-                f"{len(self)} samples of the data set take {size:.2g} GiB, which are not free on device={device} "
-                f"({cause(error)}): use fewer samples or smaller ones, fewer workers on one GPU, or device=cpu"
-            ) from error
 
 
 @dataclass(frozen=True)
@@ -183,7 +73,7 @@ class Data:
     def described(self) -> dict[str, Any]:
         """What a model and new samples need to know of the data, as plain values and tensors, without samples."""
         return {
-            "blank": vars(self.train.blank()),
+            "blank": {name: value for name, value in vars(self.train.blank()).items() if name != "rows"},
             "group_names": self.group_names,
             "classes": self.classes,
             "class_names": self.class_names,
@@ -269,12 +159,6 @@ class Source(NamedTuple):
     def stay(self, groups: NDArray[np.int64], names: Sequence[str]) -> NDArray[np.int64]:
         """Indices of the training samples that the recipe leaves, ascending; as :meth:`Recipe.select`."""
         return self.recipe.select(groups, names, self.data_seed)
-
-
-def _rows(samples: Tensor) -> Tensor:
-    """A view (N, numbers) of samples without gaps in memory, in the order of memory."""
-    numbers = samples.shape[1:].numel()
-    return samples.as_strided((len(samples), numbers), (numbers, 1))
 
 
 @lru_cache(maxsize=1)  # a sweep over strategies and seeds loads its data set once

@@ -38,6 +38,9 @@ UNREADABLE = (".heic", ".heif", ".avif", ".jp2", ".jxl", ".dng", ".cr2", ".nef",
 LARGEST_RATIO = 20
 """Of a photograph's longer side to its shorter: of a thread of pixels a crop would be gigabytes."""
 
+SUBMITTED = 10_000
+"""Images that wait for a thread to decode them, at most: a kilobyte each."""
+
 MOST_LISTED = 10
 """Files that an error lists, at most."""
 
@@ -107,10 +110,13 @@ def decode_image(content: bytes | bytearray, place: Path | str, upright: bool = 
         raise UserError(f"{place} cannot be read as an image ({why}): save it anew, or remove it") from error
 
 
-def resize_all(readers: Sequence[Callable[[], Image.Image]], side: int, fit: Fit) -> Images:
+def resize_all(
+    readers: Sequence[Callable[[], Image.Image]], side: int, fit: Fit, images: Images | None = None
+) -> Images:
     """(N, 3, side, side) of photographs as they are read: 1.4 GB for Imagenette's training set, and no copy of it.
 
-    ``stretch`` takes both sides to ``side``, ``crop`` the shorter one to 8/7 of it, and cuts the centre out.
+    ``stretch`` takes both sides to ``side``, ``crop`` the shorter one to 8/7 of it, and cuts the centre out. They are
+    written into ``images`` if it is given.
 
     Raises:
         UserError: some cannot be read; ``MOST_LISTED`` of them have a line each.
@@ -120,7 +126,7 @@ def resize_all(readers: Sequence[Callable[[], Image.Image]], side: int, fit: Fit
     steps = torchvision.transforms
     crop = [steps.Resize(side * 8 // 7), steps.CenterCrop(side)]
     resize = steps.Compose([*(crop if fit == "crop" else [steps.Resize((side, side))]), steps.PILToTensor()])
-    images = np.empty((len(readers), side, side, 3), np.uint8).transpose(0, 3, 1, 2)
+    images = np.empty((len(readers), side, side, 3), np.uint8).transpose(0, 3, 1, 2) if images is None else images
 
     def decode(i: int) -> UserError | None:
         try:
@@ -132,7 +138,10 @@ def resize_all(readers: Sequence[Callable[[], Image.Image]], side: int, fit: Fit
     with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
         warnings.simplefilter("ignore")  # Pillow's, of what surrounds the pixels
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        errors = [str(error) for error in pool.map(decode, range(len(readers))) if error]
+        errors = []
+        for first in range(0, len(readers), SUBMITTED):
+            several = range(first, min(first + SUBMITTED, len(readers)))
+            errors += [str(error) for error in pool.map(decode, several) if error]
     if errors:
         raise UserError("\n".join(errors[:MOST_LISTED]) + _and_more(len(errors[MOST_LISTED:])))
     return images

@@ -51,7 +51,7 @@ class Resampled(Strategy):
         rng = np.random.default_rng(context.generator("resampled").initial_seed())
         try:
             sampler = _sampler(self.method, self.options or {}, int(rng.integers(2**31)))
-            rows, new_labels = sampler.fit_resample(train.inputs.flatten(1).float().numpy(), labels.numpy())
+            rows, new_labels = sampler.fit_resample(train.in_memory().flatten(1).float().numpy(), labels.numpy())
         except (ValueError, RuntimeError, TypeError) as error:
             raise UserError(
                 f"strategy.method={self.method} cannot resample this training set ({cause(error)}): use another "

@@ -43,7 +43,7 @@ class Smote(Strategy):
         members = [torch.nonzero(train.groups == group).flatten() for group in range(context.groups)]
         repeated = [own[:1].repeat(more) for own, more in zip(members, missing, strict=True)]
         self.drawn_from = train.subset(torch.cat([torch.arange(len(train)), *repeated]))
-        places = self.drawn_from.inputs[len(train) :].split(missing)
+        places = self.drawn_from.in_memory()[len(train) :].split(missing)
         for own, place in zip(members, places, strict=True):
             if len(own) > 1 and len(place):
                 _interpolate(train.inputs[own], place, rng)

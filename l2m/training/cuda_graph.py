@@ -26,7 +26,7 @@ REHEARSALS = 3
 
 
 def will_replay(
-    config: RunConfig, device: torch.device, strategy: Strategy, optimizer: object, augmented: bool
+    config: RunConfig, device: torch.device, strategy: Strategy, optimizer: object, augmented: bool, mapped: bool
 ) -> bool:
     """Whether steps are replayed: if the run asks for it, and they differ in nothing but the indices of their batches.
 
@@ -41,6 +41,7 @@ def will_replay(
         f"schedule={config.schedule}": config.schedule != "constant",
         f"warmup_steps={config.warmup_steps}": config.warmup_steps > 0,
         "augmented images": augmented,
+        "dataset.storage=mapped": mapped,
     }
     if any(differs.values()):
         named = " and ".join(name for name, is_so in differs.items() if is_so)

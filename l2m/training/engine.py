@@ -97,7 +97,8 @@ class Trainer:
             losses_of = torch.no_grad()(partial(Trainer._losses_of, weakref.proxy(self)))  # or mixing would keep it
             under = {name: partial(losses_of, model.eval()) for name, model in trained.items()}
             self.mixing.prepare(context, config.epochs, loaded, under)
-        self.replays = will_replay(config, self.device, self.strategy, self.optimizer, bool(self.augmentation))
+        changes = bool(self.augmentation), self.train_set.rows is not None
+        self.replays = will_replay(config, self.device, self.strategy, self.optimizer, *changes)
         self._replay: Step | None = None
         self._mixes: mixing.Mixing | None = None
         self.epoch, self.seconds = 0, 0.0

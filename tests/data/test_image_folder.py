@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +21,7 @@ from l2m import RunConfig, UserError, compose, train
 from l2m.catalog import registries
 from l2m.data import Data, load
 from l2m.data.images import IMAGENET_MEAN, IMAGENET_SD
+from l2m.data.own import storage
 from l2m.data.own.description import format_description
 
 CLASSES = {"cat": 10, "dog": 6, "owl": 4}
@@ -351,3 +355,137 @@ def test_damage_to_an_image(folder: Path, kind: str) -> None:
         assert_valid(message)
     else:
         assert_sentence(message, file)
+
+
+STORED = ("dataset.resize=32", "model.name=lenet5_large", "epochs=2", "batch_size=4", "threads=1", "device=cpu")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("validation_fraction=0.3",),
+        ("early_stopping=1", "imbalance=linear", "dataset.augmentation=standard"),
+        ("strategy=pike",),
+        ("mixing=mixup",),
+    ],
+    ids=lambda words: " ".join(words) or "plain",
+)
+def test_a_mapped_set_gives_the_records_of_one_in_memory(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    both = []
+    for kind in ("memory", "mapped"):
+        config = configuration(*STORED, *words, f"dataset.storage={kind}", f"results_dir={kind}")
+        config = replace(config, dataset=config.dataset | {"path": str(folder)})
+        place = train(config).path
+        both.append([(place / name).read_text() for name in ("groups.csv",)] + [place.name, load(config).description])
+    assert both[0] == both[1]
+
+
+def test_a_file_of_images_serves_every_split_and_is_made_again_if_damaged(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(folder / "cat", "twice.png", (0, 1, 200))
+    data = loaded(folder, "dataset.storage=mapped")
+    (file,) = (tmp_path / "data" / "images").glob("*.npy")
+    assert len(np.load(file)) == sum(CLASSES.values()) == len(data.train) + len(data.test) - 1
+    made = file.stat().st_mtime_ns
+    other = loaded(folder, "dataset.storage=mapped", "data_seed=1")
+    assert file.stat().st_mtime_ns == made
+    for each in (data, other):
+        for split in (each.train, each.test):
+            pixels = (split.batch(slice(None)).inputs[:, 0, 0, 0] * IMAGENET_SD[0] + IMAGENET_MEAN[0]) * 255
+            assert pixels.round().tolist() == split.targets.tolist()
+    assert not caplog.text
+    for number, kept in enumerate((file.read_bytes()[:-100], b"")):
+        file.unlink()
+        file.write_bytes(kept)
+        again = loaded(folder, "dataset.storage=mapped", f"data_seed={number + 2}")
+        assert "cannot be used" in caplog.text
+        assert "it is made again" in caplog.text
+        caplog.clear()
+        assert len(np.load(file)) == len(again.train.inputs) == sum(CLASSES.values())
+
+
+def test_an_image_that_cannot_be_read_leaves_no_file(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (folder / "cat" / "broken.png").write_bytes(b"no image")
+    assert "broken.png cannot be read as an image" in str(outcome(folder, "dataset.storage=mapped"))
+    assert not list((tmp_path / "data" / "images").glob("*.np*"))
+
+
+def test_what_storage_has_no_room_for_is_refused_beforehand(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert storage.free_memory() < 2**50
+    monkeypatch.setattr(storage, "free_memory", lambda: 10_000)
+    assert "dataset.storage=mapped" in str(outcome(folder))
+    monkeypatch.setattr(storage, "ANNOUNCED", 1000)
+    assert isinstance(outcome(folder, "dataset.storage=mapped"), Data)
+    assert "decoding 20 images, 1.43e-05 GiB in data/images/" in capsys.readouterr().out
+    monkeypatch.setattr(storage.shutil, "disk_usage", lambda place: SimpleNamespace(free=10))
+    assert "0 MiB free" in str(outcome(folder, "dataset.storage=mapped", "dataset.resize=17"))
+
+
+@pytest.mark.parametrize("strategy", ["smote", "resampled"])
+def test_strategies_that_make_samples_refuse_a_mapped_set(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strategy: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = configuration(*STORED, "dataset.storage=mapped", f"strategy={strategy}")
+    with pytest.raises(UserError, match=r"use dataset\.storage=memory, or another strategy"):
+        train(replace(config, dataset=config.dataset | {"path": str(folder)}))
+
+
+WITHIN = """
+import re, sys, threading, time
+import numpy as np, torch
+import l2m, l2m.data.torchvision_import
+from l2m.data import load
+
+def anonymous():
+    return int(re.search(r"RssAnon:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024
+
+def watch():
+    while True:
+        peak[0] = max(peak[0], anonymous())
+        time.sleep(0.005)
+
+def run(folder, storage):
+    config = l2m.compose(
+        "dataset=image_folder", f"dataset.path={folder}", "dataset.resize=256", f"dataset.storage={storage}",
+        "epochs=1", "batch_size=8", "threads=1", "device=cpu", "model=mobilenet_v3", f"results_dir={storage}",
+    )
+    l2m.train(config)
+
+run("few", "memory")  # what torch and the model take
+before = anonymous()
+peak = [before]
+threading.Thread(target=watch, daemon=True).start()
+run("many", sys.argv[1])
+print(peak[0] - before)
+"""
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's account of memory")
+@pytest.mark.parametrize("kind", ["mapped", "memory"])
+def test_a_set_ten_times_the_memory_is_trained_on(tmp_path: Path, kind: str) -> None:
+    """590 MB of images within 59 MB beyond what a tiny set takes; in memory they take all of it."""
+    rng = np.random.default_rng(0)
+    for name, count in (("few", 10), ("many", 1500)):
+        for label in ("cat", "dog"):
+            (tmp_path / name / label).mkdir(parents=True)
+            for i in range(count):
+                pixels = rng.integers(0, 255, (16, 16, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(tmp_path / name / label / f"{i}.png")
+    command = [sys.executable, "-c", WITHIN, kind]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    taken = float(ran.stdout.splitlines()[-1])
+    assert (taken < 59) is (kind == "mapped"), taken

@@ -168,8 +168,8 @@ def test_mixing_waits_for_nothing(mixing: str, tmp_path: Path, gpu: FakeGPU) -> 
 
 def test_evaluation_on_a_gpu_takes_many_numbers_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Images by their numbers; tokens, whose attention grows with the square of their length, as on a CPU."""
-    monkeypatch.setattr(data, "EVALUATION_BATCH", 10)
-    monkeypatch.setattr(data, "EVALUATION_NUMBERS", (1, 40 * 64))
+    monkeypatch.setattr(data.split, "EVALUATION_BATCH", 10)
+    monkeypatch.setattr(data.split, "EVALUATION_NUMBERS", (1, 40 * 64))
     groups = torch.zeros(100, dtype=torch.int64)
 
     def sizes(device: str, kind: torch.dtype) -> list[int]:

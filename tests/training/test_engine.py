@@ -138,11 +138,11 @@ def test_statistics_are_equation_10(cells: int, monkeypatch: pytest.MonkeyPatch)
     assert result.last_count.tolist() == [2, 4, 0, 0]
 
 
-@pytest.mark.parametrize("numbers", [data.EVALUATION_NUMBERS, (1, 7 * 64)])
+@pytest.mark.parametrize("numbers", [data.split.EVALUATION_NUMBERS, (1, 7 * 64)])
 def test_evaluation_of_classification(
     numbers: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(data, "EVALUATION_NUMBERS", numbers)
+    monkeypatch.setattr(data.split, "EVALUATION_NUMBERS", numbers)
     subject = trainer_of(tiny(tmp_path, "dataset=digits"))
     subject.train_epoch()
     result = subject.evaluate()
@@ -161,20 +161,20 @@ def test_evaluation_takes_inputs_by_their_size(tmp_path: Path, monkeypatch: pyte
     sizes: list[int] = []
     subject.model.register_forward_hook(lambda module, inputs, outputs: sizes.append(len(outputs)))
     whole = subject.evaluate()
-    monkeypatch.setattr(data, "EVALUATION_NUMBERS", (1, 100 * 64 + 63))
+    monkeypatch.setattr(data.split, "EVALUATION_NUMBERS", (1, 100 * 64 + 63))
     parts = subject.evaluate()
     assert sizes == [899, *[100] * 8, 99]
-    monkeypatch.setattr(data, "EVALUATION_BATCH", 10)
-    monkeypatch.setattr(data, "EVALUATION_NUMBERS", (500 * 64, 600 * 64))
+    monkeypatch.setattr(data.split, "EVALUATION_BATCH", 10)
+    monkeypatch.setattr(data.split, "EVALUATION_NUMBERS", (500 * 64, 600 * 64))
     subject.evaluate()
     assert sizes[10:] == [500, 399]
     assert parts.loss.item() == pytest.approx(whole.loss.item(), rel=1e-6)
     assert torch.equal(parts.group_metric, whole.group_metric)
 
 
-@pytest.mark.parametrize("numbers", [data.EVALUATION_NUMBERS, (1, 7 * 10)])
+@pytest.mark.parametrize("numbers", [data.split.EVALUATION_NUMBERS, (1, 7 * 10)])
 def test_evaluation_of_regression(numbers: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "EVALUATION_NUMBERS", numbers)
+    monkeypatch.setattr(data.split, "EVALUATION_NUMBERS", numbers)
     subject = trainer_of(tiny(tmp_path, *SMALL))
     subject.train_epoch()
     result = subject.evaluate()

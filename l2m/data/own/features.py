@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import logging
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,32 +10,31 @@ from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock
 from numpy.typing import NDArray
 from torch import Tensor
 
 from l2m.data import Data
 from l2m.data.own.encoders import Encoder, load_encoder
+from l2m.data.own.storage import array_file, check_room, load_or_make
 from l2m.data.own.targets import Part, assemble
-from l2m.errors import UserError, cause
-from l2m.files import replacing, reporting
-
-LOG = logging.getLogger(__name__)
+from l2m.errors import UserError
 
 BATCH = 32
 """Samples that a network sees at a time."""
 
-REMEDY = "make room, or name another folder with data_dir="
-
 Vectors = NDArray[np.float32]
 
 
-def check_options(features: str | None, weights: str | None, **idle: Any) -> None:
-    """Refuse options that do nothing: ``idle`` are those that are not at their default and need pixels or a table."""
+PIXELS_ONLY = {"resize": 64, "augmentation": "none", "storage": "memory"}
+"""Options that do nothing for features, and their defaults."""
+
+
+def check_options(features: str | None, weights: str | None, **others: Any) -> None:
+    """Refuse weights without ``features``, and with them ``others`` that are not at their default."""
     if weights and not features:
         raise UserError(f"dataset.weights={weights} does nothing without dataset.features: name its network there")
-    for option, value in idle.items():
-        if features and value:
+    for option, value in others.items():
+        if features and value != PIXELS_ONLY.get(option):
             raise UserError(f"dataset.{option}={value} does nothing with dataset.features={features}: drop one of them")
 
 
@@ -85,35 +81,14 @@ def _standardise(features: Vectors, fitted: Mapping[str, Any]) -> Tensor:
 
 def _cached(encoder: Encoder, samples: Mapping[str, Any], folder: Path) -> Vectors:
     """The features of samples by digest, which is their order: a split that is drawn anew has the same file."""
-    recipe, digests = f"{encoder.weights} {encoder.preparation}", sorted(samples)
-    key = hashlib.sha256("\n".join([recipe, *digests]).encode()).hexdigest()[:16]
-    file = folder / f"{key}.npz"
-    with reporting("written", file, REMEDY):
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / f"{key}.lock"):  # one process of a sweep computes them, the others wait
-            features = _read(file, recipe, digests)
-            if features is None:
-                print(f"computing features of {len(digests)} samples by {encoder.name}, once", flush=True)
-                features = _encode(encoder, [samples[digest] for digest in digests], folder)
-                with replacing(file) as part, part.open("wb") as stream:
-                    np.savez(stream, recipe=recipe, digests=digests, features=features)
-    return features
+    digests = sorted(samples)
 
+    def make(part: Path) -> None:
+        print(f"computing features of {len(digests)} samples by {encoder.name}, once", flush=True)
+        with part.open("wb") as stream:
+            np.save(stream, _encode(encoder, [samples[digest] for digest in digests], folder))
 
-def _read(file: Path, recipe: str, digests: Sequence[str]) -> Vectors | None:
-    """The features in a file; None if it is not there, is damaged, or of others."""
-    try:
-        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as saved:
-            features: Vectors = saved["features"]
-            if saved["recipe"] == recipe and saved["digests"].tolist() == digests:
-                return features
-            why = "it is of other samples"
-    except FileNotFoundError:
-        return None
-    except Exception as error:  # whatever a damaged file makes its reader say
-        why = cause(error)
-    LOG.warning("%s cannot be used (%s): the features are computed again", file, why)
-    return None
+    return load_or_make(array_file(folder, f"{encoder.weights} {encoder.preparation}", digests), len(digests), make)
 
 
 def _encode(encoder: Encoder, samples: Sequence[Any], folder: Path | None = None) -> Vectors:
@@ -124,7 +99,6 @@ def _encode(encoder: Encoder, samples: Sequence[Any], folder: Path | None = None
     for start in track(range(0, len(samples), BATCH), "features", transient=True, disable=not sys.stdout.isatty()):
         with torch.inference_mode():
             batches.append(encoder.apply(samples, slice(start, start + BATCH)).cpu().numpy())
-        needed = len(samples) * batches[0][0].nbytes
-        if folder and not start and needed > (free := shutil.disk_usage(folder).free):
-            raise UserError(f"{folder} has {free >> 20} MiB free, and features take {needed >> 20}: {REMEDY}")
+        if folder and not start:
+            check_room(folder, len(samples) * batches[0][0].nbytes)
     return np.concatenate(batches)

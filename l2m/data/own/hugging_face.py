@@ -16,12 +16,13 @@ import torch
 from torch import Tensor
 
 from l2m.data import DATASETS, Data, Source
-from l2m.data.images import Fit, Images, decode_image, resize_all
+from l2m.data.images import Fit, decode_image
 from l2m.data.own import columns
 from l2m.data.own.cells import Decimal, as_text, clean, locate, refuse
 from l2m.data.own.encoders import load_encoder
 from l2m.data.own.features import assemble_features, check_options
 from l2m.data.own.image_folder import Augmentation, Side, assemble_images, part_of
+from l2m.data.own.storage import Storage, store_images
 from l2m.data.own.table_files import typed_as_text
 from l2m.data.own.targets import Part, TestFraction, assemble, assemble_table, join, read_part, split_rows
 from l2m.data.tokens import LENGTH, PAD, UNKNOWN, encode
@@ -51,6 +52,7 @@ def hugging_face(
     resize: Side = 64,
     fit: Fit = "stretch",
     augmentation: Augmentation = "none",
+    storage: Storage = "memory",
     features: str | None = None,
     weights: str | None = None,
     ignore: tuple[str, ...] = (),
@@ -75,11 +77,11 @@ def hugging_face(
         group: a column. None: the label.
         ignore: columns that are not inputs, if ``inputs`` does not name those that are.
         length: tokens of a text at most; longer ones are cut.
-        features, weights: of a pretrained network for images or texts, as in ``image_folder``.
+        storage, features, weights: of images, the latter two of texts too, as in ``image_folder``.
         missing, numbers, decimal: of a table, as in ``csv``.
     """
-    changed = {"resize": resize != 64 and resize, "augmentation": augmentation != "none" and augmentation}
-    check_options(features, weights, kind=kind == "table" and kind, **changed)
+    idle = {"kind": kind} if kind == "table" else {}
+    check_options(features, weights, resize=resize, augmentation=augmentation, storage=storage, **idle)
     with tempfile.TemporaryDirectory() as fresh:
         splits = _read_splits(path, subset, fresh)
         held_split = None
@@ -119,17 +121,18 @@ def hugging_face(
         data = assemble_table(trained, tested, divide, names, categorical, max_categories, decimal, ignored)
     else:
         parts = train, test = divide(trained, tested)
-        if features:
-            encoder = load_encoder(kind, features, weights, fit, length)
-            samples = [sample for part in parts for sample in _samples(part, names, kind)]
-            data = assemble_features(train, test, encoder, samples, source.folder, columns=names)
-        elif kind == "image":
-            images = [_read_images(part.rows[names[0]], resize, fit, part.place) for part in parts]
-            data = assemble_images(train, test, images, augmentation)
-        else:
+        if kind == "text" and not features:
             texts = [_read_texts(part.rows, names, part.place) for part in parts]
             data = assemble(train, test, partial(_tokens, texts[0], texts[1], length, names))
             described["words"] = _describe_tokens(data)
+        else:
+            samples = [sample for part in parts for sample in _samples(part, names, kind)]
+            if features:
+                encoder = load_encoder(kind, features, weights, fit, length)
+                data = assemble_features(train, test, encoder, samples, source.folder, columns=names)
+            else:
+                stored = store_images(samples, resize, fit, storage, source.folder)
+                data = assemble_images(train, test, stored, augmentation)
     description = {**(data.description or {}), **described}
     return replace(data, held_rows=counts.get(held_split or "", 0), description=description)
 
@@ -259,11 +262,6 @@ def _samples(part: Part, names: Sequence[str], kind: str) -> list[tuple[Any, str
         return [(text, sha256(text.encode()).hexdigest()) for text in _read_texts(part.rows, names, part.place)]
     contents = [partial(_image_content, part.rows[names[0]], part.place, i) for i in range(len(part.groups))]
     return [(partial(_decode, content), sha256(content()[0]).hexdigest()) for content in contents]
-
-
-def _read_images(cells: pd.Series, side: int, fit: Fit, place: Path | str) -> Images:
-    contents = [partial(_image_content, cells, place, i) for i in range(len(cells))]
-    return resize_all([partial(_decode, content) for content in contents], side, fit)
 
 
 def _image_content(cells: pd.Series, place: Path | str, i: int) -> tuple[bytes | bytearray, str]:

@@ -20,14 +20,15 @@ from l2m.data.images import (
     IMAGENET_SD,
     Fit,
     Images,
+    Integers,
     list_images,
     read_image,
-    resize_all,
     scaling,
     sort_files,
 )
 from l2m.data.own.encoders import load_encoder
 from l2m.data.own.features import assemble_features, check_options
+from l2m.data.own.storage import Storage, store_images
 from l2m.data.own.targets import Part, TestFraction, assemble, join, split_rows
 from l2m.errors import UserError, printable, shown
 from l2m.schema import Range
@@ -53,6 +54,7 @@ def image_folder(
     resize: Side = 64,
     fit: Fit = "stretch",
     augmentation: Augmentation = "none",
+    storage: Storage = "memory",
     features: str | None = None,
     weights: str | None = None,
 ) -> Data:
@@ -69,10 +71,9 @@ def image_folder(
         augmentation: of training batches, as CIFAR-10's; ``standard`` mirrors, so do not use it for letters, say.
         features, weights: name and file of a pretrained network, as :func:`l2m.data.own.encoders.load_encoder` takes
             them: the inputs are its features (N, d), standardised.
+        storage: ``mapped`` decodes the images into a file, once, and reads batches from there.
     """
-    check_options(
-        features, weights, resize=resize != 64 and resize, augmentation=augmentation != "none" and augmentation
-    )
+    check_options(features, weights, resize=resize, augmentation=augmentation, storage=storage)
     folder = Path(path).expanduser()
     if not folder.is_dir():
         what = "is not a directory" if folder.exists() else f"is not there (looked for it from {Path.cwd()})"
@@ -96,14 +97,12 @@ def image_folder(
     whole = join(parts["train"], held) if held else parts["train"]
     train, test = split_rows(whole, parts.get("test"), test_fraction, source.data_seed)
     files = pd.concat([train.rows["file"], test.rows["file"]])
-    readers = [partial(read_image, file) for file in files]
+    samples = [(partial(read_image, file), sha256_of(file)) for file in files]
     if features:
         encoder = load_encoder("image", features, weights, fit, 0)
-        samples = list(zip(readers, map(sha256_of, files), strict=True))
         data = assemble_features(train, test, encoder, samples, source.folder)
     else:
-        images = np.split(resize_all(readers, resize, fit), [len(train.groups)])
-        data = assemble_images(train, test, images, augmentation)
+        data = assemble_images(train, test, store_images(samples, resize, fit, storage, source.folder), augmentation)
     counts = {f"{kind} in {folders[kind].name}": len(part.groups) for kind, part in parts.items() if len(parts) > 1}
     description = {**(data.description or {}), "parts": counts, "skipped": dict(skipped)}
     return replace(data, held_rows=len(held.groups) if held else 0, description=description)
@@ -145,11 +144,18 @@ def part_of(name: str) -> str | None:
     return next((kind for kind, names in PARTS.items() if name.lower() in names), None)
 
 
-def assemble_images(train: Part, test: Part, images: list[Images], augmentation: Augmentation) -> Data:
-    """The data set of training and test images (N, 3, H, W) in uint8, standardised by ImageNet's statistics."""
-    inputs = [torch.from_numpy(each) for each in images]
+def assemble_images(
+    train: Part, test: Part, stored: tuple[Images, Integers | None], augmentation: Augmentation
+) -> Data:
+    """The data set of images as :func:`store_images` keeps them, standardised by ImageNet's statistics."""
+    images, rows = torch.from_numpy(stored[0]), stored[1]
+    first = len(train.groups)
+    inputs = (images[:first], images[first:]) if rows is None else (images, images)
     scale, shift, preprocessing = scaling(IMAGENET_MEAN, IMAGENET_SD)
-    data = assemble(train, test, lambda index: (inputs[0], inputs[1], preprocessing), (scale, shift))
+    data = assemble(train, test, lambda index: (*inputs, preprocessing), (scale, shift))
+    if rows is not None:
+        place = torch.from_numpy(rows)
+        data = replace(data, train=replace(data.train, rows=place[:first]), test=replace(data.test, rows=place[first:]))
     changes = Standard(IMAGENET_MEAN, IMAGENET_SD) if augmentation == "standard" else None
     return replace(data, augmentation=changes, refit=None)
 
