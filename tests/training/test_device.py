@@ -181,6 +181,32 @@ def test_evaluation_on_a_gpu_takes_many_numbers_at_once(monkeypatch: pytest.Monk
         assert sizes("cpu", torch.float32) == sizes("cuda", torch.int32) == [10] * 10
 
 
+@pytest.mark.parametrize("more", ["strategy=learn2mix", "strategy=bilevel", "validation_fraction=0.2"])
+def test_images_in_a_mapped_file_stay_on_the_cpu(more: str, tmp_path: Path, gpu: FakeGPU) -> None:
+    """The same numbers; no copy is waited for, and once an epoch more than otherwise the plan is."""
+    config = small(tmp_path, more)
+
+    def run(loaded: data.Data) -> tuple[list[Epoch], int]:
+        with torch_state(config):
+            trainer = Trainer(config, loaded=loaded)
+            assert is_on_gpu(trainer.train_set.inputs) is (trainer.train_set.rows is None)
+            rows = [trainer.run_epoch() for _ in range(2)]
+            copies, waits = gpu.copies, gpu.waits
+            trainer.train_epoch()
+            assert gpu.copies == copies
+            return [(astuple(row)[:-1], *map(repr, groups)) for row, groups in rows], gpu.waits - waits
+
+    def mapped(split: Split) -> Split:
+        place = torch.randperm(len(split), generator=torch.Generator().manual_seed(0))
+        return replace(split, inputs=split.inputs[place], rows=place.argsort())
+
+    plain = data.load(config)
+    rows, waits = run(plain)
+    same, waits_mapped = run(replace(plain, train=mapped(plain.train), test=mapped(plain.test)))
+    assert same == rows
+    assert waits_mapped == waits + 1 or more == "strategy=bilevel"
+
+
 @pytest.mark.parametrize("model", KNOWN["model"].names())
 def test_a_model_trains(model: str, tmp_path: Path, tiny_data: Path, gpu: FakeGPU) -> None:
     refused = []
