@@ -67,8 +67,7 @@ def find_kinds(
     kinds: tuple[list[str], list[str]] = ([], [])
     texts, read = [], {}
     every = list(map(str, table.columns))
-    for name, cells in zip(every, _cells(table, every), strict=True):
-        values = parse_numbers(cells)
+    for name, cells, values in zip(every, iterate(table, every), _parse(table), strict=True):
         filled = np.asarray(pd.notna(cells), bool)
         other = filled & np.isnan(values)
         is_category = name in categorical or bool(other.any())
@@ -78,7 +77,7 @@ def find_kinds(
         if name in categorical:
             continue
         if other.any():
-            _refuse_numbers_with_text(table[name], other, filled, file, decimal)
+            _refuse_numbers_with_text(table, name, Counter(cells[other]), other, filled, file, decimal)
             counts = sorted(Counter(cells[filled]).values(), reverse=True)
             rare = sum(counts[max(most, FEW_CATEGORIES) - 1 :])
             if len(counts) > most and max(len(counts), rare) > filled.sum() / 2:
@@ -95,7 +94,7 @@ def find_kinds(
     return *kinds, pd.concat([pd.DataFrame(read, table.index), table[kinds[1]]], axis=1)
 
 
-def _cells(table: pd.DataFrame, names: Sequence[str]) -> Iterator[pd.Series | NDArray[Any]]:
+def iterate(table: pd.DataFrame, names: Sequence[str]) -> Iterator[pd.Series | NDArray[Any]]:
     """Columns, as arrays if all have a type of NumPy: thousands of Series would take seconds."""
     part = table[list(names)]
     if all(isinstance(kind, np.dtype) for kind in set(part.dtypes)):
@@ -103,15 +102,29 @@ def _cells(table: pd.DataFrame, names: Sequence[str]) -> Iterator[pd.Series | ND
     return (part[name] for name in names)
 
 
+def _parse(table: pd.DataFrame) -> Iterator[NDArray[np.float64]]:
+    """The cells of each column as numbers; in a table of text alone each text is parsed once."""
+    if set(table.dtypes) != {np.dtype(object)}:
+        return map(parse_numbers, iterate(table, list(table.columns)))
+    codes, texts = pd.factorize(table.to_numpy().ravel())
+    return iter(np.append(parse_numbers(texts), np.nan)[codes].reshape(table.shape).T)  # −1 where a cell is empty
+
+
 def _refuse_numbers_with_text(
-    cells: pd.Series, other: NDArray[np.bool_], filled: NDArray[np.bool_], file: Path | str, decimal: Decimal
+    table: pd.DataFrame,
+    name: str,
+    texts: Counter[str],
+    other: NDArray[np.bool_],
+    filled: NDArray[np.bool_],
+    file: Path | str,
+    decimal: Decimal,
 ) -> None:
-    """Refuse ``other`` cells than numbers if, without the most frequent of their texts, most ``filled`` ones are."""
-    texts = Counter(np.asarray(cells)[other]).most_common()
-    formatted = [text for text, _ in texts if parse_formatted(text, "point") or parse_formatted(text, "comma")]
-    marks = {text: count for text, count in texts if text not in formatted}
+    """Refuse ``other`` cells than numbers, with ``texts``, if most ``filled`` ones but the commonest of them are."""
+    formatted = [text for text in texts if parse_formatted(text, "point") or parse_formatted(text, "comma")]
+    marks = {text: count for text, count in texts.most_common() if text not in formatted}
     if filled.sum() - sum(marks.values()) <= (filled.sum() - max(marks.values(), default=0)) / 2:
         return
+    cells = table[name]
     categories = f"'dataset.categorical=[\"{cells.name}\"]' if the column holds categories"
     if formatted:
         other = cells.isin(formatted).to_numpy(bool)
@@ -155,7 +168,7 @@ def fit(table: pd.DataFrame, numeric: Sequence[str], categorical: Sequence[str],
         most: columns at most that a categorical one becomes; its rarer values share the last.
     """
     fitted: dict[str, Any] = {"numbers": [], "categories": []}
-    for name, cells in zip(numeric, _cells(table, numeric), strict=True):
+    for name, cells in zip(numeric, iterate(table, numeric), strict=True):
         values = parse_numbers(cells)
         missing = np.isnan(values)
         median = 0.0 if missing.all() else float(np.median(values[~missing]))
@@ -164,7 +177,7 @@ def fit(table: pd.DataFrame, numeric: Sequence[str], categorical: Sequence[str],
         if missing.any():
             column["missing_mean"], column["missing_sd"] = _moments(missing)
         fitted["numbers"].append(column)
-    for name, cells in zip(categorical, _cells(table, categorical), strict=True):
+    for name, cells in zip(categorical, iterate(table, categorical), strict=True):
         values, counts = np.unique(as_text(cells), return_counts=True)
         is_rare = np.zeros(len(values), bool)
         if len(values) >= most:
@@ -202,7 +215,7 @@ def apply(preprocessing: Mapping[str, Any], table: pd.DataFrame, file: Path | st
     """
     names = [column["name"] for column in (*preprocessing["numbers"], *preprocessing["categories"])]
     require(names, table, file, "the model was trained with")
-    values, missing, blocks, cells_of = [], [], [], _cells(table, names)
+    values, missing, blocks, cells_of = [], [], [], iterate(table, names)
     for column, cells in zip(preprocessing["numbers"], cells_of, strict=False):
         numbers = parse_numbers(cells)
         empty = np.isnan(numbers)
@@ -227,7 +240,7 @@ def list_unseen(preprocessing: Mapping[str, Any], table: pd.DataFrame) -> pd.Ser
     """For each row the categories that the training part did not have, as ``ward=north``; empty text where none is."""
     unseen = pd.Series("", table.index)
     names = [column["name"] for column in preprocessing["categories"]]
-    for column, cells in zip(preprocessing["categories"], _cells(table, names), strict=True):
+    for column, cells in zip(preprocessing["categories"], iterate(table, names), strict=True):
         values, known = as_text(cells), {*column["values"], *column["rare"]}
         new = np.array([text not in known for text in values], bool)
         if new.any():

@@ -248,7 +248,10 @@ def assemble_table(
     missing = rows.isna().sum()
     described = {
         "numbers": numeric,
-        "categories": {name: rows[name].nunique() for name in other},
+        "categories": {
+            name: len({*cells[np.asarray(pd.notna(cells), bool)]})
+            for name, cells in zip(other, columns.iterate(rows, other), strict=True)
+        },
         "ignored": list(ignored),
         "missing": {str(name): int(count) for name, count in missing[missing > 0].items()},
     }
