@@ -57,6 +57,8 @@ class Bilevel(Strategy):
     held_out: Annotated[float, Range(0, 1, above=True, below=True)] = 0.1
     balanced: bool = True
 
+    saved = (*Strategy.saved, "_training", "_validation", "_alpha")
+
     @property
     def every(self) -> int:
         return self.inner_steps
@@ -138,13 +140,6 @@ class Bilevel(Strategy):
             along.index_add_(0, batch.groups, inner.slopes(batch, direction).to(along))
         return -along / (self._drawn_at * self.context.batch_size)
 
-    def state_dict(self) -> dict[str, Any]:
-        samplers = {"training": self._training.state_dict(), "validation": self._validation.state_dict()}
-        return super().state_dict() | samplers | {"alpha": self._alpha.state_dict()}
-
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         super().load_state_dict(state)
-        self._training.load_state_dict(state["training"])
-        self._validation.load_state_dict(state["validation"])
-        self._alpha.load_state_dict(state["alpha"])
         self._factors = (self._alpha.weights / self._drawn_at).float()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import torch
 from torch import Tensor
@@ -37,6 +36,7 @@ class Curriculum(Strategy):
     order: Literal["easiest", "random"] = "easiest"
 
     tasks = frozenset({"classification"})
+    saved = (*Strategy.saved, "_epoch")
 
     def needs(self, config: RunConfig) -> dict[str, RunConfig]:
         return {"warm_up": as_classical(config, epochs=self.warm_up, equal_seconds=False)}
@@ -65,10 +65,3 @@ class Curriculum(Strategy):
 
     def end_epoch(self, statistics: Statistics) -> None:
         self._epoch += 1
-
-    def state_dict(self) -> dict[str, Any]:
-        return super().state_dict() | {"epoch": self._epoch}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        super().load_state_dict(state)
-        self._epoch = state["epoch"]
