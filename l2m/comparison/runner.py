@@ -26,10 +26,9 @@ from l2m.comparison.candidates import (
     trained,
 )
 from l2m.comparison.config import BASELINE, CHANGED, OWN, Comparison, choice_metric
-from l2m.comparison.findings import judge
+from l2m.comparison.findings import judge, score_held_out, score_test_part
 from l2m.comparison.opponents import OPPONENTS, Fitted, are_numbers
 from l2m.comparison.report import Protocol, Report, describe_usage
-from l2m.comparison.scoring import score_held_out, score_test_part
 from l2m.comparison.settings import rates_of, strategy_settings, without_rate
 from l2m.comparison.thresholds import moved_rows
 from l2m.comparison.writing import as_csv, write_file
