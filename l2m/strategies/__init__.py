@@ -234,10 +234,14 @@ def _state(value: Any) -> Any:
     return value.state_dict() if hasattr(value, "state_dict") else value
 
 
-def read_step(batch: Batch, per_sample: Tensor) -> tuple[Tensor, Tensor]:
-    """The groups (M,) and the losses (M,), in float64, of a step on the CPU; waits for the device, once."""
+def read_step(batch: Batch, per_sample: Tensor, k: int) -> tuple[Tensor, Tensor] | None:
+    """The groups' sums of losses (k,) float64 and counts (k,) of a step on the CPU; waits for the device, once.
+
+    None if a loss is not finite: the engine ends the run at the end of this epoch, and says why.
+    """
     groups, losses = torch.stack([batch.groups.double(), per_sample.double()]).cpu()
-    return groups.long(), losses
+    sums, counts = torch.bincount(groups.long(), losses, k), torch.bincount(groups.long(), minlength=k)
+    return (sums, counts) if losses.isfinite().all() else None
 
 
 def as_classical(config: RunConfig, **changes: Any) -> RunConfig:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
@@ -85,23 +86,11 @@ class Bilevel(Strategy):
                 f"batch_size={size} is larger than the {len(self._kept)} training samples that strategy.held_out="
                 f"{self.held_out:g} leaves: use a smaller one"
             )
-        self._training = Learn2MixBatchSampler(
-            groups[self._kept],
-            batch_size=size,
-            mixing_rate=0,
-            generator=context.generator("order"),
-            shuffle_within=False,
-        )
+        sampler = partial(Learn2MixBatchSampler, mixing_rate=0, shuffle_within=False)
+        self._training = sampler(groups[self._kept], batch_size=size, generator=context.generator("order"))
         present, labels = groups[self._held].unique(return_inverse=True)
         shares = [1 / len(present)] * len(present) if self.balanced else None
-        self._validation = Learn2MixBatchSampler(
-            labels,
-            batch_size=min(size, len(labels)),
-            mixing_rate=0,
-            proportions=shares,
-            generator=order,
-            shuffle_within=False,
-        )
+        self._validation = sampler(labels, batch_size=min(size, len(labels)), proportions=shares, generator=order)
         self._drawn_at = self._training.proportions.to(context.device)
         self._alpha = ExponentiatedWeights(self._drawn_at, self.outer_rate, self.scaled)
         self._factors = torch.ones_like(self._drawn_at, dtype=torch.float32)

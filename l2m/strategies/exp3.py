@@ -57,12 +57,11 @@ class Exp3(SampledStrategy):
         return self.sampler.next_batch()
 
     def after_step(self, batch: Batch, per_sample: Tensor) -> None:
-        groups, losses = read_step(batch, per_sample)
-        if not losses.isfinite().all():
-            return  # the engine ends the run at the end of this epoch, and says why
         k = self.context.groups
-        total, count = torch.bincount(groups, losses, k), torch.bincount(groups, minlength=k)
+        if not (step := read_step(batch, per_sample, k)):
+            return
+        total, count = step
         self._largest = max(self._largest, float((total / count.clamp_min(1)).max()))
         if self._largest > 0:  # ℓ_i n_i is the total
-            rewards = total / self._largest / (len(groups) * self.proportions)
+            rewards = total / self._largest / (len(per_sample) * self.proportions)
             self._log_w = (self._log_w + self.exploration / k * rewards).log_softmax(0)
