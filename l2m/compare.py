@@ -57,7 +57,6 @@ def _check(raw: dict[str, Any]) -> Comparison:
 def _compare(comparisons: Checked, refused: Refused, sweep: Sweep | None) -> bool:
     """Run the comparisons, one after the other; whether one failed."""
     from l2m.comparison.splits import run_comparison, runners_of
-    from l2m.training.output import lasting_output
 
     failed = bool(refused)
     for comparison, command in comparisons:
@@ -66,9 +65,8 @@ def _compare(comparisons: Checked, refused: Refused, sweep: Sweep | None) -> boo
             for runner in runners:
                 runner.print_plan()
             continue
-        with lasting_output():
-            print(f"\n{run_comparison(comparison, runners)}")
-            failed |= bool([runner for runner in runners if runner.print_left_out()])
+        print(f"\n{run_comparison(comparison, runners)}")
+        failed |= bool([runner for runner in runners if runner.print_left_out()])
     return failed
 
 

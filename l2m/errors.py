@@ -45,15 +45,23 @@ def describe_error(error: Exception) -> str | None:
     return describe_os_error(error) if isinstance(error, OSError) and error.errno else None
 
 
+def print_error(problem: str, before: str = "") -> None:
+    """Print the lines of a problem as errors; an indented one belongs to the line above it."""
+    for line in problem.splitlines():
+        print(line if line.startswith(" ") else f"error: {before}{line}", file=sys.stderr)
+
+
 @contextmanager
-def exit_on_error() -> Iterator[None]:
-    """End the program with status 1 and a sentence after an error of the user or the operating system."""
+def exit_on_error(debug: bool = False) -> Iterator[None]:
+    """End the program with status 1 and a sentence after an error of the user or the system, unless in ``debug``."""
     try:
         yield
     except (UserError, OSError) as error:
-        if problem := describe_error(error):
-            sys.exit(f"error: {problem}")
-        raise
+        problem = describe_error(error)
+        if debug or not problem:
+            raise
+        print_error(problem)
+        sys.exit(1)
 
 
 def printable(text: str) -> str:

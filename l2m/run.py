@@ -28,7 +28,7 @@ HELP = Help(
 
 def main() -> None:
     """Run the command line; a user's error is one sentence, with exit status 1."""
-    run_command("config", _check, _carry_out, HELP, uses_launcher=True)
+    run_command("config", _check, _train, HELP, uses_launcher=True)
 
 
 def _check(raw: dict[str, Any]) -> RunConfig:
@@ -36,13 +36,6 @@ def _check(raw: dict[str, Any]) -> RunConfig:
     from l2m.config.checking import check
 
     return check(raw)
-
-
-def _carry_out(runs: Checked, refused: Refused, sweep: Sweep | None) -> bool:
-    from l2m.training.output import lasting_output
-
-    with lasting_output():
-        return _train(runs, refused, sweep)
 
 
 def _train(runs: Checked, refused: Refused, sweep: Sweep | None) -> bool:

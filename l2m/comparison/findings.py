@@ -147,14 +147,10 @@ def _rows(
         if name != BASELINE:
             row["minus_classical"], row["interval_half_width"], _ = paired(values[name], ours, len(others), overlap)
             difference = drawn[name][score] - drawn[BASELINE][score]
-            row["interval_half_width_over_samples"] = _half_width_over_samples(difference, len(others))
+            z = stats.norm.ppf(1 - (1 - LEVEL) / (2 * len(others)))
+            row["interval_half_width_over_samples"] = float(z * np.nanstd(difference, ddof=1))
             row["p_holm"] = p[name]
         yield row
-
-
-def _half_width_over_samples(difference: Floats, comparisons: int) -> float:
-    """Half of a difference's interval over draws of test samples; all ``comparisons`` hold at once (Bonferroni)."""
-    return float(stats.norm.ppf(1 - (1 - LEVEL) / (2 * comparisons)) * np.nanstd(difference, ddof=1))
 
 
 def format_seconds(findings: Findings, strategy: str) -> str:

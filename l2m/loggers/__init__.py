@@ -53,13 +53,10 @@ LOGGERS: Registry[type[Logger]] = Registry("logger", __name__)
 
 def epoch_numbers(row: EpochRow, groups: Sequence[GroupRow]) -> dict[str, float]:
     """An epoch's numbers: the columns of ``metrics.csv``, and those of ``groups.csv`` as ``column/group``."""
-    numbers = {
-        name: getattr(row, name) for name in ("train_loss", "test_loss", "test_metric", "worst_group", "seconds")
-    }
-    for group in groups:
-        numbers |= {
-            f"{name}/{group.name}": getattr(group, name) for name in ("proportion", "train_loss", "test_metric")
-        }
+    columns = "train_loss", "test_loss", "test_metric", "worst_group", "seconds"
+    numbers = {name: getattr(row, name) for name in columns}
+    by_group = "proportion", "train_loss", "test_metric"
+    numbers |= {f"{name}/{group.name}": getattr(group, name) for group in groups for name in by_group}
     return {name: value for name, value in numbers.items() if isfinite(value)}
 
 
