@@ -116,6 +116,8 @@ def run_command(
         settings = HydraConfig.get()
         command = shlex.join([*repeated, *settings.overrides.task])
         try:
+            import l2m.catalog  # noqa: F401 (the choices that configurations are checked against)
+
             if settings is not checked:
                 _check_settings(settings, uses_launcher)
                 if sweep and sweep != Sweep.of(settings):
