@@ -24,16 +24,15 @@ class UserError(ValueError):
 
 def describe_os_error(error: OSError) -> str:
     """What the operating system refused: the file, the reason and a remedy."""
-    remedy, space = "check that it is there and that its disk works", "free some space, or set TMPDIR to another folder"
-    if "temporary directory" in str(error):  # ENOENT, where none can be written to
-        remedy = space
-    for numbers, advice in (
-        (FULL_DISK, space),
-        (DENIED, "change its permissions, or use another place"),
-        (TOO_MANY_FILES, "raise the limit on open files (ulimit -n), or use fewer workers"),
-        ((errno.ENAMETOOLONG,), "use a shorter name"),
-    ):
-        remedy = advice if error.errno in numbers else remedy
+    space = "free some space, or set TMPDIR to another folder"
+    remedies = {
+        **dict.fromkeys(FULL_DISK, space),
+        **dict.fromkeys(DENIED, "change its permissions, or use another place"),
+        **dict.fromkeys(TOO_MANY_FILES, "raise the limit on open files (ulimit -n), or use fewer workers"),
+        errno.ENAMETOOLONG: "use a shorter name",
+    }
+    without = "temporary directory" in str(error)  # ENOENT, where none can be written to
+    remedy = remedies.get(error.errno or 0, space if without else "check that it is there and that its disk works")
     place = "a file" if error.filename is None else shown(error.filename)
     return f"{place} cannot be used ({error.strerror or shown(error)}): {remedy}"
 
