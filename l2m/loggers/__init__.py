@@ -13,15 +13,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
+from l2m.config.run import RunConfig
 from l2m.errors import cause
 from l2m.files import write_whole
+from l2m.records import EpochRow, GroupRow
 from l2m.registry import Registry
-
-if TYPE_CHECKING:
-    from l2m.config.run import RunConfig
-    from l2m.records import EpochRow, GroupRow
 
 LOG = logging.getLogger(__name__)
 

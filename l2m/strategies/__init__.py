@@ -17,20 +17,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from l2m.config.run import UNMIXED
+from l2m.config.run import UNMIXED, RunConfig
 from l2m.data import Batch, Split
 from l2m.registry import Registry
 from l2m.sampling.sampler import Learn2MixBatchSampler
+from l2m.strategies.inner_loop import Inner
 from l2m.tasks import TASKS
-
-if TYPE_CHECKING:
-    from l2m.config.run import RunConfig
-    from l2m.strategies.inner_loop import Inner
 
 STRATEGIES: Registry[Any] = Registry("strategy", __name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor
@@ -17,9 +17,7 @@ from l2m.sampling.exponentiated_weights import ExponentiatedWeights
 from l2m.sampling.sampler import Learn2MixBatchSampler
 from l2m.schema import Range
 from l2m.strategies import STRATEGIES, Context, Strategy
-
-if TYPE_CHECKING:
-    from l2m.strategies.inner_loop import Inner
+from l2m.strategies.inner_loop import Inner
 
 
 @STRATEGIES.register("bilevel")

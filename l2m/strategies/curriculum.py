@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
+from l2m.config.run import RunConfig
 from l2m.data import Split
 from l2m.schema import Range
 from l2m.strategies import STRATEGIES, Context, Statistics, Strategy, as_classical
-
-if TYPE_CHECKING:
-    from l2m.config.run import RunConfig
 
 START, GROWTH, EVERY = 0.5, 1.2, 10
 """Epoch t, counted from 0, trains on the easiest min(1, 0.5 · 1.2^⌊t/10⌋) of the set."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -12,9 +12,7 @@ from l2m.data import Split
 from l2m.sampling.exponentiated_weights import ExponentiatedWeights
 from l2m.schema import Range
 from l2m.strategies import STRATEGIES, Context, SampledStrategy
-
-if TYPE_CHECKING:
-    from l2m.strategies.inner_loop import Inner
+from l2m.strategies.inner_loop import Inner
 
 
 @STRATEGIES.register("pike")
