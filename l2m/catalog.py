@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from l2m.config.choices import registries, set_registries
+from l2m.config.choices import REGISTRIES, registries
 from l2m.data import DATASETS, RECIPES
 from l2m.loggers import LOGGERS
 from l2m.mixing import MIXINGS
@@ -12,4 +12,5 @@ from l2m.strategies import STRATEGIES
 
 __all__ = ["registries"]
 
-set_registries((DATASETS, RECIPES, MODELS, STRATEGIES, OPTIMIZERS, MIXINGS, LOGGERS))
+every = DATASETS, RECIPES, MODELS, STRATEGIES, OPTIMIZERS, MIXINGS, LOGGERS
+REGISTRIES.update({registry.kind: registry for registry in every})

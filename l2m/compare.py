@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from l2m.cli import interrupts  # noqa: F401
 from l2m.cli.command import Checked, Refused, Sweep, run_command
 from l2m.cli.help import Help
-from l2m.comparison.config import CompareConfig, Comparison
+from l2m.comparison.config import CompareConfig, check_comparison
 from l2m.config.choices import GROUPS
 
 if TYPE_CHECKING:
@@ -44,20 +44,12 @@ HELP = Help(
 
 def main() -> None:
     """Run the command line; a user's error is one sentence, with exit status 1."""
-    run_command("compare", _check, _compare, HELP)
-
-
-def _check(raw: dict[str, Any]) -> Comparison:
-    import l2m.catalog  # noqa: F401
-    from l2m.comparison.config import check_comparison
-
-    return check_comparison(raw)
+    run_command("compare", check_comparison, _compare, HELP)
 
 
 def _compare(comparisons: Checked, refused: Refused, sweep: Sweep | None) -> bool:
     """Run the comparisons, one after the other; whether one failed."""
     from l2m.comparison.splits import run_comparison, runners_of
-    from l2m.training.output import lasting_output
 
     failed = bool(refused)
     for comparison, command in comparisons:
@@ -66,9 +58,8 @@ def _compare(comparisons: Checked, refused: Refused, sweep: Sweep | None) -> boo
             for runner in runners:
                 runner.print_plan()
             continue
-        with lasting_output():
-            print(f"\n{run_comparison(comparison, runners)}")
-            failed |= bool([runner for runner in runners if runner.print_left_out()])
+        print(f"\n{run_comparison(comparison, runners)}")
+        failed |= bool([runner for runner in runners if runner.print_left_out()])
     return failed
 
 

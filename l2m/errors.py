@@ -24,16 +24,15 @@ class UserError(ValueError):
 
 def describe_os_error(error: OSError) -> str:
     """What the operating system refused: the file, the reason and a remedy."""
-    remedy, space = "check that it is there and that its disk works", "free some space, or set TMPDIR to another folder"
-    if "temporary directory" in str(error):  # ENOENT, where none can be written to
-        remedy = space
-    for numbers, advice in (
-        (FULL_DISK, space),
-        (DENIED, "change its permissions, or use another place"),
-        (TOO_MANY_FILES, "raise the limit on open files (ulimit -n), or use fewer workers"),
-        ((errno.ENAMETOOLONG,), "use a shorter name"),
-    ):
-        remedy = advice if error.errno in numbers else remedy
+    space = "free some space, or set TMPDIR to another folder"
+    remedies = {
+        **dict.fromkeys(FULL_DISK, space),
+        **dict.fromkeys(DENIED, "change its permissions, or use another place"),
+        **dict.fromkeys(TOO_MANY_FILES, "raise the limit on open files (ulimit -n), or use fewer workers"),
+        errno.ENAMETOOLONG: "use a shorter name",
+    }
+    without = "temporary directory" in str(error)  # ENOENT, where none can be written to
+    remedy = remedies.get(error.errno or 0, space if without else "check that it is there and that its disk works")
     place = "a file" if error.filename is None else shown(error.filename)
     return f"{place} cannot be used ({error.strerror or shown(error)}): {remedy}"
 
@@ -45,15 +44,23 @@ def describe_error(error: Exception) -> str | None:
     return describe_os_error(error) if isinstance(error, OSError) and error.errno else None
 
 
+def print_error(problem: str, before: str = "") -> None:
+    """Print the lines of a problem as errors; an indented one belongs to the line above it."""
+    for line in problem.splitlines():
+        print(line if line.startswith(" ") else f"error: {before}{line}", file=sys.stderr)
+
+
 @contextmanager
-def exit_on_error() -> Iterator[None]:
-    """End the program with status 1 and a sentence after an error of the user or the operating system."""
+def exit_on_error(debug: bool = False) -> Iterator[None]:
+    """End the program with status 1 and a sentence after an error of the user or the system, unless in ``debug``."""
     try:
         yield
     except (UserError, OSError) as error:
-        if problem := describe_error(error):
-            sys.exit(f"error: {problem}")
-        raise
+        problem = describe_error(error)
+        if debug or not problem:
+            raise
+        print_error(problem)
+        sys.exit(1)
 
 
 def printable(text: str) -> str:

@@ -45,18 +45,20 @@ def replacing(file: Path) -> Iterator[Path]:
             part.unlink(missing_ok=True)
 
 
-def write_whole(file: Path, content: bytes | memoryview, flush: bool = False) -> None:
+def write_whole(file: Path, content: bytes | memoryview, flush: bool = False, remedy: str | None = None) -> None:
     """Write ``file`` by way of :func:`replacing`; with ``flush`` it survives a power cut from then on.
 
     Raises:
         OSError: it cannot be written; nothing is left of it.
+        UserError: instead, if there is a ``remedy``.
     """
-    with replacing(file) as part:
-        part.write_bytes(content)
+    with reporting("written", file, remedy) if remedy else contextlib.nullcontext():
+        with replacing(file) as part:
+            part.write_bytes(content)
+            if flush:
+                flush_to_disk(part)
         if flush:
-            flush_to_disk(part)
-    if flush:
-        flush_to_disk(file.parent)
+            flush_to_disk(file.parent)
 
 
 def flush_to_disk(path: Path) -> None:

@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from textwrap import wrap
-from typing import Annotated, get_type_hints
+from typing import Annotated
 
 from l2m.cli import interrupts  # noqa: F401
 from l2m.config.checking import check_fields
 from l2m.config.run import Device
-from l2m.errors import UserError, describe_error
+from l2m.errors import UserError, exit_on_error
+from l2m.schema import options_of
 from l2m.training.output import lasting_output
 
 ABOUT = """Score new samples with the model that a run has trained, or export it.
@@ -60,14 +61,8 @@ def _run(words: Sequence[str]) -> None:
         print(_help())
         sys.exit(0 if words else 2)
     try:
-        _carry_out(_request(words))
-    except (UserError, OSError) as error:
-        problem = describe_error(error)
-        if "debug=true" in words or not problem:
-            raise
-        for line in problem.splitlines():
-            print(line if line.startswith(" ") else f"error: {line}", file=sys.stderr)
-        sys.exit(1)
+        with exit_on_error("debug=true" in words):
+            _carry_out(_request(words))
     except KeyboardInterrupt:
         print("\nstopped: nothing was written", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
@@ -123,21 +118,20 @@ def _carry_out(request: Request) -> None:
         from l2m.data.own.new_samples import read_unseen
         from l2m.evaluation.decisions import decide
         from l2m.evaluation.predictions import format_csv, predict, summarize
-        from l2m.files import reporting, write_whole
+        from l2m.files import write_whole
 
         decision = decide(trained, request.threshold, request.costs, request.priors)
         inputs, samples = read_unseen(Path(request.data).expanduser(), trained.data, trained.config.dataset)
         table = predict(trained, inputs, samples, decision)
         output = Path(request.output).expanduser()
-        with reporting("written", output, "choose another output="):
-            write_whole(output, format_csv(table))
+        write_whole(output, format_csv(table), remedy="choose another output=")
         print(f"{len(table)} sample{'s' * (len(table) != 1)} of {request.data}, scored by {trained.folder}")
         print("\n".join(summarize(trained, table)))
         print(output)
 
 
 def _help() -> str:
-    hints = get_type_hints(Request, include_extras=True)
+    hints = options_of(Request)
     lines = [ABOUT, "Keys", ""]
     for field in fields(Request):
         note = next(note for note in hints[field.name].__metadata__ if isinstance(note, str))

@@ -11,11 +11,10 @@ import inspect
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
-from functools import cache
-from typing import Any, Generic, TypeVar, get_type_hints
+from typing import Any, Generic, TypeVar
 
 from l2m.errors import UserError, did_you_mean
-from l2m.schema import coerce, format_value
+from l2m.schema import coerce, format_value, options_of
 
 LISTED = 8
 """Choices that an error message lists, at most."""
@@ -101,7 +100,7 @@ class Registry(Generic[T]):
         if name not in self.names():
             problems.append(describe_unknown(self.kind, name, self._entries))
             return dict(choice)
-        hints = _hints(self._entries[name])
+        hints = options_of(self._entries[name])
         checked: dict[str, Any] = {"name": name}
         options = self._options(name)
         for key in sorted(choice.keys() - options.keys() - {"name"}, key=str):
@@ -132,9 +131,3 @@ class Registry(Generic[T]):
 def _place(entry: Callable[..., Any]) -> tuple[str, str]:
     """Where it is defined: re-running a module or a notebook's cell replaces its own entries."""
     return entry.__module__, entry.__qualname__
-
-
-@cache
-def _hints(entry: Callable[..., Any]) -> dict[str, Any]:
-    """Types of the options, cached for the hundreds of records that a report checks."""
-    return get_type_hints(entry, include_extras=True)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from l2m.cli import interrupts  # noqa: F401
 from l2m.cli.command import Checked, Refused, Sweep, run_command
 from l2m.cli.help import Help
+from l2m.config.checking import check
 from l2m.config.choices import GROUPS
 from l2m.config.override_errors import CHOICES
 from l2m.config.run import RunConfig
@@ -28,21 +27,7 @@ HELP = Help(
 
 def main() -> None:
     """Run the command line; a user's error is one sentence, with exit status 1."""
-    run_command("config", _check, _carry_out, HELP, uses_launcher=True)
-
-
-def _check(raw: dict[str, Any]) -> RunConfig:
-    import l2m.catalog  # noqa: F401
-    from l2m.config.checking import check
-
-    return check(raw)
-
-
-def _carry_out(runs: Checked, refused: Refused, sweep: Sweep | None) -> bool:
-    from l2m.training.output import lasting_output
-
-    with lasting_output():
-        return _train(runs, refused, sweep)
+    run_command("config", check, _train, HELP, uses_launcher=True)
 
 
 def _train(runs: Checked, refused: Refused, sweep: Sweep | None) -> bool:

@@ -7,7 +7,8 @@ import re
 import sys
 import types
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from functools import cache
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from l2m.errors import UserError, did_you_mean
 
@@ -44,6 +45,12 @@ class Pattern:
 
     def __str__(self) -> str:
         return self.rule
+
+
+@cache
+def options_of(entry: Any) -> dict[str, Any]:
+    """The annotations of a dataclass's fields, or of a function's parameters; cached for the records of a report."""
+    return get_type_hints(entry, include_extras=True)
 
 
 def coerce(value: Any, annotation: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -17,6 +18,19 @@ def derive(seed: int, purpose: str) -> int:
 def generator(seed: int, purpose: str) -> torch.Generator:
     """A CPU generator for one purpose of a run's ``seed``."""
     return torch.Generator().manual_seed(derive(seed, purpose))
+
+
+def default_states(device: torch.device) -> dict[str, Tensor]:
+    """The states of torch's default generators: that of the CPU, and that of a GPU."""
+    states = {"cpu": torch.get_rng_state()}
+    return states | {"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else states
+
+
+def restore_defaults(states: Mapping[str, Tensor], device: torch.device) -> None:
+    """Set torch's default generators to states of any device; a GPU's only if there is one here and there was."""
+    torch.set_rng_state(states["cpu"])
+    if device.type == "cuda" and "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"], device)
 
 
 def to_device(tensor: Tensor, device: torch.device | str) -> Tensor:

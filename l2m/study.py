@@ -37,11 +37,8 @@ def main() -> None:
 
 def _run_all(studies: Checked, refused: Refused, sweep: Sweep | None) -> bool:
     """Run all studies; whether a command was refused."""
-    from l2m.training.output import lasting_output
-
-    with lasting_output():
-        for config, _ in studies:
-            run(config)
+    for config, _ in studies:
+        run(config)
     return bool(refused)
 
 

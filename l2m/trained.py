@@ -158,9 +158,6 @@ def _saved(file: Path) -> dict[str, Any]:
     if not file.is_file():
         raise UserError(f"{file} is missing, perhaps because records were copied without models: {AGAIN}")
     try:
-        saved = read_model(file)
+        return read_model(file)
     except ValueError as error:
         raise UserError(f"{file} cannot be read ({error}): {AGAIN}") from error
-    if not saved.keys() >= {"parameters", "blank", "preprocessing"}:
-        raise UserError(f"{file} was written by an earlier version, without the shapes of the data: {AGAIN}")
-    return saved

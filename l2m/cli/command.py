@@ -29,8 +29,9 @@ from l2m.config.user_folders import (
     set_variable,
     use_folder,
 )
-from l2m.errors import UserError
+from l2m.errors import UserError, print_error
 from l2m.registry import describe_unknown
+from l2m.training.output import lasting_output
 
 TUNER = "hydra_plugins.l2m.Optuna"
 
@@ -45,15 +46,11 @@ MEANING = re.compile(r"--config-(dir|path|name)\b|-c[dpn]\b")
 
 @dataclass(frozen=True)
 class Sweep:
-    """Hydra's settings of a sweep.
-
-    Attributes:
-        launcher: the launcher's settings.
-        sweeper: the sweeper's settings, with the values that an experiment sweeps over.
-    """
+    """Hydra's settings of a sweep."""
 
     launcher: dict[str, Any]
     sweeper: dict[str, Any]
+    """With the values that an experiment sweeps over."""
 
     @classmethod
     def of(cls, settings: Any) -> Sweep:
@@ -101,7 +98,7 @@ def run_command(
     failed = False
     options, others = get_args_parser().parse_known_intermixed_args()
     if others:
-        _print_error(f"{others[0]} is not known: a key is written KEY=VALUE, without dashes (--help lists all)")
+        print_error(f"{others[0]} is not known: a key is written KEY=VALUE, without dashes (--help lists all)")
         sys.exit(1)
     pairs = [(f"--{kind}", getattr(options, kind.replace("-", "_"))) for kind in MEANINGS]
     moved = [*options.overrides, *(value for _, value in pairs)]
@@ -119,6 +116,8 @@ def run_command(
         settings = HydraConfig.get()
         command = shlex.join([*repeated, *settings.overrides.task])
         try:
+            import l2m.catalog  # noqa: F401 (the choices that configurations are checked against)
+
             if settings is not checked:
                 _check_settings(settings, uses_launcher)
                 if sweep and sweep != Sweep.of(settings):
@@ -134,7 +133,7 @@ def run_command(
             if debug or not sentence:
                 raise
             if sentence not in (reason for _, reason in refused):  # all runs may lack the same file
-                _print_error(sentence, command + ": " if sweep else "")
+                print_error(sentence, command + ": " if sweep else "")
             refused.append((command, sentence))
             return None
 
@@ -158,7 +157,8 @@ def run_command(
             if sweep and not (runs or refused or sweep.tuned):
                 raise UserError("the sweep has no runs: one of its lists or ranges is empty")
             interrupts.raise_again()
-            failed = bool(refused) | (bool(runs) and carry_out(runs, refused, sweep))
+            with lasting_output():
+                failed = bool(refused) | (bool(runs) and carry_out(runs, refused, sweep))
         except BrokenPipeError:  # for example by --help | head
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except Exception as error:
@@ -166,7 +166,7 @@ def run_command(
             if debug or not sentence:
                 raise
             failed = True
-            _print_error(sentence)
+            print_error(sentence)
         except KeyboardInterrupt as stop:
             state = f"{stop}; " if str(stop) else ""
             print(f"\nstopped: {state}{resumes}", file=sys.stderr)
@@ -190,8 +190,3 @@ def _check_settings(settings: Any, uses_launcher: bool) -> None:
     for key, value in {**job, "hydra.callbacks": settings.callbacks}.items():
         if value:
             raise UserError(f"{key}={value} {UNUSED}")
-
-
-def _print_error(problem: str, run: str = "") -> None:
-    for line in problem.splitlines():
-        print(f"error: {run}{line}", file=sys.stderr)

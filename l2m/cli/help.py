@@ -7,11 +7,10 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import get_type_hints
 
 from hydra.core.config_store import ConfigStore
 
-from l2m.schema import type_name
+from l2m.schema import options_of, type_name
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Help:
         def choices(group: str) -> list[Path]:
             return sorted((file for f in folders for file in (f / group).glob("*.yaml")), key=lambda file: file.stem)
 
-        hints = get_type_hints(self.keys, include_extras=True)
+        hints = options_of(self.keys)
         lines = [*self.about, "", "Choices", ""]
         for group in (*self.groups, *self.added):
             names = ", ".join(file.stem for file in choices(group))

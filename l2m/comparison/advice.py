@@ -9,19 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-SIMPLEST = (
-    "ridge",
-    "logistic_regression",
-    "logistic_regression_balanced",
-    "logistic_regression_by_prior",
-    "logistic_regression_by_threshold",
-    "classical",
-    "classical_by_prior",
-    "classical_by_threshold",
-    "boosted_trees",
-    "boosted_trees_balanced",
-    "boosted_trees_by_prior",
-    "boosted_trees_by_threshold",
+SIMPLEST = tuple(
+    f"{model}{variant}"
+    for model in ("ridge", "logistic_regression", "classical", "boosted_trees")
+    for variant in ("", "_balanced", "_by_prior", "_by_threshold")
 )
 """The simplest first; all others are equally less simple."""
 

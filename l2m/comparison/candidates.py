@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from l2m.config.run import RunConfig
 from l2m.data import load
 from l2m.records.directory import RunDirectory
 from l2m.training.scores import SampleResults, Score, sample_results
+
+Rule = Callable[[SampleResults], SampleResults]
+"""Predicts the classes by another rule."""
 
 
 @dataclass(frozen=True)
@@ -79,15 +82,7 @@ def trained(setting: RunConfig, rates: Mapping[str, float], tried: int) -> Candi
 
 def with_prior(plain: Candidate) -> Candidate:
     """A candidate, each probability divided by the class's share of the training set."""
-
-    def moved(result: Result) -> Result:
-        return replace(result, samples=by_prior(result.samples))
-
-    return replace(
-        plain,
-        held_out=lambda part: moved(plain.held_out(part)),
-        tested=lambda seed: moved(plain.tested(seed)),
-    )
+    return _moved(plain, by_prior, lambda part: by_prior)
 
 
 def with_threshold(plain: Candidate, score: Score, parts: int) -> Candidate:
@@ -95,18 +90,27 @@ def with_threshold(plain: Candidate, score: Score, parts: int) -> Candidate:
 
     A held-out part is scored with the threshold of the others.
     """
-    held = [plain.held_out(part) for part in range(parts)]
-    of_others = [choose_threshold(score, [other.samples for other in held if other is not result]) for result in held]
-    threshold = choose_threshold(score, [result.samples for result in held])
+    held = [plain.held_out(part).samples for part in range(parts)]
+    rules = [_best_threshold(score, held[:part] + held[part + 1 :]) for part in range(parts)]
+    rule = _best_threshold(score, held)
+    return _moved(plain, rule, rules.__getitem__, **rule.keywords)
 
-    def moved(result: Result, threshold: float) -> Result:
-        return replace(result, samples=by_threshold(result.samples, threshold))
+
+def _best_threshold(score: Score, parts: Sequence[SampleResults]) -> partial[SampleResults]:
+    return partial(by_threshold, threshold=choose_threshold(score, parts))
+
+
+def _moved(plain: Candidate, rule: Rule, of_part: Callable[[int], Rule], **rates: float) -> Candidate:
+    """A candidate whose classes are predicted by a rule, on a held-out part by that of the part."""
+
+    def moved(result: Result, rule: Rule) -> Result:
+        return replace(result, samples=rule(result.samples))
 
     return replace(
         plain,
-        rates={**plain.rates, "threshold": threshold},
-        held_out=lambda part: moved(held[part], of_others[part]),
-        tested=lambda seed: moved(plain.tested(seed), threshold),
+        rates={**plain.rates, **rates},
+        held_out=lambda part: moved(plain.held_out(part), of_part(part)),
+        tested=lambda seed: moved(plain.tested(seed), rule),
     )
 
 

@@ -1,4 +1,4 @@
-"""Scores of candidates on the test part, and their paired differences to classical training.
+"""Scores of candidates, one training at a time, and their paired differences to classical training on the test part.
 
 A difference is reliable if the paired t-test over seeds is significant at 5 % after Holm's correction for the number of
 candidates, and if it exceeds what another draw of test samples may do to it.
@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from l2m.comparison.candidates import Candidate
 from l2m.comparison.config import BASELINE
 from l2m.report.statistics import LEVEL, holm, paired, paired_p, significant
-from l2m.training.scores import SCORES, Floats, Score
+from l2m.training.scores import SCORES, Floats, Score, resample
 
 DRAWS = 200
 """Bootstrap draws of a test part: its standard errors have a relative error of 5 %."""
@@ -72,6 +73,40 @@ class Findings:
         return f"{scale * row.minus_classical:+.{digits}f} ± {scale * row.interval_half_width:.{digits}f}"
 
 
+def score_held_out(candidates: Mapping[str, Candidate], score: Score, parts: int) -> pd.DataFrame:
+    """The score on each held-out part (parts, candidates), the best mean first."""
+    rows = [
+        {name: score.of(candidate.held_out(part).samples) for name, candidate in candidates.items()}
+        for part in range(parts)  # outermost, as the data of a part are loaded once
+    ]
+    table = pd.DataFrame(rows).rename_axis("part")
+    order = table.mean().sort_values(ascending=not score.higher_is_better, kind="stable")
+    return table[order.index]
+
+
+def score_test_part(
+    candidates: Mapping[str, Candidate], scores: Mapping[str, Score], seeds: Sequence[int]
+) -> tuple[pd.DataFrame, Mapping[str, Drawn], Mapping[str, Floats]]:
+    """Scores on the test part.
+
+    Returns:
+        A row a candidate and seed, in their order; by candidate, the scores' means over seeds on bootstrap draws; by
+        candidate, its mean confusion matrix (k, k), for a classification only.
+    """
+    rows, drawn, confusion = [], dict[str, Floats](), dict[str, Floats]()
+    for seed in seeds:
+        for name, candidate in candidates.items():
+            result = candidate.tested(seed)
+            values = {score: each.of(result.samples) for score, each in scores.items()}
+            rows.append({"strategy": name, "seed": seed, **candidate.rates, **result.about, **values})
+            drawn[name] = drawn.get(name, 0) + resample(scores.values(), result.samples, DRAWS) / len(seeds)
+            if result.samples.labels is not None:
+                confusion[name] = confusion.get(name, 0) + result.samples.confusion / len(seeds)
+    runs = pd.DataFrame(rows).set_index("strategy").loc[list(candidates)].reset_index()
+    by_score = {name: dict(zip(scores, each.T, strict=True)) for name, each in drawn.items()}
+    return runs, by_score, confusion
+
+
 def judge(
     runs: pd.DataFrame, task: str, metric: str, drawn: Mapping[str, Drawn] | None = None, overlap: float = 0.0
 ) -> Findings:
@@ -112,14 +147,10 @@ def _rows(
         if name != BASELINE:
             row["minus_classical"], row["interval_half_width"], _ = paired(values[name], ours, len(others), overlap)
             difference = drawn[name][score] - drawn[BASELINE][score]
-            row["interval_half_width_over_samples"] = _half_width_over_samples(difference, len(others))
+            z = stats.norm.ppf(1 - (1 - LEVEL) / (2 * len(others)))
+            row["interval_half_width_over_samples"] = float(z * np.nanstd(difference, ddof=1))
             row["p_holm"] = p[name]
         yield row
-
-
-def _half_width_over_samples(difference: Floats, comparisons: int) -> float:
-    """Half of a difference's interval over draws of test samples; all ``comparisons`` hold at once (Bonferroni)."""
-    return float(stats.norm.ppf(1 - (1 - LEVEL) / (2 * comparisons)) * np.nanstd(difference, ddof=1))
 
 
 def format_seconds(findings: Findings, strategy: str) -> str:

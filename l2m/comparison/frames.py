@@ -16,7 +16,7 @@ from l2m.comparison.splits import run_comparison, runners_of
 from l2m.config.composing import compose_checked
 from l2m.data.own.columns import check_columns
 from l2m.errors import UserError
-from l2m.files import reporting, write_whole
+from l2m.files import write_whole
 
 
 def compare_frame(frame: pd.DataFrame, target: str, **options: Any) -> Report:
@@ -39,8 +39,7 @@ def compare_frame(frame: pd.DataFrame, target: str, **options: Any) -> Report:
     content = frame.to_csv(index=False).encode()
     name = hashlib.sha256(content).hexdigest()[:16]
     file = Path(options.get("results_dir", "outputs")) / "tables" / f"{name}.csv"
-    with reporting("written", file, "choose another results_dir"):
-        write_whole(file, content)
+    write_whole(file, content, remedy="choose another results_dir")
     given = {"dataset.path": str(file), "dataset.target": target} | options
     words = ["dataset=csv", *(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items())]
     comparison = compose_checked("compare", words, check_comparison)

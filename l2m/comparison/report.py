@@ -178,8 +178,8 @@ def recommend(report: Report) -> list[str]:
             "distinguished from it and is simpler."
         )
     if others:
-        also = "also " * (name != advice.best)
-        sentences.append(f"Within one standard error of the best mean {also}{_are(others)} {_listed(others)}.")
+        verb = "also " * (name != advice.best) + ("are" if others[1:] else "is")
+        sentences.append(f"Within one standard error of the best mean {verb} {_listed(others)}.")
     loss = advice.expected_loss * (100 if score.percent else 1)
     sentences.append(
         f"How sure: {name} is the best of all {len(report.held_out.columns)} with a probability of "
@@ -223,10 +223,6 @@ def _describe_test(report: Report) -> str:
     best = str(means.idxmax() if score.higher_is_better else means.idxmin())
     text += f"; the best there is {best}, {mean(best)}" if best != name else "; it is the best there too"
     return f"{text}. {name} takes {format_seconds(findings, name)} s a training."
-
-
-def _are(names: Sequence[str]) -> str:
-    return "are" if names[1:] else "is"
 
 
 def _listed(names: Sequence[str]) -> str:

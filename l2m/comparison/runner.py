@@ -26,16 +26,17 @@ from l2m.comparison.candidates import (
     trained,
 )
 from l2m.comparison.config import BASELINE, CHANGED, OWN, Comparison, choice_metric
-from l2m.comparison.findings import judge
+from l2m.comparison.findings import judge, score_held_out, score_test_part
 from l2m.comparison.opponents import OPPONENTS, Fitted, are_numbers
 from l2m.comparison.report import Protocol, Report, describe_usage
-from l2m.comparison.scoring import score_held_out, score_test_part
 from l2m.comparison.settings import rates_of, strategy_settings, without_rate
 from l2m.comparison.thresholds import moved_rows
-from l2m.comparison.writing import as_csv, write_file
+from l2m.comparison.writing import as_csv
 from l2m.config.run import LATER_KEYS, RunConfig
 from l2m.data import load
 from l2m.errors import UserError
+from l2m.files import write_whole
+from l2m.records import WRITE_REMEDY
 from l2m.records.directory import RunDirectory
 from l2m.sweeps.launching import choose_launcher, launch
 from l2m.sweeps.plan import PlannedRun, format_plan, plan
@@ -86,7 +87,7 @@ class ComparisonRunner:
         if len(candidates) < 2:
             raise UserError(f"nothing is left to compare with {BASELINE}: name other strategies or opponents")
         report = self._report(candidates, chosen[BASELINE])
-        write_file(self._path / "choices.csv", as_csv(pd.DataFrame(self._choices)))
+        write_whole(self._path / "choices.csv", as_csv(pd.DataFrame(self._choices)), remedy=WRITE_REMEDY)
         return report
 
     def print_plan(self) -> None:

@@ -17,6 +17,7 @@ from l2m.comparison.findings import DRAWS, Findings, format_seconds
 from l2m.comparison.report import Protocol, Report, recommend
 from l2m.errors import shown
 from l2m.report.statistics import significant, spread
+from l2m.report.summary import terminal_table
 from l2m.training.scores import BINS
 
 WIDTH = 79
@@ -122,13 +123,7 @@ def format_confusion(report: Report) -> pd.DataFrame:
 
 
 def _terminal_table(cells: pd.DataFrame, head: str = "strategy") -> Table:
-    table = Table(box=None, padding=(0, 1, 0, 0))
-    table.add_column(head, min_width=9, overflow="fold")
-    for column in cells:
-        table.add_column(str(column), justify="right", no_wrap=True)
-    for row in cells.itertuples():
-        table.add_row(*row)
-    return table
+    return terminal_table((head, *map(str, cells)), cells.itertuples())
 
 
 def format_caption(report: Report) -> list[str]:

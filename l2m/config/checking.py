@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import yaml
 
@@ -16,7 +16,7 @@ from l2m.config.user_folders import describe_missing_file
 from l2m.errors import UserError
 from l2m.files import read_text
 from l2m.registry import Registry, describe_unknown
-from l2m.schema import coerce, format_value
+from l2m.schema import coerce, format_value, options_of
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The parser in C, if PyYAML has it, is ten times as fast."""
@@ -32,7 +32,7 @@ def check_fields(
 
     Each error is appended to ``problems`` as a sentence, and its field gets no value.
     """
-    hints = get_type_hints(schema, include_extras=True)
+    hints = options_of(schema)
     problems += [describe_unknown("key", key, hints) for key in sorted(raw.keys() - hints.keys(), key=str)]
     values: dict[str, Any] = {}
     for field in fields(schema):

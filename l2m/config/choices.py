@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from l2m.config.user_folders import import_user_files
@@ -10,12 +10,8 @@ from l2m.registry import Registry
 
 GROUPS = ("dataset", "imbalance", "model", "strategy", "optimizer", "mixing")
 
-_REGISTRIES: dict[str, Registry[Any]] = {}
-
-
-def set_registries(registries: Iterable[Registry[Any]]) -> None:
-    """Set the registries that configurations are checked against, each for the group of its kind."""
-    _REGISTRIES.update({registry.kind: registry for registry in registries})
+REGISTRIES: dict[str, Registry[Any]] = {}
+"""What configurations are checked against, by group and for the loggers."""
 
 
 def registries() -> Mapping[str, Registry[Any]]:
@@ -24,7 +20,7 @@ def registries() -> Mapping[str, Registry[Any]]:
     Raises:
         UserError: a module in a user's folder cannot be imported.
     """
-    if not _REGISTRIES:
+    if not REGISTRIES:
         raise RuntimeError("no registries are set: import l2m.catalog first")
-    import_user_files(_REGISTRIES)
-    return _REGISTRIES
+    import_user_files(REGISTRIES)
+    return REGISTRIES

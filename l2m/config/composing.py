@@ -83,10 +83,7 @@ def compose(*overrides: str, config_dir: str | os.PathLike[str] | None = None) -
 def compose_sweep(
     *overrides: str, config_dir: str | os.PathLike[str] | None = None
 ) -> tuple[list[tuple[RunConfig, str]], dict[str, Any]]:
-    """The configurations of the command line ``python -m l2m.run -m *overrides``.
-
-    Returns:
-        Each configuration with its words, and the launcher's settings.
+    """The configurations of a sweep, each with its words, and the launcher's settings; as for :func:`l2m.sweep`.
 
     Raises:
         UserError: the overrides or the folder are not valid.

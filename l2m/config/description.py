@@ -54,7 +54,7 @@ def _differing(settings: dict[str, Any], all_settings: list[dict[str, Any]]) -> 
 
 def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """The values of two identities where they differ, as ``strategy.mixing_rate=0.1``."""
-    flat = _flat(first), _flat(second)
+    flat = flatten(first), flatten(second)
     return [
         tuple(f"{key}={values[key]}" if key in values else f"{key} at its default" for values in flat)
         for key in sorted(flat[0].keys() | flat[1].keys())
@@ -62,9 +62,7 @@ def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tup
     ]
 
 
-def _flat(identity: Mapping[str, Any]) -> dict[str, Any]:
-    """Groups' options as ``strategy.mixing_rate``, and ``strategy`` for the name."""
-    flat = {key: value for key, value in identity.items() if not isinstance(value, Mapping)}
-    for group in GROUPS:
-        flat |= {group if key == "name" else f"{group}.{key}": value for key, value in identity.get(group, {}).items()}
-    return flat
+def flatten(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a configuration as ``strategy.mixing_rate``, and ``strategy`` for the name."""
+    pairs = ((key, value if isinstance(value, Mapping) else {"name": value}) for key, value in plain.items())
+    return {key if name == "name" else f"{key}.{name}": each for key, own in pairs for name, each in own.items()}

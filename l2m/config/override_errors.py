@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
-from typing import Any, get_type_hints
+from typing import Any
 
 import yaml
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
@@ -17,7 +17,7 @@ from l2m.config.run import RunConfig
 from l2m.config.user_folders import conf_dir, describe_missing_file, list_yaml_files
 from l2m.errors import UserError, closest, describe_error, shown
 from l2m.registry import describe_unknown
-from l2m.schema import type_name
+from l2m.schema import options_of, type_name
 
 CHOICES = (*GROUPS, "logger", "hydra/launcher", "hydra/sweeper")
 """The groups of ``conf/`` in which a run has a choice."""
@@ -79,7 +79,7 @@ def describe_user_error(error: Exception, keys: type = RunConfig, groups: Sequen
         key, values = match[1], match[2].strip()
         if key == "logger":
             return f"logger={values} gives several values to one run: several loggers at once are 'logger=[{values}]'"
-        if type_name(get_type_hints(keys, include_extras=True).get(key)).startswith("tuple"):
+        if type_name(options_of(keys).get(key)).startswith("tuple"):
             return f"{key}={values} is not a list: write {key}=[{values}]"
         return f"{key}={values} gives several values to one run: add -m to sweep over them"
     if match := re.search(r"Sweep parameters '([^']+)'", text):

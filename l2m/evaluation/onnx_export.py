@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from l2m.errors import UserError, cause
-from l2m.files import reporting, write_whole
+from l2m.files import write_whole
 from l2m.trained import Trained
 
 
@@ -55,9 +55,7 @@ def export(trained: Trained, file: Path) -> None:
         raise UserError(f"onnx= needs {error.name}: pip install 'learn2mix[onnx]'") from error
 
     blank = trained.data.train.inputs
-    two = torch.zeros(
-        (2, *blank.shape[1:]), dtype=blank.dtype
-    )  # the exporter would treat the size of one sample as constant
+    two = torch.zeros((2, *blank.shape[1:]), dtype=blank.dtype)  # of one the exporter would take the size as constant
     try:
         with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # raised inside torch
@@ -73,5 +71,4 @@ def export(trained: Trained, file: Path) -> None:
             f"({cause(error)}): use it from Python, with l2m.load"
         ) from error
     onnx.helper.set_model_props(model, {"class_names": json.dumps(trained.class_names)})
-    with reporting("written", file, "choose another onnx="):
-        write_whole(file, model.SerializeToString())
+    write_whole(file, model.SerializeToString(), remedy="choose another onnx=")

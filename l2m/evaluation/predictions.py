@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from textwrap import indent
 from typing import Any
 
 import pandas as pd
@@ -113,12 +114,7 @@ def summarize(trained: Trained, table: pd.DataFrame) -> Iterator[str]:
 
 def _aligned(name: str, table: pd.DataFrame) -> Iterator[str]:
     """The lines of a table, with a heading."""
-    rows = table.head(LISTED)
-    labels = [shown(label, 30) for label in rows.index]
-    width = max(len(label) for label in [name, *labels])
-    yield f"  {name:{width}}  " + "  ".join(f"{column:>9}" for column in table)
-    for label, values in zip(labels, rows.itertuples(index=False), strict=True):
-        cells = zip(table, values, strict=True)
-        yield f"  {label:{width}}  " + "  ".join(f"{value:>{max(9, len(str(column)))}.4g}" for column, value in cells)
+    rows = table.head(LISTED).rename(lambda label: shown(label, 30)).rename_axis(index=None, columns=name)
+    yield indent(rows.to_string(col_space=dict.fromkeys(rows, 10), float_format="{:.4g}".format), "  ")
     if len(table) > LISTED:
         yield f"  and {len(table) - LISTED} more"

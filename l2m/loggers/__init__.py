@@ -13,15 +13,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
+from l2m.config.run import RunConfig
 from l2m.errors import cause
 from l2m.files import write_whole
+from l2m.records import EpochRow, GroupRow
 from l2m.registry import Registry
-
-if TYPE_CHECKING:
-    from l2m.config.run import RunConfig
-    from l2m.records import EpochRow, GroupRow
 
 LOG = logging.getLogger(__name__)
 
@@ -53,13 +51,10 @@ LOGGERS: Registry[type[Logger]] = Registry("logger", __name__)
 
 def epoch_numbers(row: EpochRow, groups: Sequence[GroupRow]) -> dict[str, float]:
     """An epoch's numbers: the columns of ``metrics.csv``, and those of ``groups.csv`` as ``column/group``."""
-    numbers = {
-        name: getattr(row, name) for name in ("train_loss", "test_loss", "test_metric", "worst_group", "seconds")
-    }
-    for group in groups:
-        numbers |= {
-            f"{name}/{group.name}": getattr(group, name) for name in ("proportion", "train_loss", "test_metric")
-        }
+    columns = "train_loss", "test_loss", "test_metric", "worst_group", "seconds"
+    numbers = {name: getattr(row, name) for name in columns}
+    by_group = "proportion", "train_loss", "test_metric"
+    numbers |= {f"{name}/{group.name}": getattr(group, name) for group in groups for name in by_group}
     return {name: value for name, value in numbers.items() if isfinite(value)}
 
 

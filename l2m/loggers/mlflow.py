@@ -10,15 +10,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from filelock import FileLock
 
+from l2m.config.run import RunConfig
 from l2m.loggers import LOGGERS, Logger, epoch_numbers, run_title
-
-if TYPE_CHECKING:
-    from l2m.config.run import RunConfig
-    from l2m.records import EpochRow, GroupRow
+from l2m.records import EpochRow, GroupRow
 
 METRICS_PER_CALL = 1000
 """MLflow's limit."""

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import yaml
 
+from l2m.config.run import RunConfig
 from l2m.loggers import LOGGERS, Logger, epoch_numbers, run_title
-
-if TYPE_CHECKING:
-    from l2m.config.run import RunConfig
-    from l2m.records import EpochRow, GroupRow
+from l2m.records import EpochRow, GroupRow
 
 
 @LOGGERS.register("tensorboard")

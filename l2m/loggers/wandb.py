@@ -7,13 +7,11 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
+from l2m.config.run import RunConfig
 from l2m.loggers import LOGGERS, Logger, epoch_numbers, run_title
-
-if TYPE_CHECKING:
-    from l2m.config.run import RunConfig
-    from l2m.records import EpochRow, GroupRow
+from l2m.records import EpochRow, GroupRow
 
 EXIT = {"done": 0, "failed": 1, "stopped": 130}
 

@@ -12,16 +12,14 @@ filter excludes it. With clean samples beside the mixed ones, it is the mean of 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
+from l2m.config.run import RunConfig
 from l2m.data import Batch, Data
 from l2m.registry import Registry
 from l2m.strategies import Context
-
-if TYPE_CHECKING:
-    from l2m.config.run import RunConfig
 
 MIXINGS: Registry[Any] = Registry("mixing", __name__)
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
+from l2m.config.run import RunConfig
 from l2m.data import Batch
 from l2m.mixing import MIXINGS, Losses, Objective
 from l2m.mixing.mixup import Mixup
 from l2m.schema import Range
 from l2m.strategies import as_classical
-
-if TYPE_CHECKING:
-    from l2m.config.run import RunConfig
 
 
 @MIXINGS.register("guided")

@@ -19,14 +19,7 @@ LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A run after some of its epochs.
-
-    Attributes:
-        identity: the run's :meth:`~l2m.config.run.RunConfig.identity`.
-        info: the content of ``run.json``.
-        metrics, groups: the rows of the epochs.
-        state: the trainer's ``state_dict``.
-    """
+    """A run after some epochs: ``info`` is the content of ``run.json``, ``state`` the trainer's ``state_dict``."""
 
     identity: dict[str, Any]
     info: dict[str, Any]

@@ -268,8 +268,7 @@ class RunDirectory:
         self._write("run.json", (json.dumps(self._info, indent=2) + "\n").encode(), flush)
 
     def _write(self, name: str, content: bytes | memoryview, flush: bool = False) -> None:
-        with reporting("written", self.path / name, WRITE_REMEDY):
-            write_whole(self.path / name, content, flush)
+        write_whole(self.path / name, content, flush, WRITE_REMEDY)
 
 
 def _format_cells(row: EpochRow | GroupRow) -> list[str]:

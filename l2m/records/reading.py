@@ -7,9 +7,8 @@ import io
 import json
 import re
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
@@ -19,6 +18,7 @@ from l2m.errors import printable
 from l2m.files import read_bytes, read_text
 from l2m.records import SCHEMA, EpochRow, GroupRow
 from l2m.records.checkpoint import load_whole
+from l2m.schema import options_of
 from l2m.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def _read_table(file: Path, kind: type, may_lack: str | None = None) -> pd.DataF
     """A CSV whose columns are the fields of ``kind``, all there and finite but for those empty in ``may_lack``."""
     import pandas as pd
 
-    hints = _hints(kind)
+    hints = options_of(kind)
     content = io.BytesIO(read_bytes(file))
     try:
         table = pd.read_csv(content, dtype=hints, keep_default_na=False, na_values=[""])
@@ -158,9 +158,3 @@ def _fault(text: str, hints: dict[str, type]) -> str:
             except ValueError:
                 return f"has the value {value!r} of {column} in line {number}, which is not a number of its kind"
     return "cannot be read as a table"
-
-
-@cache
-def _hints(kind: type) -> dict[str, type]:
-    """The fields of a row and their types, in order."""
-    return get_type_hints(kind)

@@ -71,6 +71,9 @@ PRINT: dict[Any, Any] = {
 CIRCLE: dict[str, Any] = {"markersize": 3, "markerfacecolor": "white", "markeredgewidth": 0.7, "linestyle": "none"}
 """The paper's numbers are open circles."""
 
+LEADER = {"arrowstyle": "-", "linewidth": 0.3, "shrinkA": 0.5, "shrinkB": 0, "color": "#888888", "relpos": (0, 0.5)}
+"""The line from a name to its area."""
+
 METRICS = {
     "classification": "accuracy in %",
     "regression": "MSE",
@@ -193,14 +196,7 @@ def names_beside(axes: Axes, shares: pd.DataFrame, size: float = 5.5) -> None:
             fontsize=size,
             va="center",
             annotation_clip=False,
-            arrowprops={
-                "arrowstyle": "-",
-                "linewidth": 0.3,
-                "shrinkA": 0.5,
-                "shrinkB": 0,
-                "color": "#888888",
-                "relpos": (0, 0.5),
-            },
+            arrowprops=LEADER,
         )
 
 

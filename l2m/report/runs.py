@@ -156,7 +156,7 @@ def read_runs(results_dir: Path, may_be_empty: bool = False) -> RunsRead:
             continue
         records.append((folder, config, info, metrics, groups))
         files.setdefault(str(config.dataset), Counter())[recorded(config.dataset, info)] += 1
-    for folder, config, info, metrics, groups in records:
+    for folder, config, info, metrics, groups in sorted(records, key=lambda record: record[1].seed):
         (most, _), *_ = files[str(config.dataset)].most_common(1)
         if recorded(config.dataset, info) != most:
             problems.append(
@@ -184,9 +184,6 @@ def read_runs(results_dir: Path, may_be_empty: bool = False) -> RunsRead:
             **subject_and_label(
                 runs.settings, [other.settings for other in by_settings.values() if other.dataset == runs.dataset]
             ),
-            metrics=dict(sorted(runs.metrics.items())),
-            groups=dict(sorted(runs.groups.items())),
-            info=dict(sorted(runs.info.items())),
         )
         for runs in sorted(by_settings.values(), key=lambda runs: (runs.dataset, runs.strategy))
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
@@ -40,16 +40,18 @@ def rows(runs: list[Runs]) -> dict[str, list[list[str]]]:
 
 def tables(runs: list[Runs]) -> list[Table]:
     """One table a subject: mean ± sd over seeds, the worst group, and the difference to classical."""
-    made = []
-    for title, cells in rows(runs).items():
-        table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
-        table.add_column(COLUMNS[0], min_width=9, overflow="fold")
-        for column in COLUMNS[1:]:
-            table.add_column(column, justify="right", no_wrap=True)
-        for row in cells:
-            table.add_row(*row)
-        made.append(table)
-    return made
+    return [terminal_table(COLUMNS, cells, title) for title, cells in rows(runs).items()]
+
+
+def terminal_table(columns: Sequence[str], cells: Iterable[Sequence[str]], title: str | None = None) -> Table:
+    """A table without lines; its first column folds, the others are aligned to the right."""
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
+    table.add_column(columns[0], min_width=9, overflow="fold")
+    for column in columns[1:]:
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in cells:
+        table.add_row(*row)
+    return table
 
 
 def _part(run: Runs) -> str:

@@ -17,20 +17,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from l2m.config.run import UNMIXED
+from l2m.config.run import UNMIXED, RunConfig
 from l2m.data import Batch, Split
 from l2m.registry import Registry
 from l2m.sampling.sampler import Learn2MixBatchSampler
+from l2m.strategies.inner_loop import Inner
 from l2m.tasks import TASKS
-
-if TYPE_CHECKING:
-    from l2m.config.run import RunConfig
-    from l2m.strategies.inner_loop import Inner
 
 STRATEGIES: Registry[Any] = Registry("strategy", __name__)
 
@@ -122,6 +119,10 @@ class Strategy:
     number that changes, replace no tensor, and change in place only those of ``changing``. A subclass that overrides
     ``loss`` or ``adjust`` must set it too, or it is False. Steps with an ``outer`` are never replayed."""
 
+    saved: ClassVar[tuple[str, ...]] = ("_order",)
+    """Attributes that change from epoch to epoch, for ``state_dict``: generators, tensors, numbers, strings, and
+    objects that have a ``state_dict``. A subclass adds its own to those of its base."""
+
     def __init_subclass__(cls) -> None:
         setter: Any = next(each for each in cls.__mro__ if "replayable" in vars(each))
         if (cls.loss, cls.adjust) != (setter.loss, setter.adjust):
@@ -206,17 +207,38 @@ class Strategy:
 
     def state_dict(self) -> dict[str, Any]:
         """All that changes from epoch to epoch: tensors, numbers and strings, in dictionaries and lists."""
-        return {"order": self._order.get_state()}
+        return {name.lstrip("_"): _state(getattr(self, name)) for name in self.saved}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a ``state_dict``, after ``prepare``."""
-        self._order.set_state(state["order"])
+        for name in self.saved:
+            own, value = getattr(self, name), state[name.lstrip("_")]
+            if isinstance(own, torch.Generator):
+                own.set_state(value)
+            elif hasattr(own, "load_state_dict"):
+                own.load_state_dict(value)
+            elif isinstance(own, Tensor):
+                own.copy_(value)
+            else:
+                setattr(self, name, value)
 
 
-def read_step(batch: Batch, per_sample: Tensor) -> tuple[Tensor, Tensor]:
-    """The groups (M,) and the losses (M,), in float64, of a step on the CPU; waits for the device, once."""
+def _state(value: Any) -> Any:
+    if isinstance(value, torch.Generator):
+        return value.get_state()
+    if isinstance(value, Tensor):
+        return value.clone()
+    return value.state_dict() if hasattr(value, "state_dict") else value
+
+
+def read_step(batch: Batch, per_sample: Tensor, k: int) -> tuple[Tensor, Tensor] | None:
+    """The groups' sums of losses (k,) float64 and counts (k,) of a step on the CPU; waits for the device, once.
+
+    None if a loss is not finite: the engine ends the run at the end of this epoch, and says why.
+    """
     groups, losses = torch.stack([batch.groups.double(), per_sample.double()]).cpu()
-    return groups.long(), losses
+    sums, counts = torch.bincount(groups.long(), losses, k), torch.bincount(groups.long(), minlength=k)
+    return (sums, counts) if losses.isfinite().all() else None
 
 
 def as_classical(config: RunConfig, **changes: Any) -> RunConfig:
@@ -233,6 +255,7 @@ class SampledStrategy(Strategy):
     """
 
     sampler: Learn2MixBatchSampler
+    saved = (*Strategy.saved, "sampler")
 
     @property
     def proportions(self) -> Tensor:
@@ -243,10 +266,3 @@ class SampledStrategy(Strategy):
 
     def next_batch(self) -> Tensor:
         return self.sampler.next_batch()
-
-    def state_dict(self) -> dict[str, Any]:
-        return super().state_dict() | {"sampler": self.sampler.state_dict()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        super().load_state_dict(state)
-        self.sampler.load_state_dict(state["sampler"])

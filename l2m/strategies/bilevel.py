@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from functools import partial
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor
@@ -16,9 +17,7 @@ from l2m.sampling.exponentiated_weights import ExponentiatedWeights
 from l2m.sampling.sampler import Learn2MixBatchSampler
 from l2m.schema import Range
 from l2m.strategies import STRATEGIES, Context, Strategy
-
-if TYPE_CHECKING:
-    from l2m.strategies.inner_loop import Inner
+from l2m.strategies.inner_loop import Inner
 
 
 @STRATEGIES.register("bilevel")
@@ -57,6 +56,8 @@ class Bilevel(Strategy):
     held_out: Annotated[float, Range(0, 1, above=True, below=True)] = 0.1
     balanced: bool = True
 
+    saved = (*Strategy.saved, "_training", "_validation", "_alpha")
+
     @property
     def every(self) -> int:
         return self.inner_steps
@@ -83,23 +84,11 @@ class Bilevel(Strategy):
                 f"batch_size={size} is larger than the {len(self._kept)} training samples that strategy.held_out="
                 f"{self.held_out:g} leaves: use a smaller one"
             )
-        self._training = Learn2MixBatchSampler(
-            groups[self._kept],
-            batch_size=size,
-            mixing_rate=0,
-            generator=context.generator("order"),
-            shuffle_within=False,
-        )
+        sampler = partial(Learn2MixBatchSampler, mixing_rate=0, shuffle_within=False)
+        self._training = sampler(groups[self._kept], batch_size=size, generator=context.generator("order"))
         present, labels = groups[self._held].unique(return_inverse=True)
         shares = [1 / len(present)] * len(present) if self.balanced else None
-        self._validation = Learn2MixBatchSampler(
-            labels,
-            batch_size=min(size, len(labels)),
-            mixing_rate=0,
-            proportions=shares,
-            generator=order,
-            shuffle_within=False,
-        )
+        self._validation = sampler(labels, batch_size=min(size, len(labels)), proportions=shares, generator=order)
         self._drawn_at = self._training.proportions.to(context.device)
         self._alpha = ExponentiatedWeights(self._drawn_at, self.outer_rate, self.scaled)
         self._factors = torch.ones_like(self._drawn_at, dtype=torch.float32)
@@ -138,13 +127,6 @@ class Bilevel(Strategy):
             along.index_add_(0, batch.groups, inner.slopes(batch, direction).to(along))
         return -along / (self._drawn_at * self.context.batch_size)
 
-    def state_dict(self) -> dict[str, Any]:
-        samplers = {"training": self._training.state_dict(), "validation": self._validation.state_dict()}
-        return super().state_dict() | samplers | {"alpha": self._alpha.state_dict()}
-
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         super().load_state_dict(state)
-        self._training.load_state_dict(state["training"])
-        self._validation.load_state_dict(state["validation"])
-        self._alpha.load_state_dict(state["alpha"])
         self._factors = (self._alpha.weights / self._drawn_at).float()

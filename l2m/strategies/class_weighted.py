@@ -46,10 +46,8 @@ class ClassWeighted(Strategy):
 
 def class_sizes(context: Context) -> Tensor:
     """Training samples of each class, (classes,) float64: the labels are its targets."""
-    targets = context.train.targets
-    if targets is None:
-        raise ValueError("a data set without labels has no classes")
-    return torch.bincount(targets, minlength=context.classes or context.groups).double()
+    labels = torch.as_tensor(context.train.targets)
+    return torch.bincount(labels, minlength=context.classes or context.groups).double()
 
 
 def effective_number(sizes: Tensor, beta: float) -> Tensor:

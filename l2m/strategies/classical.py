@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from torch import Tensor
 
@@ -24,17 +23,11 @@ class Classical(Strategy):
 
     batches: Literal["shuffled", "stratified"] = "shuffled"
 
+    saved = (*Strategy.saved, "_sampler")
+
     def prepare(self, context: Context) -> Split:
         self._sampler = context.sampler() if self.batches == "stratified" else None
         return super().prepare(context)
 
     def plan(self, epoch: int) -> Tensor | None:
         return self._sampler.plan() if self._sampler else super().plan(epoch)
-
-    def state_dict(self) -> dict[str, Any]:
-        return super().state_dict() | ({"sampler": self._sampler.state_dict()} if self._sampler else {})
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        super().load_state_dict(state)
-        if self._sampler:
-            self._sampler.load_state_dict(state["sampler"])

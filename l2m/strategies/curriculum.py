@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
+from l2m.config.run import RunConfig
 from l2m.data import Split
 from l2m.schema import Range
 from l2m.strategies import STRATEGIES, Context, Statistics, Strategy, as_classical
-
-if TYPE_CHECKING:
-    from l2m.config.run import RunConfig
 
 START, GROWTH, EVERY = 0.5, 1.2, 10
 """Epoch t, counted from 0, trains on the easiest min(1, 0.5 · 1.2^⌊t/10⌋) of the set."""
@@ -37,6 +34,7 @@ class Curriculum(Strategy):
     order: Literal["easiest", "random"] = "easiest"
 
     tasks = frozenset({"classification"})
+    saved = (*Strategy.saved, "_epoch")
 
     def needs(self, config: RunConfig) -> dict[str, RunConfig]:
         return {"warm_up": as_classical(config, epochs=self.warm_up, equal_seconds=False)}
@@ -65,10 +63,3 @@ class Curriculum(Strategy):
 
     def end_epoch(self, statistics: Statistics) -> None:
         self._epoch += 1
-
-    def state_dict(self) -> dict[str, Any]:
-        return super().state_dict() | {"epoch": self._epoch}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        super().load_state_dict(state)
-        self._epoch = state["epoch"]

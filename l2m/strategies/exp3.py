@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
@@ -35,6 +34,8 @@ class Exp3(SampledStrategy):
     exploration: Annotated[float, Range(0, 1, above=True)] = 0.1
     batches: Literal["mixture", "arm"] = "mixture"
 
+    saved = (*SampledStrategy.saved, "_draws", "_log_w", "_largest")
+
     def prepare(self, context: Context) -> Split:
         self.sampler = context.sampler(mixing_rate=1.0)  # so that update sets the proportions at once
         self._draws = context.generator("exp3")
@@ -56,21 +57,11 @@ class Exp3(SampledStrategy):
         return self.sampler.next_batch()
 
     def after_step(self, batch: Batch, per_sample: Tensor) -> None:
-        groups, losses = read_step(batch, per_sample)
-        if not losses.isfinite().all():
-            return  # the engine ends the run at the end of this epoch, and says why
         k = self.context.groups
-        total, count = torch.bincount(groups, losses, k), torch.bincount(groups, minlength=k)
+        if not (step := read_step(batch, per_sample, k)):
+            return
+        total, count = step
         self._largest = max(self._largest, float((total / count.clamp_min(1)).max()))
         if self._largest > 0:  # ℓ_i n_i is the total
-            rewards = total / self._largest / (len(groups) * self.proportions)
+            rewards = total / self._largest / (len(per_sample) * self.proportions)
             self._log_w = (self._log_w + self.exploration / k * rewards).log_softmax(0)
-
-    def state_dict(self) -> dict[str, Any]:
-        own = {"draws": self._draws.get_state(), "log_w": self._log_w, "largest": self._largest}
-        return super().state_dict() | own
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        super().load_state_dict(state)
-        self._draws.set_state(state["draws"])
-        self._log_w, self._largest = state["log_w"], state["largest"]

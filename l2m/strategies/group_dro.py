@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
@@ -34,6 +34,7 @@ class GroupDRO(SampledStrategy):
     batches: Literal["balanced", "stratified"] = "balanced"
 
     replayable = True
+    saved = (*SampledStrategy.saved, "_log_q")
 
     def prepare(self, context: Context) -> Split:
         k = context.groups
@@ -55,10 +56,3 @@ class GroupDRO(SampledStrategy):
 
     def changing(self) -> Iterable[Tensor]:
         return (self._log_q,)
-
-    def state_dict(self) -> dict[str, Any]:
-        return super().state_dict() | {"log_q": self._log_q.clone()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        super().load_state_dict(state)
-        self._log_q.copy_(state["log_q"])

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,6 +21,8 @@ class ImportanceSampling(Strategy):
     that remain. Their losses are not divided by p, so the gradient's mean is not that of classical training.
     """
 
+    saved = (*Strategy.saved, "_draws")
+
     def prepare(self, context: Context) -> Split:
         self._draws = context.generator("importance")
         return super().prepare(context)
@@ -32,10 +32,3 @@ class ImportanceSampling(Strategy):
         waits = to_device(torch.empty(len(per_sample)).exponential_(generator=self._draws), per_sample.device)
         first = (waits / per_sample.detach()).topk(max(len(per_sample) // 2, 1), largest=False).indices
         return per_sample[first].mean()
-
-    def state_dict(self) -> dict[str, Any]:
-        return super().state_dict() | {"draws": self._draws.get_state()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        super().load_state_dict(state)
-        self._draws.set_state(state["draws"])

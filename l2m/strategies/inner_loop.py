@@ -15,6 +15,7 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from l2m.data import Batch
+from l2m.seeding import default_states, restore_defaults
 
 Parameters = dict[str, Tensor]
 """By name."""
@@ -25,8 +26,8 @@ class Start(NamedTuple):
 
     parameters: Parameters
     optimizer: dict[str, list[Tensor]]
-    generators: tuple[Tensor, Tensor | None]
-    """torch's states on the CPU and on the GPU."""
+    generators: dict[str, Tensor]
+    """torch's default ones."""
 
 
 @dataclass
@@ -56,9 +57,7 @@ class Inner:
         """Itself, with copies of the state before the next steps."""
         parameters = {name: each.detach().clone() for name, each in self.model.named_parameters()}
         optimizer = {name: [each.clone() for each in tensors] for name, tensors in self.optimizer.state_dict().items()}
-        device = next(iter(parameters.values())).device
-        cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
-        self.before = Start(parameters, optimizer, (torch.get_rng_state(), cuda))
+        self.before = Start(parameters, optimizer, default_states(next(iter(parameters.values())).device))
         return self
 
     @property
@@ -110,13 +109,11 @@ class Inner:
         """
         if self.before is None:
             raise ValueError("the steps cannot be repeated: the strategy's rewinds is False")
-        parameters, optimizer, (cpu, cuda) = self.before
+        parameters, optimizer, generators = self.before
         names, values = list(parameters), [each.detach().requires_grad_() for each in parameters.values()]
         device = values[0].device
-        with torch.random.fork_rng([device] if cuda is not None else []):
-            torch.set_rng_state(cpu)
-            if cuda is not None:
-                torch.cuda.set_rng_state(cuda, device)
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            restore_defaults(generators, device)
             for batch in self.batches:
                 losses = self.losses(dict(zip(names, values, strict=True)), batch, training=True)
                 gradients = torch.autograd.grad(objective(batch, losses), values, create_graph=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-import torch
 from torch import Tensor
 
 from l2m.data import Batch, Split
@@ -41,12 +40,9 @@ class Learn2Mix(SampledStrategy):
         return self.cadence == "batch"
 
     def after_step(self, batch: Batch, per_sample: Tensor) -> None:
-        groups, losses = read_step(batch, per_sample)
-        if not losses.isfinite().all():
-            return  # the engine ends the run at the end of this epoch, and says why
-        count = torch.bincount(groups, minlength=self.context.groups)
-        total = torch.bincount(groups, losses, self.context.groups)
-        self.sampler.update(total / count, seen=count > 0)
+        if step := read_step(batch, per_sample, self.context.groups):
+            total, count = step
+            self.sampler.update(total / count, seen=count > 0)
 
     def end_epoch(self, statistics: Statistics) -> None:
         if self.cadence == "epoch_mean":

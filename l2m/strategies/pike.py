@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -13,9 +12,7 @@ from l2m.data import Split
 from l2m.sampling.exponentiated_weights import ExponentiatedWeights
 from l2m.schema import Range
 from l2m.strategies import STRATEGIES, Context, SampledStrategy
-
-if TYPE_CHECKING:
-    from l2m.strategies.inner_loop import Inner
+from l2m.strategies.inner_loop import Inner
 
 
 @STRATEGIES.register("pike")
@@ -53,6 +50,8 @@ class Pike(SampledStrategy):
     scaled: bool = True
     samples: Annotated[int, Range(1)] = 16
 
+    saved = (*SampledStrategy.saved, "_alpha", "_draws")
+
     @property
     def every(self) -> int:
         return self.inner_steps
@@ -82,11 +81,3 @@ class Pike(SampledStrategy):
         )
         variance = self.samples / 2 * (first - second).square().sum()
         return first @ second - self.noise * variance / (2 * self.context.batch_size)
-
-    def state_dict(self) -> dict[str, Any]:
-        return super().state_dict() | {"alpha": self._alpha.state_dict(), "draws": self._draws.get_state()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        super().load_state_dict(state)
-        self._alpha.load_state_dict(state["alpha"])
-        self._draws.set_state(state["draws"])

@@ -45,9 +45,7 @@ class Resampled(Strategy):
 
     def prepare(self, context: Context) -> Split:
         super().prepare(context)
-        train, labels = context.train, context.train.targets
-        if labels is None:
-            raise ValueError("a data set without labels has no classes")
+        train, labels = context.train, torch.as_tensor(context.train.targets)
         rng = np.random.default_rng(context.generator("resampled").initial_seed())
         try:
             sampler = _sampler(self.method, self.options or {}, int(rng.integers(2**31)))

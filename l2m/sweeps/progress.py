@@ -86,12 +86,7 @@ def print_data(configs: Iterable[RunConfig]) -> None:
 
 
 def train_with_progress(config: RunConfig, in_parallel: bool = False) -> str:
-    """Train a run, after those that it needs, and show the progress; the result in words.
-
-    Args:
-        config: the run.
-        in_parallel: print few and plain lines, even at a terminal.
-    """
+    """Train a run, after those that it needs, and show the progress, in few lines if ``in_parallel``; its result."""
     for needed in needs(config):
         print(train_with_progress(needed, in_parallel), flush=True)
     progress = Progress(config, in_parallel)

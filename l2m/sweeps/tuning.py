@@ -55,8 +55,7 @@ def tune(
     Args:
         overrides: the command line. Intervals and lists of values are searched; scores are averaged over ``seed``.
         compose: makes configurations from command lines; None for one that was refused and reported.
-        settings: the sweeper's.
-        launcher_settings: the launcher's.
+        settings, launcher_settings: Hydra's, of the sweeper and the launcher.
 
     Raises:
         UserError: the options are wrong, there is nothing to choose, or only the test set to choose by.

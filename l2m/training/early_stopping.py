@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from l2m.config.run import METRICS, RunConfig
 from l2m.data import Data, Split
-from l2m.training.evaluation import Evaluation
 from l2m.training.scores import SCORES, sample_results
 
 
@@ -48,12 +47,11 @@ class EarlyStopping:
         metric, patience = config.early_stopping_metric, config.early_stopping
         return cls(config.task, metric, patience, replace(data, test=data.held_out), part)
 
-    def measure(self, tested: Evaluation, evaluate: Callable[[Split], Evaluation]) -> float:
-        """The metric, from outputs for the test part or from those that ``evaluate`` gives; waits for the device."""
-        outputs = (tested if self.held_out is None else evaluate(self.held_out)).outputs
-        if outputs is None or self._data is None:
-            raise ValueError("early stopping needs data, and an evaluation that keeps its outputs")
-        return self._score.of(sample_results(outputs.flatten(1).cpu(), self._data))
+    def measure(self, outputs: Sequence[Tensor]) -> float:
+        """The metric, from batches of outputs for the held-out part; waits for the device."""
+        if self._data is None:
+            raise ValueError("early stopping without data measures nothing itself")
+        return self._score.of(sample_results(torch.cat([*outputs]).flatten(1).cpu(), self._data))
 
     def add(self, value: float, model: nn.Module) -> None:
         """Add the metric of an epoch, after which the model is this one."""

@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import chain, islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,14 +25,24 @@ from l2m.data import Batch, Split
 from l2m.errors import UserError, cause
 from l2m.records import EpochRow, GroupRow
 from l2m.records.directory import MODEL, RunDirectory
-from l2m.seeding import derive, generator, to_device
+from l2m.seeding import default_states, derive, generator, restore_defaults, to_device
 from l2m.strategies import checks
 from l2m.strategies.inner_loop import Inner
 from l2m.tasks import TASKS
 from l2m.training.cuda_graph import Step, capture, will_replay
 from l2m.training.device import choose_device, precision, stopwatch
 from l2m.training.early_stopping import EarlyStopping
-from l2m.training.evaluation import Evaluation
+
+
+class Evaluation(NamedTuple):
+    """Results on a split, on the device, for which nothing here waits."""
+
+    loss: Tensor
+    metric: Tensor
+    group_metric: Tensor
+    """(k,), NaN for a group without samples; the others are (), means over all samples."""
+    outputs: list[Tensor]
+    """(n, ...) of each batch, if early stopping reads them."""
 
 
 class Trainer:
@@ -221,8 +231,8 @@ class Trainer:
             scores.append(self.task.score(outputs, batch.targets, losses[-1]))
             del batch, outputs  # before the next are allocated
         score = torch.cat(scores).double() * self._squared_unit
-        whole = torch.cat(kept) if kept else None
-        return Evaluation(torch.cat(losses).double(), score, split, len(self.group_names), whole)
+        by_group = strategies.Statistics.of(score[None], split.groups[None], len(self.group_names)).loss
+        return Evaluation(torch.cat(losses).double().mean(), score.mean(), by_group, kept)
 
     def run_epoch(self) -> tuple[EpochRow, list[GroupRow]]:
         """Train, evaluate, read both from the device at once, and let the strategy adapt.
@@ -254,7 +264,8 @@ class Trainer:
         self.strategy.end_epoch(statistics)
         self.seconds += seconds() + time.perf_counter() - began
         if self.stopping:
-            value = self.stopping.measure(tested, self.evaluate)
+            part = self.stopping.held_out
+            value = self.stopping.measure((tested if part is None else self.evaluate(part)).outputs)
             if not math.isfinite(value):
                 raise FloatingPointError("on the held-out part")
             self.stopping.add(value, self.model)
@@ -267,16 +278,13 @@ class Trainer:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next epochs depend on: tensors, numbers and strings."""
-        generators = {"cpu": torch.get_rng_state()}
-        if self.device.type == "cuda":
-            generators["cuda"] = torch.cuda.get_rng_state(self.device)
         return {
             "epoch": self.epoch,
             "seconds": self.seconds,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "strategy": self.strategy.state_dict(),
-            "generators": generators,
+            "generators": default_states(self.device),
             **({"stopping": self.stopping.state_dict()} if self.stopping else {}),
         }
 
@@ -288,10 +296,7 @@ class Trainer:
         self.strategy.load_state_dict(state["strategy"])
         if self.stopping:
             self.stopping.load_state_dict(state["stopping"])
-        generators = state["generators"]
-        torch.set_rng_state(generators["cpu"])
-        if self.device.type == "cuda" and "cuda" in generators:
-            torch.cuda.set_rng_state(generators["cuda"], self.device)
+        restore_defaults(state["generators"], self.device)
 
     def _build_model(self, loaded: data.Data) -> Any:
         return models.MODELS.build(self.config.model, loaded).to(self.device, memory_format=torch.channels_last)

@@ -15,11 +15,10 @@ from scipy import stats
 
 from l2m.comparison.advice import advise
 from l2m.comparison.candidates import Candidate, Result
-from l2m.comparison.figures import draw_differences
-from l2m.comparison.findings import DRAWS, Findings, judge
+from l2m.comparison.findings import DRAWS, Findings, judge, score_test_part
 from l2m.comparison.report import Protocol, Report, recommend
-from l2m.comparison.scoring import score_test_part
 from l2m.comparison.tables import format_caption, format_csv, format_markdown, format_terminal
+from l2m.comparison.writing import draw_differences
 from l2m.report.statistics import half_width, holm, paired_p
 from l2m.training.scores import LABELS, VALUES, SampleResults, label_results
 

@@ -151,7 +151,7 @@ def unfinished(run: Path) -> None:
     file.write_text(content)
 
 
-def of_an_earlier_version(run: Path) -> None:
+def without_shapes(run: Path) -> None:
     saved = torch.load(run / "model.pt", weights_only=True)
     (run / "model.pt").unlink()
     torch.save({key: saved[key] for key in ("parameters", "preprocessing")}, run / "model.pt")
@@ -171,7 +171,7 @@ def of_another_model(run: Path) -> None:
         (lambda run: (run / "config.yaml").unlink(), "run holds no run: name a run's directory, as "),
         (unfinished, "run is not finished (status running): name another run, or repeat the command that"),
         (lambda run: (run / "model.pt").unlink(), "model.pt is missing, perhaps because records were copied without"),
-        (of_an_earlier_version, "model.pt was written by an earlier version, without the shapes of the data: use"),
+        (without_shapes, "model.pt does not fit model=lenet5 of this version (KeyError: 'blank'): use python"),
         (of_another_model, "model.pt does not fit model=lenet5 of this version (RuntimeError: Error(s) in loading"),
     ],
 )

@@ -220,5 +220,5 @@ def test_outputs_are_kept_for_the_part_that_is_measured_alone(tmp_path: Path) ->
     for held_out in ((), ("validation_fraction=0.2",)):
         subject = Trainer(config_of(tmp_path, *DIGITS, *held_out))
         assert subject.stopping is not None
-        assert (subject.evaluate().outputs is None) == (subject.stopping.held_out is not None)
-        assert subject.evaluate(subject.stopping.held_out).outputs is not None
+        assert bool(subject.evaluate().outputs) == (subject.stopping.held_out is None)
+        assert subject.evaluate(subject.stopping.held_out).outputs

@@ -94,12 +94,7 @@ def with_resources(config: RunConfig, threads: int | None, gpus: float | None) -
 
 @dataclass(frozen=True)
 class RemoteRun:
-    """A run to be trained on another machine, by calling it there.
-
-    Attributes:
-        config: the run.
-        directory: the working directory, for relative paths.
-    """
+    """A run to be trained on another machine, by calling it there, in a ``directory`` for relative paths."""
 
     config: RunConfig
     directory: str
