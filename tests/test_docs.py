@@ -6,7 +6,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -223,18 +222,3 @@ def test_tables_are_those_of_the_records(committed_results: Results) -> None:
         pattern = r"<!-- (\w+): written by make tables -->\n(.*?)<!-- end of \1 -->"
         marked |= dict(re.findall(pattern, page.read_text(encoding="utf-8"), re.DOTALL))
     assert marked == blocks, "run make tables"
-
-
-@pytest.mark.extras
-def test_the_site_is_built_without_a_warning_and_needs_no_host(tmp_path: Path) -> None:
-    pytest.importorskip("mkdocs")
-    pytest.importorskip("mkdocstrings")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
-    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
-    build = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=SECONDS)
-    assert (build.returncode, build.stderr) == (0, "")
-    pages = [file.read_text(encoding="utf-8") for file in tmp_path.glob("*.html")]
-    assert len(pages) == len(PAGES)  # without the README, with 404.html
-    for page in pages:
-        assert "```" not in re.sub(r"<code>.*?</code>", "", page, flags=re.S)
-        assert not re.search(r"<(?:script|img|link)[^>]+(?:src|href)=\"?https?:", page)
