@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from browser import CHROMIUM, Browser
 from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).parents[1]
@@ -117,3 +119,43 @@ def test_links_and_anchors_of_the_site_lead_somewhere(site: Path, page: Path) ->
         assert target.is_file(), address
         if url.fragment:
             assert unquote(url.fragment) in anchors(target), address
+
+
+def test_nothing_in_the_site_names_a_host_to_fetch_from(site: Path) -> None:
+    for file in site.rglob("*"):
+        if file.suffix in (".html", ".js", ".css", ".map"):
+            text = file.read_text(encoding="utf-8")
+            assert not re.search(r"unpkg|jsdelivr|cdnjs|googleapis|url\([\"']?https?:", text), file
+    for page in PAGES:
+        html = Html((site / page).with_suffix(".html").read_text(encoding="utf-8"))
+        assert not [address for tag, address in html.addresses if tag != "a" and urlsplit(address).scheme]
+
+
+SEARCH = """new Promise(done => {
+  const box = document.querySelector('[data-md-component=search-query]'), since = Date.now();
+  document.getElementById('__search').click();
+  box.value = 'cadence';
+  box.dispatchEvent(new KeyboardEvent('keyup', {bubbles: true}));
+  const look = () => {
+    const links = [...document.querySelectorAll('.md-search-result__link')].map(link => link.href);
+    links.length || Date.now() - since > 20000 ? done(links) : setTimeout(look, 100);
+  };
+  look();
+})"""
+
+
+def test_chromium_searches_and_shows_pages_from_files(site: Path, tmp_path: Path) -> None:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium is installed")
+    with Browser(tmp_path) as browser:
+        browser.open(site / "index.html", 1280, "light")
+        found = browser.evaluate(SEARCH)
+        assert any(link.startswith((site / "training.html").as_uri()) for link in found), found
+        seen = list(browser.events)
+        for page, width in itertools.product(PAGES, (1280, 390)):
+            browser.open((site / page).with_suffix(".html"), width, "light")
+            assert browser.evaluate("document.documentElement.scrollWidth") <= width, page
+            seen += browser.events
+    sent = [event["params"]["request"]["url"] for event in seen if event["method"] == "Network.requestWillBeSent"]
+    assert [url for url in sent if not url.startswith(("file:", "data:", "blob:"))] == []
+    assert [event for event in seen if event["method"] == "Runtime.exceptionThrown"] == []
