@@ -43,7 +43,7 @@ reproduce: $(READY)  ## train what results/ lacks (days), then tables and figure
 	$(BIN)/python -m l2m pack results && $(MAKE) tables figures RESULTS=results && exit $$failed
 
 tables: $(READY)  ## tables and claims from results/; RESULTS=outputs for your runs
-	@$(BIN)/python -m l2m tables $(RESULTS) $(if $(filter results results/,$(RESULTS)),--ledger REPRODUCTION.md --into README.md docs/when.md)
+	@$(BIN)/python -m l2m tables $(RESULTS) $(if $(filter results results/,$(RESULTS)),--ledger REPRODUCTION.md --into README.md docs/index.md docs/when.md)
 
 figures: $(READY)  ## figures and index.html from results/; RESULTS=outputs likewise
 	@$(BIN)/python -m l2m figures $(RESULTS)
