@@ -43,7 +43,7 @@ reproduce: $(READY)  ## train what results/ lacks (days), then tables and figure
 	$(BIN)/python -m l2m pack results && $(MAKE) tables figures RESULTS=results && exit $$failed
 
 tables: $(READY)  ## tables and claims from results/; RESULTS=outputs for your runs
-	@$(BIN)/python -m l2m tables $(RESULTS) $(if $(filter results results/,$(RESULTS)),--ledger REPRODUCTION.md --into README.md docs/when.md)
+	@$(BIN)/python -m l2m tables $(RESULTS) $(if $(filter results results/,$(RESULTS)),--ledger REPRODUCTION.md --into README.md docs/index.md docs/when.md)
 
 figures: $(READY)  ## figures and index.html from results/; RESULTS=outputs likewise
 	@$(BIN)/python -m l2m figures $(RESULTS)
@@ -51,7 +51,7 @@ figures: $(READY)  ## figures and index.html from results/; RESULTS=outputs like
 docs: $(READY)  ## build the documentation to read offline: site/index.html
 	@$(BIN)/python -c "import mkdocstrings, material" 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
-	@echo "built: site/index.html; its search needs a server: python -m http.server -d site"
+	@echo "built: site/index.html"
 
 clean:  ## remove .venv, the site and caches
 	rm -rf .venv site .pytest_cache .mypy_cache .ruff_cache .hypothesis

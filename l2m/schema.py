@@ -15,7 +15,12 @@ from l2m.errors import UserError, did_you_mean
 
 @dataclass(frozen=True)
 class Range:
-    """A closed interval; ``above`` excludes the lower end, ``below`` the upper one."""
+    """A closed interval; ``above`` excludes the lower end, ``below`` the upper one.
+
+    Examples:
+        >>> 0 in Range(0, 1, above=True), 1 in Range(0, 1, above=True)
+        (False, True)
+    """
 
     low: float
     high: float = math.inf

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import warm
@@ -19,7 +20,9 @@ from l2m.paper.results import Results
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-NOT_RUN = {"index.md", "reference.md", "speed.md", "data.md", "when.md"}
+BELOW = sorted((ROOT / "docs").glob("*/*.md"))
+"""Pages of the reference, and of the gallery, whose scripts tests/test_gallery.py runs."""
+NOT_RUN = {"REPRODUCTION.md", "data.md", "faq.md", "gallery.md", "glossary.md", "reference.md", "speed.md", "when.md"}
 """Pages with nothing to run."""
 
 FENCE = re.compile(r'^```(sh|python|yaml|toml|csv|text)( no-run)?(?: title="([\w./-]+)")?$')
@@ -135,7 +138,8 @@ WHOLE = [
 ]
 
 
-LONG = {"compare.md", "extending.md", "own_data.md", "start.md", "streams.md", "training.md"}
+LONG = {"compare.md", "extending.md", "own_data.md", "start.md", "streams.md", "training.md", "tutorial.md",
+        "tutorial_photographs.md"}  # fmt: skip
 """Pages whose commands take most of the time: `make test-long` runs them."""
 
 PLAYED = [pytest.param(page, id=page.name, marks=pytest.mark.long if page.name in LONG else ()) for page in PAGES]
@@ -186,11 +190,11 @@ def rehearsal(text: str) -> str:
 
 
 def test_every_page_is_in_the_navigation_and_nothing_else() -> None:
-    listed = re.findall(r"^ +- [^:\n]+: (\w+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.M)
-    assert sorted(listed) == sorted(page.name for page in PAGES[1:])
+    listed = re.findall(r"^ +- [^:\n]+: ([\w/]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.M)
+    assert sorted(listed) == sorted(str(page.relative_to(ROOT / "docs")) for page in PAGES[1:] + BELOW)
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, *BELOW, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"], ids=str)
 def test_links_lead_somewhere(page: Path) -> None:
     text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
@@ -204,37 +208,36 @@ def test_links_lead_somewhere(page: Path) -> None:
                 assert anchor in slugs, f"{page.name}: {target}"
 
 
-def test_reference_names_all_that_is_public() -> None:
-    import importlib
+NAMED = [name for page in BELOW for name in re.findall(r"^::: ([\w.]+)$", page.read_text(encoding="utf-8"), re.M)]
+"""The public names, on the pages of the reference."""
 
-    named = re.findall(r"^::: ([\w.]+)$", (ROOT / "docs" / "reference.md").read_text(), re.M)
-    assert {"l2m." + name for name in importlib.import_module("l2m").__all__} <= set(named)
-    for name in named:
-        module, _, attribute = name.rpartition(".")
-        assert getattr(importlib.import_module(module), attribute).__doc__, name
+
+def public(name: str) -> Any:
+    module, _, attribute = name.rpartition(".")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def test_reference_names_all_that_is_public() -> None:
+    assert {"l2m." + name for name in importlib.import_module("l2m").__all__} <= set(NAMED)
+    assert len(NAMED) == len(set(NAMED)) > 25
+    for name in NAMED:
+        assert public(name).__doc__, name
+
+
+def test_examples_in_docstrings_run() -> None:
+    modules = {public(name).__module__ for name in NAMED if hasattr(public(name), "__module__")}
+    results = {name: doctest.testmod(importlib.import_module(name)) for name in modules}
+    assert [name for name, result in results.items() if result.failed] == []
+    assert sum(result.attempted for result in results.values()) == 11
 
 
 def test_tables_are_those_of_the_records(committed_results: Results) -> None:
     from l2m.paper import tables
 
     blocks = tables.blocks(committed_results, tables.both(committed_results))
-    marked = {}
+    marked = []
     for page in PAGES:
         pattern = r"<!-- (\w+): written by make tables -->\n(.*?)<!-- end of \1 -->"
-        marked |= dict(re.findall(pattern, page.read_text(encoding="utf-8"), re.DOTALL))
-    assert marked == blocks, "run make tables"
-
-
-@pytest.mark.extras
-def test_the_site_is_built_without_a_warning_and_needs_no_host(tmp_path: Path) -> None:
-    pytest.importorskip("mkdocs")
-    pytest.importorskip("mkdocstrings")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
-    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
-    build = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=SECONDS)
-    assert (build.returncode, build.stderr) == (0, "")
-    pages = [file.read_text(encoding="utf-8") for file in tmp_path.glob("*.html")]
-    assert len(pages) == len(PAGES)  # without the README, with 404.html
-    for page in pages:
-        assert "```" not in re.sub(r"<code>.*?</code>", "", page, flags=re.S)
-        assert not re.search(r"<(?:script|img|link)[^>]+(?:src|href)=\"?https?:", page)
+        marked += re.findall(pattern, page.read_text(encoding="utf-8"), re.DOTALL)
+    assert sorted(name for name, _ in marked) == sorted([*blocks, "results"])  # in README.md and in docs/index.md
+    assert [text for name, text in marked if text != blocks[name]] == [], "run make tables"

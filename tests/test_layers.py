@@ -1,8 +1,7 @@
-"""The map of the package: who may import whom, and that what is documented or recorded is still in its place."""
+"""The map of the package: who may import whom, and that what is recorded is still in its place."""
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
 import subprocess
@@ -41,14 +40,6 @@ def test_the_sampler_needs_torch_and_numpy_alone() -> None:
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, program], env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-
-
-def test_documented_names_are_where_they_are_documented() -> None:
-    names = re.findall(r"^::: (\S+)$", (ROOT / "docs" / "reference.md").read_text(), re.MULTILINE)
-    assert len(names) > 25
-    for name in names:
-        module, _, attribute = name.rpartition(".")
-        assert hasattr(importlib.import_module(module), attribute), name
 
 
 def test_every_committed_run_is_recognised() -> None:

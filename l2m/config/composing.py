@@ -76,6 +76,10 @@ def compose(*overrides: str, config_dir: str | os.PathLike[str] | None = None) -
 
     Raises:
         UserError: the overrides or the folder are not valid, or they are a sweep, which :func:`l2m.sweep` takes.
+
+    Examples:
+        >>> compose("dataset=digits", "strategy=focal", "epochs=5").strategy["focusing"]
+        2.0
     """
     return compose_checked("config", overrides, check, config_dir)
 

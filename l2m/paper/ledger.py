@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -52,14 +53,14 @@ def markdown(results: Results) -> str:
     for heading, section in {**of_rows, BESIDE: claims.controls(results.runs), **studied}.items():
         lines += ["", f"## {heading}", ""]
         if heading in introductions:
-            lines += [introductions[heading], ""]
+            lines += [introductions[heading].replace("*", r"\*"), ""]
         if note := notes.get(section[0].key.partition(".")[0]) if len(section) > 1 else None:
             lines += [note, ""]
         rows = []
         for line in section:
             note = " ".join(filter(None, [_sentence(line.judged.note), notes.get(line.key, "")]))
             words = (line.claim, line.paper, line.ours, line.judged.verdict, note)
-            rows.append([word.replace("|", r"\|") for word in words])
+            rows.append([re.sub(r"[|*]", r"\\\g<0>", word) for word in words])
         lines += md.table(["claim", "paper", "ours", "verdict", "note"], "lllll", rows)
     if made := {row: some for row in ROWS if (some := other_settings.alternatives(row, results.runs))}:
         lines += ["", "## Which settings come closest to the paper's numbers", "", other_settings.CAPTION]

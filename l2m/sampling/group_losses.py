@@ -30,6 +30,12 @@ class GroupLosses:
 
     Raises:
         ValueError: ``groups`` is not a whole number of at least 1.
+
+    Examples:
+        >>> losses = GroupLosses(2)
+        >>> losses.add([1.0, 3.0, 5.0], [0, 0, 1])
+        >>> [means.tolist() for means in losses.end_epoch()]  # L, and whether the group was seen
+        [[2.0, 5.0], [True, True]]
     """
 
     def __init__(self, groups: int, process_group: distributed.ProcessGroup | None = None) -> None:

@@ -53,6 +53,11 @@ class StreamMixer(IterableDataset[list[tuple[int, Any]]]):
 
     Raises:
         ValueError: a value out of these ranges.
+
+    Examples:
+        >>> mixer = StreamMixer({"letters": "abcd", "digits": "12"}, batch_size=6, proportions=[2 / 3, 1 / 3])
+        >>> sorted(next(iter(mixer)))
+        [(0, 'a'), (0, 'b'), (0, 'c'), (0, 'd'), (1, '1'), (1, '2')]
     """
 
     def __init__(

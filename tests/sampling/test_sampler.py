@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import hashlib
 import io
 import math
@@ -20,7 +19,6 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, TensorDataset
 
 from l2m import Learn2MixBatchSampler, UserError
-from l2m.sampling import sampler as module
 from l2m.sampling.apportion import apportion, smallest
 
 STABLE = settings(derandomize=True, deadline=None, max_examples=60)
@@ -199,10 +197,6 @@ def test_the_default_generator_is_seeded_from_torch() -> None:
             plans.append(Learn2MixBatchSampler(labels, batch_size=4).plan())
     assert torch.equal(plans[0], plans[1])
     assert not torch.equal(plans[0], plans[2])
-
-
-def test_the_example_of_the_docstring_runs() -> None:
-    assert doctest.testmod(module) == (0, 4)
 
 
 # Order within a batch
