@@ -178,6 +178,8 @@ class StreamMixer(IterableDataset[list[tuple[int, Any]]]):
         source = self._sources[number]
         while True:
             if hasattr(source, "set_epoch"):
+                if get_worker_info() and isinstance(getattr(source, "_epoch", None), Tensor):
+                    source._epoch = source._epoch.clone()  # datasets shares it, but workers are in rounds of their own
                 source.set_epoch(now["rounds"][number])
             skipped = part + parts * now["samples"][number]
             if str(number) in now["sources"]:
