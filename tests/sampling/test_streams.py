@@ -366,6 +366,7 @@ def test_datasets_skips_its_shuffle_buffer_when_it_goes_on() -> None:
         ({"batch_size": 0}, r"batch_size=0 must be at least 1 \(samples a batch\)"),
         ({"rule": "doremi"}, r"rule='doremi' must be one of learn2mix, exponentiated, fixed"),
         ({"ends": "never"}, r"ends='never' must be one of cycle, first, last"),
+        ({"proportions": {"a": 1.0}}, r"proportions must be in a list or an array, not a dict: give its numbers"),
         ({"proportions": [1.0]}, r"proportions must be 3 numbers of at least 0 that sum to 1"),
         ({"mixing_rate": 2}, r"mixing_rate=2.0 must be in \[0, 1\]"),
         ({"mixing_rate": -1, "rule": "exponentiated"}, r"mixing_rate=-1 must be at least 0"),
@@ -380,11 +381,16 @@ def test_a_wrong_value_is_named(options: dict[str, Any], problem: str) -> None:
         StreamMixer(SOURCES, **({"batch_size": 4} | options))
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_batches_of_batches_are_refused(workers: int) -> None:
+    loader = DataLoader(StreamMixer(SOURCES, batch_size=4, prefetched=2), num_workers=workers)
+    with pytest.raises(UserError, match="a mixer yields whole batches: give DataLoader batch_size=None"):
+        next(iter(loader))
+
+
 def test_sources_without_samples_and_states_of_others_are_named() -> None:
     for source in ([], iter([1, 2])):
-        with pytest.raises(
-            UserError, match="source b has no samples for one of 1 processes: give an iterable, no iter"
-        ):
+        with pytest.raises(UserError, match=r"source b had no samples when one of 1 processes read it: .* not a gen"):
             list(islice(StreamMixer({"a": range(9), "b": source}, batch_size=4), 9))
     with pytest.raises(UserError, match="the state is of the sources a, b, c, but these are a, d: use the same"):
         StreamMixer({"a": [1], "d": [1]}, batch_size=1).load_state_dict(StreamMixer(SOURCES, batch_size=1).state_dict())
