@@ -62,8 +62,12 @@ def as_array(name: str, values: ArrayLike | Tensor) -> NDArray[Any]:
     """A user's values as an array, from any device.
 
     Raises:
-        UserError: rows of several lengths.
+        UserError: rows of several lengths, or values by name.
     """
+    if isinstance(values, (dict, set)):
+        raise UserError(
+            f"{name} must be in a list or an array, not a {type(values).__name__}: give its numbers in order"
+        )
     if isinstance(values, Tensor):
         values = values.detach().cpu()
         return (values.double() if values.is_floating_point() else values).numpy()  # numpy has no bfloat16

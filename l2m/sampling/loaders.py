@@ -1,4 +1,4 @@
-"""Notices loaders that would lose or repeat samples, from what asks a sampler for its first batch."""
+"""Notices loaders that would lose, repeat or nest samples, from what asks a sampler for its first batch."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import warnings
 from typing import Any
 
 from torch import distributed
+from torch.utils.data import BatchSampler
 
 from l2m.errors import UserError
 
@@ -17,7 +18,7 @@ def asker() -> Any:
 
 
 def check_loader(loader: Any, samples: int, is_sharded: bool) -> None:
-    """Warn of samples that are never drawn and of processes that do not share batches; refuse shards of shards.
+    """Warn of samples that are never drawn and of processes that do not share batches; refuse what divides twice.
 
     Args:
         loader: what asks for batches, as ``asker`` returns it.
@@ -25,8 +26,13 @@ def check_loader(loader: Any, samples: int, is_sharded: bool) -> None:
         is_sharded: whether a ``ShardedBatchSampler`` draws.
 
     Raises:
-        UserError: Accelerate would divide what is divided already.
+        UserError: a loader would make batches of batches, or Accelerate divide what is divided already.
     """
+    if type(loader) is BatchSampler:
+        raise UserError(
+            "a Learn2MixBatchSampler draws whole batches, of which sampler= would make batches again: give DataLoader "
+            "batch_sampler= in place of sampler=, batch_size=, shuffle= and drop_last="
+        )
     if is_sharded and type(loader).__name__ == "BatchSamplerShard":
         raise UserError(
             "accelerator.prepare would divide the batches of a ShardedBatchSampler among the processes once more: "

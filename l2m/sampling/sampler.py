@@ -90,6 +90,8 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
         self._losses: Floats = np.full(len(self._alpha), np.nan)
         if generator is None:
             generator = torch.Generator().manual_seed(int(torch.empty((), dtype=torch.int64).random_().item()))
+        elif not isinstance(generator, torch.Generator):
+            raise UserError(f"generator={generator!r} must be one of torch: give torch.Generator().manual_seed(0)")
         self._generator = generator
         self._device = torch.device(device)
         self._shuffle_within = bool(shuffle_within)
@@ -108,8 +110,8 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         """One epoch, batch by batch; each is drawn at the current proportions."""
         if not self._is_checked:
-            self._is_checked = True
             check_loader(asker(), len(self._labels.groups), is_sharded=False)
+            self._is_checked = True
         yield from self._epoch()
 
     def plan(self) -> Tensor:
@@ -146,7 +148,10 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
         is_seen = np.ones(len(self._alpha), bool) if seen is None else as_array("seen", seen).astype(bool)
         for shape in (new.shape, is_seen.shape):
             if shape != self._alpha.shape:
-                raise UserError(f"update takes one loss for each of the {len(self._alpha)} groups, not shape {shape}")
+                raise UserError(
+                    f"update takes one loss for each of the {len(self._alpha)} groups, not shape {shape}: with "
+                    "GroupLosses write update(*group_losses.end_epoch())"
+                )
         wrong = np.flatnonzero(is_seen & ~((new >= 0) & np.isfinite(new)))
         if len(wrong):
             raise UserError(

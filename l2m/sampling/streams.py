@@ -18,6 +18,7 @@ from l2m.sampling.apportion import Floats, apportion
 from l2m.sampling.exponentiated_weights import ExponentiatedWeights
 from l2m.sampling.group_losses import GroupLosses
 from l2m.sampling.labels import as_array
+from l2m.sampling.loaders import asker
 from l2m.sampling.sampler import Learn2MixBatchSampler
 from l2m.schema import Range, check_argument
 
@@ -133,8 +134,11 @@ class StreamMixer(IterableDataset[list[tuple[int, Any]]]):
         """One pass, batch by batch.
 
         Raises:
-            ValueError: a source has no samples, sources may divide themselves or not, or ``prefetched`` is too small.
+            ValueError: a source has no samples, sources may divide themselves or not, ``prefetched`` is too small, or a
+                loader would make batches of batches.
         """
+        if getattr(asker(), "auto_collation", False):
+            raise UserError("a mixer yields whole batches: give DataLoader batch_size=None")
         info, k, state, self._resumed = get_worker_info(), len(self._sources), self._resumed, None
         workers, worker = (info.num_workers, info.id) if info else (1, 0)
         parts, part = self._replicas * workers, self._rank * workers + worker
@@ -183,6 +187,9 @@ class StreamMixer(IterableDataset[list[tuple[int, Any]]]):
         source = self._sources[number]
         while True:
             if hasattr(source, "set_epoch"):
+                epoch = getattr(source, "_epoch", None)
+                if get_worker_info() and isinstance(epoch, Tensor):  # of datasets, shared by workers of other rounds
+                    source._epoch = epoch.clone()  # type: ignore[attr-defined]
                 source.set_epoch(now["rounds"][number])
             skipped = part + parts * now["samples"][number]
             if str(number) in now["sources"]:
@@ -195,8 +202,8 @@ class StreamMixer(IterableDataset[list[tuple[int, Any]]]):
                 yield sample
             if not now["samples"][number]:
                 raise UserError(
-                    f"source {self._names[number]} has no samples for one of {parts} processes: give an iterable, no "
-                    "iterator, that has one for each"
+                    f"source {self._names[number]} had no samples when one of {parts} processes read it: each needs "
+                    "some at every reading, so give a list or an object whose __iter__ begins anew, not a generator"
                 )
             now["samples"][number] = 0
             now["rounds"][number] += 1

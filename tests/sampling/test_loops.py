@@ -201,6 +201,14 @@ def test_labels_of_another_number_than_the_samples_are_reported_once(length: int
         next(iter(loader))  # warnings are errors
 
 
+def test_batches_of_batches_are_refused() -> None:
+    sampler = Learn2MixBatchSampler(LABELS, batch_size=8)
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"draws whole batches, .* batch_sampler= in place of sampler="):
+            next(iter(DataLoader(range(60), batch_size=8, sampler=sampler)))
+    assert len(list(DataLoader(torch.arange(60), batch_size=None, sampler=sampler))) == BATCHES  # indexed by batches
+
+
 def test_a_whole_sampler_in_several_processes_is_reported_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)

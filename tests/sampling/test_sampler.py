@@ -639,6 +639,11 @@ def test_a_mixing_rate_that_was_set_later_is_checked_as_it_is_used() -> None:
         subject.update([1.0, 2.0])
 
 
+def test_a_seed_is_no_generator() -> None:
+    with pytest.raises(UserError, match=r"generator=0 must be one of torch: give torch.Generator\(\).manual_seed\(0\)"):
+        Learn2MixBatchSampler([0, 1], batch_size=1, generator=0)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("proportions", "named"),
     [
@@ -665,7 +670,7 @@ def test_proportions_off_the_simplex_are_refused(proportions: Any, named: str) -
         ([1.0, math.inf], "group 1 is inf"),
         ([1.0], r"shape \(1,\)"),
         ([1.0, 2.0, 3.0], r"shape \(3,\)"),
-        ([[1.0, 2.0]], r"shape \(1, 2\)"),
+        (([1.0, 2.0], [True, True]), r"shape \(2, 2\): with GroupLosses write update\(\*group_losses.end_epoch\(\)\)"),
         (1.0, r"shape \(\)"),
     ],
 )
