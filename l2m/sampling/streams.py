@@ -182,8 +182,9 @@ class StreamMixer(IterableDataset[list[tuple[int, Any]]]):
         source = self._sources[number]
         while True:
             if hasattr(source, "set_epoch"):
-                if get_worker_info() and isinstance(getattr(source, "_epoch", None), Tensor):
-                    source._epoch = source._epoch.clone()  # datasets shares it, but workers are in rounds of their own
+                epoch = getattr(source, "_epoch", None)
+                if get_worker_info() and isinstance(epoch, Tensor):  # of datasets, shared by workers of other rounds
+                    source._epoch = epoch.clone()  # type: ignore[attr-defined]
                 source.set_epoch(now["rounds"][number])
             skipped = part + parts * now["samples"][number]
             if str(number) in now["sources"]:
@@ -197,7 +198,7 @@ class StreamMixer(IterableDataset[list[tuple[int, Any]]]):
             if not now["samples"][number]:
                 raise UserError(
                     f"source {self._names[number]} had no samples when one of {parts} processes read it: each needs "
-                    "some at every reading: give a list or an object whose __iter__ begins anew, not a generator"
+                    "some at every reading, so give a list or an object whose __iter__ begins anew, not a generator"
                 )
             now["samples"][number] = 0
             now["rounds"][number] += 1
