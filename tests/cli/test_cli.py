@@ -136,7 +136,7 @@ def test_the_error_for_a_key_with_dashes_says_how_keys_are_written(door: Door, t
         (["force=maybe"], "force=maybe must be true or false"),
         (["data_dir="], "data_dir= must be text"),
         (["results_dir="], "results_dir= must be text"),
-        (["model.hidden=0"], "model.hidden=0 must be in [1, 65536]"),
+        (["model.hidden=-1"], "model.hidden=-1 must be in [0, 65536]"),
         (["optimizer.epsilon=0"], "optimizer.epsilon=0 must be above 0"),
         (["imbalance=step", "imbalance.groups=0", "imbalance.factor=0.5"], "must be a list, like [0,1]"),
         (["imbalance=step", "imbalance.groups=[0]", "imbalance.factor=0"], "must be in (0, 1]"),
