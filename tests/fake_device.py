@@ -309,6 +309,7 @@ def fake_gpu() -> Iterator[FakeGPU]:
         for name, value in cuda.items():
             patch.setattr(torch.cuda, name, value)
         patch.setattr(torch, "autocast", lambda kind, *args, **kwargs: autocast("cpu", *args, **kwargs))
+        patch.setattr(torch.backends.cudnn, "version", lambda: None)  # a build for CUDA asks the driver
         patch.setattr(optimizers, "backward", descend)
         with _Functions(gpu), _Operations(gpu):
             yield gpu

@@ -428,7 +428,8 @@ def test_attention_weights_are_never_held(training: bool, mask_padding: bool) ->
     """No kernel gives the (M, heads, L, L) weights: at 500 reviews of 500 tokens they would be 2 GB."""
     model = Transformer(50, 64, 2, False, mask_padding, 0.0).train(training)
     tokens = torch.randint(1, 50, (32, 64), dtype=torch.int32)
-    with torch.profiler.profile(profile_memory=True) as profile, torch.inference_mode(not training):
+    profiling = torch.profiler.profile(profile_memory=True, acc_events=True)  # without it torch 2.11 warns
+    with profiling as profile, torch.inference_mode(not training):
         out = model(tokens)
         if training:
             out.sum().backward()
