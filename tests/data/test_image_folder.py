@@ -404,11 +404,13 @@ def test_a_file_of_images_serves_every_split_and_is_made_again_if_damaged(
     for number, kept in enumerate((file.read_bytes()[:-100], b"")):
         file.unlink()
         file.write_bytes(kept)
+        file.with_name(f"{file.name}.1.part").touch()
         again = loaded(folder, "dataset.storage=mapped", f"data_seed={number + 2}")
         assert "cannot be used" in caplog.text
         assert "it is made again" in caplog.text
         caplog.clear()
         assert len(np.load(file)) == len(again.train.inputs) == sum(CLASSES.values())
+        assert sorted(each.suffix for each in file.parent.iterdir()) == [".lock", ".npy"]
 
 
 def test_an_image_that_cannot_be_read_leaves_no_file(

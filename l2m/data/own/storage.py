@@ -79,6 +79,8 @@ def load_or_make(file: Path, samples: int, make: Callable[[Path], None]) -> NDAr
         file.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(file.with_suffix(".lock")):
             if (array := _load(file, samples)) is None:
+                for left in file.parent.glob(f"{file.name}.*.part"):  # by a process that was killed
+                    left.unlink()
                 with replacing(file) as part:
                     make(part)
                     checksum = _checksum(part, file.name)
