@@ -131,18 +131,22 @@ def reader(tmp_path: Path, programs: Path) -> Iterator[Reader]:
     reader.close()
 
 
-WHOLE = [
-    pytest.param(page, marks=pytest.mark.extras, id=f"{page.name} whole")
-    for page in PAGES
-    if re.search(r"\bextra `|learn2mix\[", page.read_text(encoding="utf-8"))
-]
-
-
 LONG = {"compare.md", "extending.md", "own_data.md", "start.md", "streams.md", "training.md", "tutorial.md",
         "tutorial_photographs.md"}  # fmt: skip
 """Pages whose commands take most of the time: `make test-long` runs them."""
 
-PLAYED = [pytest.param(page, id=page.name, marks=pytest.mark.long if page.name in LONG else ()) for page in PAGES]
+LONG_WHOLE = {"features.md", "streams.md"}
+"""Those of which this holds for the blocks that need an extra."""
+
+PLAYED = [pytest.param(page, id=page.name, marks=[pytest.mark.long] * (page.name in LONG)) for page in PAGES]
+
+WHOLE = [
+    pytest.param(
+        page, marks=[pytest.mark.extras] + [pytest.mark.long] * (page.name in LONG_WHOLE), id=f"{page.name} whole"
+    )
+    for page in PAGES
+    if re.search(r"\bextra `|learn2mix\[", page.read_text(encoding="utf-8"))
+]
 
 
 @pytest.mark.parametrize("page", [*PLAYED, *WHOLE])

@@ -257,6 +257,7 @@ def test_a_ray_cluster_trains_as_processes_do_and_reports_what_failed(cluster: s
 
 
 @extras
+@pytest.mark.long
 def test_two_ray_workers_share_a_sweep_and_end_with_it(cluster: str, tmp_path: Path) -> None:
     to = ("hydra/launcher=ray", f"hydra.launcher.address={cluster}")
     sweep = begin(tmp_path, "epochs=100000", "seed=range(2)", *to)
@@ -268,6 +269,7 @@ def test_two_ray_workers_share_a_sweep_and_end_with_it(cluster: str, tmp_path: P
 
 
 @extras
+@pytest.mark.long
 def test_a_ray_task_that_is_killed_takes_no_other_with_it(cluster: str, tmp_path: Path) -> None:
     to = ("hydra/launcher=ray", f"hydra.launcher.address={cluster}")
     sweep = begin(tmp_path, "epochs=400", "strategy=classical,learn2mix", *to)
