@@ -93,7 +93,6 @@ def test_what_is_not_finite_stays_so() -> None:
     assert convolved_and_pooled(images, weight, bias).isnan().flatten().tolist() == [True, False, False, False]
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit.script")  # torch's, as it first differentiates forwards
 def test_it_can_be_differentiated_twice_and_forwards() -> None:
     given = tuple(each.requires_grad_() for each in drawn((2, 2, 6, 7), 3, 3))
     assert torch.autograd.gradcheck(convolved_and_pooled, given, check_forward_ad=True)
