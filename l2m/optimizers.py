@@ -71,7 +71,7 @@ class _Fused:
 
     def __init__(self, parameters: Iterable[Any], states: Sequence[str], options: dict[str, Any]) -> None:
         given = list(parameters)
-        groups: list[dict[str, Any]] = given if isinstance(given[0], dict) else [{"params": given}]
+        groups: list[Any] = given if isinstance(given[0], dict) else [{"params": given}]
         self.param_groups = [options | {key: group[key] for key in group if key != "params"} for group in groups]
         self._sizes = [len(group["params"]) for group in groups]
         self._parameters: list[Tensor] = [each for group in groups for each in group["params"]]
@@ -84,7 +84,8 @@ class _Fused:
 
     def _parts(self, *lists: list[Tensor]) -> Iterator[tuple[dict[str, Any], list[list[Any]]]]:
         """Each group's options, and its part of the parameters, their gradients, and ``lists`` by parameter."""
-        start, whole = 0, (self._parameters, [each.grad for each in self._parameters], *lists)
+        start = 0
+        whole: list[list[Any]] = [self._parameters, [each.grad for each in self._parameters], *lists]
         for group, size in zip(self.param_groups, self._sizes, strict=True):
             options = {key: value for key, value in group.items() if key != "lr_scale"}
             yield options, [each[start : start + size] for each in whole]
