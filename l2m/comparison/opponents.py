@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from l2m.comparison.thresholds import by_prior, by_threshold
+from l2m.comparison.thresholds import by_prior, by_threshold, moved_rows
 from l2m.config.checking import read_config
 from l2m.data import Data, load
 from l2m.data.own.new_samples import read_unseen
@@ -43,9 +43,21 @@ OPPONENTS: Mapping[str, Mapping[str, list[Setting]]] = {
 """By task and name, the settings to choose among, scikit-learn's defaults first."""
 
 
-def are_numbers(data: Data) -> bool:
-    """Whether each sample is a vector of numbers, not an image or a sequence of tokens."""
-    return data.train.inputs.ndim == 2 and data.train.inputs.is_floating_point()
+def suitable(data: Data, task: str, requested: Sequence[str] | None) -> dict[str, list[Setting]]:
+    """The requested opponents, by default all, that are for vectors of numbers, as the samples are or not.
+
+    On features of a pretrained network, of which there are a thousand, boosted trees take longer than all else, so
+    that they must be requested.
+    """
+    if data.train.inputs.ndim != 2 or not data.train.inputs.is_floating_point():
+        return {}
+
+    def is_wanted(name: str) -> bool:
+        if requested is None:
+            return "features" not in data.preprocessing or not name.startswith("boosted_trees")
+        return name in requested or bool(moved_rows(name, requested))
+
+    return {name: settings for name, settings in OPPONENTS[task].items() if is_wanted(name)}
 
 
 class Fitted:

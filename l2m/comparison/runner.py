@@ -27,7 +27,7 @@ from l2m.comparison.candidates import (
 )
 from l2m.comparison.config import BASELINE, CHANGED, OWN, Comparison, choice_metric
 from l2m.comparison.findings import judge, score_held_out, score_test_part
-from l2m.comparison.opponents import OPPONENTS, Fitted, are_numbers
+from l2m.comparison.opponents import Fitted, suitable
 from l2m.comparison.report import Protocol, Report, describe_usage
 from l2m.comparison.settings import rates_of, strategy_settings, without_rate
 from l2m.comparison.thresholds import moved_rows
@@ -193,13 +193,12 @@ class ComparisonRunner:
         options, data, score = self._options, load(base), self._scores[self._metric]
         requested, plain = options.opponents, {BASELINE: classical}
         fitted = Fitted(self._path)
-        for name, settings in OPPONENTS[options.task].items():
-            if are_numbers(data) and (requested is None or name in requested or moved_rows(name, requested)):
-                print(f"fitting {name}", flush=True)
-                tried = settings if options.choose else settings[:1]
-                plain[name], scores = opponent(name, tried, base, self._scores[choice_metric(name, options)], fitted)
-                for setting, each in zip(tried, scores, strict=True):
-                    self._add_choice(name, setting, each)
+        for name, settings in suitable(data, options.task, requested).items():
+            print(f"fitting {name}", flush=True)
+            tried = settings if options.choose else settings[:1]
+            plain[name], scores = opponent(name, tried, base, self._scores[choice_metric(name, options)], fitted)
+            for setting, each in zip(tried, scores, strict=True):
+                self._add_choice(name, setting, each)
         plain = {name: replace(one, held_out=cache(one.held_out)) for name, one in plain.items()}
         for part, one in product(range(options.held_out_parts), plain.values()):
             one.held_out(part)  # by part again

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from mutations import assert_sentence
 from PIL import Image
 
 from l2m import RunConfig, UserError, compose, predict, train
+from l2m.comparison.opponents import suitable
 from l2m.data import Data, load
 from l2m.data.own import features, image_folder, storage
 from l2m.data.own.encoders import Encoder, read_pixels
@@ -99,6 +101,14 @@ def test_a_model_of_features_scores_a_folder_as_its_records_say(
     result = door(f"run={records.path}", "data=photos/test", "force=true")
     assert result.status == 1
     assert "has weights with the checksum 1111111111111111, but the model was trained on" in result.err
+
+
+def test_a_comparison_of_features_leaves_boosted_trees_out(seen: list[int]) -> None:
+    """They would take longer than all else."""
+    data = loaded()
+    assert list(suitable(data, "classification", None)) == ["logistic_regression", "logistic_regression_balanced"]
+    assert list(suitable(data, "classification", ["boosted_trees_by_prior"])) == ["boosted_trees"]
+    assert len(suitable(replace(data, preprocessing={}), "classification", None)) == 4
 
 
 def cut(file: Path) -> None:

@@ -18,6 +18,7 @@ import pandas as pd
 import pytest
 import torch
 
+import l2m
 from l2m import RunConfig, compose, train
 from l2m.catalog import registries
 from l2m.records.directory import RunDirectory
@@ -51,7 +52,8 @@ def words(folder: Path, *more: str) -> list[str]:
 
 
 def on_two(*arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "HYDRA_FULL_ERROR": "0"}
+    package = str(Path(l2m.__file__).parents[1])
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "HYDRA_FULL_ERROR": "0", "PYTHONPATH": package}
     return subprocess.run([*TORCHRUN, *arguments], capture_output=True, text=True, env=environment, timeout=600)
 
 
