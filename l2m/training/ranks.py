@@ -39,6 +39,8 @@ def joined(device: str) -> Iterator[None]:
         yield
         return
     on_gpu = device != "cpu" and torch.cuda.is_available()
+    if on_gpu:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     distributed.init_process_group("nccl" if on_gpu else "gloo", timeout=timedelta(days=7))  # to wait for locks
     try:
         with nullcontext() if is_first() else redirect_stdout(io.StringIO()):
@@ -97,7 +99,8 @@ class Ranks:
         }
         for why, is_so in cannot.items():
             if is_so:
-                raise UserError(f"{why}, so a run on {self.world} processes cannot use it: use one process, or drop it")
+                rule = f"so a run on {self.world} processes cannot have it: use one process, or choose another"
+                raise UserError(f"{why}, {rule}")
         self._parallel = DistributedDataParallel(model, broadcast_buffers=False)
 
     @staticmethod

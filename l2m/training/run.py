@@ -204,8 +204,11 @@ def final_parameters(config: RunConfig) -> dict[str, Tensor]:
     """The final parameters of a run, which is trained if it is not done."""
     file = train(config).path / MODEL
     if not file.exists():  # records may be copied without their models: train this one again, in a temporary folder
-        with tempfile.TemporaryDirectory() as folder:
-            return final_parameters(replace(config, results_dir=folder, logger={}))
+        with tempfile.TemporaryDirectory() as own:
+            folder = ranks.from_first(lambda: own)
+            trained = final_parameters(replace(config, results_dir=folder, logger={}))
+            ranks.any_rank(False)  # all have read it
+            return trained
     try:
         parameters: dict[str, Tensor] = read_model(file)["parameters"]
     except ValueError as error:
