@@ -62,7 +62,8 @@ def from_timm(
     for name in _frozen(freeze, stages, architecture):
         network.get_parameter(name).requires_grad_(False)
     model = FineTuned(network, resolution, _rescaling(data, seen.mean, seen.std))
-    model.rate_factors = {f"network.{name}": backbone_rate for names in stages.values() for name in names}
+    if backbone_rate != 1:
+        model.rate_factors = {f"network.{name}": backbone_rate for names in stages.values() for name in names}
     try:
         with torch.no_grad():
             model.eval()(torch.zeros(1, *shape))
