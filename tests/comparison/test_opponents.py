@@ -134,8 +134,8 @@ def test_the_printed_command_predicts_new_samples(
 ) -> None:
     content = json.loads((compared / "comparison.json").read_text())
     assert content["usage"] in (compared / "comparison.md").read_text()
-    program, flag, module, *arguments = shlex.split(content["usage"])
-    assert (program, flag, module) == ("python", "-m", "l2m.predict")
+    program, command, *arguments = shlex.split(content["usage"])
+    assert (program, command) == ("l2m", "predict")
     monkeypatch.chdir(tmp_path)
     run = opened(predict, monkeypatch, capsys)
     rows = pd.read_csv(table)
