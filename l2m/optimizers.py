@@ -1,13 +1,14 @@
-"""Optimizers, created from parameters and a learning rate. The paper always uses Adam (section C.3)."""
+"""Optimizers, created from what ``trained`` gives and a learning rate. The paper always uses Adam (section C.3)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Annotated, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from l2m.errors import UserError
 from l2m.registry import Registry
@@ -25,9 +26,25 @@ def annealed(learning_rate: float, epoch: int, epochs: int) -> float:
 
 
 def set_rate(optimizer: Any, learning_rate: float) -> None:
-    """Set the rate of the next steps."""
+    """Set the rate of the next steps, of each group of parameters by its factor."""
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate
+        group["lr"] = learning_rate * group.get("lr_scale", 1.0)
+
+
+def trained(model: nn.Module, learning_rate: float) -> list[Any]:
+    """The parameters that a model trains, in its order, as an optimizer takes them.
+
+    If the model has ``rate_factors`` by name, they are in the groups of ``torch.optim``: consecutive parameters of
+    one factor, with their rate and the factor as ``lr_scale``.
+    """
+    named = {name: each for name, each in model.named_parameters() if each.requires_grad}
+    factors: Any = getattr(model, "rate_factors", {})
+    if not factors:
+        return list(named.values())
+    return [
+        {"params": [named[name] for name in names], "lr": learning_rate * factor, "lr_scale": factor}
+        for factor, names in groupby(named, lambda name: factors.get(name, 1.0))
+    ]
 
 
 def backward(loss: Tensor) -> None:
@@ -52,11 +69,12 @@ class _Fused:
     replayable = True
     """Whether ``step`` stays on the device and changes, in place, only parameters and tensors of ``state_dict``."""
 
-    def __init__(
-        self, parameters: Iterable[torch.nn.Parameter], states: Sequence[str], options: dict[str, Any]
-    ) -> None:
-        self.param_groups = [options]
-        self._parameters: list[Tensor] = list(parameters)
+    def __init__(self, parameters: Iterable[Any], states: Sequence[str], options: dict[str, Any]) -> None:
+        given = list(parameters)
+        groups: list[Any] = given if isinstance(given[0], dict) else [{"params": given}]
+        self.param_groups = [options | {key: group[key] for key in group if key != "params"} for group in groups]
+        self._sizes = [len(group["params"]) for group in groups]
+        self._parameters: list[Tensor] = [each for group in groups for each in group["params"]]
         self._state = {name: [torch.zeros_like(each) for each in self._parameters] for name in states}
 
     def zero_grad(self) -> None:
@@ -64,9 +82,20 @@ class _Fused:
         for each in self._parameters:
             each.grad = None
 
+    def _parts(self, *lists: list[Tensor]) -> Iterator[tuple[dict[str, Any], list[list[Any]]]]:
+        """Each group's options, and its part of the parameters, their gradients, and ``lists`` by parameter."""
+        start = 0
+        whole: list[list[Any]] = [self._parameters, [each.grad for each in self._parameters], *lists]
+        for group, size in zip(self.param_groups, self._sizes, strict=True):
+            options = {key: value for key, value in group.items() if key != "lr_scale"}
+            yield options, [each[start : start + size] for each in whole]
+            start += size
+
     @property
-    def _gradients(self) -> list[Any]:
-        return [each.grad for each in self._parameters]
+    def _rates(self) -> Iterator[float]:
+        """By parameter."""
+        for group, size in zip(self.param_groups, self._sizes, strict=True):
+            yield from [group["lr"]] * size
 
     def state_dict(self) -> dict[str, list[Tensor]]:
         """The moments, and Adam's numbers of steps, by parameter."""
@@ -82,7 +111,7 @@ class _Fused:
 class _Adam(_Fused):
     """Adam or AdamW."""
 
-    def __init__(self, kernel: Callable[..., None], parameters: Iterable[torch.nn.Parameter], **options: float) -> None:
+    def __init__(self, kernel: Callable[..., None], parameters: Iterable[Any], **options: float) -> None:
         super().__init__(parameters, ("first", "second"), options)
         self._kernel = kernel
         self._steps = torch.zeros((), device=self._parameters[0].device)  # one for all; torch's kernel expects a list
@@ -91,12 +120,9 @@ class _Adam(_Fused):
     @torch.no_grad()
     def step(self) -> None:
         """Update every parameter; each must have a gradient."""
-        first, second, steps = self._state.values()
         self._steps += 1
-        self._kernel(
-            self._parameters, self._gradients, first, second, [], steps, **self.param_groups[0],
-            amsgrad=False, maximize=False,
-        )  # fmt: skip
+        for options, (parameters, gradients, first, second, steps) in self._parts(*self._state.values()):
+            self._kernel(parameters, gradients, first, second, [], steps, **options, amsgrad=False, maximize=False)
 
     def stepped(
         self, parameters: Sequence[Tensor], gradients: Sequence[Tensor], state: Mapping[str, Sequence[Tensor]]
@@ -106,12 +132,12 @@ class _Adam(_Fused):
         Its derivative is 0 where all gradients of a parameter have been 0.
         """
         options = self.param_groups[0]
-        beta1, beta2, rate = options["beta1"], options["beta2"], options["lr"]
+        beta1, beta2 = options["beta1"], options["beta2"]
         steps = [each + 1 for each in state["steps"]]
         first = [torch.lerp(g, m, beta1) for m, g in zip(state["first"], gradients, strict=True)]
         second = [torch.lerp(g.square(), v, beta2) for v, g in zip(state["second"], gradients, strict=True)]
         values = []
-        for value, m, v, n in zip(parameters, first, second, steps, strict=True):
+        for value, m, v, n, rate in zip(parameters, first, second, steps, self._rates, strict=True):
             unbiased1, unbiased2 = (1 - beta ** n.double() for beta in (beta1, beta2))
             root = torch.where(v > 0, v, 1.0).sqrt().where(v > 0, 0.0)  # the slope of the root at 0 is infinite
             move = m / (root / unbiased2.sqrt().to(v.dtype) + options["eps"])
@@ -123,33 +149,35 @@ class _Adam(_Fused):
 class _SGD(_Fused):
     """Stochastic gradient descent."""
 
-    def __init__(self, parameters: Iterable[torch.nn.Parameter], **options: float) -> None:
+    def __init__(self, parameters: Iterable[Any], **options: float) -> None:
         super().__init__(parameters, ("momentum",), options)
         self._moments = self._state["momentum"] if options["momentum"] else []  # as the kernel expects
 
     @torch.no_grad()
     def step(self) -> None:
         """Update every parameter; each must have a gradient."""
-        torch._fused_sgd_(
-            self._parameters, self._gradients, self._moments, **self.param_groups[0],
-            dampening=0.0, maximize=False, is_first_step=False,  # the first adds to 0, which is the same
-        )  # fmt: skip
+        for options, tensors in self._parts(self._moments):
+            torch._fused_sgd_(
+                *tensors, **options, dampening=0.0, maximize=False,
+                is_first_step=False,  # the first adds to 0, which is the same
+            )  # fmt: skip
 
     def stepped(
         self, parameters: Sequence[Tensor], gradients: Sequence[Tensor], state: Mapping[str, Sequence[Tensor]]
     ) -> tuple[list[Tensor], dict[str, list[Tensor]]]:
         """:meth:`step` as a differentiable function of parameters and a ``state_dict``; returns the new ones."""
         options = self.param_groups[0]
-        decay, momentum, rate = options["weight_decay"], options["momentum"], options["lr"]
+        decay, momentum = options["weight_decay"], options["momentum"]
         slopes = [g + decay * value for value, g in zip(parameters, gradients, strict=True)]
         moments = [momentum * m + g for m, g in zip(state["momentum"], slopes, strict=True)]
         moves = [g + momentum * m for m, g in zip(moments, slopes, strict=True)] if options["nesterov"] else moments
-        return [value - rate * move for value, move in zip(parameters, moves, strict=True)], {"momentum": moments}
+        moved = zip(parameters, moves, self._rates, strict=True)
+        return [value - rate * move for value, move, rate in moved], {"momentum": moments}
 
 
 @OPTIMIZERS.register("adam")
 def adam(
-    parameters: Iterable[torch.nn.Parameter],
+    parameters: Iterable[Any],
     learning_rate: float,
     *,
     beta1: Decay = 0.9,
@@ -164,7 +192,7 @@ def adam(
 
 @OPTIMIZERS.register("adamw")
 def adamw(
-    parameters: Iterable[torch.nn.Parameter],
+    parameters: Iterable[Any],
     learning_rate: float,
     *,
     weight_decay: Annotated[float, Range(0)] = 0.01,
@@ -181,7 +209,7 @@ def adamw(
 
 @OPTIMIZERS.register("sgd")
 def sgd(
-    parameters: Iterable[torch.nn.Parameter],
+    parameters: Iterable[Any],
     learning_rate: float,
     *,
     momentum: Decay = 0.9,

@@ -123,7 +123,7 @@ def load(folder: str | Path, device: str = "cpu") -> Trained:
     try:
         data = with_printable_names(Data.like({key: value for key, value in saved.items() if key != "parameters"}))
         with torch.random.fork_rng([]):
-            model = models.MODELS.build(config.model, data)
+            model = models.build_to_load(config.model, data)
         model.load_state_dict(saved["parameters"])
     except Exception as error:  # a damaged file or a changed model raises many types
         raise UserError(

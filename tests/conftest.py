@@ -270,3 +270,28 @@ def made_up_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import rows_made_up
 
     return rows_made_up.write_all(tmp_path_factory.mktemp("results"))
+
+
+class Code:
+    def __reduce__(self) -> Any:
+        return Path.touch, (Path("was_executed"),)
+
+
+@pytest.fixture
+def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Files of weights: of a small network, of another one, of none; in a folder without connection to the hub."""
+    from l2m.data.torchvision_import import torchvision  # noqa: F401
+
+    timm = pytest.importorskip("timm")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.chdir(tmp_path)
+    values = timm.create_model("test_resnet").state_dict()
+    for value in values.values():
+        if value.ndim == 1:
+            value += 0.1  # of some norms it is 0 at first, which leaves other layers without gradient
+    torch.save(values, "right.pth")
+    torch.save(timm.create_model("test_vit").state_dict(), "other.pth")
+    Path("none.pth").write_text("no weights")
+    Path("code.pth").write_bytes(pickle.dumps(Code()))
+    return tmp_path

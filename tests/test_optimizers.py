@@ -2,12 +2,13 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 import torch
 
 from l2m import UserError
-from l2m.optimizers import OPTIMIZERS, annealed, set_rate
+from l2m.optimizers import OPTIMIZERS, annealed, set_rate, trained
 
 OPTIONS = {"beta1": 0.8, "beta2": 0.95, "epsilon": 1e-6}
 NESTEROV = {"name": "sgd", "momentum": 0.8, "weight_decay": 0.3, "nesterov": True}
@@ -50,6 +51,38 @@ def test_steps_are_those_of_torch(choice: dict[str, object], reference: object) 
             by.step()
         assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
     assert not torch.equal(ours[0], parameters()[0])
+
+
+@pytest.mark.parametrize(
+    ("choice", "reference"),
+    [
+        ({"name": "adamw", "weight_decay": 0.3}, lambda of: torch.optim.AdamW(of, weight_decay=0.3, fused=True)),
+        (NESTEROV, lambda of: torch.optim.SGD(of, 0.01, 0.8, weight_decay=0.3, nesterov=True, fused=True)),
+    ],
+)
+def test_groups_of_parameters_step_at_their_own_rates_as_in_torch(
+    choice: dict[str, object], reference: Callable[[list[dict[str, object]]], torch.optim.Optimizer]
+) -> None:
+    ours, theirs = torch.nn.Module(), parameters()
+    for i, each in enumerate(parameters()):
+        ours.register_parameter(str(i), each)
+    ours.rate_factors = {"0": 0.1, "2": 0.1}
+    optimizer = OPTIMIZERS.build(choice, trained(ours, 0.01), 0.01)
+    rates = zip(theirs, (0.001, 0.01, 0.001), strict=True)
+    known = reference([{"params": [each], "lr": rate} for each, rate in rates])
+    values, state = [each.detach().clone() for each in ours.parameters()], optimizer.state_dict()
+    state = {name: [each.clone() for each in parts] for name, parts in state.items()}
+    for step in range(20):
+        if step == 10:
+            set_rate(optimizer, 0.02)
+            for group in known.param_groups:
+                group["lr"] *= 2
+        for of, by in ((list(ours.parameters()), optimizer), (theirs, known)):
+            gradients(of, step)
+            by.step()
+        values, state = optimizer.stepped(values, [each.grad for each in ours.parameters()], state)
+    assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), theirs, strict=True))
+    assert all(torch.allclose(a, b, rtol=1e-5, atol=1e-6) for a, b in zip(ours.parameters(), values, strict=True))
 
 
 def test_the_cosine_is_that_of_torch() -> None:

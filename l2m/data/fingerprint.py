@@ -18,12 +18,21 @@ PUBLISHED = "published"
 """The fingerprint of the published files of such a set; older records have none."""
 
 
-def fingerprint(dataset: Mapping[str, Any], data_dir: Path) -> str | None:
+def fingerprint(dataset: Mapping[str, Any], data_dir: Path, weights: str = "none") -> str | None:
     """16 hexadecimal digits of the SHA-256 of a data set's files, or ``PUBLISHED``.
 
-    It covers contents and names of the files of a user's own data, and of CIFAR. None: the files are not here, or it is
-    another of the paper's sets, whose files have no fingerprint.
+    It covers contents and names of the files of a user's own data, and of CIFAR, and a file of ``weights`` that the
+    model starts from. None: the files are not here, or it is another of the paper's sets, whose files have no
+    fingerprint.
     """
+    files = _of_dataset(dataset, data_dir)
+    if weights in ("none", "pretrained"):
+        return files
+    file = Path(weights).expanduser()
+    return _of_files([(f"{files} {file.name}", file)]) if file.is_file() else None
+
+
+def _of_dataset(dataset: Mapping[str, Any], data_dir: Path) -> str | None:
     if dataset["name"] in CIFAR:
         return _of_cifar(CIFAR[dataset["name"]], data_dir)
     places = [Path(dataset[option]).expanduser() for option in PATH_OPTIONS if dataset.get(option)]

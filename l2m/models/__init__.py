@@ -1,11 +1,14 @@
 """Networks of the paper's appendix (section C.1), one file for each family.
 
 A model is a function ``build(data, *, options) -> Module``, registered in ``MODELS``. It maps inputs (M, ...)
-to (M, ``data.outputs``). Its parameters are drawn from torch's default generator, which the engine seeds.
+to (M, ``data.outputs``). Its parameters are drawn from torch's default generator, which the engine seeds, or read from
+what the option ``weights`` names. Parameters that need no gradient are not trained; ``rate_factors`` of a module are
+factors of the learning rate by parameter.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from l2m.data import Data
@@ -13,6 +16,11 @@ from l2m.errors import UserError
 from l2m.registry import Registry
 
 MODELS: Registry[Any] = Registry("model", __name__)
+
+
+def build_to_load(choice: Mapping[str, Any], data: Data) -> Any:
+    """A model whose parameters will be replaced, so that pretrained weights need not be here."""
+    return MODELS.build({**choice, **({"weights": "none"} if "weights" in choice else {})}, data)
 
 
 def image_size(data: Data, model: str, smallest: int = 1, colour: bool = False) -> tuple[int, int, int]:

@@ -221,10 +221,15 @@ class RunDirectory:
 
     @property
     def _data(self) -> str:
-        return str(self.config.dataset.get("path") or self.config.data_dir)
+        data = str(self.config.dataset.get("path") or self.config.data_dir)
+        return data if self._weights in ("none", "pretrained") else f"{data} or {self._weights}"
+
+    @property
+    def _weights(self) -> str:
+        return str(self.config.model.get("weights", "none"))
 
     def _fingerprint(self) -> str | None:
-        return fingerprint(self.config.dataset, Path(self.config.data_dir))
+        return fingerprint(self.config.dataset, Path(self.config.data_dir), self._weights)
 
     def _data_changed(self, info: Mapping[str, Any]) -> bool:
         """Whether the data set's files differ from those in ``run.json``; not if they are no longer here."""

@@ -55,15 +55,16 @@ class Inner:
 
     def rewindable(self) -> Inner:
         """Itself, with copies of the state before the next steps."""
-        parameters = {name: each.detach().clone() for name, each in self.model.named_parameters()}
+        parameters = {name: each.detach().clone() for name, each in self.parameters.items()}
         optimizer = {name: [each.clone() for each in tensors] for name, tensors in self.optimizer.state_dict().items()}
         self.before = Start(parameters, optimizer, default_states(next(iter(parameters.values())).device))
         return self
 
     @property
     def parameters(self) -> Parameters:
-        """θ after the steps, as leaves with gradients."""
-        return {name: each.detach().requires_grad_() for name, each in self.model.named_parameters()}
+        """θ after the steps, those that are trained, as leaves with gradients."""
+        named = self.model.named_parameters()
+        return {name: each.detach().requires_grad_() for name, each in named if each.requires_grad}
 
     def losses(self, parameters: Mapping[str, Tensor], batch: Batch, *, training: bool) -> Tensor:
         """The task's loss of each sample (M,), a function of ``parameters`` that may be differentiated twice.

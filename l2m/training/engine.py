@@ -92,8 +92,9 @@ class Trainer:
         losses = {name: self._losses(trained[name], loaded.train) for name in trained.keys() & scoring}
 
         torch.manual_seed(derive(config.seed, "parameters"))
-        self.model = self._build_model(loaded)
-        self.optimizer = optimizers.OPTIMIZERS.build(config.optimizer, self.model.parameters(), config.learning_rate)
+        self.model = self._on_device(models.MODELS.build(config.model, loaded))
+        parameters = optimizers.trained(self.model, config.learning_rate)
+        self.optimizer = optimizers.OPTIMIZERS.build(config.optimizer, parameters, config.learning_rate)
         torch.manual_seed(derive(config.seed, "dropout"))
 
         context = strategies.Context(
@@ -298,11 +299,11 @@ class Trainer:
             self.stopping.load_state_dict(state["stopping"])
         restore_defaults(state["generators"], self.device)
 
-    def _build_model(self, loaded: data.Data) -> Any:
-        return models.MODELS.build(self.config.model, loaded).to(self.device, memory_format=torch.channels_last)
+    def _on_device(self, model: Any) -> Any:
+        return model.to(self.device, memory_format=torch.channels_last)
 
     def _build_trained(self, loaded: data.Data, run: RunConfig, parameters: Mapping[str, Tensor]) -> Any:
-        model = self._build_model(loaded)
+        model = self._on_device(models.build_to_load(self.config.model, loaded))
         try:
             model.load_state_dict(parameters)
         except RuntimeError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 import re
 import shutil
 from collections.abc import Callable, Sequence
@@ -170,27 +169,6 @@ def test_without_the_extra_a_sentence_names_it(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(encoders, "find_spec", lambda package: None)
     with pytest.raises(UserError, match=re.escape("needs timm: pip install 'learn2mix[pretrained]'")):
         encoders.load_encoder("image", "resnet18", None, "stretch", 0)
-
-
-class Code:
-    def __reduce__(self) -> Any:
-        return Path.touch, (Path("was_executed"),)
-
-
-@pytest.fixture
-def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Files of weights: of a small network, of another one, of none; in a folder without connection to the hub."""
-    from l2m.data.torchvision_import import torchvision  # noqa: F401
-
-    timm = pytest.importorskip("timm")
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    monkeypatch.chdir(tmp_path)
-    torch.save(timm.create_model("test_resnet").state_dict(), "right.pth")
-    torch.save(timm.create_model("test_vit").state_dict(), "other.pth")
-    Path("none.pth").write_text("no weights")
-    Path("code.pth").write_bytes(pickle.dumps(Code()))
-    return tmp_path
 
 
 def image_encoder(name: str = "test_resnet", weights: str | None = "right.pth") -> Encoder:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -53,11 +54,17 @@ def table() -> Data:
     return Data(split, split, ("a", "b"), None, fitted)
 
 
+TIMM = [
+    ("timm", images(1, 16), ("model.architecture=test_efficientnet", "model.resolution=32", "model.freeze=all")),
+    ("timm", images(3, 32), ("model.architecture=test_vit",)),
+]
+"""Where it is installed."""
+
 CASES = [
     ("autoencoder", images(1, 12, reconstruction=True), ()), ("lenet5", images(1, 28), ()),
     ("lenet5_large", images(3, 32), ()), ("lenet_300_100", images(1, 28), ()), ("mlp", table(), ()),
     ("mlp", images(1, 8), ()), ("mobilenet_v3", images(3, 16), ("model.resolution=32",)),
-    ("resnet18", images(3, 32), ()), ("transformer", tokens(), ()),
+    ("resnet18", images(3, 32), ()), ("transformer", tokens(), ()), *(TIMM if find_spec("timm") else []),
     ("transformer", tokens(), ("model.mask_padding=true",)),
 ]  # fmt: skip
 
@@ -90,7 +97,7 @@ def session(file: Path) -> onnxruntime.InferenceSession:
 
 
 def test_every_registered_model_is_among_the_cases() -> None:
-    assert {name for name, _, _ in CASES} == set(MODELS.names())
+    assert {name for name, _, _ in CASES} | {"timm"} == set(MODELS.names())
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,40 +42,81 @@ def load_encoder(kind: str, name: str, weights: str | None, fit: Fit, length: in
     Raises:
         UserError: the library is not installed, or the network or its weights cannot be had or do not fit.
     """
-    from l2m.data.torchvision_import import torchvision  # noqa: F401 (which both import, and might fail to)
-
-    package = "timm" if kind == "image" else "transformers"
-    if find_spec(package) is None:
-        raise UserError(f"dataset.features needs {package}: pip install 'learn2mix[pretrained]'")
-    if weights and (kind == "text" or not Path(weights).expanduser().is_file()):
-        rule = "is for images" if kind == "text" else f"is not a file (looked for it from {Path.cwd()})"
-        raise UserError(f"dataset.weights={weights} {rule}: name a file, or a folder as dataset.features")
+    if weights and kind == "text":
+        raise UserError(f"dataset.weights={weights} is for images: name a folder as dataset.features")
+    if weights:
+        check_file("dataset.weights", weights)
     folder = Path(name).expanduser()
     place = str(folder) if folder.is_dir() else None
+    with reading("timm" if kind == "image" else "transformers", "dataset.features", name, weights or place):
+        return _image_encoder(name, weights, place, fit) if kind == "image" else _text_encoder(name, place, length)
+
+
+@contextmanager
+def reading(package: str, key: str, name: str, place: str | None) -> Iterator[None]:
+    """Context for reading a pretrained network by its ``name``, from a ``place`` here or the hub.
+
+    What goes wrong is a UserError, and torch's default generator is left as it was.
+    """
+    from l2m.data.torchvision_import import torchvision  # noqa: F401 (which both packages import, and might fail to)
+
+    if find_spec(package) is None:
+        raise UserError(f"{key}={name} needs {package}: pip install 'learn2mix[pretrained]'")
     try:
         with torch.random.fork_rng([]):
-            return _image_encoder(name, weights, place, fit) if kind == "image" else _text_encoder(name, place, length)
+            yield
     except Exception as error:  # whatever the network, the hub or the reader of a file says
         if isinstance(error, UserError):
             raise
-        source = weights or place
-        remedy = "name weights of this very network" if source else "fix the name, or name a folder or file here"
-        where = f"from {source or 'the hub'} ({cause(error)})"
-        raise UserError(f"dataset.features={name} cannot be loaded {where}: {remedy}") from error
+        remedy = "name weights of this very network" if place else "fix the name, or name a folder or file here"
+        where = f"from {place or 'the hub'} ({cause(error)})"
+        raise UserError(f"{key}={name} cannot be loaded {where}: {remedy}") from error
+
+
+def read_network(source: str, file: str | None, **options: Any) -> Any:
+    """A network of timm with the weights of a ``file`` or of its ``source``; to be called inside :func:`reading`.
+
+    A file may hold a classifier of any number of classes, or none; the network has what the file has.
+    """
+    import timm
+
+    if file:
+        values = timm.models.load_state_dict(str(Path(file).expanduser()))  # safetensors, or with weights_only
+        last = classifier_of(timm.create_model(source))[0] + ".weight"
+        classes = len(values[last]) if last in values else 0
+        overlay = {"state_dict": values, "num_classes": classes}  # unlike it, timm would take weights of any network
+        options |= {"pretrained_cfg_overlay": overlay, "num_classes": classes}
+    return timm.create_model(source, pretrained=True, **options)
+
+
+def classifier_of(network: Any) -> tuple[str, ...]:
+    """The names of the last layers of a network of timm; a distilled one has two."""
+    names: str | tuple[str, ...] = network.pretrained_cfg["classifier"]
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def check_file(key: str, file: str) -> None:
+    """Refuse weights that are not a file."""
+    if not Path(file).expanduser().is_file():
+        raise UserError(f"{key}={file} is not a file (looked for it from {Path.cwd()}): name a file of weights")
+
+
+def check_name(key: str, name: str, remedy: str) -> None:
+    """Refuse a name that timm does not know, with the nearest one that it does."""
+    import timm
+
+    if not timm.is_model(name):
+        raise UserError(f"{key}={name} is no network of timm{did_you_mean(name, timm.list_models())}{remedy}")
 
 
 def _image_encoder(name: str, weights: str | None, place: str | None, fit: Fit) -> Encoder:
     import timm
 
     source = f"local-dir:{place}" if place else f"hf-hub:{name}" if "/" in name else name
-    if source == name and not timm.is_model(name):
-        near = did_you_mean(name, timm.list_models())
-        raise UserError(
-            f"dataset.features={name} is no network of timm{near}, nor a folder: use a name that timm lists"
-        )
-    overlay = {"file": str(Path(weights).expanduser())} if weights else None
-    network = timm.create_model(source, pretrained=True, pretrained_cfg_overlay=overlay)
-    network.reset_classifier(0)  # not before: without classifier timm would take weights of any network
+    if source == name:
+        check_name("dataset.features", name, ", nor a folder: use a name that timm lists")
+    network = read_network(source, weights)
+    network.reset_classifier(0)
     seen, device = timm.data.resolve_model_data_config(network), _freeze(network)
     side, mean, sd = seen["input_size"][-1], *(torch.tensor(seen[key]).view(-1, 1, 1) for key in ("mean", "std"))
 
