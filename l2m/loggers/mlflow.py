@@ -39,10 +39,8 @@ class MLflow(Logger):
 
     package: ClassVar[str] = "mlflow"
 
-    uri: str | None = None
-    """The store; None: MLFLOW_TRACKING_URI, or MLflow's default."""
+    uri: str | None = None  # of the store; None: MLFLOW_TRACKING_URI, or MLflow's default
     experiment: str = "l2m"
-    """The experiment of the runs."""
 
     def start(self, config: RunConfig, path: Path, before: str | None) -> str:
         for name, value in DEFAULTS.items():

@@ -20,12 +20,9 @@ class LogitAdjusted(Strategy):
 
     Evaluation uses the model's own logits f: with τ = 1 the largest minimises the balanced error. With equally large
     classes, or τ = 0, this is classical training.
-
-    Attributes:
-        temperature: τ.
     """
 
-    temperature: Annotated[float, Range(0)] = 1.0
+    temperature: Annotated[float, Range(0)] = 1.0  # τ
 
     tasks = frozenset({"classification"})
     replayable = True
