@@ -45,11 +45,6 @@ MOST_LISTED = 10
 """Files that an error lists, at most."""
 
 
-def list_images(folder: Path) -> tuple[list[Path], Counter[str]]:
-    """:func:`sort_files` of a folder and its subfolders."""
-    return sort_files(list_files(folder))
-
-
 def sort_files(files: Sequence[Path]) -> tuple[list[Path], Counter[str]]:
     """The images among files, and how many others there are by suffix, or by name.
 
