@@ -69,11 +69,7 @@ def _run(words: Sequence[str]) -> None:
 
 
 def _request(words: Sequence[str]) -> Request:
-    """The request of the words ``key=value``.
-
-    Raises:
-        UserError: every problem with them, a line each.
-    """
+    """The request of the words ``key=value``; a UserError has a line for each problem with them."""
     problems, options = [], {}
     for word in words:
         key, sign, value = word.partition("=")

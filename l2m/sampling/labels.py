@@ -59,11 +59,7 @@ def read_labels(labels: ArrayLike | Tensor) -> Labels:
 
 
 def as_array(name: str, values: ArrayLike | Tensor) -> NDArray[Any]:
-    """A user's values as an array, from any device.
-
-    Raises:
-        UserError: rows of several lengths, or values by name.
-    """
+    """A user's values as an array, from any device; a UserError if rows differ in length, or values are by name."""
     if isinstance(values, (dict, set)):
         raise UserError(
             f"{name} must be in a list or an array, not a {type(values).__name__}: give its numbers in order"
