@@ -73,7 +73,7 @@ NLTK = re.compile(
 def plain(text: str) -> list[str]:
     """The words of any text, in lower case and Unicode's composed form (NFC).
 
-    A sign that is no letter or digit is a word, and each sign of ``ALONE``; the HTML tag ``<br />`` is a space.
+    A sign that is not a letter or digit is a word, and each sign of ``ALONE``; the HTML tag ``<br />`` is a space.
     """
     alone, word = _patterns()
     composed = unicodedata.normalize("NFC", text.lower()).replace("<br />", " ")

@@ -156,8 +156,8 @@ def _classes(folder: Path) -> list[str]:
     """The names of a folder's subfolders, sorted, without hidden ones."""
     names = sorted(each.name for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
     if len(names) < 2:
-        found = f"one folder, {names[0]}" if names else "no folders"
-        raise UserError(f"{folder} holds {found}: put a folder with images there for each of two classes or more")
+        content = f"one folder, {names[0]}" if names else "no folders"
+        raise UserError(f"{folder} holds {content}: put a folder with images there for each of two classes or more")
     if len(set(map(printable, names))) < len(names):
         raise UserError(f"{folder} holds two folders whose names differ in their blanks alone: rename or join them")
     return names

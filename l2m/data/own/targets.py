@@ -133,7 +133,7 @@ def encode(
 def place_names(own: Iterable[str], names: Sequence[str]) -> NDArray[np.int64]:
     """The indices (n,) in ``names`` of n others: of the same text, or the only one that is the same number; or −1."""
     by_text = {name: i for i, name in enumerate(names)}
-    by_value: dict[object, int] = {None: -1}  # for names that are no numbers, or several that are the same one
+    by_value: dict[object, int] = {None: -1}  # no number, or the same as another name
     for name, i in by_text.items():
         value = number_value(name)
         by_value[value] = -1 if value in by_value else i
