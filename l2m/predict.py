@@ -3,8 +3,6 @@
 Nothing heavy is imported before the command line is checked.
 """
 
-from __future__ import annotations
-
 import signal
 import sys
 from collections.abc import Sequence
@@ -73,11 +71,7 @@ def _run(words: Sequence[str]) -> None:
 
 
 def _request(words: Sequence[str]) -> Request:
-    """The request of the words ``key=value``.
-
-    Raises:
-        UserError: every problem with them, a line each.
-    """
+    """The request of the words ``key=value``; a UserError has a line for each problem with them."""
     problems, options = [], {}
     for word in words:
         key, sign, value = word.partition("=")

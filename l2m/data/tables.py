@@ -1,7 +1,5 @@
 """Tables of data: CSV files read and written, and cells as numbers."""
 
-from __future__ import annotations
-
 import io
 from pathlib import Path
 from typing import Any
@@ -10,9 +8,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from l2m.data.download import saving
+from l2m.data.download import WRITE_REMEDY
 from l2m.errors import UserError, cause
-from l2m.files import read
+from l2m.files import read, replacing, reporting
 
 LARGEST = float(np.finfo(np.float32).max)
 """The largest number that an input or a target can be."""
@@ -35,12 +33,8 @@ def read_table(file: Path, **options: Any) -> pd.DataFrame:
 
 
 def write_table(table: pd.DataFrame, file: Path, separator: str = ",") -> None:
-    """Write a table in the form that :func:`read_table` reads.
-
-    Raises:
-        UserError: it cannot be written.
-    """
-    with saving(file) as part:
+    """Write a table in the form that :func:`read_table` reads; a UserError if it cannot be written."""
+    with reporting("written", file, WRITE_REMEDY), replacing(file) as part:
         table.to_csv(part, sep=separator, index=False)
 
 

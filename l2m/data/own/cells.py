@@ -1,7 +1,5 @@
 """Cells of a user's table, as text: which are missing, which are numbers, and errors that say where one is."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -112,10 +110,10 @@ def _with_point(text: str, decimal: Decimal) -> str:
 def _read_formatted(cells: pd.Series, decimal: Decimal, file: Path | str) -> pd.Series:
     """Cells as numbers without signs and separators; all must be numbers with the same sign."""
     formatted = {text: parse_formatted(text, decimal) for text in cells.dropna().unique()}
-    plain = cells.map({text: found[0] if found else text for text, found in formatted.items()})
+    plain = cells.map({text: parsed[0] if parsed else text for text, parsed in formatted.items()})
     rule = "fix the cell or leave it empty, or train with dataset.missing if it means that the value is missing"
     refuse(np.isnan(parse_numbers(plain)) & cells.notna().to_numpy(bool), cells, file, rule, ", which is not a number")
-    signs = cells.map({text: found[1] if found else "" for text, found in formatted.items()})
+    signs = cells.map({text: parsed[1] if parsed else "" for text, parsed in formatted.items()})
     usual = signs.mode().max()
     other = signs.notna() & (signs != usual) & (parse_numbers(plain) != 0)
     if "%" not in (usual, *signs[other]):
