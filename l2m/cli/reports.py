@@ -32,7 +32,7 @@ def summary() -> None:
     for table in report.tables(results.runs):
         console.print(table)
         console.print()
-    console.print(report.CAPTION)
+    console.print(report.caption(results.runs))
     file = folder / "summary.png"
     report.figure(results.runs, file)
     print(f"figure: {printable(str(file))}")

@@ -5,6 +5,7 @@ Everything here is a function of the records: the same text to the byte, whereve
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -62,7 +63,9 @@ def files(results: Results, main: tuple[Table, Table]) -> dict[str, str]:
 def blocks(results: Results, main: tuple[Table, Table]) -> dict[str, str]:
     """The tables between marks in README.md and docs/, by the marks' name."""
     blocks = {"results": overview(main), "when": when.overview(results), "opponents": when.opponents(results)}
-    return {**blocks, "imbalance": imbalance.gains(results.runs)}
+    blocks["imbalance"] = imbalance.gains(results.runs)
+    unbroken = "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}"  # a number and its spread stay together on narrow screens
+    return {name: re.sub(r"(?<=\d) ± (?=\d)", unbroken, text) for name, text in blocks.items()}
 
 
 def csv(frame: pd.DataFrame) -> str:

@@ -59,11 +59,14 @@ def _part(run: Runs) -> str:
     return "held-out" if "validation_fraction" in run.settings else "test"
 
 
-CAPTION = (
-    "Mean ± sd (ddof 1) over n seeds at epochs 0.25E, 0.5E and E; worst group at E.\n"
-    "E is the last epoch; of runs with early_stopping the best one, by held-out data.\n"
-    "− classical: difference at E on the same seeds ± half of its 95 % t-interval."
-)
+def caption(runs: Iterable[Runs]) -> str:
+    """What the tables hold, a line each."""
+    early = any("best_epoch" in info for run in runs for info in run.info.values())
+    return (
+        "Mean ± sd (ddof 1) over n seeds at epochs 0.25E, 0.5E and E; worst group at E.\n"
+        f"E is the last epoch{'; of runs with early_stopping the best one, by held-out data' * early}.\n"
+        "− classical: difference at E on the same seeds ± half of its 95 % t-interval."
+    )
 
 
 def _cell(run: Runs, share: float, column: str, percent: bool) -> str:
