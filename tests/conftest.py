@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 if TYPE_CHECKING:
+    from browser import Browser
+
     from l2m.paper.results import Results
 
 TRAIN, TEST = 12, 3
@@ -270,3 +272,14 @@ def made_up_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import rows_made_up
 
     return rows_made_up.write_all(tmp_path_factory.mktemp("results"))
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Headless Chromium."""
+    from browser import CHROMIUM, Browser
+
+    if CHROMIUM is None:
+        pytest.skip("no Chromium is installed")
+    with Browser(tmp_path_factory.mktemp("profile")) as browser:
+        yield browser
