@@ -14,9 +14,9 @@ from l2m.paper import markdown, published
 from l2m.paper.cells import NONE, Cell, compare, minus
 from l2m.paper.published import Claim
 from l2m.paper.rows import BY_NAME, CONTROLS, PAPER, THIRD, V3, Row, with_equal
-from l2m.paper.verdict import MIN_SEEDS, Judgement, judge
+from l2m.paper.verdict import Judgement, judge
 from l2m.report.runs import Runs
-from l2m.report.statistics import spread
+from l2m.report.statistics import MIN_SEEDS, spread
 
 Values = Mapping[str, "pd.Series[float]"]
 """By strategy: a number by seed."""

@@ -17,7 +17,7 @@ from scipy import stats
 
 from l2m.paper.published import RUNS, Printed
 from l2m.paper.studies import Finding
-from l2m.report.statistics import Difference, interval, paired
+from l2m.report.statistics import MIN_SEEDS, Difference, interval, paired
 
 Effect = Literal[
     "confirmed", "smaller", "larger", "same sign", "inconclusive", "opposite", "contradicted", "too few seeds",
@@ -30,8 +30,8 @@ Beside = Literal["better", "undecided", "worse", "too few seeds", "not run"]
 
 Verdict = Effect | Finding | Beside
 
-MIN_SEEDS, SEEDS_TO_CONTRADICT = 3, 5
-"""Common seeds that have a verdict, and those that an interval which holds 0 can contradict with."""
+SEEDS_TO_CONTRADICT = 5
+"""Common seeds that an interval which holds 0 can contradict with."""
 
 LEVEL_RULE = (
     "Level: within, if a mean is no further than 2·√(sd_paper²/4 + sd²/n) from the paper's, the number beside it; "

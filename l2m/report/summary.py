@@ -119,7 +119,7 @@ def figure(runs: list[Runs], file: Path) -> None:
 def _curves(axes: Axes, rows: list[Runs], styles: Mapping[str, tuple[str, Any]]) -> None:
     drawn: Counter[str] = Counter()
     few = len(rows) < 6
-    names = ["stratified" if run.settings.get("strategy.batches") == "stratified" else run.strategy for run in rows]
+    names = [run.style_name for run in rows]
     variants = Counter(names)
     for run, name in zip(rows, names, strict=True):
         weight = 1 - drawn[name] * min(0.4, 0.7 / max(variants[name] - 1, 1))  # variants are paler, none too pale
