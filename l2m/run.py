@@ -29,9 +29,11 @@ def main() -> None:
 
 
 def _train(runs: Checked, refused: Refused, sweep: Sweep | None) -> bool:
+    from l2m.errors import UserError
     from l2m.sweeps.launching import choose_launcher, launch
     from l2m.sweeps.plan import format_plan, plan
     from l2m.sweeps.progress import print_data, train_with_progress
+    from l2m.training import ranks
     from l2m.training.device import keep_memory
 
     planned = plan(runs)
@@ -40,9 +42,13 @@ def _train(runs: Checked, refused: Refused, sweep: Sweep | None) -> bool:
         return False
     if not sweep:
         keep_memory()
-        print_data(run.config for run in planned if run.to_do)
-        print(train_with_progress(planned[0].config))
+        config = planned[0].config
+        with ranks.joined(config.device):
+            ranks.from_first(lambda: print_data(run.config for run in planned if run.to_do))
+            print(train_with_progress(config))
         return False
+    if ranks.launched() > 1:
+        raise UserError("torchrun is for one run, and -m starts many: leave one of the two out")
     if sweep.tuned:
         return any(run.status == "failed" for run in planned)
     print_data(run.config for run in planned if run.to_do)

@@ -100,6 +100,13 @@ class FineTuned(nn.Module):
         outputs: Tensor = self.network(images)
         return outputs
 
+    def synchronized(self) -> nn.Module:
+        """Itself, with batch norm over all processes; torch's own conversion would lose timm's activations."""
+        from timm.layers import convert_sync_batchnorm
+
+        converted: nn.Module = convert_sync_batchnorm(self)
+        return converted
+
     def train(self, mode: bool = True) -> FineTuned:
         super().train(mode)
         for layer in self.network.modules():

@@ -76,12 +76,14 @@ class RunDirectory:
             )
         return info
 
-    def start(self, device: torch.device, data: Mapping[str, Any] | None = None) -> Mapping[str, Any] | None:
+    def start(
+        self, device: torch.device, data: Mapping[str, Any] | None = None, processes: int = 1
+    ) -> Mapping[str, Any] | None:
         """Start the run, or continue from its checkpoint; the state of that checkpoint.
 
-        ``data`` is what a user's own data were read as. With ``force`` only a checkpoint of a run that was begun with
-        ``force`` counts, so that a repetition that is interrupted continues too. A checkpoint that cannot be read, or
-        is of other data, is reported, and the run starts from the beginning.
+        ``data`` is what a user's own data were read as, ``processes`` how many train the run. With ``force`` only a
+        checkpoint of a run that was begun with ``force`` counts, so that a repetition that is interrupted continues
+        too. A checkpoint that cannot be read, or is of other data, is reported, and the run starts from the beginning.
 
         Raises:
             UserError: the checkpoint belongs to another run, or the directory cannot be written to.
@@ -89,7 +91,7 @@ class RunDirectory:
         for part in self.path.glob("*.part"):  # of a process that was killed while writing
             part.unlink(missing_ok=True)
         self._began = time.monotonic()
-        here = provenance(device)
+        here = provenance(device) | ({"processes": processes} if processes > 1 else {})
         checkpoint = read_checkpoint(self.path / "checkpoint.pt")
         if self.config.force and checkpoint and (self.status() == "done" or not checkpoint.info.get("forced")):
             checkpoint = None

@@ -15,6 +15,7 @@ from torch import Tensor
 from l2m.config.run import RunConfig
 from l2m.errors import cause
 from l2m.strategies import Strategy
+from l2m.training import ranks
 
 LOG = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ def will_replay(
         f"warmup_steps={config.warmup_steps}": config.warmup_steps > 0,
         "augmented images": augmented,
         "dataset.storage=mapped": mapped,
+        "several processes": ranks.count() > 1,
     }
     if any(differs.values()):
         named = " and ".join(name for name, is_so in differs.items() if is_so)

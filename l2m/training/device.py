@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import os
 import platform
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ import torch
 from l2m.config.run import Device, RunConfig
 from l2m.errors import UserError
 from l2m.schema import check_argument
+from l2m.training import ranks
 
 LOG = logging.getLogger(__name__)
 
@@ -25,6 +27,8 @@ def choose_device(name: str) -> torch.device:
     check_argument("device", name, Device, "auto takes a GPU if there is one")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and ranks.count() > 1:
+        name = f"cuda:{os.environ['LOCAL_RANK']}"
     if name == "mps":
         raise UserError("device=mps lacks float64, which a run needs to sum its losses: use device=cpu")
     device = torch.device(name)

@@ -29,9 +29,11 @@ from l2m.seeding import default_states, derive, generator, restore_defaults, to_
 from l2m.strategies import checks
 from l2m.strategies.inner_loop import Inner
 from l2m.tasks import TASKS
+from l2m.training import ranks
 from l2m.training.cuda_graph import Step, capture, will_replay
 from l2m.training.device import choose_device, precision, stopwatch
 from l2m.training.early_stopping import EarlyStopping
+from l2m.training.ranks import Ranks
 
 
 class Evaluation(NamedTuple):
@@ -93,6 +95,10 @@ class Trainer:
 
         torch.manual_seed(derive(config.seed, "parameters"))
         self.model = self._on_device(models.MODELS.build(config.model, loaded))
+        self.ranks: Ranks | None = None
+        if ranks.count() > 1:
+            self.model = Ranks.synchronized(self.model, self.device)
+            self.ranks = Ranks(config, self.strategy, self.model, self.device)
         parameters = optimizers.trained(self.model, config.learning_rate)
         self.optimizer = optimizers.OPTIMIZERS.build(config.optimizer, parameters, config.learning_rate)
         torch.manual_seed(derive(config.seed, "dropout"))
@@ -122,6 +128,8 @@ class Trainer:
         """
         self.epoch += 1
         self.model.train()
+        if self.ranks:
+            self.ranks.begin_epoch(self.epoch)
         rate = self.config.learning_rate
         if self.config.schedule == "cosine":
             rate = optimizers.annealed(rate, self.epoch, self.config.epochs)
@@ -167,13 +175,10 @@ class Trainer:
             objective = partial(checks.loss_checked, self.strategy)
             per_sample, loss = self._mixes.losses(batch, self._adjusted_losses, objective)
         else:
-            outputs = self._outputs(self.model, batch.inputs)
-            per_sample = self.task.loss(outputs, batch.targets)
-            adjusted = self.strategy.adjust(outputs, batch.targets)
-            losses = per_sample if adjusted is outputs else self.task.loss(adjusted, batch.targets)
+            per_sample, losses = self._training_losses(batch.inputs, batch.targets)
             loss = checks.loss_checked(self.strategy, batch, losses)
         self.optimizer.zero_grad()
-        optimizers.backward(loss)
+        optimizers.backward(self.ranks.scaled(loss) if self.ranks else loss)
         if self.config.max_gradient_norm is not None:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_gradient_norm)
         self.optimizer.step()
@@ -181,7 +186,20 @@ class Trainer:
 
     def _adjusted_losses(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """The losses of samples (m,) that the strategy's ``loss`` gets."""
-        return self.task.loss(self.strategy.adjust(self._outputs(self.model, inputs), targets), targets)
+        return self._training_losses(inputs, targets)[1]
+
+    def _training_losses(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
+        """The losses of samples (m,) by the model's outputs, and by the outputs as the strategy adjusts them."""
+
+        def losses_of(model: torch.nn.Module, inputs: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
+            outputs = self._outputs(model, inputs)
+            per_sample = self.task.loss(outputs, targets)
+            adjusted = self.strategy.adjust(outputs, targets)
+            return per_sample, per_sample if adjusted is outputs else self.task.loss(adjusted, targets)
+
+        if self.ranks:
+            return self.ranks.losses(losses_of, inputs, targets)
+        return losses_of(self.model, inputs, targets)
 
     def _losses_of(self, model: torch.nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
         """The task's loss of each sample (m,) under a model."""
@@ -250,7 +268,8 @@ class Trainer:
             torch.stack([objective, tested.loss, tested.metric]),
             trained.loss, trained.last_loss, trained.count.double(), trained.last_count.double(), tested.group_metric,
             to_device(proportions, self.device),
-        ]).cpu()  # fmt: skip
+        ])  # fmt: skip
+        read = (self.ranks.agreed(read) if self.ranks else read).cpu()
         train_loss, test_loss, test_metric = whole = read[: -6 * k].tolist()
         loss, last_loss, count, last_count, group_metric, proportions = read[-6 * k :].view(6, k)
         statistics = strategies.Statistics(loss, last_loss, count.long(), last_count.long())
@@ -267,6 +286,7 @@ class Trainer:
         if self.stopping:
             part = self.stopping.held_out
             value = self.stopping.measure((tested if part is None else self.evaluate(part)).outputs)
+            value = ranks.from_first(lambda: value)
             if not math.isfinite(value):
                 raise FloatingPointError("on the held-out part")
             self.stopping.add(value, self.model)

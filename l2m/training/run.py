@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -25,6 +26,7 @@ from l2m.records.directory import MODEL, RunDirectory
 from l2m.records.lock import locked
 from l2m.records.provenance import device_name
 from l2m.records.reading import read_model
+from l2m.training import ranks
 from l2m.training.device import choose_device, torch_state, warn_of_slow_bf16
 from l2m.training.engine import Trainer
 from l2m.training.stopping import Stopped, stop_between_epochs
@@ -47,34 +49,52 @@ def train(config: RunConfig, on_epoch: Callable[[EpochRow], None] | None = None)
     """
     config = check(vars(config))
     run = RunDirectory(config)
-    if run.status() == "done" and not config.force:
-        run.remove_leftovers()
+    if ranks.from_first(lambda: _is_done(run, config)):
         return run.read()
     budget = _measure_budget(config)
     with torch_state(config), _report_lack_of_memory(config):
         trainer = prepared(config)
         if config.precision == "bf16" and trainer.device.type == "cpu":
             warn_of_slow_bf16()
-        with locked(run.path), stop_between_epochs() as signals:
-            if run.status() == "done" and not config.force:  # by the process that had the lock
+        with _locked(run), stop_between_epochs() as signals:
+            if ranks.from_first(lambda: run.status() == "done" and not config.force):  # by the one that had the lock
                 return run.read()
-            state = run.start(trainer.device, trainer.description)
+            state = ranks.from_first(lambda: run.start(trainer.device, trainer.description, ranks.count()))
             try:
                 if state:
                     _restore(trainer, state, run)
-                with followed(config, run.path) as follow:
+                with followed(config, run.path) if ranks.is_first() else nullcontext(_ignored) as follow:
                     _train_epochs(trainer, run, budget, signals, follow, on_epoch)
                     info = {"cuda_graphs": trainer.replays} if trainer.device.type == "cuda" else {}
                     if trainer.stopping:
                         trainer.model.load_state_dict(trainer.stopping.parameters)
                         info |= trainer.stopping.info()
-                    run.finish(trainer.model, trainer.described, **info)
+                    ranks.from_first(lambda: run.finish(trainer.model, trainer.described, **info))
             except Exception as error:
-                run.fail(describe_error(error) or cause(error), traceback.format_exc())
+                if ranks.is_first():
+                    run.fail(describe_error(error) or cause(error), traceback.format_exc())
                 raise
             if signals:
                 raise Stopped(signals[0], f"{run.path} is done")
     return run.read()
+
+
+def _is_done(run: RunDirectory, config: RunConfig) -> bool:
+    done = run.status() == "done" and not config.force
+    if done:
+        run.remove_leftovers()
+    return done
+
+
+@contextmanager
+def _locked(run: RunDirectory) -> Iterator[None]:
+    """The lock of a run's directory; rank 0 has it for all."""
+    with locked(run.path) if ranks.is_first() else nullcontext():
+        yield
+
+
+def _ignored(row: EpochRow, groups: list[GroupRow]) -> None:
+    """Rank 0 has the loggers."""
 
 
 def _restore(trainer: Trainer, state: Mapping[str, Any], run: RunDirectory) -> None:
@@ -130,11 +150,14 @@ def _train_epochs(
         follow(row, groups)
         if on_epoch:
             on_epoch(row)
-        if is_unfinished() and (signals or time.monotonic() - saved >= config.checkpoint_seconds):
-            run.save_checkpoint(trainer.state_dict())
+        stops = ranks.any_rank(bool(signals))
+        if is_unfinished() and (stops or time.monotonic() - saved >= config.checkpoint_seconds):
+            if ranks.is_first():
+                run.save_checkpoint(trainer.state_dict())
             saved = time.monotonic()
-            if signals:
-                raise Stopped(signals[0], f"{run.path} was stopped after epoch {trainer.epoch}")
+            if stops:
+                number = next(iter(signals), signal.SIGTERM)  # of another rank
+                raise Stopped(number, f"{run.path} was stopped after epoch {trainer.epoch}")
 
 
 def prepared(config: RunConfig) -> Trainer:

@@ -96,6 +96,20 @@ def test_stages_freeze_with_their_statistics(weights: Path, freeze: str, stages:
             assert torch.equal(value, after[name]) is name.startswith(frozen), name
 
 
+def test_batch_norm_over_processes_is_the_same_function(weights: Path) -> None:
+    """On GPUs; in evaluation mode it computes here, too."""
+    inputs = images(3).train.batch(slice(3)).inputs
+    for architecture in ("test_resnet", "test_efficientnet"):
+        model = built(images(3), architecture=architecture, freeze="1").eval()
+        with torch.inference_mode():
+            before = model(inputs)
+        converted = model.synchronized()
+        assert any(isinstance(layer, torch.nn.SyncBatchNorm) for layer in converted.modules())
+        assert any(not each.requires_grad for each in converted.parameters())
+        with torch.inference_mode():
+            torch.testing.assert_close(converted(inputs), before)
+
+
 RUN = ("dataset=digits", "model=timm", "model.architecture=test_resnet", "model.weights=right.pth", "batch_size=64",
        "model.freeze=layer2", "model.backbone_rate=0.1", "epochs=1", "device=cpu", "threads=1")  # fmt: skip
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
@@ -77,6 +78,7 @@ class Processes(Launcher):
     def submit(self, configs: Sequence[RunConfig]) -> None:
         count, gpus = count_workers(configs), visible_gpus(configs)
         threads = max(1, cpu_count() // count) if count > 1 else None
+        warnings.filterwarnings("ignore", "A worker ", UserWarning)  # loky takes a loaded data set for a leak
         self._configs = [with_resources(config, threads, len(gpus)) for config in configs]
         environments = [{"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} if gpus[1:] else None for i in range(count)]
         self._workers, self._free = [_Worker(each) for each in environments], SimpleQueue()

@@ -1,0 +1,145 @@
+"""One run on several processes, each on a part of every batch: ``torchrun --nproc-per-node 2 -m l2m.run …``.
+
+All ranks hold the data set, plan the same batches and keep the same state of the strategy. Of a batch each computes the
+losses of its own samples; these are gathered, so that every strategy sees all of them, and each rank's gradients are
+those of the whole objective with respect to its samples. Their sum is the gradient. Rank 0 reads and writes records.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, redirect_stdout
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parallel import DistributedDataParallel
+
+from l2m.config.run import RunConfig
+from l2m.errors import UserError
+from l2m.seeding import derive
+from l2m.strategies import Strategy
+
+T = TypeVar("T")
+
+
+def launched() -> int:
+    """How many processes torchrun has started for this command; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1")) if "TORCHELASTIC_RUN_ID" in os.environ else 1
+
+
+@contextmanager
+def joined(device: str) -> Iterator[None]:
+    """Join the processes that torchrun has started, over NCCL on GPUs, else over gloo; only rank 0 prints inside."""
+    if launched() == 1:
+        yield
+        return
+    on_gpu = device != "cpu" and torch.cuda.is_available()
+    distributed.init_process_group("nccl" if on_gpu else "gloo", timeout=timedelta(days=7))  # to wait for locks
+    try:
+        with nullcontext() if is_first() else redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        distributed.destroy_process_group()
+
+
+def count() -> int:
+    """How many processes train the run."""
+    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+
+
+def is_first() -> bool:
+    """Whether this process writes the records."""
+    return count() == 1 or distributed.get_rank() == 0
+
+
+def from_first(make: Callable[[], T]) -> T:
+    """What ``make`` gives on rank 0, on all ranks; its UserError too."""
+    if count() == 1:
+        return make()
+    given: list[Any] = [None]
+    if is_first():
+        try:
+            given = [make()]
+        except UserError as error:
+            given = [error]
+    distributed.broadcast_object_list(given)
+    if isinstance(given[0], UserError):
+        raise given[0]
+    value: T = given[0]
+    return value
+
+
+class Ranks:
+    """What the engine does differently as one of several processes.
+
+    Args:
+        config: the run.
+        strategy: of the run, before or after it is prepared.
+        model: on ``device``; of batch norm on GPUs the statistics are those of the whole batch.
+
+    Raises:
+        UserError: the run cannot be divided.
+    """
+
+    def __init__(self, config: RunConfig, strategy: Strategy, model: nn.Module, device: torch.device) -> None:
+        self.rank, self.world, self._seed = distributed.get_rank(), count(), config.seed
+        cannot = {
+            f"strategy={config.strategy['name']} differentiates through whole steps": strategy.every > 0,
+            "equal_seconds=true measures one process": config.equal_seconds,
+            f"batch_size={config.batch_size} is less than a sample each": config.batch_size < self.world,
+            f"model={config.model['name']} has batch norm, which needs whole batches on CPUs": device.type == "cpu"
+            and any(isinstance(layer, _BatchNorm) and layer.training for layer in model.train().modules()),
+        }
+        for why, is_so in cannot.items():
+            if is_so:
+                raise UserError(f"{why}, so a run on {self.world} processes cannot use it: use one process, or drop it")
+        self._parallel = DistributedDataParallel(model, broadcast_buffers=False)
+
+    @staticmethod
+    def synchronized(model: Any, device: torch.device) -> Any:
+        """The model with batch norm over all ranks on GPUs; for an optimizer to take its parameters from."""
+        if device.type != "cuda":
+            return model
+        convert = getattr(model, "synchronized", None)  # if its batch norm is not torch's
+        return convert() if convert else nn.SyncBatchNorm.convert_sync_batchnorm(model)
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Let dropout draw other numbers on each rank, which a resumed run repeats."""
+        torch.manual_seed(derive(self._seed, f"dropout/{epoch}/{self.rank}"))
+
+    def losses(
+        self, losses_of: Callable[[nn.Module, Tensor, Tensor], tuple[Tensor, ...]], inputs: Tensor, targets: Tensor
+    ) -> tuple[Tensor, ...]:
+        """``losses_of(model, inputs, targets)``, tensors (M,), of which each rank computes its part."""
+        ends = [len(inputs) * rank // self.world for rank in (self.rank, self.rank + 1)]
+        part, after = slice(*ends), len(inputs) - ends[1]
+        local = losses_of(self._parallel, inputs[part], targets[part])
+        whole = []
+        for own in local:
+            others = torch.nn.functional.pad(own.detach(), (ends[0], after))
+            distributed.all_reduce(others)
+            whole.append(torch.cat([others[: ends[0]], own, others[ends[1] :]]))
+        return tuple(whole)
+
+    def scaled(self, loss: Tensor) -> Tensor:
+        """The objective whose gradients, averaged over ranks as torch does, are the sum that is wanted."""
+        return loss * self.world
+
+    def agreed(self, values: Tensor) -> Tensor:
+        """``values`` of rank 0: what is decided by them is decided alike."""
+        distributed.broadcast(values, 0)
+        return values
+
+
+def any_rank(value: bool) -> bool:
+    """Whether ``value`` is true on any rank."""
+    if count() == 1:
+        return value
+    given: list[Any] = [None] * count()
+    distributed.all_gather_object(given, value)
+    return any(given)
