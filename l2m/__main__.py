@@ -1,7 +1,5 @@
 """``l2m``, also ``python -m l2m``: all commands behind one name. Nothing is imported before a command is chosen."""
 
-from __future__ import annotations
-
 import os
 import sys
 from contextlib import redirect_stderr
@@ -18,11 +16,12 @@ COMMANDS = {
     "study": "run studies of the paper's claims",
     "predict": "score new samples with a trained model, or export it",
     "summary": "print a summary of a results folder, and draw it",
+    "page": "write a page of a results folder for the browser",
     "tables": "write the paper's tables from a results folder",
     "figures": "draw a results folder, as figures and as a page",
     "pack": "compress the large tables of finished runs",
 }
-REPORTS = ("summary", "tables", "figures", "pack")
+REPORTS = ("summary", "page", "tables", "figures", "pack")
 
 
 def main() -> None:

@@ -1,7 +1,5 @@
 """Read regular files, and write files whole or not at all."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import gzip
@@ -62,11 +60,7 @@ def write_whole(file: Path, content: bytes | memoryview, flush: bool = False, re
 
 
 def flush_to_disk(path: Path) -> None:
-    """Wait until the content of a file, or the entries of a folder, would survive a power cut.
-
-    Raises:
-        OSError: the disk fails.
-    """
+    """Wait until the content of a file, or the entries of a folder, would survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -78,11 +72,7 @@ def flush_to_disk(path: Path) -> None:
 
 
 def read(file: Path) -> bytearray:
-    """The content of a file of data; arrays may share its memory and be written to.
-
-    Raises:
-        UserError: it cannot be opened, or is not a regular file.
-    """
+    """The content of a regular file of data, else a UserError; arrays may share its memory and be written to."""
     with reporting("read", file, "put a whole file there"):
         return _content(file)
 
@@ -103,11 +93,7 @@ def packed_path(file: Path) -> Path:
 
 
 def pack(file: Path) -> None:
-    """Replace a file by its content in gzip's format, without a time stamp.
-
-    Raises:
-        OSError: it cannot be read or written; then it stays as it is.
-    """
+    """Replace a file by its content in gzip's format, without a time stamp; after an OSError it is as before."""
     write_whole(packed_path(file), gzip.compress(_content(file), mtime=0))
     file.unlink()
 
@@ -144,11 +130,7 @@ def _unpacked(file: Path) -> bytearray:
 
 
 def read_text(file: Path) -> str:
-    """The content of a text file, packed or not.
-
-    Raises:
-        ValueError: as for :func:`read_bytes`, or it is not UTF-8 text.
-    """
+    """:func:`read_bytes` as text; a ValueError also if it is not in UTF-8."""
     try:
         return read_bytes(file).decode()
     except UnicodeDecodeError as error:

@@ -1,7 +1,5 @@
 """Optimizers, created from what ``trained`` gives and a learning rate. The paper always uses Adam (section C.3)."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby

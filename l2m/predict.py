@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from textwrap import wrap
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from l2m.cli import interrupts  # noqa: F401
 from l2m.config.checking import check_fields
@@ -19,6 +19,10 @@ from l2m.config.run import Device
 from l2m.errors import UserError, exit_on_error
 from l2m.schema import options_of
 from l2m.training.output import lasting_output
+
+if TYPE_CHECKING:
+    from l2m.comparison.advised import Opponent
+    from l2m.trained import Trained
 
 ABOUT = """Score new samples with the model that a run has trained, or export it.
 
@@ -32,7 +36,7 @@ ABOUT = """Score new samples with the model that a run has trained, or export it
 class Request:
     """The keys of the command line. ``--help`` prints the text beside a field."""
 
-    run: Annotated[str, "the run's directory, or a folder above it that holds no other"]
+    run: Annotated[str, "the run's directory, a folder above it that holds no other, or a comparison's folder"]
     data: Annotated[str | None, "a CSV file for a table, a folder of images, a folder of .txt or a CSV for texts"] = (
         None
     )
@@ -69,11 +73,7 @@ def _run(words: Sequence[str]) -> None:
 
 
 def _request(words: Sequence[str]) -> Request:
-    """The request of the words ``key=value``.
-
-    Raises:
-        UserError: every problem with them, a line each.
-    """
+    """The request of the words ``key=value``; a UserError has a line for each problem with them."""
     problems, options = [], {}
     for word in words:
         key, sign, value = word.partition("=")
@@ -105,9 +105,23 @@ def _check_writable(key: str, file: Path, request: Request) -> None:
 
 
 def _carry_out(request: Request) -> None:
+    from l2m.comparison import advised
     from l2m.trained import load
 
-    trained = load(request.run, request.device)
+    folder = Path(request.run).expanduser()
+    threshold: str | Sequence[float] | None = request.threshold
+    advice = advised.read(folder)
+    if advice:
+        print(f"{folder} advises {advice.model or advice.run}", flush=True)
+        folder = advice.run
+        if not (threshold or request.costs or request.priors):
+            threshold = advice.thresholds
+    if advice and advice.model:
+        if request.onnx:
+            raise UserError(f"onnx={request.onnx} cannot export {advice.model} of scikit-learn: name a run in run=")
+        _write_predictions(request, threshold, advised.Opponent(advice))
+        return
+    trained = load(folder, request.device)
     if request.onnx:
         from l2m.evaluation.onnx_export import export
 
@@ -115,19 +129,27 @@ def _carry_out(request: Request) -> None:
         export(trained, file)
         print(file)
     if request.data:
-        from l2m.data.own.new_samples import read_unseen
-        from l2m.evaluation.decisions import decide
-        from l2m.evaluation.predictions import format_csv, predict, summarize
-        from l2m.files import write_whole
+        _write_predictions(request, threshold, trained)
 
-        decision = decide(trained, request.threshold, request.costs, request.priors)
-        inputs, samples = read_unseen(Path(request.data).expanduser(), trained.data, trained.config.dataset)
-        table = predict(trained, inputs, samples, decision)
-        output = Path(request.output).expanduser()
-        write_whole(output, format_csv(table), remedy="choose another output=")
-        print(f"{len(table)} sample{'s' * (len(table) != 1)} of {request.data}, scored by {trained.folder}")
-        print("\n".join(summarize(trained, table)))
-        print(output)
+
+def _write_predictions(request: Request, threshold: str | Sequence[float] | None, model: Trained | Opponent) -> None:
+    from l2m.data.own.new_samples import read_unseen
+    from l2m.evaluation.decisions import decide
+    from l2m.evaluation.predictions import format_csv, predict, summarize, tabulate
+    from l2m.files import write_whole
+    from l2m.trained import Trained
+
+    decision = decide(model, threshold, request.costs, request.priors)
+    inputs, samples = read_unseen(Path(str(request.data)).expanduser(), model.data, model.config.dataset)
+    if isinstance(model, Trained):
+        table = predict(model, inputs, samples, decision)
+    else:
+        table = tabulate(model.values(inputs), model.class_names, samples, decision)
+    output = Path(request.output).expanduser()
+    write_whole(output, format_csv(table), remedy="choose another output=")
+    print(f"{len(table)} sample{'s' * (len(table) != 1)} of {request.data}, scored by {model.folder}")
+    print("\n".join(summarize(model.task, model.class_names, table)))
+    print(output)
 
 
 def _help() -> str:

@@ -1,7 +1,5 @@
 """``python -m l2m.run``: train a run or a sweep. Nothing heavy is imported before the command line is parsed."""
 
-from __future__ import annotations
-
 from l2m.cli import interrupts  # noqa: F401
 from l2m.cli.command import Checked, Refused, Sweep, run_command
 from l2m.cli.help import Help
@@ -55,12 +53,13 @@ def _train(runs: Checked, refused: Refused, sweep: Sweep | None) -> bool:
         return any(run.status == "failed" for run in planned)
     print_data(run.config for run in planned if run.to_do)
     skipped = sum(not run.to_do for run in planned)
-    failed = [*refused, *((run.command, why) for run, why in launch(planned, choose_launcher(sweep.launcher)))]
+    lost = launch(planned, choose_launcher(sweep.launcher))
+    failed = [*(command for command, _ in refused), *(run.command for run, _ in lost)]
     total = len(planned) + len(refused)
     done = total - skipped - len(failed)
     print(f"{total} run{'s' * (total != 1)}: {done} done, {skipped} skipped (done before), {len(failed)} failed")
-    for command, problem in failed:
-        print(f"  {problem}\n    python -m l2m.run {command}")
+    for command in failed:  # the reasons were printed as they came up
+        print(f"  python -m l2m.run {command}")
     return bool(failed)
 
 

@@ -1,7 +1,5 @@
 """Checks configuration values against their annotations. Does not import torch."""
 
-from __future__ import annotations
-
 import math
 import re
 import sys
@@ -121,11 +119,7 @@ def format_value(value: object) -> str:
 
 
 def check_argument(name: str, value: Any, annotation: Any, remedy: str) -> Any:
-    """The argument converted to its annotation.
-
-    Raises:
-        UserError: the value breaks a rule of the annotation.
-    """
+    """The argument converted to its annotation; a UserError if it breaks a rule of the annotation."""
     try:
         return coerce(value, annotation)
     except ValueError as rule:

@@ -92,7 +92,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
             held = held_out(alike, options["validation_fraction"], generator(seed, "held out"))
             if not held.any():
                 raise UserError("early_stopping=True has nothing to hold out of classes or groups of 1 sample: drop it")
-            whole, apart = (whole.subset(torch.nonzero(part)[:, 0]) for part in (~held, held))
+            whole, aside = (whole.subset(torch.nonzero(part)[:, 0]) for part in (~held, held))
             stopping, weight = EarlyStopping(self.task, None, options["n_iter_no_change"]), weight[~held]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(seed, "parameters"))
@@ -126,7 +126,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
             strategy.end_epoch(Statistics.of(torch.stack(losses), torch.stack(drawn), k))
             if stopping:
                 with torch.inference_mode():
-                    stopping.add(self._held_out_score(model(apart.inputs), targets[held]), model)
+                    stopping.add(self._held_out_score(model(aside.inputs), targets[held]), model)
                 if stopping.is_over:
                     break
         if stopping:
@@ -155,7 +155,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
 
     def _held_out_score(self, outputs: Tensor, targets: Tensor) -> float:
         """What early stopping goes by, from outputs (M, c) and targets (M,)."""
-        raise NotImplementedError
+        return self._losses(outputs, targets).mean().item()
 
     @torch.inference_mode()
     def _outputs(self, X: ArrayLike) -> Tensor:
@@ -297,6 +297,3 @@ class Learn2MixRegressor(RegressorMixin, _Estimator):  # type: ignore[misc]
 
     def _losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return mse_loss(outputs.squeeze(1), targets, reduction="none")
-
-    def _held_out_score(self, outputs: Tensor, targets: Tensor) -> float:
-        return mse_loss(outputs.squeeze(1), targets).item()

@@ -1,12 +1,11 @@
 """Loads a trained model from its run's directory alone, without the data set."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,9 +17,11 @@ from l2m.data import Data, Split
 from l2m.data.validation import with_printable_names
 from l2m.errors import UserError, cause, shown
 from l2m.records.directory import MODEL
-from l2m.records.reading import NewerRecord, read_info, read_model
+from l2m.records.reading import NewerRecord, read_info, read_model, read_tables
+from l2m.strategies import STRATEGIES, Strategy
 from l2m.tasks import TASKS, Task
 from l2m.training.device import choose_device, compute_like
+from l2m.training.scores import Floats
 
 LISTED = 10
 """Runs that are listed to choose from."""
@@ -79,6 +80,27 @@ class Trained:
     def task(self) -> Task:
         """Its loss and its metric."""
         return TASKS[self.config.task]
+
+    def shares(self) -> Floats:
+        """The shares (k,) of the classes that its probabilities are for: those of the batches of the model's epoch.
+
+        Raises:
+            UserError: something else than the batches moved its priors, or the run's tables cannot be read.
+        """
+        config, strategy = self.config, STRATEGIES[self.config.strategy["name"]]
+        samples_only = (strategy.loss, strategy.adjust) == (Strategy.loss, Strategy.adjust)
+        if not samples_only or config.mixing["name"] != "none" or self.data.group_names != self.class_names:
+            raise UserError(
+                f"priors needs a run whose batches alone say what shares it was trained for: {self.folder} weighs or "
+                "mixes samples, or has other groups than classes, use threshold or costs"
+            )
+        try:
+            info = read_info(self.folder)
+            metrics, groups = read_tables(self.folder, config, info)
+        except ValueError as error:
+            raise UserError(f"{self.folder} cannot be read as a run ({error}): drop priors") from error
+        counts = groups.loc[groups["epoch"] == info.get("best_epoch", len(metrics)), "count"].to_numpy(np.float64)
+        return np.asarray(counts.clip(1) / counts.clip(1).sum())
 
 
 def load(folder: str | Path, device: str = "cpu") -> Trained:

@@ -1,4 +1,5 @@
-"""Headless Chromium over its debugging pipe: loads one file at a time, and tells what it complained of or fetched."""
+"""Headless Chromium over its debugging pipe: loads one file at a time, and tells what it complained of or fetched; and
+a page's text, links and data without it."""
 
 from __future__ import annotations
 
@@ -8,10 +9,67 @@ import select
 import shutil
 import subprocess
 import time
+from collections import Counter
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+ALOUD = ("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded")
+
+CUT_OFF = """[...document.querySelectorAll('body *:not(.skip)')].filter(element => {
+  const box = element.getBoundingClientRect();
+  for (let above = element.parentElement; above; above = above.parentElement)
+    if (['auto', 'scroll'].includes(getComputedStyle(above).overflowX) || above.className === 'strip') return false;
+  const clips = ['hidden', 'clip'].includes(getComputedStyle(element).overflowX) && !element.closest('svg');
+  return box.width && (box.left < -1 || box.right > innerWidth + 1 || clips && element.scrollWidth > box.width + 1);
+}).map(element => element.outerHTML.slice(0, 80))"""
+
+
+class Page(HTMLParser):
+    """Elements of a page, ids, links, the text that is shown, and the scripts and styles in it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: Counter[str] = Counter()
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.said: list[str] = []
+        self.embedded: list[str] = []
+        self.tag = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        named = dict(attributes)
+        self.ids += [str(named["id"])] if "id" in named else []
+        self.links += [str(named[key]) for key in ("href", "src", "xlink:href") if key in named]
+
+        self.tag = tag
+
+    def handle_data(self, data: str) -> None:
+        if self.tag in ("script", "style"):
+            self.embedded.append(data)
+        else:
+            self.said.append(data)
+
+    def handle_endtag(self, tag: str) -> None:
+        self.tag = ""
+
+    @property
+    def data(self) -> Any:
+        """What the page's scripts draw."""
+        return json.loads(next(text for text in self.embedded if text.startswith("{")))
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.said).split())
+
+
+def number(text: str) -> float:
+    return float(text.replace("Δ", "").split("±")[0].replace("%", ""))
 
 
 class Browser:

@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 if TYPE_CHECKING:
+    from browser import Browser
+
     from l2m.paper.results import Results
 
 TRAIN, TEST = 12, 3
@@ -295,3 +297,14 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("none.pth").write_text("no weights")
     Path("code.pth").write_bytes(pickle.dumps(Code()))
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Headless Chromium."""
+    from browser import CHROMIUM, Browser
+
+    if CHROMIUM is None:
+        pytest.skip("no Chromium is installed")
+    with Browser(tmp_path_factory.mktemp("profile")) as browser:
+        yield browser

@@ -245,3 +245,4 @@ def test_tables_are_those_of_the_records(committed_results: Results) -> None:
         marked += re.findall(pattern, page.read_text(encoding="utf-8"), re.DOTALL)
     assert sorted(name for name, _ in marked) == sorted([*blocks, "results"])  # in README.md and in docs/index.md
     assert [text for name, text in marked if text != blocks[name]] == [], "run make tables"
+    assert not [name for name, text in blocks.items() if re.search(r"\d ± \d", text)], "they break in narrow cells"

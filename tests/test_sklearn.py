@@ -154,7 +154,7 @@ def test_options_out_of_range_are_refused(options: dict[str, Any], named: str) -
         Learn2MixRegressor(**options).fit([[0], [1]], [0, 1])
 
 
-def test_a_loss_that_is_lost_is_told() -> None:
+def test_a_loss_that_is_not_finite_is_reported() -> None:
     with pytest.raises(UserError, match=r"in epoch \d+ with learning_rate=0.1: standardise X"):
         Learn2MixRegressor(learning_rate=0.1).fit([[1e200], [-1e200]], [1e200, 0])
 

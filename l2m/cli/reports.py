@@ -1,4 +1,4 @@
-"""The commands that read a results folder: ``l2m summary``, ``l2m tables``, ``l2m figures`` and ``l2m pack``."""
+"""The commands that read a results folder: ``l2m summary``, ``page``, ``tables``, ``figures`` and ``pack``."""
 
 from __future__ import annotations
 
@@ -32,10 +32,23 @@ def summary() -> None:
     for table in report.tables(results.runs):
         console.print(table)
         console.print()
-    console.print(report.CAPTION)
+    console.print(report.caption(results.runs))
     file = folder / "summary.png"
     report.figure(results.runs, file)
     print(f"figure: {printable(str(file))}")
+
+
+@exit_on_error()
+def page() -> None:
+    """Write a page for the browser: what each strategy gains, curves, groups, and a view of each run."""
+    folder = _parser(page, "runs/").parse_args().results_dir
+
+    from l2m.report import page as report
+    from l2m.report.runs import read_runs
+
+    results = read_runs(folder)
+    _warn(results.problems)
+    print(f"page: {printable(str(report.write(results, folder)))}")
 
 
 @exit_on_error()
@@ -72,13 +85,13 @@ def figures() -> None:
     folder = _parser(figures, "runs/ or studies/").parse_args().results_dir
 
     from l2m.paper import figures as paper
-    from l2m.paper import page
+    from l2m.paper import page as report
     from l2m.paper.results import read_results
 
     results = read_results(folder, studies_suffice=True)
     _warn(results.problems)
     files = paper.write(results.runs, folder / "figures", results.studies)
-    page.write(results, folder / "index.html")
+    report.write(results, folder / "index.html")
     print(f"{len(files)} figures in {folder / 'figures'}", f"page: {folder / 'index.html'}", sep="\n")
 
 

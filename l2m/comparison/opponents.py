@@ -11,14 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 
-from l2m.comparison.thresholds import by_prior, by_threshold, moved_rows
-from l2m.config.checking import read_config
-from l2m.data import Data, load
-from l2m.data.own.new_samples import read_unseen
-from l2m.training.scores import Floats, SampleResults, label_results, sample_results
+from l2m.comparison.thresholds import moved_rows
+from l2m.config.run import RunConfig
+from l2m.data import Data
+from l2m.training.scores import Floats, SampleResults, sample_results
 
 Setting = Mapping[str, float]
 
@@ -82,41 +80,19 @@ class Fitted:
         return sample_results(torch.from_numpy(outputs), data), seconds
 
 
-def predict_new(run: str, name: str, rates: Mapping[str, float], file: str) -> pd.DataFrame:
-    """Predictions of a model that a comparison advises, for the new samples of a file.
+def predict_values(model: str, setting: Setting, config: RunConfig, data: Data, inputs: Floats) -> Floats:
+    """Class probabilities (N, k), or values (N, 1) in the target's unit, of a model fitted on ``data``'s training set.
 
     Args:
-        run: the directory of one of the comparison's runs on the whole training set, which says what to fit it on.
-        name: of the candidate, as ``boosted_trees_by_threshold``.
-        rates: its setting, and its ``threshold`` if it has one.
-
-    Returns:
-        A row a sample, with ``predicted`` and, of classes, ``probability NAME`` of each.
-
-    Raises:
-        UserError: the run's data or the new samples cannot be read.
+        config: of a run on the same data, for the seed and the number of threads.
+        inputs: prepared samples (N, d) of :func:`l2m.data.own.new_samples.read_unseen`.
     """
-    config = read_config(Path(run) / "config.yaml")
-    data, (model, _, rule) = load(config), name.partition("_by_")
-    inputs, samples = read_unseen(Path(file), data, config.dataset)
-    setting = {key: value for key, value in rates.items() if key != "threshold"}
     outputs, _ = _fit(
-        model, setting, config.seed, data.train.inputs.numpy(), np.asarray(data.train.targets), inputs.numpy(),
-        data.classes, config.threads,
+        model, setting, config.seed, data.train.inputs.numpy(), np.asarray(data.train.targets), inputs, data.classes,
+        config.threads,
     )  # fmt: skip
-    if data.classes is None:
-        mean, sd = data.target_unit
-        return samples.assign(predicted=mean + sd * outputs[:, 0])
-    shares = np.bincount(np.asarray(data.train.targets), minlength=data.classes) / len(data.train)
-    unknown = np.zeros(len(outputs), np.int64)
-    results = label_results(outputs, unknown, unknown, shares)
-    if rule == "prior":
-        results = by_prior(results)
-    if rule == "threshold":
-        results = by_threshold(results, rates["threshold"])
-    columns = zip(data.labels, np.asarray(results.probabilities).T, strict=True)
-    samples["predicted"] = np.array(data.labels, object)[np.asarray(results.labels)]
-    return samples.assign(**{f"probability {label}": each for label, each in columns})
+    mean, sd = data.target_unit
+    return np.exp(outputs) if data.classes else mean + sd * outputs
 
 
 def _fit(

@@ -7,7 +7,7 @@ import math
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,7 @@ class Report:
         confusion: by candidate, mean numbers of test samples (k, k) by true and predicted class; empty for other tasks.
         classes: their k names.
         path: the folder of its files.
-        usage: a command that predicts new samples with the advised candidate.
+        advised: how to predict with the advised candidate (:func:`l2m.comparison.advised.describe`).
         text: what the command prints.
     """
 
@@ -92,7 +92,7 @@ class Report:
     confusion: Mapping[str, Floats]
     classes: tuple[str, ...]
     path: Path
-    usage: str = ""
+    advised: Mapping[str, Any] = field(default_factory=dict)
     text: str = ""
 
     def __str__(self) -> str:
@@ -102,6 +102,11 @@ class Report:
     def recommended(self) -> str:
         """The name of the advised candidate."""
         return self.advice.name
+
+    @property
+    def usage(self) -> str:
+        """A command that predicts new samples with the advised candidate."""
+        return shlex.join(["l2m", "predict", f"run={self.path}", "data=new.csv"])
 
     def held_out_text(self, name: str) -> str:
         """The mean over held-out parts and its standard error, as ``91.2 ± 0.8``, in % if it is a share."""
@@ -126,6 +131,7 @@ class Report:
             "advice": asdict(self.advice),
             "sentences": recommend(self),
             "usage": self.usage,
+            "advised": self.advised,
             "protocol": asdict(self.protocol),
             "held_out": {name: values.tolist() for name, values in self.held_out.items()},
             "test": table,
@@ -139,25 +145,6 @@ class Report:
 
 def _plain(frame: pd.DataFrame) -> Any:
     return json.loads(frame.to_json(orient="records", double_precision=15))
-
-
-def describe_usage(report: Report, name: str) -> str:
-    """A command that predicts new samples with a candidate; ``report`` is of one split."""
-    rates, runs = report.protocol.rates[name], report.findings.runs.set_index("strategy")["run"]
-    folder, (model, _, rule) = report.path.parents[1] / "runs", name.partition("_by_")
-    if pd.isna(runs[model].iloc[0]):
-        values = f"{str(folder / runs[BASELINE].iloc[0])!r}, {name!r}, {dict(rates)}, 'new.csv'"
-        line = (
-            f"from l2m.comparison.opponents import predict_new as p; p({values}).to_csv('predictions.csv', index=False)"
-        )
-        return shlex.join(["python", "-c", line])
-    words = [f"run={folder / runs[model].iloc[0]}", "data=new.csv"]
-    if rule == "threshold":
-        words.append(f"threshold={rates['threshold']:.6g}")
-    if rule == "prior":
-        shares = zip(report.classes, report.protocol.shares, strict=True)
-        words.append("threshold=" + ",".join(f"{label}:{share:.6g}" for label, share in shares))
-    return shlex.join(["python", "-m", "l2m.predict", *words])
 
 
 def recommend(report: Report) -> list[str]:

@@ -15,6 +15,7 @@ import pandas as pd
 import torch
 
 from l2m.comparison.advice import advise
+from l2m.comparison.advised import describe
 from l2m.comparison.candidates import (
     Candidate,
     evaluate,
@@ -28,7 +29,7 @@ from l2m.comparison.candidates import (
 from l2m.comparison.config import BASELINE, CHANGED, OWN, Comparison, choice_metric
 from l2m.comparison.findings import judge, score_held_out, score_test_part
 from l2m.comparison.opponents import Fitted, suitable
-from l2m.comparison.report import Protocol, Report, describe_usage
+from l2m.comparison.report import Protocol, Report
 from l2m.comparison.settings import rates_of, strategy_settings, without_rate
 from l2m.comparison.thresholds import moved_rows
 from l2m.comparison.writing import as_csv
@@ -227,7 +228,7 @@ class ComparisonRunner:
             load(final_run(base, base.seed)).labels,
             self._path,
         )
-        return replace(report, usage=describe_usage(report, report.recommended))
+        return replace(report, advised=describe(report, report.recommended))
 
     def _protocol(self, candidates: Mapping[str, Candidate], base: RunConfig) -> Protocol:
         data, options = load(final_run(base, base.seed)), self._options

@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 
 from l2m.comparison.advice import advise
+from l2m.comparison.advised import describe
 from l2m.comparison.candidates import final_run
 from l2m.comparison.config import BASELINE, Comparison
 from l2m.comparison.findings import judge
-from l2m.comparison.report import Report, describe_usage
+from l2m.comparison.report import Report
 from l2m.comparison.runner import ComparisonRunner
 from l2m.comparison.writing import write_report
 from l2m.data import load
@@ -73,5 +74,5 @@ def combine(reports: Sequence[Report]) -> Report:
         {name: np.mean([each.confusion[name] for each in reports], axis=0) for name in names if one.confusion},
         one.classes,
         one.path,
-        describe_usage(one, advice.name),
+        describe(one, advice.name),
     )

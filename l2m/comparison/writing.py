@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from l2m.comparison import page
 from l2m.comparison.config import BASELINE
 from l2m.comparison.findings import Findings
 from l2m.comparison.report import Report
@@ -29,6 +30,7 @@ def write_report(report: Report) -> Report:
     write(report.path / "held_out.csv", as_csv(report.held_out.reset_index()))
     write(report.path / "comparison.csv", format_csv(report).encode())
     write(report.path / "comparison.json", report.to_json().encode())
+    write(report.path / "comparison.html", page.render(report).encode())
     write(report.path / "comparison.md", format_markdown(report, "comparison.png").encode())
     drawing.save(draw_differences(report.findings), report.path / "comparison")
     return replace(report, text=format_terminal(report))

@@ -1,7 +1,5 @@
 """Downloads of data sets, and the files that are kept of them."""
 
-from __future__ import annotations
-
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -10,6 +8,8 @@ from pathlib import Path
 
 from l2m.errors import UserError, cause
 from l2m.files import replacing, reporting
+
+WRITE_REMEDY = "make room there, or choose a data_dir that can be written to"
 
 
 @contextmanager
@@ -27,26 +27,10 @@ def downloading(missing: str) -> Iterator[None]:
         ) from error
 
 
-@contextmanager
-def saving(file: Path) -> Iterator[Path]:
-    """:func:`l2m.files.replacing` for a file of a data set.
-
-    Raises:
-        UserError: it cannot be written.
-    """
-    remedy = "make room there, or choose a data_dir that can be written to"
-    with reporting("written", file, remedy), replacing(file) as part:
-        yield part
-
-
 def copy_missing(source: Path, target: Path) -> None:
-    """Copy the files of a folder and its subfolders that ``target`` lacks.
-
-    Raises:
-        UserError: one cannot be written.
-    """
+    """Copy the files of a folder and its subfolders that ``target`` lacks; a UserError if one cannot be written."""
     for file in source.rglob("*"):
         place = target / file.relative_to(source)
         if file.is_file() and not place.exists():
-            with saving(place) as part:
+            with reporting("written", place, WRITE_REMEDY), replacing(place) as part:
                 shutil.copyfile(file, part)

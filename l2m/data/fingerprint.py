@@ -1,7 +1,5 @@
 """Fingerprints of a data set's files, to see whether they are those that a run was trained on."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -52,14 +50,10 @@ def recorded(dataset: Mapping[str, Any], info: Mapping[str, Any]) -> str | None:
     return files
 
 
-def md5_of(file: Path) -> str:
-    """The MD5 sum of a file, as published beside CIFAR."""
-    return _digest(file, "md5")
-
-
-def sha256_of(file: Path) -> str:
-    """The SHA-256 of a file; it is read once in a process."""
-    return _digest(file, "sha256")
+def checksum(file: Path, algorithm: str = "sha256") -> str:
+    """A file's checksum in hexadecimal; it is read once in a process, unless its size or time of change differs."""
+    status = file.stat()
+    return _checksum(file, algorithm, status.st_size, status.st_mtime_ns)
 
 
 def _of_cifar(name: str, data_dir: Path) -> str | None:
@@ -69,7 +63,7 @@ def _of_cifar(name: str, data_dir: Path) -> str | None:
     files = [(data_dir / kind.base_folder / file, md5) for file, md5 in [*kind.train_list, *kind.test_list]]
     if not all(file.is_file() for file, _ in files):
         return None
-    if all(md5_of(file) == md5 for file, md5 in files):
+    if all(checksum(file, "md5") == md5 for file, md5 in files):
         return PUBLISHED
     return _of_files((file.name, file) for file, _ in files)
 
@@ -78,18 +72,12 @@ def _of_files(files: Iterable[tuple[str, Path]]) -> str:
     """Of names and contents, in this order."""
     digest = hashlib.sha256()
     for name, file in files:
-        digest.update(f"{name}/{_digest(file, 'sha256')}\n".encode(errors="surrogateescape"))
+        digest.update(f"{name}/{checksum(file)}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()[:16]
 
 
-def _digest(file: Path, algorithm: str) -> str:
-    status = file.stat()
-    return _digest_of_content(file, algorithm, status.st_size, status.st_mtime_ns)
-
-
 @cache
-def _digest_of_content(file: Path, algorithm: str, size: int, changed: int) -> str:
-    """Read once in a process, unless the file's size or time of change differs."""
+def _checksum(file: Path, algorithm: str, size: int, changed: int) -> str:
     digest = hashlib.new(algorithm, usedforsecurity=False)
     with file.open("rb") as stream:
         while block := stream.read(2**20):

@@ -1,7 +1,5 @@
 """Find, decode and resize images in files, and scale their pixels."""
 
-from __future__ import annotations
-
 import io
 import os
 import warnings
@@ -43,11 +41,6 @@ SUBMITTED = 10_000
 
 MOST_LISTED = 10
 """Files that an error lists, at most."""
-
-
-def list_images(folder: Path) -> tuple[list[Path], Counter[str]]:
-    """:func:`sort_files` of a folder and its subfolders."""
-    return sort_files(list_files(folder))
 
 
 def sort_files(files: Sequence[Path]) -> tuple[list[Path], Counter[str]]:

@@ -1,7 +1,5 @@
 """Recipes of imbalance. They keep ⌊ε n⌋ samples of a group, with ε an exact decimal: 960·(1 − 0.1·9) is 96."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -24,15 +22,10 @@ Group = Annotated[int, Range(0)]
 @RECIPES.register("step")
 @dataclass(frozen=True, kw_only=True)
 class Step(Recipe):
-    """The listed groups keep a share ε = ``factor``, the others all samples (section B of the paper).
+    """The listed groups keep a share ε, the others all samples (section B of the paper)."""
 
-    Attributes:
-        groups: counted from 0; the paper counts from 1.
-        factor: ε in (0, 1].
-    """
-
-    groups: tuple[Group, ...]
-    factor: Annotated[float, Range(0, 1, above=True)]
+    groups: tuple[Group, ...]  # counted from 0; the paper counts from 1
+    factor: Annotated[float, Range(0, 1, above=True)]  # ε
 
     def kept(self, sizes: Sequence[int]) -> list[int]:
         if beyond := [group for group in self.groups if group >= len(sizes)]:

@@ -1,7 +1,5 @@
 """Texts as tokens: tokenisers for IMDB, as the authors' code, and for any other text; and the vocabulary."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -73,7 +71,7 @@ NLTK = re.compile(
 def plain(text: str) -> list[str]:
     """The words of any text, in lower case and Unicode's composed form (NFC).
 
-    A sign that is no letter or digit is a word, and each sign of ``ALONE``; the HTML tag ``<br />`` is a space.
+    A sign that is not a letter or digit is a word, and each sign of ``ALONE``; the HTML tag ``<br />`` is a space.
     """
     alone, word = _patterns()
     composed = unicodedata.normalize("NFC", text.lower()).replace("<br />", " ")

@@ -18,11 +18,7 @@ if TYPE_CHECKING:
 
 
 def validated(data: Data) -> Data:
-    """:func:`with_printable_names` of the data.
-
-    Raises:
-        UserError: a group has no test sample.
-    """
+    """:func:`with_printable_names` of the data; a UserError if a group has no test sample."""
     sizes = torch.bincount(data.test.groups, minlength=len(data.group_names)).tolist()
     if not all(sizes):
         name = printable(data.group_names[sizes.index(0)])

@@ -1,16 +1,23 @@
 """Predicted classes by thresholds or costs, and probabilities for a population with other shares of the classes."""
 
-from __future__ import annotations
-
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from l2m.errors import UserError, shown
-from l2m.records.reading import read_info, read_tables
-from l2m.strategies import STRATEGIES, Strategy
-from l2m.trained import Trained
+
+
+class Classifier(Protocol):
+    """What the options are for."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the k classes; empty for other tasks."""
+
+    def shares(self) -> NDArray[np.floating]:
+        """The shares (k,) of the classes that its probabilities are for."""
 
 
 class Decision(NamedTuple):
@@ -20,19 +27,21 @@ class Decision(NamedTuple):
     preference: NDArray[np.float64]
 
 
-def decide(trained: Trained, threshold: str | None, costs: str | None, priors: str | None) -> Decision:
+def decide(
+    model: Classifier, threshold: str | Sequence[float] | None, costs: str | None, priors: str | None
+) -> Decision:
     """The factors for options of ``python -m l2m.predict``; with several, thresholds and costs see the corrected p.
 
     Args:
-        threshold: ``NAME:t,...`` in (0, 1): the class with the largest p / t. Of two classes one is enough, the other
-            has 1 − t; a number alone is for the second.
+        threshold: the k thresholds, or ``NAME:t,...`` in (0, 1): the class with the largest p / t. Of two classes one
+            is enough, the other has 1 − t; a number alone is for the second.
         costs: ``NAME:c,...`` of missing each class: the class with the largest p · c, of the least expected cost.
-        priors: ``NAME:share,...`` of each class in the population; p is multiplied by share / share of the batches.
+        priors: ``NAME:share,...`` of each class in the population; p is multiplied by share / share in training.
 
     Raises:
         UserError: an option is not valid, or is not for this model.
     """
-    names = trained.class_names
+    names = model.class_names
     population = preference = np.ones(len(names))
     for option, text in {"threshold": threshold, "costs": costs, "priors": priors}.items():
         if text and not names:
@@ -40,10 +49,12 @@ def decide(trained: Trained, threshold: str | None, costs: str | None, priors: s
     if threshold and costs:
         raise UserError(f"threshold={threshold} and costs={costs} would both choose the class: use one of them")
     if priors:
-        population = _by_class("priors", priors, names) / _batch_shares(trained)
-    if threshold:
+        population = _by_class("priors", priors, names) / model.shares()
+    if isinstance(threshold, str) and threshold:
         alone = ":" not in threshold and len(names) == 2
         preference = 1 / _by_class("threshold", f"{names[1]}:{threshold}" if alone else threshold, names)
+    elif threshold:
+        preference = 1 / np.asarray(threshold)
     if costs:
         preference = _by_class("costs", costs, names)
     return Decision(population, preference)
@@ -72,21 +83,3 @@ def _by_class(option: str, text: str, names: tuple[str, ...]) -> NDArray[np.floa
             f"'{option}={shown(example)}'"
         )
     return values
-
-
-def _batch_shares(trained: Trained) -> NDArray[np.float64]:
-    """The shares of the classes in the batches of the epoch of ``model.pt``, if nothing but them moved its priors."""
-    config, strategy = trained.config, STRATEGIES[trained.config.strategy["name"]]
-    samples_only = (strategy.loss, strategy.adjust) == (Strategy.loss, Strategy.adjust)
-    if not samples_only or config.mixing["name"] != "none" or trained.data.group_names != trained.class_names:
-        raise UserError(
-            f"priors needs a run whose batches alone say what shares it was trained for: {trained.folder} weighs or "
-            "mixes samples, or has other groups than classes, use threshold or costs"
-        )
-    try:
-        info = read_info(trained.folder)
-        metrics, groups = read_tables(trained.folder, config, info)
-    except ValueError as error:
-        raise UserError(f"{trained.folder} cannot be read as a run ({error}): drop priors") from error
-    counts = groups.loc[groups["epoch"] == info.get("best_epoch", len(metrics)), "count"].to_numpy(np.float64)
-    return np.asarray(counts.clip(1) / counts.clip(1).sum())

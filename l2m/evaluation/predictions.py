@@ -1,7 +1,5 @@
 """Predictions as a table, and their summary in a few lines."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from textwrap import indent
 from typing import Any
@@ -12,7 +10,9 @@ from torch import Tensor
 
 from l2m.errors import shown
 from l2m.evaluation.decisions import Decision
+from l2m.tasks import Task
 from l2m.trained import Trained
+from l2m.training.scores import Floats
 
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 """Beginnings of what a spreadsheet computes, unless the whole text is a number."""
@@ -35,13 +35,19 @@ def predict(trained: Trained, inputs: Tensor, samples: pd.DataFrame, decision: D
     """
     split = trained.split(inputs)
     outputs = trained.outputs(split)
-    table = samples.drop(columns="actual", errors="ignore")
     if split.targets is None:
         targets = torch.cat([batch.targets for batch in split.passes()])
         losses = trained.task.loss(outputs, targets)
+        table = samples.drop(columns="actual", errors="ignore")
         return table.assign(**{"squared error": trained.task.score(outputs, targets, losses).numpy()})
-    values, names = trained.predicted(outputs).numpy(), trained.class_names
-    preferred = values
+    return tabulate(trained.predicted(outputs).numpy(), trained.class_names, samples, decision)
+
+
+def tabulate(
+    values: Floats, names: tuple[str, ...], samples: pd.DataFrame, decision: Decision | None = None
+) -> pd.DataFrame:
+    """The rows of :func:`predict` for probabilities (N, k) of the classes ``names``, or for values (N, 1)."""
+    table, preferred = samples.drop(columns="actual", errors="ignore"), values
     if names and decision:
         values = values * decision.population
         values /= values.sum(1, keepdims=True)
@@ -73,14 +79,14 @@ def _without_formula(cell: Any) -> Any:
     return cell
 
 
-def summarize(trained: Trained, table: pd.DataFrame) -> Iterator[str]:
+def summarize(task: Task, classes: tuple[str, ...], table: pd.DataFrame) -> Iterator[str]:
     """Lines on the predictions and, for samples with a known answer, their metric, group by group."""
     if "squared error" in table:
         score = table["squared error"]
         yield f"squared error {score.mean():.5g} an image, from {score.min():.5g} to {score.max():.5g}"
         return
     predicted = table["predicted"]
-    if trained.class_names:
+    if classes:
         counts = predicted.value_counts()
         yield from _aligned("predicted", pd.DataFrame({"samples": counts, "share": counts / len(table)}))
     else:
@@ -91,9 +97,9 @@ def summarize(trained: Trained, table: pd.DataFrame) -> Iterator[str]:
         yield from _aligned("unseen", pd.DataFrame({"samples": new.value_counts()}))
     if "actual" not in table:
         return
-    answered, metric = table.dropna(subset="actual"), trained.task.metric
-    if trained.class_names:
-        unknown = answered.loc[~answered["actual"].isin(trained.class_names), "actual"]
+    answered, metric = table.dropna(subset="actual"), task.metric
+    if classes:
+        unknown = answered.loc[~answered["actual"].isin(classes), "actual"]
         if len(unknown):
             yield f"answers that are not a class of the model, not counted below: {len(unknown)}"
             yield from _aligned("answer", pd.DataFrame({"samples": unknown.value_counts()}))
@@ -101,9 +107,9 @@ def summarize(trained: Trained, table: pd.DataFrame) -> Iterator[str]:
     if answered.empty:
         return
     is_right = answered["predicted"] == answered["actual"]
-    score = is_right.astype(float) if trained.class_names else (answered["predicted"] - answered["actual"]) ** 2
+    score = is_right.astype(float) if classes else (answered["predicted"] - answered["actual"]) ** 2
     yield f"{metric} {score.mean():.5g} over the {len(answered)} samples with a known answer"
-    if trained.class_names:
+    if classes:
         recall, precision = (score.groupby(answered[column]) for column in ("actual", "predicted"))
         by_class = pd.DataFrame({"samples": recall.size(), "recall": recall.mean(), "precision": precision.mean()})
         yield from _aligned("class", by_class[by_class["samples"].notna()])

@@ -4,8 +4,6 @@ A logger is created for one run: ``start``, then ``epoch`` for each epoch, then 
 this run with a warning, and training continues.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 from abc import ABC, abstractmethod
@@ -30,8 +28,7 @@ NAMES = "loggers.json"
 class Logger(ABC):
     """Follows one run."""
 
-    package: ClassVar[str]
-    """The package that must be installed."""
+    package: ClassVar[str]  # the package that must be installed
 
     @abstractmethod
     def start(self, config: RunConfig, path: Path, before: str | None) -> str:

@@ -1,7 +1,5 @@
 """MLflow: a run of an experiment, on a tracking server or in a local store."""
 
-from __future__ import annotations
-
 import os
 import re
 import tempfile
@@ -39,10 +37,8 @@ class MLflow(Logger):
 
     package: ClassVar[str] = "mlflow"
 
-    uri: str | None = None
-    """The store; None: MLFLOW_TRACKING_URI, or MLflow's default."""
+    uri: str | None = None  # of the store; None: MLFLOW_TRACKING_URI, or MLflow's default
     experiment: str = "l2m"
-    """The experiment of the runs."""
 
     def start(self, config: RunConfig, path: Path, before: str | None) -> str:
         for name, value in DEFAULTS.items():

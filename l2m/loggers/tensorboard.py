@@ -1,7 +1,5 @@
 """TensorBoard: event files in the run's directory, or in a folder for all runs."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +19,7 @@ class TensorBoard(Logger):
 
     package: ClassVar[str] = "tensorboard"
 
-    folder: str | None = None
-    """Where event files go, a folder a run; None: the run's directory."""
+    folder: str | None = None  # of event files, a folder a run; None: the run's directory
 
     def start(self, config: RunConfig, path: Path, before: str | None) -> str:
         self._folder = Path(self.folder) / run_title(path) if self.folder else path

@@ -1,7 +1,5 @@
 """Weights & Biases: a run of a project, online or in a folder to synchronise later."""
 
-from __future__ import annotations
-
 import os
 import uuid
 from collections.abc import Sequence
@@ -27,11 +25,8 @@ class WandB(Logger):
     package: ClassVar[str] = "wandb"
 
     project: str = "l2m"
-    """The project of the runs."""
-    entity: str | None = None
-    """The user or team; None: the account's default."""
-    mode: Literal["online", "offline"] | None = None
-    """None: WANDB_MODE, or online; offline runs are in ``wandb/`` of the results_dir."""
+    entity: str | None = None  # user or team; None: the account's default
+    mode: Literal["online", "offline"] | None = None  # None: WANDB_MODE, or online; offline: wandb/ in results_dir
 
     def start(self, config: RunConfig, path: Path, before: str | None) -> str:
         os.environ.setdefault("WANDB_INIT_TIMEOUT", TIMEOUT)

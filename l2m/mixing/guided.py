@@ -1,7 +1,5 @@
 """Guided mixup: a teacher selects the mixed samples that a student learns from (talk on mixup by data valuation)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -36,15 +34,12 @@ class Guided(Mixup):
     pairs. The talk does not say how its students start, or that a batch's loss is a mean over the kept samples; these
     are our choices.
 
-    Attributes:
-        filter: ``low`` keeps r̂ ≤ 0, the talk's −r̂; ``high`` keeps r̂ > 0, its +r̂; ``all`` keeps every sample, its
-            whole r̂, needs no teacher and equals mixup except for the draws.
-        teacher: the mixing that the teacher is trained with, at its defaults.
-        clean: the share of the clean batch in the loss, beside its mixed samples; 0: none.
+    The filter ``low`` keeps r̂ ≤ 0, the talk's −r̂; ``high`` keeps r̂ > 0, its +r̂; ``all`` keeps every sample, its whole
+    r̂, needs no teacher and equals mixup except for the draws.
     """
 
     filter: Literal["low", "high", "all"] = "low"
-    teacher: Literal["mixup", "regmixup"] = "mixup"
+    teacher: Literal["mixup", "regmixup"] = "mixup"  # that the teacher is trained with, at its defaults
     clean: Annotated[float, Range(0, 1, below=True)] = 0.0
 
     purpose = "guided"

@@ -1,7 +1,5 @@
 """Mixup (Zhang et al., 2018), with the schedules and early stopping of the talk on mixup by data valuation."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -35,20 +33,15 @@ class Mixup(Mixing):
     α·10^(1 − 2p), from hard pairs with λ near 1/2 to easy ones near 0 or 1; hard is α·10^(2p − 1); easy_hard_easy
     is α·10^(1 − 2·|2p − 1|), from easy pairs to hard ones at half time and back. At α = 1 they range from 10 to 0.1,
     and easy and hard pass 1 at half time, as in the talk.
-
-    Attributes:
-        concentration: α.
-        schedule: how α depends on the epoch.
-        early_stop: the share of the epochs, rounded down, after which training continues without mixing; it does not
-            change the schedule.
+    ``early_stop``, the share of the epochs, rounded down, after which training continues without mixing, does not
+    change the schedule.
     """
 
-    concentration: Concentration = 1.0
+    concentration: Concentration = 1.0  # α
     schedule: Literal["constant", "easy", "hard", "easy_hard_easy"] = "constant"
     early_stop: Annotated[float, Range(0, 1, above=True)] = 1.0
 
-    purpose: ClassVar[str] = "mixup"
-    """Names the generators."""
+    purpose: ClassVar[str] = "mixup"  # names the generators
 
     def prepare(self, context: Context, epochs: int, data: Data, trained: Mapping[str, Losses]) -> None:
         if data.vocabulary_size:

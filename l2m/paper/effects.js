@@ -1,118 +1,4 @@
-// The plot of effects, and the choices that it and the rows below it follow.
-
-const DATA = JSON.parse(document.getElementById("data").textContent);
-const find = (selector, within = document) => within.querySelector(selector);
-const all = (selector, within = document) => [...within.querySelectorAll(selector)];
-const form = document.getElementById("choices");
-// prettier-ignore
-const VERDICTS = ["better", "confirmed", "same sign", "larger", "smaller", "undecided", "inconclusive", "too few seeds",
-  "worse", "opposite", "contradicted"];
-const styleOf = strategy => DATA.styles[strategy] || ["#666666", [3, 1]];
-const mark = verdict =>
-  make(
-    "span",
-    { class: `mark ${verdict}` },
-    make("span", { "aria-hidden": "true" }, DATA.symbols[verdict]),
-    ` ${verdict}`,
-  );
-
-/** Where an effect lies, to the right where learn2mix is better: in points of accuracy, or in % of the opponent's error. */
-function scaled(row, effect) {
-  const factor = row.is_percent ? 1 : -100 / effect.base;
-  return {
-    mean: effect.mean * factor,
-    half: Math.abs((effect.half ?? 0) * factor),
-    paper: effect.paper && [effect.paper[0] * factor, Math.abs((effect.paper[1] ?? 0) * factor)],
-  };
-}
-
-function strip({ mean, half, paper }, [low, high]) {
-  const percent = value => 100 * Math.min(Math.max((value - low) / (high - low), 0), 1);
-  const bar = (name, low, high) =>
-    make("i", { class: name, style: `left:${percent(low)}%;width:${percent(high) - percent(low)}%` });
-  const dot = (name, value) => make("i", { class: name, style: `left:${percent(value)}%` });
-  return make(
-    "span",
-    { class: "strip", "aria-hidden": "true", style: `background-position-x:${percent(0)}%` },
-    paper && bar("paper-bar", paper[0] - paper[1], paper[0] + paper[1]),
-    paper && dot("paper-dot", paper[0]),
-    bar("bar", mean - half, mean + half),
-    dot("dot", mean),
-  );
-}
-
-function effect({ name, row, effect, place }, limits) {
-  const paper = effect.paper_text ? `paper ${effect.paper_text} · ` : "";
-  const drawn = strip(place, limits);
-  drawn.classList.add(...effect.verdict.split(" "));
-  return make(
-    "a",
-    { class: "effect", href: `#${name}`, title: effect.note || null, "data-row": name },
-    make(
-      "span",
-      {},
-      make("strong", {}, row.title),
-      make("small", {}, make("b", {}, `Δ ${effect.text}`)),
-      make("small", {}, `${paper}${effect.n} seed${effect.n > 1 ? "s" : ""}`),
-    ),
-    drawn,
-  );
-}
-
-/** The effects of a table of the paper, by verdict, above their axis; null where there are none. */
-function panel(table, title, unit, shownRows, chosen) {
-  const effects = shownRows
-    .filter(section => section.dataset.table === table)
-    .flatMap(section => {
-      const name = section.dataset.row,
-        row = DATA.rows[name],
-        one = row.effects[chosen.column][chosen.opponent]?.[chosen.epoch];
-      return one ? [{ name, row, effect: one, place: scaled(row, one) }] : [];
-    });
-  if (!effects.length) return null;
-  const reach = (sign, of) =>
-    Math.max(
-      0,
-      ...effects.map(({ place }) => of(place).reduce((sum, value, i) => sum + (i ? value : sign * value), 0)),
-    );
-  const widest = 2 * reach(1, place => [Math.abs(place.mean), place.half]);
-  const [low, high] = [-1, 1].map(sign => {
-    const own = reach(sign, place => [place.mean, place.half]);
-    const paper = reach(sign, place => place.paper ?? [0, 0]);
-    return sign * Math.max(own, Math.min(paper, widest)); // the paper's interval is cut where it would dwarf ours
-  });
-  const pad = 0.04 * (high - low) || 1,
-    limits = [low - pad, high + pad];
-  const made = make("div", { class: "panel" }, make("h3", {}, title));
-  for (const verdict of VERDICTS) {
-    const group = effects.filter(({ effect }) => effect.verdict === verdict);
-    if (group.length) made.append(mark(verdict), ...group.map(one => effect(one, limits)));
-  }
-  const magnitude = 10 ** Math.floor(Math.log10(high - low || 1));
-  const step = magnitude * ((high - low) / magnitude > 4 ? 2 : 0.5);
-  const ticks = Array.from({ length: 40 }, (_, i) => (i - 20) * step).filter(
-    tick => tick >= limits[0] && tick <= limits[1],
-  );
-  made.append(
-    make(
-      "div",
-      { class: "axis" },
-      make(
-        "div",
-        {},
-        ...ticks.map(tick =>
-          make(
-            "span",
-            { style: `left:${(100 * (tick - limits[0])) / (limits[1] - limits[0])}%` },
-            `${tick > 0 ? "+" : tick < 0 ? "−" : ""}${Number(Math.abs(tick).toPrecision(3))}`,
-          ),
-        ),
-      ),
-    ),
-    make("small", {}, unit),
-  );
-  return made;
-}
+// The choices of the page, which the plot of effects and the rows below it follow.
 
 /** Draws the effects of the rows that the choices keep, and hides the other rows. */
 function redraw() {
@@ -128,9 +14,17 @@ function redraw() {
     if (line) line.hidden = !keep;
     return keep;
   });
+  const effects = table =>
+    kept
+      .filter(section => section.dataset.table === table)
+      .flatMap(section => {
+        const row = DATA.rows[section.dataset.row],
+          one = row.effects[chosen.column][chosen.opponent]?.[chosen.epoch];
+        return one ? [{ href: `#${section.id}`, title: row.title, effect: one, place: scaled(row, one) }] : [];
+      });
   const panels = [
-    panel("1", "Classification", "points of accuracy gained", kept, chosen),
-    panel("2", "Regression and reconstruction", "error saved, in % of the other strategy's", kept, chosen),
+    panel("Classification", "points of accuracy gained", effects("1")),
+    panel("Regression and reconstruction", "error saved, in % of the other strategy's", effects("2")),
   ].filter(Boolean);
   const without = kept
     .map(section => DATA.rows[section.dataset.row])

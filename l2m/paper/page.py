@@ -1,6 +1,6 @@
 """``index.html``: effects first, then each row's numbers, curves and runs, in one file that needs no other.
 
-The scripts beside this module draw what :mod:`l2m.paper.page_data` puts into the page as JSON, with uPlot.
+It extends the page of :mod:`l2m.report.page` by the verdicts, the paper's numbers, experiments and studies.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import matplotlib as mpl
 from markupsafe import Markup
 from matplotlib.figure import Figure
@@ -23,6 +22,8 @@ from l2m.paper.results import Results
 from l2m.paper.rows import MIXERS, ROWS, VARIANTS, Row, commands, missing
 from l2m.paper.verdict import BESIDE_RULE, EFFECT_RULE, LEVEL_RULE, REPLACED, Verdict
 from l2m.report import drawing
+from l2m.report import page as report
+from l2m.report.page_data import curves, records
 from l2m.report.runs import EPOCHS, Runs
 
 SYMBOLS: dict[Verdict, str] = {
@@ -56,28 +57,18 @@ def render(results: Results, folder: Path) -> str:
             for one in results.studies
         ]
     beside = sorted([*folder.glob("figures/*.pdf"), *folder.glob("tables/*.csv")])
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "default": str}  # keeps the order of keys
-    return environment.get_template("page.html").render(
+    styles = {name: [colour, report.dashes(dash)] for name, (colour, dash) in drawing.STYLES.items()}
+    more = {"symbols": SYMBOLS, "styles": styles, "shown": ["learn2mix", "classical", "stratified"]}
+    return report.render(
+        Path(__file__).with_name("page.html"),
+        script="effects.js",
         sections=sections,
         tally=partial(tally, sections),
-        data={
-            "rows": {each["row"].name: each["data"] for each in sections},
-            "runs": {place: run for each in sections for place, run in each["records"].items()},
-            "symbols": SYMBOLS,
-            "styles": {s: [colour, [] if dash == "-" else dash[1]] for s, (colour, dash) in drawing.STYLES.items()},
-        },
+        data=report.data(sections, [], **more),
         variants=VARIANTS,
         symbols=SYMBOLS,
         rules=[EFFECT_RULE, BESIDE_RULE, LEVEL_RULE, REPLACED],
         epochs=EPOCHS,
-        source=lambda name: Markup(Path(__file__).with_name(name).read_text(encoding="utf-8")),
         experiments=drawn,
         titles=experiments.TITLES,
         studies=studied,
@@ -106,7 +97,10 @@ def section(row: Row, all_runs: Sequence[Runs], folder: Path) -> dict[str, Any]:
     )
     effects = {"test_metric": page_data.effects(measured, True), "worst_group": page_data.effects(worst, False)}
     printed = published.cells(row.name)
-    records = page_data.records(row, runs, folder)
+    made = records(row.name, runs, folder)
+    for run in made.values():
+        again = f"python -m l2m.run dataset={row.name} strategy={run['strategy']} seed={run['seed']}"
+        run["info"] = {"command": again} | run["info"]
     return {
         "row": row,
         "cells": measured,
@@ -114,7 +108,8 @@ def section(row: Row, all_runs: Sequence[Runs], folder: Path) -> dict[str, Any]:
         "printed": printed,
         "effect": effects["test_metric"].get("classical", [{"verdict": "not run"}])[-1],
         "strategies": list(dict.fromkeys([*row.strategies, *measured])),
-        "records": records,
+        "name": row.name,
+        "records": made,
         "commands": commands(missing([row], all_runs, lambda row: row.strategies)),
         "data": {
             "title": row.title,
@@ -123,7 +118,7 @@ def section(row: Row, all_runs: Sequence[Runs], folder: Path) -> dict[str, Any]:
             "epochs": [cell.epoch for cell in next(iter(measured.values()), [])],
             "paper": {s: [[number.mean, number.sd] for number in numbers] for s, numbers in printed.items()},
             "effects": effects,
-            "curves": {strategy: page_data.curves(run) for strategy, run in runs.items()},
+            "curves": {strategy: curves(run) for strategy, run in runs.items()},
         },
     }
 

@@ -1,7 +1,5 @@
 """The rows of the paper's two tables, and the runs that belong in their cells."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -41,17 +39,11 @@ SEEDS = tuple(range(5))
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the paper's Table 1 or 2.
+    """One row of the paper's Table 1 or 2."""
 
-    Attributes:
-        name: the value of ``dataset=``.
-        title: its name in the paper.
-        table: 1 (classification) or 2 (regression and reconstruction).
-    """
-
-    name: str
-    title: str
-    table: int
+    name: str  # the value of ``dataset=``
+    title: str  # its name in the paper
+    table: int  # 1 (classification) or 2 (regression and reconstruction)
 
     @property
     def is_percent(self) -> bool:

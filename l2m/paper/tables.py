@@ -5,6 +5,7 @@ Everything here is a function of the records: the same text to the byte, whereve
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -62,7 +63,9 @@ def files(results: Results, main: tuple[Table, Table]) -> dict[str, str]:
 def blocks(results: Results, main: tuple[Table, Table]) -> dict[str, str]:
     """The tables between marks in README.md and docs/, by the marks' name."""
     blocks = {"results": overview(main), "when": when.overview(results), "opponents": when.opponents(results)}
-    return {**blocks, "imbalance": imbalance.gains(results.runs)}
+    blocks["imbalance"] = imbalance.gains(results.runs)
+    unbroken = "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}"  # a number and its spread stay together on narrow screens
+    return {name: re.sub(r"(?<=\d) ± (?=\d)", unbroken, text) for name, text in blocks.items()}
 
 
 def csv(frame: pd.DataFrame) -> str:
@@ -73,21 +76,15 @@ def csv(frame: pd.DataFrame) -> str:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the paper.
+    """A table of the paper."""
 
-    Attributes:
-        title: of the cells.
-        cells: by row and strategy, at the three checkpoints.
-        lacking: by row and strategy, those of the paper's five seeds that have no run.
-        unfinished: how many runs failed or are still running, by data set, strategy and status.
-        judged: whether it shows the paper's numbers and the verdict.
-    """
-
-    title: str
-    cells: Mapping[Row, Mapping[str, list[Cell]]]
+    title: str  # of the cells
+    cells: Mapping[Row, Mapping[str, list[Cell]]]  # by row and strategy, at the three checkpoints
+    # by row and strategy, those of the paper's five seeds that have no run
     lacking: Mapping[str, Mapping[str, tuple[int, ...]]]
+    # how many runs failed or are still running, by data set, strategy and status
     unfinished: Mapping[tuple[str, str, str], int]
-    judged: bool = True
+    judged: bool = True  # whether it shows the paper's numbers and the verdict
 
 
 def table(number: int, results: Results, column: str = "test_metric") -> Table:

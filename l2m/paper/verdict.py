@@ -17,7 +17,7 @@ from scipy import stats
 
 from l2m.paper.published import RUNS, Printed
 from l2m.paper.studies import Finding
-from l2m.report.statistics import Difference, interval, paired
+from l2m.report.statistics import MIN_SEEDS, Difference, interval, paired
 
 Effect = Literal[
     "confirmed", "smaller", "larger", "same sign", "inconclusive", "opposite", "contradicted", "too few seeds",
@@ -30,8 +30,8 @@ Beside = Literal["better", "undecided", "worse", "too few seeds", "not run"]
 
 Verdict = Effect | Finding | Beside
 
-MIN_SEEDS, SEEDS_TO_CONTRADICT = 3, 5
-"""Common seeds that have a verdict, and those that an interval which holds 0 can contradict with."""
+SEEDS_TO_CONTRADICT = 5
+"""Common seeds that an interval which holds 0 can contradict with."""
 
 LEVEL_RULE = (
     "Level: within, if a mean is no further than 2·√(sd_paper²/4 + sd²/n) from the paper's, the number beside it; "
@@ -70,35 +70,24 @@ class PaperEffect(NamedTuple):
 
 
 class Judgement(NamedTuple):
-    """A verdict on the effect and its grounds.
-
-    Attributes:
-        note: the grounds of the verdict, where its word does not say them.
-        difference: ours − theirs on the seeds both have.
-        paper: the paper's difference; None where it has no numbers for these settings.
-        first: the verdict by the first rule.
-    """
+    """A verdict on the effect and its grounds."""
 
     verdict: Verdict
-    note: str = ""
-    difference: Difference = Difference(math.nan, math.nan, 0)
-    paper: PaperEffect | None = None
-    first: Finding = "not run"
+    note: str = ""  # the grounds of the verdict, where its word does not say them
+    difference: Difference = Difference(math.nan, math.nan, 0)  # ours − theirs on the seeds both have
+    paper: PaperEffect | None = None  # the paper's difference; None where it has no numbers for these settings
+    first: Finding = "not run"  # the verdict by the first rule
 
 
 NOT_RUN = Judgement("not run")
 
 
 class Level(NamedTuple):
-    """How far our mean of n seeds is off the paper's, and the tolerance, both in the unit of the cell.
-
-    Attributes:
-        chance: probability that equal means differ by more than the tolerance (Welch's t-test).
-    """
+    """How far our mean of n seeds is off the paper's, and the tolerance, both in the unit of the cell."""
 
     off: float
     tolerance: float
-    chance: float
+    chance: float  # probability that equal means differ by more than the tolerance (Welch's t-test)
 
     @property
     def is_within(self) -> bool:

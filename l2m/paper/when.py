@@ -3,16 +3,13 @@
 The tables stand in README.md and docs/when.md, between marks; the sentences around them are judgement.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 
 from l2m.paper import markdown
 from l2m.paper.results import Bench, Results
 from l2m.paper.rows import ALL, Row, with_equal
-from l2m.paper.verdict import MIN_SEEDS
 from l2m.report.runs import Runs
-from l2m.report.statistics import Difference, paired
+from l2m.report.statistics import MIN_SEEDS, Difference, paired
 
 OPPONENTS = ("classical", "stratified", "balanced", "focal", "class_weighted", "logit_adjusted")
 

@@ -1,7 +1,5 @@
 """The directory of one run."""
 
-from __future__ import annotations
-
 import contextlib
 import csv
 import io
@@ -171,11 +169,7 @@ class RunDirectory:
                 self._write_failure(problem, log)
 
     def read(self) -> Records:
-        """The records of a finished run.
-
-        Raises:
-            UserError: one of its files is missing or cannot be read.
-        """
+        """The records of a finished run; a UserError if one of its files is missing or cannot be read."""
         with reporting("read", self.path, READ_REMEDY):
             try:
                 info = read_info(self.path)

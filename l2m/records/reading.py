@@ -64,11 +64,7 @@ def read_tables(folder: Path, config: RunConfig, info: Mapping[str, Any]) -> tup
 
 
 def read_model(file: Path) -> dict[str, Any]:
-    """The content of ``model.pt``, with its ``parameters`` by name.
-
-    Raises:
-        ValueError: it is damaged.
-    """
+    """The content of ``model.pt``, with its ``parameters`` by name; a ValueError if it is damaged."""
     try:
         content = load_whole(file)
         whole = all(isinstance(value, Tensor) for value in content["parameters"].values())

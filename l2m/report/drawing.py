@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from textwrap import wrap
@@ -90,6 +90,16 @@ def styles(strategies: Iterable[str]) -> dict[str, tuple[str, Any]]:
     """The style of each, for those that the suite does not know too."""
     own = sorted(set(strategies) - STYLES.keys())
     return STYLES | {name: OTHERS[i % len(OTHERS)] for i, name in enumerate(own)}
+
+
+def label_styles(runs: Sequence[Runs]) -> dict[str, tuple[str, Any]]:
+    """The style of each label: that of its strategy, and of further configurations of the strategy in turn."""
+    made: dict[str, tuple[str, Any]] = {}
+    known = styles(run.style_name for run in runs)
+    for run in sorted(runs, key=lambda run: list(known).index(run.style_name)):
+        own = known[run.style_name]
+        made.setdefault(run.label, OTHERS[len(made) % len(OTHERS)] if own in made.values() else own)
+    return made
 
 
 def metric(run: Runs) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ class Runs:
         settings: the scientific configuration without the seed, flat: ``{"strategy.mixing_rate": 0.1, ...}``.
         metrics, groups: by seed, as written.
         info: by seed, the content of ``run.json``.
+        places: by seed, its directory in the results folder.
     """
 
     dataset: str
@@ -61,10 +63,16 @@ class Runs:
     metrics: dict[int, pd.DataFrame]
     groups: dict[int, pd.DataFrame]
     info: dict[int, dict[str, Any]]
+    places: dict[int, str]
 
     @property
     def strategy(self) -> str:
         return str(self.settings["strategy.name"])
+
+    @property
+    def style_name(self) -> str:
+        """The strategy, by which it is drawn: ``stratified`` for classical training with fixed proportions."""
+        return "stratified" if self.settings.get("strategy.batches") == "stratified" else self.strategy
 
     def is_baseline_of(self, other: Runs) -> bool:
         """Whether this is shuffled classical training, all else as in ``other``."""
@@ -114,8 +122,8 @@ class RunsRead:
     unfinished: Counter[tuple[str, str, str]]
 
 
-def read_runs(results_dir: Path, may_be_empty: bool = False) -> RunsRead:
-    """The runs under ``results_dir``.
+def read_runs(results_dir: Path, may_be_empty: bool = False, folders: Iterable[Path] | None = None) -> RunsRead:
+    """The runs under ``results_dir``, all or those in ``folders``.
 
     No two directories hold the same run: one whose place is not that of its configuration and seed is left out.
 
@@ -132,7 +140,7 @@ def read_runs(results_dir: Path, may_be_empty: bool = False) -> RunsRead:
     problems: list[str] = []
     unknown: dict[str, list[str]] = {}
     unfinished: Counter[tuple[str, str, str]] = Counter()
-    for folder in _list_folders(results_dir / "runs", problems):
+    for folder in _list_folders(results_dir / "runs", problems) if folders is None else folders:
         dataset, strategy = folder.parts[-3:-1]
         try:
             info = _info(folder)
@@ -165,9 +173,10 @@ def read_runs(results_dir: Path, may_be_empty: bool = False) -> RunsRead:
             )
             continue
         dataset, shared = config.dataset["name"], settings(config)
-        runs = Runs(dataset, config.strategy["name"], dataset, shared, {}, {}, {})
+        runs = Runs(dataset, config.strategy["name"], dataset, shared, {}, {}, {}, {})
         runs = by_settings.setdefault((dataset, json.dumps(shared, sort_keys=True)), runs)
         runs.metrics[config.seed], runs.groups[config.seed], runs.info[config.seed] = metrics, groups, info
+        runs.places[config.seed] = folder.relative_to(results_dir).as_posix()
     for text, (first, *others) in unknown.items():
         verb = f"and {len(others)} more are" if others else "is"
         own = "if it is your own, let L2M_CONFIG_DIR name its folder, else "

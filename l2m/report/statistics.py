@@ -14,6 +14,9 @@ K = TypeVar("K", bound=Hashable)
 
 LEVEL = 0.95
 
+MIN_SEEDS = 3
+"""Common seeds that a difference needs for a verdict."""
+
 
 class Difference(NamedTuple):
     """A mean paired difference over n seeds, and half of its 95 % t-interval, which is NaN for n < 2."""

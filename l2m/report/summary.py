@@ -59,11 +59,14 @@ def _part(run: Runs) -> str:
     return "held-out" if "validation_fraction" in run.settings else "test"
 
 
-CAPTION = (
-    "Mean ± sd (ddof 1) over n seeds at epochs 0.25E, 0.5E and E; worst group at E.\n"
-    "E is the last epoch; of runs with early_stopping the best one, by held-out data.\n"
-    "− classical: difference at E on the same seeds ± half of its 95 % t-interval."
-)
+def caption(runs: Iterable[Runs]) -> str:
+    """What the tables hold, a line each."""
+    early = any("best_epoch" in info for run in runs for info in run.info.values())
+    return (
+        "Mean ± sd (ddof 1) over n seeds at epochs 0.25E, 0.5E and E; worst group at E.\n"
+        f"E is the last epoch{'; of runs with early_stopping the best one, by held-out data' * early}.\n"
+        "− classical: difference at E on the same seeds ± half of its 95 % t-interval."
+    )
 
 
 def _cell(run: Runs, share: float, column: str, percent: bool) -> str:
@@ -116,7 +119,7 @@ def figure(runs: list[Runs], file: Path) -> None:
 def _curves(axes: Axes, rows: list[Runs], styles: Mapping[str, tuple[str, Any]]) -> None:
     drawn: Counter[str] = Counter()
     few = len(rows) < 6
-    names = ["stratified" if run.settings.get("strategy.batches") == "stratified" else run.strategy for run in rows]
+    names = [run.style_name for run in rows]
     variants = Counter(names)
     for run, name in zip(rows, names, strict=True):
         weight = 1 - drawn[name] * min(0.4, 0.7 / max(variants[name] - 1, 1))  # variants are paler, none too pale

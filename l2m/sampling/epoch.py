@@ -1,7 +1,5 @@
 """``Epoch``: the batches of one pass over a sampler. Each pass has an epoch of its own."""
 
-from __future__ import annotations
-
 from bisect import bisect_right
 from collections.abc import Sequence
 from operator import itemgetter
@@ -9,8 +7,7 @@ from operator import itemgetter
 import numpy as np
 import torch
 
-from l2m.sampling.apportion import Floats, Ints, apportion
-from l2m.sampling.deadlines import Deadlines
+from l2m.sampling.apportion import Deadlines, Floats, Ints, apportion
 from l2m.sampling.labels import Labels
 
 _GROUPS = 1024

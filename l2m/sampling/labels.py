@@ -1,7 +1,5 @@
 """Reads what users pass as labels, losses and shares: lists, arrays, Series and tensors of any number type."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -59,11 +57,7 @@ def read_labels(labels: ArrayLike | Tensor) -> Labels:
 
 
 def as_array(name: str, values: ArrayLike | Tensor) -> NDArray[Any]:
-    """A user's values as an array, from any device.
-
-    Raises:
-        UserError: rows of several lengths, or values by name.
-    """
+    """A user's values as an array, from any device; a UserError if rows differ in length, or values are by name."""
     if isinstance(values, (dict, set)):
         raise UserError(
             f"{name} must be in a list or an array, not a {type(values).__name__}: give its numbers in order"

@@ -1,7 +1,5 @@
 """``Learn2MixBatchSampler``: batches whose group proportions follow the groups' losses (section 3 of the paper)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
@@ -214,19 +212,18 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
         Raises:
             ValueError: the state is of a sampler with other labels, batch size or batches an epoch, or of none.
         """
-        if "sizes" not in state:
+        if "reached" not in state:
             raise UserError(
                 f"the state has {', '.join(state) or 'nothing'}: pass what the sampler's state_dict returned"
             )
         sizes, batch_size = state["sizes"].numpy(), state["batch_size"]
-        batches = state.get("epoch_batches", sizes.sum() // batch_size)
+        batches = state["epoch_batches"]
         if not np.array_equal(sizes, self._labels.sizes) or (batch_size, batches) != (self.batch_size, len(self)):
             raise UserError(
                 f"the state is of a sampler of {sizes.sum()} samples in {len(sizes)} groups, {batch_size} a batch and "
                 f"{batches} batches an epoch, but this one is of {len(self._labels.groups)} in {len(self._alpha)}, "
                 f"{self.batch_size} a batch and {len(self)} batches: use the same labels, batch_size and epoch_batches"
             )
-        state = state if "reached" in state else _from_0_1(state, len(self))
         self._alpha = state["proportions"].numpy().copy()
         self._losses = state["losses"].numpy().copy()
         self._owed = state["owed"].numpy().copy()
@@ -276,23 +273,3 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
         if epoch.drawn == len(self):
             epoch.release()
         return drawn
-
-
-def _from_0_1(state: Mapping[str, Any], batches: int) -> dict[str, Any]:
-    """A state of the format before updates within an epoch could be saved."""
-    batch = int(state["batch"] if state.get("again") is None else state["again"])
-    began = state["owed"] if state.get("again") is not None else state.get("began")
-    if batch < batches and began is None:
-        raise UserError(
-            "the state was saved within an epoch after an update, which an older version could not do exactly: use one "
-            "of the end of an epoch"
-        )
-    within = batch < batches
-    return dict(state) | {
-        "owed": began if within else state["owed"],
-        "shuffled_from": state["shuffled_from"] if within else None,
-        "batch": batch,
-        "reached": batch,
-        "changed_at": [0],
-        "changed_to": state["proportions"][None],
-    }

@@ -1,7 +1,5 @@
 """Bilevel data mixing: weights of the groups that lower a validation loss through T steps of training."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -35,26 +33,19 @@ class Bilevel(Strategy):
     these steps. The held-out part is drawn once from each group of the training set and is never trained on; a group of
     one sample keeps it for training. P is that of the whole set, as for all strategies.
 
-    Attributes:
-        inner_steps: T.
-        hypergradient: ``exact`` repeats the T steps and differentiates through them, second moments of the optimizer
-            included: about four times the work of training, and the memory of T steps at once.
-            ``first_order`` is −Σ_t ⟨∇V, ∇L_i⟩ over the T batches, both gradients at the parameters after the steps: the
-            hypergradient of plain gradient descent over its learning rate, without the terms with second derivatives.
-            It costs a forward pass for each step and one step for the held-out batch.
-        outer_rate: the rate of the update of α.
-        scaled: divide h by its typical size, which differs by orders of magnitude between data sets
-            (:class:`~l2m.sampling.exponentiated_weights.ExponentiatedWeights`).
-        held_out: the share of each group that is held out, at least one sample of two.
-        balanced: held-out batches have equally many samples of each group; otherwise the shares of the held-out part.
+    ``exact`` repeats the T steps and differentiates through them, second moments of the optimizer included: about four
+    times the work of training, and the memory of T steps at once. ``first_order`` is −Σ_t ⟨∇V, ∇L_i⟩ over the T
+    batches, both gradients at the parameters after the steps: the hypergradient of plain gradient descent over its
+    learning rate, without the terms with second derivatives. It costs a forward pass for each step and one step for the
+    held-out batch.
     """
 
-    inner_steps: Annotated[int, Range(1)] = 5
+    inner_steps: Annotated[int, Range(1)] = 5  # T
     hypergradient: Literal["exact", "first_order"] = "exact"
     outer_rate: Annotated[float, Range(0)] = 0.1
-    scaled: bool = True
-    held_out: Annotated[float, Range(0, 1, above=True, below=True)] = 0.1
-    balanced: bool = True
+    scaled: bool = True  # divide h by its typical size, which differs by orders of magnitude between data sets
+    held_out: Annotated[float, Range(0, 1, above=True, below=True)] = 0.1  # share of a group, at least 1 sample of 2
+    balanced: bool = True  # held-out batches; otherwise they have the shares of the held-out part
 
     saved = (*Strategy.saved, "_training", "_validation", "_alpha")
 

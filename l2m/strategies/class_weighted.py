@@ -1,7 +1,5 @@
 """Cross entropy weighted by class: inverse frequency, or the effective number of samples (Cui et al., 2019)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -21,14 +19,10 @@ class ClassWeighted(Strategy):
     w_y ∝ 1 / n_y for a class of n_y training samples, or 1 / E_y with the effective number of samples
     E_y = (1 - β^n_y) / (1 - β) (arXiv 1901.05555, proposition 1), which is 1 at β = 0 and tends to n_y as β tends to 1.
     Weights are scaled so that their mean over the training samples is 1; Cui et al. let them sum to k.
-
-    Attributes:
-        weights: ``inverse`` or ``effective``.
-        beta: β of the effective number; ``inverse`` ignores it.
     """
 
     weights: Literal["inverse", "effective"] = "inverse"
-    beta: Annotated[float, Range(0, 1, below=True)] = 0.999
+    beta: Annotated[float, Range(0, 1, below=True)] = 0.999  # β; ``inverse`` ignores it
 
     tasks = frozenset({"classification"})
     replayable = True

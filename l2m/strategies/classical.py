@@ -1,7 +1,5 @@
 """Classical training: always the proportions of the training set."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,9 +14,8 @@ from l2m.strategies import STRATEGIES, Context, Strategy
 class Classical(Strategy):
     """The task's mean loss on batches that reflect the training set.
 
-    Attributes:
-        batches: ``shuffled`` cuts batches from the shuffled set; ``stratified`` gives each one the set's
-            proportions through the sampler, and equals learn2mix at rate 0.
+    ``shuffled`` batches are cut from the shuffled set; ``stratified`` ones have the set's proportions through the
+    sampler, and equal learn2mix at rate 0.
     """
 
     batches: Literal["shuffled", "stratified"] = "shuffled"

@@ -1,7 +1,5 @@
 """Curriculum learning, a baseline of the paper's third version (after Hacohen and Weinshall, 2019)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -24,14 +22,10 @@ class Curriculum(Strategy):
 
     A sample's difficulty is 1 − the confidence in its label of the same model after ``warm_up`` epochs of classical
     training, a separate run that is trained first. Then training starts from the same initial parameters.
-
-    Attributes:
-        warm_up: epochs of the run that scores the samples.
-        order: ``easiest`` first; or ``random``, as in the authors' code, whose scores come from a shuffled loader.
     """
 
     warm_up: Annotated[int, Range(1)] = 50
-    order: Literal["easiest", "random"] = "easiest"
+    order: Literal["easiest", "random"] = "easiest"  # the authors' code is random: its scores are of a shuffled loader
 
     tasks = frozenset({"classification"})
     saved = (*Strategy.saved, "_epoch")

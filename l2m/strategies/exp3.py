@@ -1,7 +1,5 @@
 """Exp3: a bandit whose arms are the groups (Auer et al., 2002, SIAM Journal on Computing 32, 48-77)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -25,14 +23,10 @@ class Exp3(SampledStrategy):
     The loss as reward follows Albalak et al. (2023, arXiv 2312.02406), who mix data for language models this way.
     They decrease γ and take a moving average of rewards; here γ is constant and rewards are summed, as in Exp3. Losses
     are read from the device at every step.
-
-    Attributes:
-        exploration: γ.
-        batches: ``mixture`` draws a group for each sample of a batch; ``arm`` one group for the whole batch.
     """
 
-    exploration: Annotated[float, Range(0, 1, above=True)] = 0.1
-    batches: Literal["mixture", "arm"] = "mixture"
+    exploration: Annotated[float, Range(0, 1, above=True)] = 0.1  # γ
+    batches: Literal["mixture", "arm"] = "mixture"  # a group for each sample of a batch, or one for the whole batch
 
     saved = (*SampledStrategy.saved, "_draws", "_log_w", "_largest")
 

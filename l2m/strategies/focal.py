@@ -1,7 +1,5 @@
 """Focal training (Lin et al., 2017; section C.2 of the paper)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -20,14 +18,10 @@ class Focal(Strategy):
 
     ω_i = k·(1/n_i) / Σ_j 1/n_j for a group of n_i samples. Eq. 62 prints a mean over groups; this is the mean
     over samples, as in Lin et al. and in the authors' code.
-
-    Attributes:
-        focusing: Γ, at least 0.
-        weight_inside: use ω inside p as well, p = exp(−ω · cross entropy), as the authors' code does.
     """
 
-    focusing: Annotated[float, Range(0)] = 2.0
-    weight_inside: bool = False
+    focusing: Annotated[float, Range(0)] = 2.0  # Γ
+    weight_inside: bool = False  # use ω inside p as well, p = exp(−ω · cross entropy), as the authors' code does
 
     tasks = frozenset({"classification"})
     replayable = True

@@ -1,7 +1,5 @@
 """Group DRO: the worst group's loss by exponentiated gradient (Sagawa et al., 2020, arXiv 1911.08731)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -22,16 +20,11 @@ class GroupDRO(SampledStrategy):
     Before each step, q_g ← q_g exp(η (ℓ_g + C / √n_g)) for the groups in the batch, n_g their training samples, and
     q is scaled to sum to 1; it starts at 1/k. A group that the batch lacks adds nothing to the step. Algorithm 1
     takes one sample of one group a step; this is the form for batches in the authors' code.
-
-    Attributes:
-        step_size: η, their default.
-        adjustment: C, their group adjustment for the generalisation gap of small groups; 0 turns it off.
-        batches: ``balanced`` draws all groups equally, as Algorithm 1; ``stratified`` in the training set's shares.
     """
 
-    step_size: Annotated[float, Range(0)] = 0.01
-    adjustment: Annotated[float, Range(0)] = 0.0
-    batches: Literal["balanced", "stratified"] = "balanced"
+    step_size: Annotated[float, Range(0)] = 0.01  # η, their default
+    adjustment: Annotated[float, Range(0)] = 0.0  # C, for the generalisation gap of small groups
+    batches: Literal["balanced", "stratified"] = "balanced"  # as Algorithm 1, or in the training set's shares
 
     replayable = True
     saved = (*SampledStrategy.saved, "_log_q")

@@ -1,7 +1,5 @@
 """Label-distribution-aware margins with deferred re-weighting (LDAM-DRW, Cao et al., 2019, arXiv 1906.07413)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Annotated
@@ -31,18 +29,12 @@ class Ldam(Strategy):
     so that z are cosines in [−1, 1]. The logits here are unbounded, and a network may reach a margin by larger weights.
     Gradients are s times as large, which Adam evens out; divide SGD's learning rate by s. With ``margin=0``,
     ``scale=1`` and ``deferred=1`` this is classical training.
-
-    Attributes:
-        margin: the largest Δ.
-        scale: s.
-        deferred: the share of the epochs before re-weighting; the authors' is 160 of 200 epochs. 1: never.
-        beta: β.
     """
 
-    margin: Annotated[float, Range(0)] = 0.5
-    scale: Annotated[float, Range(0, above=True)] = 30.0
-    deferred: Annotated[float, Range(0, 1)] = 0.8
-    beta: Annotated[float, Range(0, 1, below=True)] = 0.9999
+    margin: Annotated[float, Range(0)] = 0.5  # the largest Δ
+    scale: Annotated[float, Range(0, above=True)] = 30.0  # s
+    deferred: Annotated[float, Range(0, 1)] = 0.8  # the authors' 160 of 200 epochs; 1: never re-weighted
+    beta: Annotated[float, Range(0, 1, below=True)] = 0.9999  # β
 
     tasks = frozenset({"classification"})
     replayable = True

@@ -1,7 +1,5 @@
 """Learn2Mix: proportions that follow the groups' losses (section 3, Algorithms 1 and 2)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -17,15 +15,12 @@ from l2m.strategies import STRATEGIES, Context, SampledStrategy, Statistics, rea
 class Learn2Mix(SampledStrategy):
     """The task's mean loss on batches whose proportions α start as the training set's and follow eq. 3.
 
-    Attributes:
-        mixing_rate: γ.
-        cadence: when α moves: once an epoch from the mean over its batches (``epoch_mean``, the paper's text),
-            once an epoch from its last batch alone (``epoch_last``, the authors' code for regression and
-            reconstruction), or after every batch (``batch``, their older code for classification), for which
-            the losses are read from the device at every step.
+    ``cadence`` says when α moves: once an epoch from the mean over its batches (``epoch_mean``, the paper's text), once
+    an epoch from its last batch alone (``epoch_last``, the authors' code for regression and reconstruction), or after
+    every batch (``batch``, their older code for classification), for which losses are read from the device each step.
     """
 
-    mixing_rate: Annotated[float, Range(0, 1)] = 0.1
+    mixing_rate: Annotated[float, Range(0, 1)] = 0.1  # γ
     cadence: Literal["epoch_mean", "epoch_last", "batch"] = "epoch_mean"
 
     def prepare(self, context: Context) -> Split:

@@ -1,7 +1,5 @@
 """Logit-adjusted cross entropy (Menon et al., 2021, arXiv 2007.07314)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -20,12 +18,9 @@ class LogitAdjusted(Strategy):
 
     Evaluation uses the model's own logits f: with τ = 1 the largest minimises the balanced error. With equally large
     classes, or τ = 0, this is classical training.
-
-    Attributes:
-        temperature: τ.
     """
 
-    temperature: Annotated[float, Range(0)] = 1.0
+    temperature: Annotated[float, Range(0)] = 1.0  # τ
 
     tasks = frozenset({"classification"})
     replayable = True

@@ -1,7 +1,5 @@
 """PiKE: proportions from the norms and variances of the groups' gradients (Li et al., 2025; arXiv 2502.06244)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -35,20 +33,13 @@ class Pike(SampledStrategy):
     present parameters of two draws of ``samples`` n from the group, with replacement; ‖∇L_i‖² ≈ ⟨a, b⟩ and
     σ_i² ≈ n/2 · ‖a − b‖². The paper has no scale of ζ that suits every task; ``scaled`` divides the exponents by
     their typical size (:class:`~l2m.sampling.exponentiated_weights.ExponentiatedWeights`).
-
-    Attributes:
-        inner_steps: T.
-        rate: ζ₁.
-        noise: ζ₂ / ζ₁.
-        scaled: divide the exponents by their typical size.
-        samples: n, the size of each of the two draws from a group.
     """
 
-    inner_steps: Annotated[int, Range(1)] = 10
-    rate: Annotated[float, Range(0)] = 0.1
-    noise: Annotated[float, Range(0)] = 1.0
+    inner_steps: Annotated[int, Range(1)] = 10  # T
+    rate: Annotated[float, Range(0)] = 0.1  # ζ₁
+    noise: Annotated[float, Range(0)] = 1.0  # ζ₂ / ζ₁
     scaled: bool = True
-    samples: Annotated[int, Range(1)] = 16
+    samples: Annotated[int, Range(1)] = 16  # n
 
     saved = (*SampledStrategy.saved, "_alpha", "_draws")
 

@@ -1,7 +1,5 @@
 """Training on a set that one of imbalanced-learn's samplers has resampled."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -32,14 +30,10 @@ class Resampled(Strategy):
     range of those that there are. A method that selects or repeats samples keeps their groups; one that makes new ones
     needs groups that are the classes. ``strategy=smote`` is the paper's: it fills groups that are too small for
     ``method=SMOTE``, and needs less memory.
-
-    Attributes:
-        method: the name of the sampler's class.
-        options: its arguments, by name, other than its seed.
     """
 
     method: Method = "RandomOverSampler"
-    options: dict[str, Any] | None = None
+    options: dict[str, Any] | None = None  # its arguments, by name, other than its seed
 
     tasks = frozenset({"classification"})
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from browser import ALOUD, CUT_OFF, Browser, Page, number
 from doors import Door, called, opened
 from sklearn.metrics import balanced_accuracy_score
 from small import ROWS
@@ -97,6 +98,46 @@ def test_scores_are_those_of_the_models_on_the_test_part(compared: Path) -> None
         data = load(config)
         said = trained.load(RunDirectory(replace(config, results_dir=str(compared))).path).outputs(data.test).argmax(1)
         assert held_out.loc[part, "balanced"] == pytest.approx(balanced_accuracy_score(data.test.targets, said))
+
+
+def test_the_page_has_the_numbers_of_the_report(compared: Path) -> None:
+    (path,) = compared.glob("comparisons/digits-*")
+    page, table = Page((path / "comparison.html").read_text()), pd.read_csv(path / "comparison.csv")
+    report = json.loads((path / "comparison.json").read_text())
+    assert all(" ".join(sentence.split()) in page.text for sentence in report["sentences"])
+    assert report["usage"] in page.text
+    table = table.set_index(["score", "strategy"])
+    for score, panel in page.data["panels"].items():
+        for strategy, (effect,) in panel["effects"]["test_metric"]["classical"].items():
+            row, scale = table.loc[(score, strategy)], 100 if panel["is_percent"] else 1
+            assert effect["mean"] == pytest.approx(scale * row["minus_classical"], rel=1e-3)
+            assert effect["half"] == pytest.approx(scale * row["interval_half_width"], rel=1e-3)
+    rows = Page((path / "comparison.html").read_text()).data["rows"]["runs"]
+    assert rows["curves"].keys() == {"classical", "learn2mix", "balanced"}, "scikit-learn has no curves"
+    files = [link for link in page.links if link.startswith("../../")]
+    assert len(files) == 3 * 2
+    assert all((path / link).is_file() for link in files)
+
+
+@pytest.mark.extras
+@pytest.mark.parametrize("width", [1280, 390])
+def test_chromium_shows_the_page(browser: Browser, compared: Path, width: int) -> None:
+    (path,) = compared.glob("comparisons/digits-*")
+    browser.open(path / "comparison.html", width, "dark")
+    report = json.loads((path / "comparison.json").read_text())
+    browser.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+    browser.evaluate("new Promise(done => setTimeout(done, 300))")
+    assert browser.evaluate("document.querySelectorAll('.plot canvas').length") == 2
+    assert browser.evaluate("document.documentElement.scrollWidth") <= width
+    assert browser.evaluate(CUT_OFF) == []
+    browser.evaluate("form.score.value = 'log_loss'; form.score.dispatchEvent(new Event('input', {bubbles: true}))")
+    (row,) = [row for row in report["test"] if (row["strategy"], row["score"]) == ("balanced", "log_loss")]
+    shown = browser.evaluate(
+        "[...document.querySelectorAll('.effect')].find(each => each.dataset.name === 'balanced')"
+        ".querySelector('b').textContent"
+    )
+    assert number(shown) == pytest.approx(row["minus_classical"], abs=0.01)
+    assert [event for event in browser.events if event["method"] in ALOUD] == []
 
 
 def test_the_same_command_again_trains_nothing_and_tells_the_same(

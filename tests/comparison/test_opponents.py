@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,15 +12,15 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from doors import called
+from doors import called, opened
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, balanced_accuracy_score
 
-from l2m import compare, compose
+from l2m import compare, compose, predict
+from l2m.comparison.advised import describe, read
 from l2m.comparison.candidates import Candidate, Result, with_threshold
 from l2m.comparison.opponents import Fitted
-from l2m.comparison.report import describe_usage
 from l2m.comparison.thresholds import MOVED, by_prior, by_threshold, choose_threshold, moved_rows
 from l2m.data import load
 from l2m.training.scores import LABELS, SampleResults, label_results
@@ -114,32 +115,76 @@ def test_a_class_that_no_training_sample_has_gets_no_probability(tmp_path: Path,
     assert np.isfinite(results.log_likelihood).all()
 
 
+def advise_instead(compared: Path, name: str) -> None:
+    """Let the comparison's file advise another candidate, as the command would have written it."""
+    file = compared / "comparison.json"
+    content = json.loads(file.read_text())
+    protocol = SimpleNamespace(rates=content["protocol"]["rates"], shares=content["protocol"]["shares"])
+    findings = SimpleNamespace(runs=pd.read_csv(compared / "runs.csv"))
+    content["advised"] = describe(SimpleNamespace(protocol=protocol, findings=findings), name)
+    file.write_text(json.dumps(content))
+
+
 def test_the_printed_command_predicts_new_samples(
-    compared: Path, table: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    compared: Path,
+    table: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
-    said = json.loads((compared / "comparison.json").read_text())
-    assert said["usage"] in (compared / "comparison.md").read_text()
-    runs, rates = pd.read_csv(compared / "runs.csv"), said["protocol"]["rates"]
-    protocol = SimpleNamespace(rates=rates, shares=said["protocol"]["shares"])
-    report = SimpleNamespace(
-        protocol=protocol, path=compared, findings=SimpleNamespace(runs=runs), classes=said["classes"]
-    )
+    content = json.loads((compared / "comparison.json").read_text())
+    assert content["usage"] in (compared / "comparison.md").read_text()
+    program, command, *arguments = shlex.split(content["usage"])
+    assert (program, command) == ("l2m", "predict")
     monkeypatch.chdir(tmp_path)
-    pd.read_csv(table).to_csv("new.csv", index=False)
-    program, flag, line = shlex.split(describe_usage(report, "logistic_regression_by_threshold"))
-    assert (program, flag) == ("python", "-c")
-    exec(line)
+    run = opened(predict, monkeypatch, capsys)
+    rows = pd.read_csv(table)
+    rows.to_csv("new.csv", index=False)
+    outputs = shutil.copytree(compared.parents[1], tmp_path / "outputs")
+    copied = outputs / "comparisons" / compared.name
+    arguments[0] = f"run={copied}"
+    assert run(*arguments).status == 0
+    assert len(pd.read_csv("predictions.csv")) == len(rows)
+
+    advise_instead(copied, "logistic_regression_by_threshold")
+    result = run(*arguments, "force=true")
+    assert "scored by scikit-learn's logistic_regression, fitted on the data of" in result.out
     frame = pd.read_csv("predictions.csv")
     data = load(compose(*words(table)))
     model = LogisticRegression(max_iter=1000).fit(data.train.inputs, data.train.targets)
-    is_well = frame["probability well"] >= rates["logistic_regression_by_threshold"]["threshold"]
+    threshold = content["protocol"]["rates"]["logistic_regression_by_threshold"]["threshold"]
+    is_well = frame["probability well"] >= threshold
     assert frame["predicted"].tolist() == np.where(is_well, "well", "ill").tolist()
     known = np.concatenate([model.predict_proba(part.inputs)[:, 1] for part in (data.train, data.test)])
     assert np.sort(frame["probability well"]) == pytest.approx(np.sort(known)), "the file has the rows of both parts"
-    command = shlex.split(describe_usage(report, "classical_by_prior"))
-    assert command[:3] == ["python", "-m", "l2m.predict"]
-    assert command[-1] == "threshold=ill:0.125,well:0.875", "the classes' shares of the training set"
-    assert (Path(command[3].removeprefix("run=")) / "model.pt").exists()
+
+    assert run(*arguments, "force=true", "threshold=0.9999").status == 0
+    assert (pd.read_csv("predictions.csv")["predicted"] == "ill").all(), "one's own threshold replaces the advised one"
+    run(*arguments, "force=true", "priors=ill:0.5,well:0.5", "threshold=0.5")
+    shares = np.bincount(data.train.targets) / len(data.train)
+    before, after = (odds(each["probability well"]) for each in (frame, pd.read_csv("predictions.csv")))
+    assert (after / before).to_numpy() == pytest.approx(np.full(len(rows), shares[0] / shares[1]), rel=1e-3)
+    result = run(*arguments, "force=true", "onnx=model.onnx")
+    assert result.status == 1
+    assert "onnx=model.onnx cannot export logistic_regression of scikit-learn" in result.err
+
+    advise_instead(copied, "classical_by_prior")
+    advised = read(copied)
+    assert advised
+    assert advised.thresholds == (0.125, 0.875), "the classes' shares of the training set"
+    result = run(*arguments, "force=true")
+    assert "classical/seed" in result.out
+    frame = pd.read_csv("predictions.csv")
+    assert frame["predicted"].tolist() == np.where(frame["probability well"] > 0.875, "well", "ill").tolist()
+    assert run(*arguments, "onnx=model.onnx", "force=true").status == 0
+
+    (copied / "comparison.json").write_text("{")
+    result = run(*arguments, "force=true")
+    assert "comparison.json cannot be read" in result.err
+
+
+def odds(values: pd.Series[float]) -> pd.Series[float]:
+    return values / (1 - values)
 
 
 # Thresholds

@@ -222,7 +222,7 @@ def test_a_network_of_timm_makes_the_features_that_it_makes_itself(weights: Path
         ("empty", None, "cannot be loaded from empty"),
     ],
 )
-def test_what_is_wrong_with_weights_is_told(name: str, file: str | None, problem: str, weights: Path) -> None:
+def test_what_is_wrong_with_weights_is_reported(name: str, file: str | None, problem: str, weights: Path) -> None:
     Path("empty").mkdir()
     state = torch.random.get_rng_state()
     with pytest.raises(UserError, match=problem) as error:

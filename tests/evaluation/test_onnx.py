@@ -152,7 +152,7 @@ class Sorted(torch.nn.Module):
         return inputs.flatten(1)[:, :CLASSES] * (2 if inputs.sum().item() > 0 else 3)
 
 
-def test_what_can_not_be_exported_is_told(tmp_path: Path) -> None:
+def test_what_can_not_be_exported_is_reported(tmp_path: Path) -> None:
     good = trained("mlp", images(1, 8), ())
     subject = Trained(good.folder, good.config, Sorted(), good.data, good.device)
     with pytest.raises(UserError, match=r"^model=mlp cannot be exported to ONNX by torch .*: use it from Python"):

@@ -175,7 +175,7 @@ def of_another_model(run: Path) -> None:
         (of_another_model, "model.pt does not fit model=lenet5 of this version (RuntimeError: Error(s) in loading"),
     ],
 )
-def test_what_is_no_trained_run_is_told(
+def test_what_is_no_trained_run_is_reported(
     change: Callable[[Path], None], expected: str, runs: Callable[..., Run], tmp_path: Path
 ) -> None:
     place = linked(runs("dataset=mnist", "batch_size=14")[1].path, tmp_path / "run")
@@ -252,7 +252,7 @@ def test_rows_need_no_answer_and_no_order(runs: Callable[..., Run], door: Door, 
     pd.testing.assert_series_equal(some["probability ill"], every["probability ill"])
 
 
-def test_categories_that_were_not_trained_on_are_told(
+def test_categories_that_were_not_trained_on_are_reported(
     runs: Callable[..., Run], door: Door, table: Path, tmp_path: Path
 ) -> None:
     _, records = runs(*words_of(table, *ILL))
@@ -303,7 +303,7 @@ TABLES = {
 
 
 @pytest.mark.parametrize("kind", TABLES)
-def test_what_is_wrong_with_rows_is_told(kind: str, runs: Callable[..., Run], door: Door, table: Path) -> None:
+def test_what_is_wrong_with_rows_is_reported(kind: str, runs: Callable[..., Run], door: Door, table: Path) -> None:
     change, expected = TABLES[kind]
     _, records = runs(*words_of(table, *ILL))
     Path("new.csv").write_text(change(table.read_text()))
@@ -314,7 +314,7 @@ def test_what_is_wrong_with_rows_is_told(kind: str, runs: Callable[..., Run], do
     assert not Path("predictions.csv").exists()
 
 
-def test_what_is_wrong_with_values_is_told(runs: Callable[..., Run], door: Door, table: Path) -> None:
+def test_what_is_wrong_with_values_is_reported(runs: Callable[..., Run], door: Door, table: Path) -> None:
     _, records = runs(*words_of(table, *INCOME))
     rows = pd.read_csv(table, dtype=str)
     rows.loc[1, "income"] = "much"
@@ -394,7 +394,7 @@ def test_reconstructions_are_scored_by_their_error(runs: Callable[..., Run], doo
     assert result.out.splitlines()[1].startswith(f"squared error {found['squared error'].mean():.5g} an image")
 
 
-def test_what_is_wrong_with_images_is_told(runs: Callable[..., Run], door: Door, tmp_path: Path) -> None:
+def test_what_is_wrong_with_images_is_reported(runs: Callable[..., Run], door: Door, tmp_path: Path) -> None:
     _, records = runs("dataset=digits")
     (tmp_path / "new").mkdir()
     assert "error: new holds no images: name a folder" in door(f"run={records.path}", "data=new").err
@@ -473,7 +473,7 @@ def test_texts_that_datasets_reads(runs: Callable[..., Run], door: Door, tiny_da
 # The door
 
 
-def test_all_that_is_wrong_with_a_command_is_told_at_once(door: Door) -> None:
+def test_all_that_is_wrong_with_a_command_is_reported_at_once(door: Door) -> None:
     result = door("runs=x", "new.csv", "data=a", "data=b", "force=maybe", "device=tpu")
     assert result.status == 1
     assert result.err.splitlines() == [
@@ -514,7 +514,7 @@ def test_there_must_be_something_to_do(runs: Callable[..., Run], door: Door) -> 
     )
 
 
-def test_a_package_that_is_not_there_is_told(
+def test_a_package_that_is_not_there_is_reported(
     runs: Callable[..., Run], door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)

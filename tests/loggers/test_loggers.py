@@ -84,18 +84,18 @@ def test_a_run_is_the_same_run_with_a_logger(tmp_path: Path) -> None:
     assert small(tmp_path, "logger=tensorboard").identity() == config.identity()
 
 
-def test_a_missing_package_is_told_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_reported_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("l2m.config.checking.find_spec", {}.get)
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as error:
         compose("logger=[mlflow,tensorboard]")
-    assert str(told.value) == (
+    assert str(error.value) == (
         "logger=mlflow needs mlflow: pip install 'learn2mix[trackers]'\n"
         "logger=tensorboard needs tensorboard: pip install 'learn2mix[trackers]'"
     )
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         (("logger=mlflo",), "logger=mlflo is not known (did you mean mlflow?): choose one of mlflow, none, "),
         (("logger=[mlflow,tensorbord]",), "logger=tensorbord is not known (did you mean tensorboard?)"),
@@ -104,13 +104,13 @@ def test_a_missing_package_is_told_with_its_extra(monkeypatch: pytest.MonkeyPatc
         (("logger.wandb.mode=offline",), "add logger=wandb, which has it"),
     ],
 )
-def test_a_wrong_logger_is_told(words: tuple[str, ...], told: str) -> None:
+def test_a_wrong_logger_is_reported(words: tuple[str, ...], expected: str) -> None:
     with pytest.raises(UserError) as error:
         compose(*words)
-    assert told in str(error.value)
+    assert expected in str(error.value)
 
 
-def test_a_wrong_option_is_told_with_its_logger(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_option_is_reported_with_its_logger(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("l2m.config.checking.find_spec", lambda _: True)
     with pytest.raises(UserError, match=r"logger\.wandb\.mode=online2 must be one of online, offline"):
         compose("logger=wandb", "logger.wandb.mode=online2")
@@ -118,16 +118,16 @@ def test_a_wrong_option_is_told_with_its_logger(monkeypatch: pytest.MonkeyPatch)
 
 @dataclass(kw_only=True)
 class Notebook(Logger):
-    """What it was told, and where it was told to fail."""
+    """What was logged, and where it must fail."""
 
     package: ClassVar[str] = "json"
-    told: ClassVar[list[Any]] = []
+    logged: ClassVar[list[Any]] = []
 
     fails: str = "never"
 
     def start(self, config: RunConfig, path: Path, before: str | None) -> str:
         self._note("start", before)
-        return f"{len(self.told)}"
+        return f"{len(self.logged)}"
 
     def epoch(self, row: EpochRow, groups: Sequence[GroupRow]) -> None:
         self._note("epoch", row.epoch)
@@ -136,17 +136,17 @@ class Notebook(Logger):
         self._note("end", status)
 
     def _note(self, *what: Any) -> None:
-        self.told.append(what)
+        self.logged.append(what)
         if self.fails == what[0]:
             raise ConnectionError("no route")
 
 
 @pytest.fixture
 def notebook(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What the logger ``notebook`` was told."""
+    """What the logger ``notebook`` has logged."""
     monkeypatch.setattr(LOGGERS, "_entries", {**LOGGERS._entries, "notebook": Notebook})
-    monkeypatch.setattr(Notebook, "told", [])
-    return Notebook.told
+    monkeypatch.setattr(Notebook, "logged", [])
+    return Notebook.logged
 
 
 def with_notebook(folder: Path, fails: str = "never", *words: str) -> RunConfig:
@@ -162,12 +162,12 @@ def test_a_logger_follows_a_run_to_its_end_and_goes_on_with_it(tmp_path: Path, n
     assert notebook == [("start", "1"), ("epoch", 3), ("epoch", 4), ("end", "done")]
     notebook.clear()
     train(config)
-    assert notebook == [], "what is finished is not told again"
+    assert notebook == [], "a finished run is not logged again"
     train(with_notebook(tmp_path, "never", "force=true"))
     assert notebook[0] == ("start", None), "a run that is forced is another one"
 
 
-def test_a_run_that_fails_is_told_as_failed(tmp_path: Path, notebook: list[Any]) -> None:
+def test_a_run_that_fails_is_reported_as_failed(tmp_path: Path, notebook: list[Any]) -> None:
     with pytest.raises(UserError, match="the loss is not finite"):
         train(with_notebook(tmp_path, "never", "learning_rate=1e30"))
     assert notebook == [("start", None), ("end", "failed")]

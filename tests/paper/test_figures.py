@@ -186,7 +186,7 @@ def test_experiments_hold_runs_that_differ_in_one_setting(found: list[Runs]) -> 
     assert made.keys() == experiments.TITLES.keys()
 
 
-def test_checkpoints_that_no_run_reaches_are_told(tmp_path: Path) -> None:
+def test_checkpoints_that_no_run_reaches_are_reported(tmp_path: Path) -> None:
     for strategy in ("learn2mix", "classical"):
         own = configuration("cifar10", strategy)
         for config in (replace(own, epochs=31), replace(own, epochs=31, learning_rate=1e-5)):

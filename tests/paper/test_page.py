@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import pandas as pd
 import pytest
-from browser import CHROMIUM, Browser
+from browser import ALOUD, CUT_OFF, Browser, Page, number
 from rows_made_up import VERDICTS, configuration
 from rows_made_up import write as made_up
 
@@ -24,56 +21,6 @@ from l2m.paper.results import read_results
 from l2m.paper.rows import ROWS
 from l2m.paper.studies import Finding
 from l2m.paper.verdict import Beside, Effect
-
-ALOUD = ("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded")
-
-CUT_OFF = """[...document.querySelectorAll('body *:not(.skip)')].filter(element => {
-  const box = element.getBoundingClientRect();
-  for (let above = element.parentElement; above; above = above.parentElement)
-    if (['auto', 'scroll'].includes(getComputedStyle(above).overflowX) || above.className === 'strip') return false;
-  const clips = ['hidden', 'clip'].includes(getComputedStyle(element).overflowX) && !element.closest('svg');
-  return box.width && (box.left < -1 || box.right > innerWidth + 1 || clips && element.scrollWidth > box.width + 1);
-}).map(element => element.outerHTML.slice(0, 80))"""
-
-
-class Page(HTMLParser):
-    """Elements of a page, ids, links, the text that is shown, and the scripts and styles in it."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: Counter[str] = Counter()
-        self.ids: list[str] = []
-        self.links: list[str] = []
-        self.said: list[str] = []
-        self.embedded: list[str] = []
-        self.tag = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.tags[tag] += 1
-        named = dict(attributes)
-        self.ids += [str(named["id"])] if "id" in named else []
-        self.links += [str(named[key]) for key in ("href", "src", "xlink:href") if key in named]
-
-        self.tag = tag
-
-    def handle_data(self, data: str) -> None:
-        if self.tag in ("script", "style"):
-            self.embedded.append(data)
-        else:
-            self.said.append(data)
-
-    def handle_endtag(self, tag: str) -> None:
-        self.tag = ""
-
-    @property
-    def data(self) -> Any:
-        """What the page's scripts draw."""
-        return json.loads(next(text for text in self.embedded if text.startswith("{")))
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.said).split())
 
 
 @pytest.fixture(scope="module")
@@ -208,14 +155,6 @@ def test_damaged_records_are_named(page: Page, results: Path) -> None:
     assert str(results) not in page.text
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium is installed")
-    with Browser(tmp_path_factory.mktemp("profile")) as browser:
-        yield browser
-
-
 @pytest.mark.extras
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 768, 390])
@@ -259,10 +198,6 @@ def test_words_stand_out_from_their_ground(browser: Browser, results: Path, sche
     })()""")
     assert len(ratios) > 100
     assert min(ratios) >= 4.5
-
-
-def number(text: str) -> float:
-    return float(text.replace("Δ", "").split("±")[0].replace("%", ""))
 
 
 @pytest.mark.extras

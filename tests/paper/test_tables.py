@@ -95,7 +95,7 @@ def test_only_runs_with_the_rows_settings_enter_a_cell(found: Results) -> None:
     assert BY_NAME["cifar10"].runs(found.runs) == {}
 
 
-def test_missing_seeds_are_told_with_the_command_that_trains_them(found: Results) -> None:
+def test_missing_seeds_are_reported_with_the_command_that_trains_them(found: Results) -> None:
     lacks = missing([BY_NAME["mnist"]], found.runs, lambda row: ("learn2mix", "focal", "smote"))
     assert lacks == {"mnist": {"learn2mix": (2, 3, 4), "focal": (3, 4), "smote": (0, 1, 2, 3, 4)}}
     assert missing([BY_NAME["wine_quality"]], found.runs, lambda row: ("classical",)) == {}
@@ -110,10 +110,10 @@ def test_commands_cover_what_is_missing_once_and_nothing_else() -> None:
         "cifar10": {"focal": (0, 1), "smote": (0, 1)},
         "imdb": {"focal": (0,)},
     }
-    told = commands(lacking)
-    assert len(told) == 3
+    listed = commands(lacking)
+    assert len(listed) == 3
     swept = []
-    for line in told:
+    for line in listed:
         keys = dict(word.split("=") for word in line.split() if "=" in word)
         values = [keys[key].split(",") for key in ("dataset", "strategy", "seed")]
         swept += list(itertools.product(*values))
@@ -260,8 +260,8 @@ def test_latex_compiles(found: Results, tmp_path: Path) -> None:
     (tmp_path / "paper.tex").write_text(text)
     environment = os.environ | {"TEXMFVAR": str(tmp_path / "fonts")}
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
-    told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment, errors="replace")
-    assert told.returncode == 0, told.stdout[-2000:]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment, errors="replace")
+    assert result.returncode == 0, result.stdout[-2000:]
     assert (tmp_path / "paper.pdf").stat().st_size > 0
 
 
@@ -292,9 +292,9 @@ def test_controls_and_differences_stand_in_the_thresholds_as_in_the_tables(tmp_p
             write(tmp_path, config, lambda e, f=final: f * e / 60, seed=seed, shares=MNIST_SHARES)
     lines, at = speed.reached(read_results(tmp_path).runs), speed.at_epoch(read_results(tmp_path).runs)
     frame, text = speed.tables(lines, at)
-    told = {line.strategy: line for line in lines if line.claim.row == "mnist" and line.claim.at == 70}
-    assert list(told) == ["learn2mix", "classical", "focal", "balanced", "stratified"]
-    differences = {strategy: line.cell.difference and line.cell.difference[0] for strategy, line in told.items()}
+    by_strategy = {line.strategy: line for line in lines if line.claim.row == "mnist" and line.claim.at == 70}
+    assert list(by_strategy) == ["learn2mix", "classical", "focal", "balanced", "stratified"]
+    differences = {strategy: line.cell.difference and line.cell.difference[0] for strategy, line in by_strategy.items()}
     assert differences == {
         "learn2mix": -11.5, "classical": None, "focal": -10.0, "balanced": -8.0, "stratified": None,
     }  # fmt: skip
@@ -400,7 +400,7 @@ def test_ledger_tells_numbers_and_what_is_not_run(found: Results) -> None:
     assert f"| Wine Quality | 1.75 ± 0.21 against 2.03 ± 0.18, Δ -0.28 ± 0.28 | {ours}" in text
     assert "| IMDB | 82.33 ± 0.50 against 80.03 ± 0.48, Δ +2.3 ± 0.7 |  | not run |" in text
     for heading, lines in (claims.sections(found) | ledger.of_studies(found.studies)).items():
-        _, _, counted = text.partition(f"| {heading} |")  # it is told before the claims are
+        _, _, counted = text.partition(f"| {heading} |")  # its counts come before the claims
         parts = [int(part.strip() or 0) for part in counted.splitlines()[0].split("|")[:-1]]
         assert sum(parts) == len(lines)
     (line,) = (line for line in text.splitlines() if "Wine Quality: balanced" in line)
@@ -504,8 +504,8 @@ def test_table_of_the_third_version_has_all_its_strategies(tmp_path: Path) -> No
     for row in V3:
         assert {*swept["strategy"].split(","), "classical"} <= {x.strategy for x in lines if x.claim.row == row}
     frame, text = speed.seconds_table(lines)
-    told = [line for line in text.splitlines() if line.startswith("|")][2:]
-    assert told[:8] == [
+    rows = [line for line in text.splitlines() if line.startswith("|")][2:]
+    assert rows[:8] == [
         "| **MNIST** | learn2mix | 3 | 49 | 96.2 ± 0.2 | **+6.0 ± 0.0** | 98.46 after 50 s |  |",
         "|  | classical | 3 | 61 | 90.2 ± 0.2 |  | 98.14 after 50 s | same sign |",
         "|  | focal | 0 |  | not run |  |  | not run |",
@@ -545,19 +545,19 @@ def test_committed_tables_are_those_of_the_records(committed_results: Results) -
 
 def test_script_writes_the_same_wherever_it_runs_and_names_damage(folder: Path, tmp_path: Path) -> None:
     copies = [tmp_path / name for name in ("a", "somewhere/else")]
-    told = []
+    results = []
     for copy in copies:
         shutil.copytree(folder / "runs", copy / "runs")
         if copy is copies[1]:
             broken = next((copy / "runs").rglob("wine_quality/balanced/*"))
             (broken / "metrics.csv").write_text("")
         words = [sys.executable, "-m", "l2m", "tables", str(copy), "--ledger", str(copy / "LEDGER.md")]
-        told.append(subprocess.run(words, capture_output=True, text=True, check=True))
-    assert told[0].stderr == ""
-    assert told[1].stderr.startswith(
+        results.append(subprocess.run(words, capture_output=True, text=True, check=True))
+    assert results[0].stderr == ""
+    assert results[1].stderr.startswith(
         f"warning: {broken} is left out (metrics.csv is empty): remove it, and repeat the run"
     )
-    assert max(map(len, told[0].stdout.splitlines()[:-2])) <= 80
+    assert max(map(len, results[0].stdout.splitlines()[:-2])) <= 80
     first, second = ({f.name: f.read_text(encoding="utf-8") for f in copy.glob("tables/*")} for copy in copies)
     assert first == tables.files(read_results(folder), tables.both(read_results(folder)))
     assert {name for name in first if first[name] != second[name]} == {
@@ -571,7 +571,7 @@ def test_script_writes_the_same_wherever_it_runs_and_names_damage(folder: Path, 
 def test_script_without_records_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = command("tables", monkeypatch, capsys)(tmp_path)
-    assert told.status == 1
-    assert told.err.startswith("error: ")
-    assert "Traceback" not in told.err
+    result = command("tables", monkeypatch, capsys)(tmp_path)
+    assert result.status == 1
+    assert result.err.startswith("error: ")
+    assert "Traceback" not in result.err

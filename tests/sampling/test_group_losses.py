@@ -23,15 +23,15 @@ DIGITS = ("dataset=digits", "strategy=learn2mix", "strategy.mixing_rate=0.3", "b
 
 def test_means_are_of_the_batches_that_held_the_group() -> None:
     random = np.random.default_rng(0)
-    subject, told = GroupLosses(4), [[] for _ in range(4)]
+    subject, expected = GroupLosses(4), [[] for _ in range(4)]
     for _ in range(20):
         groups, losses = random.choice(3, 5, p=[0.8, 0.15, 0.05]), random.exponential(size=5)
         subject.add(torch.tensor(losses, requires_grad=True), torch.tensor(groups))
         for group in set(groups.tolist()):
-            told[group].append(losses[groups == group].mean())
+            expected[group].append(losses[groups == group].mean())
     means, seen = subject.end_epoch()
     assert seen.tolist() == [True, True, True, False]
-    assert means[:3].tolist() == pytest.approx([np.mean(each) for each in told[:3]])
+    assert means[:3].tolist() == pytest.approx([np.mean(each) for each in expected[:3]])
     assert not means.requires_grad
 
 

@@ -277,9 +277,9 @@ def process(folder: Path) -> None:
 def test_two_processes_end_as_one_does(names: dict[str, Any], tmp_path: Path) -> None:
     """The page's script, then Lightning and the Trainer."""
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", __file__, str(tmp_path)]
-    told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=500)
-    assert told.returncode == 0, told.stderr
-    assert len(re.findall(r"tensor\(\[0\.\d{4}", told.stdout)) == 1  # rank 0 alone says it
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=500)
+    assert result.returncode == 0, result.stderr
+    assert len(re.findall(r"tensor\(\[0\.\d{4}", result.stdout)) == 1  # rank 0 alone says it
     with torch.random.fork_rng():
         alone = both(names, tmp_path)
     for rank in (0, 1):

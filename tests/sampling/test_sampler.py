@@ -541,28 +541,6 @@ def test_an_epoch_may_have_any_number_of_batches() -> None:
         sampler(labels, 5, epoch_batches=0)
 
 
-@pytest.mark.parametrize("trained", [None, 3, 10])
-def test_states_of_the_format_before_are_read(trained: int | None) -> None:
-    """Interrupted runs have them in their checkpoints."""
-    labels = labelled([37, 11, 2])
-    subject, again = (sampler(labels, 5, seed, shuffle_within=False) for seed in (0, 9))
-    list(subject)
-    began, generator = subject.state_dict()["owed"], subject.state_dict()["generator"]
-    passing = iter(subject)
-    for _ in range(trained or 0):
-        next(passing)
-    now = subject.state_dict()
-    older = {name: now[name] for name in ("sizes", "proportions", "losses", "generator", "batch_size")}
-    owed = began if trained is None else subject._latest.owed  # type: ignore[union-attr]
-    older |= {"owed": torch.as_tensor(owed), "taken": torch.zeros(3), "batch": 10 if trained is None else trained}
-    older |= {"again": None, "began": None if trained is None else began, "shuffled_from": generator}
-    again.load_state_dict(older)
-    assert list(again) == (list(passing) if trained == 3 else list(subject))
-    if trained == 3:
-        with pytest.raises(UserError, match="saved within an epoch after an update"):
-            again.load_state_dict(older | {"began": None})
-
-
 # In a DataLoader
 
 

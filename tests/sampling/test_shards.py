@@ -73,7 +73,7 @@ def test_shards_that_are_none_are_refused(options: dict[str, Any], named: str) -
 def train(subject: Learn2MixBatchSampler, batches: Any, model: torch.nn.Module) -> dict[str, Any]:
     """Three epochs; the indices of every step, the proportions of every epoch, and the parameters at the end."""
     dataset = TensorDataset(torch.randn(60, 4, generator=torch.Generator().manual_seed(1)), torch.from_numpy(LABELS))
-    told: dict[str, Any] = {"steps": [], "proportions": []}
+    record: dict[str, Any] = {"steps": [], "proportions": []}
     optimizer, group_losses = torch.optim.SGD(model.parameters(), 0.3), GroupLosses(3)
     for _ in range(3):
         loader = DataLoader(TensorDataset(torch.arange(60), *dataset.tensors), batch_sampler=batches)
@@ -83,10 +83,10 @@ def train(subject: Learn2MixBatchSampler, batches: Any, model: torch.nn.Module) 
             losses.mean().backward()
             optimizer.step()
             group_losses.add(losses, y)
-            told["steps"].append(index.tolist())
+            record["steps"].append(index.tolist())
         subject.update(*group_losses.end_epoch())
-        told["proportions"].append(subject.proportions)
-    return told | {"parameters": [each.detach() for each in model.parameters()]}
+        record["proportions"].append(subject.proportions)
+    return record | {"parameters": [each.detach() for each in model.parameters()]}
 
 
 def network() -> torch.nn.Module:
@@ -101,17 +101,17 @@ def process(rank: int, folder: Path) -> None:
     distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     subject = sampler(seed=rank)  # rank 1 takes rank 0's order
     shards = ShardedBatchSampler(subject)
-    told = train(subject, shards, DistributedDataParallel(network()))
+    record = train(subject, shards, DistributedDataParallel(network()))
     subject.update([1.0, 2.0, 3.0 + rank])
     try:
         list(shards)
     except UserError as error:
-        told["refusal"] = str(error)
+        record["refusal"] = str(error)
     own = [distributed.new_group([each]) for each in (0, 1)][rank]
     losses = GroupLosses(1, process_group=own)
     losses.add([1.0 + rank], [0])
-    told["own"] = losses.end_epoch()[0].item()
-    torch.save(told, folder / f"{rank}.pt")
+    record["own"] = losses.end_epoch()[0].item()
+    torch.save(record, folder / f"{rank}.pt")
     distributed.destroy_process_group()
 
 

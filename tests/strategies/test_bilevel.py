@@ -192,7 +192,7 @@ def test_held_out_batches_are_balanced_or_not(balanced: bool) -> None:
     assert counts.tolist() == ([30, 30, 30, 0] if balanced else [60, 20, 10, 0])
 
 
-def test_what_cannot_be_held_out_is_told() -> None:
+def test_what_cannot_be_held_out_is_reported() -> None:
     with pytest.raises(UserError, match="no group has two samples"):
         built("bilevel").prepare(context(small(sizes=(1, 1, 1)), batch_size=1))
     with pytest.raises(UserError, match=r"batch_size=50 is larger than the 44 training samples .*held_out=0.1 leaves"):
@@ -329,7 +329,7 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(hypergradient: str, tmp_p
     assert same(train(config), train(tiny(tmp_path / "whole", tmp_path, *words)))
 
 
-def test_an_operation_without_second_derivatives_is_told(tmp_path: Path, tiny_data: Path) -> None:
+def test_an_operation_without_second_derivatives_is_reported(tmp_path: Path, tiny_data: Path) -> None:
     row = ("dataset=cifar10", "model=mobilenet_v3", "model.resolution=32", "batch_size=15")
     with pytest.raises(UserError, match=r"second derivatives .*hardsigmoid.*: use strategy.hypergradient=first_order"):
         train(tiny(tmp_path, tiny_data, *row))

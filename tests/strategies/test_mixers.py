@@ -83,7 +83,7 @@ def test_group_dro_without_steps_is_the_mean_over_groups() -> None:
 
 
 @pytest.mark.parametrize(("kind", "shares"), [("balanced", [1 / 3] * 3), ("stratified", [0.5, 1 / 3, 1 / 6])])
-def test_group_dro_draws_what_it_is_told(kind: str, shares: list[float]) -> None:
+def test_group_dro_draws_the_groups_as_its_option_says(kind: str, shares: list[float]) -> None:
     strategy = built("group_dro", batches=kind)
     split = strategy.prepare(context(small(sizes=(9, 6, 3)), batch_size=6))
     drawn = torch.bincount(split.groups[torch.cat([batches(strategy, 1), batches(strategy, 2)]).flatten()])

@@ -29,7 +29,7 @@ from l2m import RunConfig, UserError
 from l2m.config.checking import check
 from l2m.data import Data, load
 from l2m.records import Records
-from l2m.report import runs
+from l2m.report import runs, summary
 from l2m.sweeps.progress import Progress
 from l2m.sweeps.tuning import _last_values
 from l2m.training.engine import Trainer
@@ -175,6 +175,9 @@ def test_reports_take_the_best_epoch(early: Records, tmp_path: Path) -> None:
     line = Progress(config).format_result(early)
     assert f"accuracy {column[best - 1]:.4g}" in line
     assert f"(epoch {best}, the best of {best + 3})" in line
+    assert "of runs with early_stopping the best one" in summary.caption([read])
+    plain = replace(read, info={0: {"status": "done"}})
+    assert "E is the last epoch.\n" in summary.caption([plain])
 
 
 @pytest.mark.parametrize("best", [None, 0, 9, 2.0, "2"])

@@ -1,6 +1,4 @@
-"""Cells of a user's table, as text: which are missing, which are numbers, and errors that say where one is."""
-
-from __future__ import annotations
+"""Cells of a user's table, as text: which are missing, and which are numbers."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -11,8 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from l2m.data.tables import parse_numbers
-from l2m.errors import UserError, shown
+from l2m.data.tables import parse_numbers, refuse
 
 Decimal = Literal["point", "comma"]
 
@@ -36,20 +33,6 @@ def as_text(cells: pd.Series | NDArray[Any]) -> NDArray[np.object_]:
     text = np.array([*map(str, cells)], object)
     text[np.asarray(pd.isna(cells), bool)] = MISSING
     return text
-
-
-def locate(index: pd.Index, i: int) -> str:
-    """``line 7``: where row ``i`` is from."""
-    return f"{index.name or 'row'} {index[i]}"
-
-
-def refuse(wrong: NDArray[np.bool_], cells: pd.Series, file: Path | str, rule: str, more: str = "") -> None:
-    """Raise a UserError about the first ``wrong`` cell (N,), if any: its value and line, ``more``, the rule."""
-    if wrong.any():
-        i = int(wrong.argmax())
-        cell = f"no {cells.name}" if pd.isna(cells.iloc[i]) else f"{cells.name}={shown(cells.iloc[i], 60)}"
-        footer = ", perhaps a footer" if i and wrong[i:].all() else ""
-        raise UserError(f"{file} has {cell} in {locate(cells.index, i)}{footer}{more}: {rule}")
 
 
 def parse_formatted(text: str, decimal: Decimal = "point") -> tuple[str, str] | None:
@@ -112,10 +95,10 @@ def _with_point(text: str, decimal: Decimal) -> str:
 def _read_formatted(cells: pd.Series, decimal: Decimal, file: Path | str) -> pd.Series:
     """Cells as numbers without signs and separators; all must be numbers with the same sign."""
     formatted = {text: parse_formatted(text, decimal) for text in cells.dropna().unique()}
-    plain = cells.map({text: found[0] if found else text for text, found in formatted.items()})
+    plain = cells.map({text: parsed[0] if parsed else text for text, parsed in formatted.items()})
     rule = "fix the cell or leave it empty, or train with dataset.missing if it means that the value is missing"
     refuse(np.isnan(parse_numbers(plain)) & cells.notna().to_numpy(bool), cells, file, rule, ", which is not a number")
-    signs = cells.map({text: found[1] if found else "" for text, found in formatted.items()})
+    signs = cells.map({text: parsed[1] if parsed else "" for text, parsed in formatted.items()})
     usual = signs.mode().max()
     other = signs.notna() & (signs != usual) & (parse_numbers(plain) != 0)
     if "%" not in (usual, *signs[other]):

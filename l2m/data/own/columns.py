@@ -4,8 +4,6 @@ Numbers get the median where they are missing, and a second column that says whe
 all are standardised. Categories become a column for each value; rare ones share one, and a missing one is a value.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,8 +15,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from l2m.data.own.cells import Decimal, as_text, parse_formatted, refuse
-from l2m.data.tables import LARGEST, parse_numbers
+from l2m.data.own.cells import Decimal, as_text, parse_formatted
+from l2m.data.tables import LARGEST, parse_numbers, refuse
 from l2m.errors import UserError, did_you_mean, shown
 
 LISTED_MARKS = 3

@@ -11,10 +11,10 @@ import pandas as pd
 
 from l2m.data import DATASETS, Data, Source
 from l2m.data.own import columns
-from l2m.data.own.cells import Decimal, clean, refuse
+from l2m.data.own.cells import Decimal, clean
 from l2m.data.own.csv_rows import Header, Separator, read_rows
 from l2m.data.own.targets import TestFraction, assemble_table, encode, read_part, split_rows
-from l2m.data.tables import parse_numbers
+from l2m.data.tables import parse_numbers, refuse
 from l2m.data.units import Units
 from l2m.errors import UserError
 from l2m.schema import Range
@@ -51,20 +51,9 @@ def csv(
     the standard deviation of a regression's target, which the model predicts in units of them; errors are reported in
     the target's own unit.
 
-    Args:
-        path: of the file, relative to the folder that the command is run in.
-        group: a column; it is an input as well, unless ``ignore`` names it. None: the label, or for a regression
-            ``group_bins`` quantile bins of the training part's targets.
-        test_path: a file of test rows with the same columns. None: ``test_fraction`` of the rows, drawn by
-            ``data_seed``, the same share of every group, and in it of every class.
-        split_by: a column, such as of patients: rows with the same text are on one side of every split.
-        split_order: a column of numbers or dates: the test part is the latest rows, a held-out part a stretch of time.
-            Neither column is an input.
-        categorical: columns that hold categories, though they are written as numbers, or have many values.
-        max_categories: inputs that a categorical column becomes at most; its rarer values share one.
-        missing: cells that mean that a value is missing, besides empty ones and NA.
-        numbers: columns in which numbers have percent or currency signs or thousands separators, which are removed.
-        header: whether the first line has the names of the columns; if not, they are ``names``, or numbered from 1.
+    A ``group`` column is an input as well, unless ``ignore`` names it; bins are quantiles of the training targets.
+    Without ``test_path``, ``data_seed`` draws the same share of every group, and in it of every class. With
+    ``split_order`` a held-out part is a stretch of time. ``conf/dataset/csv.yaml`` describes all options.
     """
     file = Path(path).expanduser()
     written, bins = (separator, encoding, header, names), group_bins if task == "regression" else 0
@@ -79,12 +68,8 @@ def csv(
     may_be_numbers = [name for name in (*inputs, *([target] if bins else [])) if name not in categorical]
     columns.check_columns(numbers, may_be_numbers, "dataset.numbers", file)
 
-    def cleaned(rows: pd.DataFrame, place: Path) -> pd.DataFrame:
-        return clean(
-            rows, may_be_numbers, place, missing=missing, numbers=numbers, decimal=decimal, categorical=categorical
-        )
-
-    whole, tested = read_part(cleaned(table, file), file, target, group, bins), None
+    meaning: Any = {"missing": missing, "numbers": numbers, "decimal": decimal, "categorical": categorical}
+    whole, tested = read_part(clean(table, may_be_numbers, file, **meaning), file, target, group, bins), None
     whole = replace(whole, units=_read_units(table, file, split_by, split_order))
     if test_path:
         place = Path(test_path).expanduser()
@@ -92,7 +77,7 @@ def csv(
         columns.require([*inputs, target, *([group] if group else [])], rows, place, f"{file} has")
         if split_by and (both := set(table[split_by]) & set(rows.get(split_by, []))):
             raise UserError(f"{place} has {split_by}={min(both)}, which {file} has too: put all its rows in one file")
-        tested = read_part(cleaned(rows, place), place, target, group, bins, whole)
+        tested = read_part(clean(rows, may_be_numbers, place, **meaning), place, target, group, bins, whole)
     split = partial(split_rows, fraction=test_fraction, data_seed=source.data_seed, bins=0 if group else bins)
     ignored = [name for name in ignore if name not in (target, group)]
     return assemble_table(whole, tested, split, inputs, categorical, max_categories, decimal, ignored)

@@ -1,7 +1,5 @@
 """Data that the library ``datasets`` reads, from the Hugging Face hub or this machine: ``dataset=hugging_face``."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -18,13 +16,14 @@ from torch import Tensor
 from l2m.data import DATASETS, Data, Source
 from l2m.data.images import Fit, decode_image
 from l2m.data.own import columns
-from l2m.data.own.cells import Decimal, as_text, clean, locate, refuse
+from l2m.data.own.cells import Decimal, as_text, clean
 from l2m.data.own.encoders import load_encoder
 from l2m.data.own.features import assemble_features, check_options
 from l2m.data.own.image_folder import Augmentation, Side, assemble_images, part_of
 from l2m.data.own.storage import Storage, store_images
 from l2m.data.own.table_files import typed_as_text
 from l2m.data.own.targets import Part, TestFraction, assemble, assemble_table, join, read_part, split_rows
+from l2m.data.tables import locate, refuse
 from l2m.data.tokens import LENGTH, PAD, UNKNOWN, encode
 from l2m.errors import UserError, cause
 from l2m.files import read
@@ -66,19 +65,10 @@ def hugging_face(
 
     Text is split by :func:`l2m.data.tokens.plain`, with a vocabulary of the rows that are trained on; images are
     treated as those of ``image_folder``, a table as that of ``csv``.
-
-    Args:
-        path: a name on the hub; or a folder or file on this machine that ``datasets`` can read.
-        subset: of a set on the hub that has several; ``datasets`` calls it the name of a configuration.
-        test_split: None is ``test``; without one ``validation``, whatever its name; without both ``test_fraction`` of
-            the rows, as in ``csv``. With ``test``, ``validation`` is held out as in ``image_folder``.
-        inputs: columns: of text, which are joined by blanks; of images, one; of a table. Empty: the only one of text
-            or of images; all but the label of a table.
-        group: a column. None: the label.
-        ignore: columns that are not inputs, if ``inputs`` does not name those that are.
-        length: tokens of a text at most; longer ones are cut.
-        storage, features, weights: of images, the latter two of texts too, as in ``image_folder``.
-        missing, numbers, decimal: of a table, as in ``csv``.
+    The test split is ``test``; without one ``validation``, whatever its name; without both a part of the rows, as in
+    ``csv``. With ``test``, ``validation`` is held out as in ``image_folder``. Several columns of text are joined by
+    blanks. ``datasets`` calls a ``subset`` the name of a configuration. ``conf/dataset/hugging_face.yaml`` describes
+    all options.
     """
     idle = {"kind": kind} if kind == "table" else {}
     check_options(features, weights, resize=resize, augmentation=augmentation, storage=storage, **idle)
@@ -99,19 +89,14 @@ def hugging_face(
         may_be_numbers = [name for name in names if kind == "table" and name not in categorical]
         columns.check_columns(numbers, may_be_numbers, "dataset.numbers", path)
 
-        def read_rows(split: str) -> pd.DataFrame:
-            table = _read_table(splits[split], needed, path)
-            if kind != "table":
-                return table
-            place = f"{path} ({split})"
-            return clean(
-                table, may_be_numbers, place, missing=missing, numbers=numbers, decimal=decimal, categorical=categorical
-            )
+        def read(split: str, like: Part | None = None) -> Part:
+            table, place = _read_table(splits[split], needed, path), f"{path} ({split})"
+            meaning: Any = {"missing": missing, "numbers": numbers, "decimal": decimal, "categorical": categorical}
+            rows = clean(table, may_be_numbers, place, **meaning) if kind == "table" else table
+            return read_part(rows, place, label, group, like=like)
 
-        whole = read_part(read_rows(train_split), f"{path} ({train_split})", label, group)
-        others = {
-            split: read_part(read_rows(split), f"{path} ({split})", label, group, like=whole) for split in used[1:]
-        }
+        whole = read(train_split)
+        others = {split: read(split, whole) for split in used[1:]}
     held = others.get(held_split or "")
     counts = {train_split: len(whole.groups), **{split: len(part.groups) for split, part in others.items()}}
     described: dict[str, Any] = {"parts": counts}

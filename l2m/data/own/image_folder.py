@@ -1,7 +1,5 @@
 """A user's own images, in a folder for each class: ``dataset=image_folder``."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import replace
 from functools import partial
@@ -14,14 +12,14 @@ import torch
 
 from l2m.data import DATASETS, Data, Source
 from l2m.data.augmentation import Standard
-from l2m.data.fingerprint import sha256_of
+from l2m.data.fingerprint import checksum
 from l2m.data.images import (
     IMAGENET_MEAN,
     IMAGENET_SD,
     Fit,
     Images,
     Integers,
-    list_images,
+    list_files,
     read_image,
     scaling,
     sort_files,
@@ -63,15 +61,7 @@ def image_folder(
     Images lie in the class's folder or deeper; other files are skipped. They are kept in colour with ``resize``
     pixels a side, and standardised by ImageNet's statistics: nothing is fitted. Without a folder ``test``, ``val`` is
     the test part; with it, ``val`` is held out wherever a run holds a part out, and not trained on.
-
-    Args:
-        path: of the folder, relative to the folder that the command is run in.
-        test_fraction: of each class, drawn by ``data_seed``, if there are no folders of parts.
-        fit: ``stretch`` takes both sides to ``resize``, ``crop`` the shorter one to 8/7 of it, and cuts the centre out.
-        augmentation: of training batches, as CIFAR-10's; ``standard`` mirrors, so do not use it for letters, say.
-        features, weights: name and file of a pretrained network, as :func:`l2m.data.own.encoders.load_encoder` takes
-            them: the inputs are its features (N, d), standardised.
-        storage: ``mapped`` decodes the images into a file, once, and reads batches from there.
+    With ``features`` these (N, d), standardised, are the inputs. ``conf/dataset/image_folder.yaml`` has all options.
     """
     check_options(features, weights, resize=resize, augmentation=augmentation, storage=storage)
     folder = Path(path).expanduser()
@@ -97,7 +87,7 @@ def image_folder(
     whole = join(parts["train"], held) if held else parts["train"]
     train, test = split_rows(whole, parts.get("test"), test_fraction, source.data_seed)
     files = pd.concat([train.rows["file"], test.rows["file"]])
-    samples = [(partial(read_image, file), sha256_of(file)) for file in files]
+    samples = [(partial(read_image, file), checksum(file)) for file in files]
     if features:
         encoder = load_encoder("image", features, weights, fit, 0)
         data = assemble_features(train, test, encoder, samples, source.folder)
@@ -118,7 +108,7 @@ def _find_parts(folder: Path) -> dict[str, Path]:
     kinds = {each: part_of(each.name) for each in inner}
     named = {each: kind for each, kind in kinds.items() if kind}
     flat = [each for each in named if not any(inside.is_dir() for inside in each.iterdir())]
-    others = [each for each in inner if named and each not in named and list_images(each)[0]]
+    others = [each for each in inner if named and each not in named and sort_files(list_files(each))[0]]
     if not named or (flat and others):  # trains, say, beside buses
         return {"train": folder}
     names = " and ".join(each.name for each in named)
@@ -164,19 +154,19 @@ def _classes(folder: Path) -> list[str]:
     """The names of a folder's subfolders, sorted, without hidden ones."""
     names = sorted(each.name for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
     if len(names) < 2:
-        found = f"one folder, {names[0]}" if names else "no folders"
-        raise UserError(f"{folder} holds {found}: put a folder with images there for each of two classes or more")
+        content = f"one folder, {names[0]}" if names else "no folders"
+        raise UserError(f"{folder} holds {content}: put a folder with images there for each of two classes or more")
     if len(set(map(printable, names))) < len(names):
         raise UserError(f"{folder} holds two folders whose names differ in their blanks alone: rename or join them")
     return names
 
 
 def _part(folder: Path, names: list[str]) -> tuple[Part, Counter[str]]:
-    """The images of each class in a folder, by class and name; and the other files, as ``list_images`` has them."""
+    """The images of each class in a folder, by class and name; and the other files, as ``sort_files`` has them."""
     files = []
     _, skipped = sort_files([each for each in folder.iterdir() if each.is_file() and not each.name.startswith(".")])
     for name in names:
-        images, others = list_images(folder / name)
+        images, others = sort_files(list_files(folder / name))
         skipped += others
         if not images:
             raise UserError(f"{folder / name} holds no images: put images of {shown(name, 60)} there, or remove it")

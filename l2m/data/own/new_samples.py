@@ -1,7 +1,5 @@
 """New samples for a trained model, from a table, images or texts, with their targets and groups if these have any."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,15 +12,15 @@ from PIL import Image
 from torch import Tensor
 
 from l2m.data import Data
-from l2m.data.images import READABLE, list_files, list_images, read_image, resize_all
+from l2m.data.images import READABLE, list_files, read_image, resize_all, sort_files
 from l2m.data.own import columns
-from l2m.data.own.cells import as_text, clean, refuse
+from l2m.data.own.cells import as_text, clean
 from l2m.data.own.csv_rows import read_rows
 from l2m.data.own.features import features_of_unseen
 from l2m.data.own.hugging_face import READERS
 from l2m.data.own.table_files import read_parquet
 from l2m.data.own.targets import place_names
-from l2m.data.tables import parse_numbers, read_table
+from l2m.data.tables import parse_numbers, read_table, refuse
 from l2m.data.tokens import encode_unseen
 from l2m.errors import UserError, printable, shown
 from l2m.files import read
@@ -78,7 +76,7 @@ def _find_files(place: Path, suffixes: Sequence[str], what: str) -> list[Path]:
         return [place]
     every = list_files(place)
     is_image = suffixes == READABLE
-    files = list_images(place)[0] if is_image else [file for file in every if file.suffix.lower() in suffixes]
+    files = sort_files(every)[0] if is_image else [file for file in every if file.suffix.lower() in suffixes]
     if not files:
         first = f", but {shown(every[0].relative_to(place), 60)}" if every else ""
         raise UserError(f"{place} holds no {what}{first}: name a folder with files that end in {', '.join(suffixes)}")

@@ -1,7 +1,5 @@
 """Files that a user's table is in: text, Parquet or Excel, compressed or not. Name and content must agree."""
 
-from __future__ import annotations
-
 import bz2
 import gzip
 import io
@@ -28,7 +26,8 @@ BEGINNINGS = {
 }  # fmt: skip
 """Kinds of files, by the first bytes of their content."""
 
-PACKED = ("gzip", "bzip2", "xz", "zip")
+LIBRARIES: dict[str, Any] = {"gzip": gzip, "bzip2": bz2, "xz": lzma}
+PACKED = (*LIBRARIES, "zip")
 """Kinds that hold a file of another kind."""
 
 
@@ -58,7 +57,7 @@ def unpack(file: Path) -> tuple[bytes, str]:
         if kind not in PACKED:
             return content, kind
         try:
-            name, content = _unzip(content) if kind == "zip" else (Path(name).stem, _decompress(content, kind))
+            name, content = _unzip(content) if kind == "zip" else (Path(name).stem, LIBRARIES[kind].decompress(content))
         except Exception as error:  # each library has its own
             raise UserError(f"{file} cannot be unpacked ({cause(error)}): put a whole one there") from error
         if not name:
@@ -69,11 +68,6 @@ def _kind(content: bytes) -> str:
     first = content.lstrip()[:16]
     kind = next((kind for start, kind in BEGINNINGS.items() if first.startswith(start)), "text")
     return "Excel" if kind == "zip" and b"xl/workbook.xml" in content else kind
-
-
-def _decompress(content: bytes, kind: str) -> bytes:
-    libraries: dict[str, Any] = {"gzip": gzip, "bzip2": bz2, "xz": lzma}
-    return bytes(libraries[kind].decompress(content))
 
 
 def _unzip(content: bytes) -> tuple[str, bytes]:

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from l2m.data import Data, Split
 from l2m.data.own import columns
-from l2m.data.own.cells import Decimal, as_text, locate, parse_formatted, refuse
+from l2m.data.own.cells import Decimal, as_text, parse_formatted
 from l2m.data.own.description import find_alike, number_value
-from l2m.data.tables import LARGEST, parse_numbers
+from l2m.data.tables import LARGEST, locate, parse_numbers, refuse
 from l2m.data.units import Units
 from l2m.data.validation import held_out
 from l2m.errors import UserError, printable, shown
@@ -37,26 +37,16 @@ fitted, as plain values."""
 
 @dataclass(frozen=True)
 class Part:
-    """N rows with their targets and groups.
+    """N rows with their targets and groups."""
 
-    Attributes:
-        rows: the index says where each is from.
-        place: the file or folder that errors name.
-        targets: (N,) int64 labels, or float64 values in their own unit.
-        groups: (N,) int64, 0 to k − 1.
-        class_names: None for regression.
-        edges: between groups that are bins of the targets.
-        units: what a split must not separate.
-    """
-
-    rows: pd.DataFrame
-    place: Path | str
-    targets: NDArray[Any]
-    groups: NDArray[np.int64]
+    rows: pd.DataFrame  # the index says where each is from
+    place: Path | str  # the file or folder that errors name
+    targets: NDArray[Any]  # (N,) int64 labels, or float64 values in their own unit
+    groups: NDArray[np.int64]  # (N,) int64, 0 to k − 1
     group_names: tuple[str, ...]
-    class_names: tuple[str, ...] | None = None
-    edges: tuple[float, ...] = ()
-    units: Units | None = None
+    class_names: tuple[str, ...] | None = None  # None for regression
+    edges: tuple[float, ...] = ()  # between groups that are bins of the targets
+    units: Units | None = None  # what a split must not separate
 
     def select(self, kept: NDArray[np.bool_]) -> Part:
         """The rows (N,) that are ``kept``."""
@@ -113,8 +103,7 @@ def encode(
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Cells as indices (N,) of ``names``; None: their own, as the file has them, sorted, numbers by value.
 
-    Raises:
-        UserError: a cell is empty, or not one of ``names``.
+    Raises a UserError if a cell is empty, or not one of ``names``.
     """
     empty = (cells.isna() | cells.eq("")).to_numpy(bool)
     more = f" and {empty.sum() - 1} more" if empty.sum() > 1 else ""
@@ -134,15 +123,11 @@ def encode(
 def place_names(own: Iterable[str], names: Sequence[str]) -> NDArray[np.int64]:
     """The indices (n,) in ``names`` of n others: of the same text, or the only one that is the same number; or −1."""
     by_text = {name: i for i, name in enumerate(names)}
-    by_value: dict[object, list[int]] = {}
+    by_value: dict[object, int] = {None: -1}  # no number, or the same as another name
     for name, i in by_text.items():
-        by_value.setdefault(number_value(name), []).append(i)
-    places = []
-    for name in own:
         value = number_value(name)
-        same = [] if value is None else by_value.get(value, [])
-        places.append(by_text.get(name, same[0] if len(same) == 1 else -1))
-    return np.array(places, np.int64)
+        by_value[value] = -1 if value in by_value else i
+    return np.array([by_text.get(name, by_value.get(number_value(name), -1)) for name in own], np.int64)
 
 
 def _edges(targets: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
@@ -169,17 +154,13 @@ def split_rows(whole: Part, test: Part | None, fraction: float, data_seed: int, 
     """The training and the test part: ``whole`` and ``test``, or without a test part, ``whole`` split in two.
 
     Then the test part has the same share of every group, and in it of every class. A row that is alone of its class in
-    its group is trained on.
-
-    Args:
-        bins: if not 0, groups are so many bins, between the quantiles of the training part's targets.
+    its group is trained on. With ``bins``, groups are so many bins between the quantiles of the training targets.
 
     Raises:
         UserError: a class has a single row, or a group has no test row.
     """
-    if test:
-        train = whole
-    else:
+    train = whole
+    if test is None:
         held = _draw_test(whole, fraction, data_seed)
         train, test = whole.select(~held), whole.select(held)
     if bins:
@@ -234,9 +215,7 @@ def assemble_table(
 ) -> Data:
     """The data set of the columns ``inputs`` of a table, whose kinds are those in ``whole``; ``ignored`` are not read.
 
-    Args:
-        tested: the test part, or None.
-        split: makes the training and the test part of both, as :func:`split_rows` does.
+    ``split`` makes the training and the test part of ``whole`` and ``tested``, as :func:`split_rows` does.
 
     Raises:
         UserError: as for :func:`l2m.data.own.columns.find_kinds` and :func:`split_rows`, or one of ``categorical`` is
@@ -248,10 +227,7 @@ def assemble_table(
     missing = rows.isna().sum()
     described = {
         "numbers": numeric,
-        "categories": {
-            name: len({*cells[np.asarray(pd.notna(cells), bool)]})
-            for name, cells in zip(other, columns.iterate(rows, other), strict=True)
-        },
+        "categories": {str(name): int(count) for name, count in rows[other].nunique().items()},
         "ignored": list(ignored),
         "missing": {str(name): int(count) for name, count in missing[missing > 0].items()},
     }

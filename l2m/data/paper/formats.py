@@ -1,7 +1,5 @@
 """The published formats of images: idx and CIFAR's pickles. Errors name the file and the place in it."""
 
-from __future__ import annotations
-
 import gzip
 import io
 import math
@@ -15,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from l2m.data.fingerprint import md5_of
+from l2m.data.fingerprint import checksum
 from l2m.data.images import Images, Integers, Reader
 from l2m.errors import UserError, cause
 from l2m.files import read
@@ -61,11 +59,7 @@ def read_idx(file: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
 
 
 def read_idx_labels(file: Path, classes: int) -> Integers:
-    """The labels (N,) of an idx file, 0 to ``classes`` − 1.
-
-    Raises:
-        UserError: the file holds something else.
-    """
+    """The labels (N,) of an idx file, 0 to ``classes`` − 1; a UserError if it holds something else."""
     labels = read_idx(file, ())
     wrong = np.flatnonzero(labels >= classes)
     if len(wrong):
@@ -98,7 +92,7 @@ def read_cifar(file: Path, md5: str, key: str, classes: int) -> tuple[Images, In
                     f"{file} has the label {label!r:.50} in row {row}: it must be 0 to {classes - 1}, {REMEDY}"
                 )
     except UserError as error:
-        if (sum_ := md5_of(file)) == md5:
+        if (sum_ := checksum(file, "md5")) == md5:
             raise
         why = str(error).removeprefix(f"{file} ")
         raise UserError(f"{file} has the MD5 sum {sum_}, the published file has {md5}; it {why}") from error
@@ -120,7 +114,7 @@ def read_cifar_part(
     labels = [read_batch()[1] for read_batch in batches]
     counts = np.bincount(np.concatenate(labels), minlength=classes)
     wrong = np.flatnonzero(counts != each)
-    others = [file for file, md5 in files if md5_of(file) != md5]
+    others = [file for file, md5 in files if checksum(file, "md5") != md5]
     if others and len(wrong):
         raise UserError(
             f"{others[0]} has another MD5 sum than the published file, and there are {counts[wrong[0]]} images of "
@@ -148,7 +142,7 @@ def read_cifar_names(file: Path, md5: str, key: str) -> list[str]:
         UserError: the file has another MD5 sum than ``md5``, or as for :func:`unpickle`.
     """
     content = read(file)
-    if (sum_ := md5_of(file)) != md5:
+    if (sum_ := checksum(file, "md5")) != md5:
         raise UserError(f"{file} has the MD5 sum {sum_}: the published file has {md5}, {REMEDY}")
     names: list[str] = unpickle(file, content)[key]
     return names

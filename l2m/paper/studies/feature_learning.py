@@ -230,19 +230,13 @@ def _claim(
     key: str, text: str, ours: str, whole: Sequence[pd.Series[float]], direction: Sequence[pd.Series[float]] = ()
 ) -> Claim:
     """Reproduced where the intervals of ``whole`` lie above 0, direction only where those of ``direction`` do."""
+    n = len(whole[0])
     reproduced = all(_interval(values)[0] > 0 for values in whole)
-    few = len(whole[0]) < 2
     directed = bool(direction) and all(_interval(values)[0] > 0 for values in direction)
     opposite = any(_interval(values)[1] < 0 for values in whole)
+    verdict = "too few seeds" if n < 2 else grade(reproduced, directed)
     note = "the interval lies on the other side" if opposite else "the interval leaves both open"
-    return Claim(
-        key,
-        text,
-        "no numbers",
-        f"{ours} (n = {len(whole[0])})",
-        "too few seeds" if few else grade(reproduced, directed),
-        "" if few or reproduced else note,
-    )
+    return Claim(key, text, "no numbers", f"{ours} (n = {n})", verdict, "" if n < 2 or reproduced else note)
 
 
 def _geometric(logarithms: pd.Series[float]) -> str:

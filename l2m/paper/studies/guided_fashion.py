@@ -1,7 +1,5 @@
 """Does a teacher's filter help mixup? The ablation of the talk on mixup by data valuation, on Fashion-MNIST."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -18,7 +16,7 @@ from l2m.config.run import RunConfig
 from l2m.data import Data, Split, load
 from l2m.models import MODELS
 from l2m.paper.studies import STUDIES, Claim, Finding, Setting, Study, Tables, grade
-from l2m.paper.studies.guided_fashion_figures import LEAKING, ORDINARY, QUANTITIES
+from l2m.paper.studies.guided_fashion_figures import LEAKING, ORDINARY, QUANTITIES, draw_curves, draw_ends
 from l2m.report.statistics import interval, paired, spread
 from l2m.schema import Range
 from l2m.tasks import cross_entropy
@@ -38,8 +36,7 @@ class Difference(NamedTuple):
 
     models: str
     quantity: str
-    side: int
-    """Which side of 0 is claimed, 1 or −1."""
+    side: int  # which side of 0 is claimed, 1 or −1
     mean: float
     half: float
     n: int
@@ -204,8 +201,6 @@ class GuidedFashion(Study):
         return claims
 
     def figures(self, tables: Tables) -> dict[str, Figure]:
-        from l2m.paper.studies.guided_fashion_figures import draw_curves, draw_ends
-
         return {"ends": draw_ends(tables["models"], self.clean), "curves": draw_curves(tables["curves"], self.clean)}
 
 

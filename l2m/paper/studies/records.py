@@ -47,8 +47,7 @@ class Recorded(NamedTuple):
     study: Study
     path: Path
     tables: dict[str, pd.DataFrame]
-    options: dict[str, Any]
-    """Those that are not at their default."""
+    options: dict[str, Any]  # those that are not at their default
 
     @property
     def name(self) -> str:
@@ -73,11 +72,7 @@ def digest(choice: Mapping[str, Any]) -> str:
 
 
 def check(raw: Mapping[str, Any]) -> StudyConfig:
-    """A :class:`StudyConfig` from plain values.
-
-    Raises:
-        UserError: everything that is wrong, a line each.
-    """
+    """A :class:`StudyConfig` from plain values; a UserError has a line for each that is wrong."""
     problems: list[str] = []
     values = check_fields(StudyConfig, {"study": STUDIES}, raw, problems)
     if problems:
@@ -91,11 +86,7 @@ def is_finished(path: Path) -> bool:
 
 
 def write(config: StudyConfig, tables: Tables, info: Mapping[str, Any]) -> None:
-    """Write a study's records, ``run.json`` last.
-
-    Raises:
-        UserError: they cannot be written.
-    """
+    """Write a study's records, ``run.json`` last; a UserError if they cannot be written."""
     choice = json.loads(json.dumps(config.study))  # YAML has no tuples
     with reporting("written", config.path, WRITE_REMEDY):
         (config.path / "run.json").unlink(missing_ok=True)
@@ -108,11 +99,7 @@ def write(config: StudyConfig, tables: Tables, info: Mapping[str, Any]) -> None:
 
 
 def read(path: Path) -> Recorded:
-    """Read a study's directory.
-
-    Raises:
-        ValueError: what is wrong with it.
-    """
+    """Read a study's directory; a ValueError says what is wrong with it."""
     info, text = read_info(path), read_text(path / "config.yaml")
     if info["status"] != "done":
         raise ValueError(f"run.json has the status {info['status']}, not done")

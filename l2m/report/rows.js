@@ -21,11 +21,11 @@ function choice(label, names, choose) {
 
 /** A metric of each strategy over epochs; which are shown is kept from one metric to the other. */
 function curves(host, row, column) {
-  row.shown ??= new Set(["learn2mix", "classical", "stratified"]);
+  row.shown ??= new Set(DATA.shown ?? Object.keys(row.curves).sort((a, b) => rank(a) - rank(b)).slice(0, 6));
   const lines = Object.entries(row.curves)
     .map(([strategy, curve]) => {
       const [colour, dash] = styleOf(strategy),
-        paper = column === "test_metric" ? row.paper[strategy] : null;
+        paper = column === "test_metric" ? row.paper?.[strategy] : null;
       return {
         label: strategy,
         x: curve.epochs,
@@ -90,7 +90,7 @@ function drawRow(section) {
     make(
       "div",
       { class: "chart" },
-      make("h4", {}, "Over epochs: mean over seeds; circles: the paper"),
+      make("h4", {}, `Over epochs: mean over seeds${row.paper ? "; circles: the paper" : ""}`),
       choice("Metric", { test_metric: "test metric", worst_group: "worst group" }, name => curves(left, row, name)),
       left,
     ),

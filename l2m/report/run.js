@@ -44,7 +44,6 @@ function showRun(folder) {
     started: info.start && info.start.replace("T", " ").slice(0, 16),
     epochs: run.epochs.at(-1),
   }).filter(([, value]) => value);
-  const command = info.command ?? `python -m l2m.run dataset=${run.row} strategy=${run.strategy} seed=${run.seed}`;
   const plot = make("div");
   const others = Object.entries(DATA.runs).filter(
     ([, other]) => other.row === run.row && other.strategy === run.strategy,
@@ -67,8 +66,12 @@ function showRun(folder) {
       ...facts.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, String(value)))),
     ),
     plot,
-    make("h3", {}, "The command that repeats it"),
-    make("pre", {}, make("code", {}, command)),
+    make(
+      "div",
+      { hidden: info.command ? null : "" },
+      make("h3", {}, "The command that repeats it"),
+      make("pre", {}, make("code", {}, info.command ?? "")),
+    ),
     make("h3", {}, "Groups at the last epoch"),
     make(
       "div",
@@ -98,7 +101,7 @@ function showRun(folder) {
       "p",
       { class: "small" },
       "Files: ",
-      ...run.files.flatMap(file => [make("a", { href: `${folder}/${file}` }, file), " "]),
+      ...run.files.flatMap(file => [make("a", { href: `${DATA.root ?? ""}${folder}/${file}` }, file), " "]),
     ),
   );
   if (!dialog.open) dialog.showModal();

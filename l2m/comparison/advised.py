@@ -1,0 +1,123 @@
+"""The model that a finished comparison advises, for ``python -m l2m.predict``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from l2m.comparison.config import BASELINE
+from l2m.comparison.opponents import predict_values
+from l2m.config.checking import read_config
+from l2m.config.run import RunConfig
+from l2m.data import Data, load
+from l2m.errors import UserError, cause
+from l2m.tasks import TASKS, Task
+from l2m.training.scores import Floats
+
+if TYPE_CHECKING:
+    from l2m.comparison.report import Report
+
+FILE = "comparison.json"
+
+
+@dataclass(frozen=True)
+class Advised:
+    """What a comparison advises.
+
+    Attributes:
+        run: directory of a run on the whole training set: the strategy's or, where ``model`` is given, classical's.
+        model: one of scikit-learn's models, as ``boosted_trees_balanced``; None for a strategy.
+        setting: its setting.
+        thresholds: of the k classes, in (0, 1): the class with the largest p / threshold is predicted; empty if the
+            thresholds are not moved.
+    """
+
+    run: Path
+    model: str | None
+    setting: Mapping[str, float] = field(default_factory=dict)
+    thresholds: tuple[float, ...] = ()
+
+
+def describe(report: Report, name: str) -> dict[str, Any]:
+    """A candidate as in ``comparison.json``; ``report`` is of one split."""
+    rates, runs = dict(report.protocol.rates[name]), report.findings.runs.groupby("strategy")["run"].first()
+    model, _, rule = name.partition("_by_")
+    threshold = rates.pop("threshold", 0)
+    is_strategy = model in runs.index and pd.notna(runs[model])
+    return {
+        "run": runs[model if is_strategy else BASELINE],
+        "model": None if is_strategy else model,
+        "setting": {} if is_strategy else rates,
+        "thresholds": {"threshold": (1 - threshold, threshold), "prior": report.protocol.shares}.get(rule, ()),
+    }
+
+
+def read(folder: Path) -> Advised | None:
+    """What the comparison in a folder advises; None if the folder has none.
+
+    Raises:
+        UserError: its file cannot be read.
+    """
+    try:
+        content = json.loads((folder / FILE).read_text(encoding="utf-8"))["advised"]
+        run, thresholds = (
+            folder.resolve().parents[1] / "runs" / content["run"],
+            tuple(map(float, content["thresholds"])),
+        )
+        return Advised(run, content["model"], dict(content["setting"]), thresholds)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise UserError(f"{folder / FILE} cannot be read ({cause(error)}): repeat the comparison's command") from error
+
+
+@dataclass(frozen=True)
+class Opponent:
+    """A model of scikit-learn that a comparison advises; it is fitted when it predicts."""
+
+    advised: Advised
+
+    @property
+    def folder(self) -> str:
+        """How it is called in messages."""
+        return f"scikit-learn's {self.advised.model}, fitted on the data of {self.advised.run}"
+
+    @cached_property
+    def config(self) -> RunConfig:
+        """Of a run on the same data."""
+        return read_config(self.advised.run / "config.yaml")
+
+    @cached_property
+    def data(self) -> Data:
+        """What it is fitted on."""
+        return load(self.config)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes; empty for a regression."""
+        return self.data.labels
+
+    @property
+    def task(self) -> Task:
+        """Its metric."""
+        return TASKS[self.config.task]
+
+    def values(self, inputs: Tensor) -> Floats:
+        """Class probabilities (N, k), or values (N, 1), of prepared inputs (N, d)."""
+        assert self.advised.model
+        return predict_values(self.advised.model, self.advised.setting, self.config, self.data, inputs.numpy())
+
+    def shares(self) -> Floats:
+        """The shares (k,) of the classes that its probabilities are for."""
+        if str(self.advised.model).endswith("_balanced"):
+            return np.full(len(self.class_names), 1 / len(self.class_names))
+        counts = np.bincount(np.asarray(self.data.train.targets), minlength=len(self.class_names))
+        return np.asarray(counts / counts.sum())
