@@ -106,7 +106,8 @@ class Report:
     @property
     def usage(self) -> str:
         """A command that predicts new samples with the advised candidate."""
-        return shlex.join(["l2m", "predict", f"run={self.path}", "data=new.csv"])
+        data = "new" if self.protocol.dataset in ("image_folder", "hugging_face_images") else "new.csv"
+        return shlex.join(["l2m", "predict", f"run={self.path}", f"data={data}"])
 
     def held_out_text(self, name: str) -> str:
         """The mean over held-out parts and its standard error, as ``91.2 ± 0.8``, in % if it is a share."""
