@@ -1,7 +1,5 @@
 """``l2m``, also ``python -m l2m``: all commands behind one name. Nothing is imported before a command is chosen."""
 
-from __future__ import annotations
-
 import os
 import sys
 from contextlib import redirect_stderr

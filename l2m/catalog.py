@@ -1,7 +1,5 @@
 """Imports the registries of all choices and sets them in :mod:`l2m.config`, which imports none of them."""
 
-from __future__ import annotations
-
 from l2m.config.choices import REGISTRIES, registries
 from l2m.data import DATASETS, RECIPES
 from l2m.loggers import LOGGERS

@@ -1,7 +1,5 @@
 """Optimizers, created from parameters and a learning rate. The paper always uses Adam (section C.3)."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any

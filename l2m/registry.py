@@ -4,8 +4,6 @@ An entry is a function or a dataclass. Its keyword-only parameters are its optio
 and ranges of these. A name can be registered once; an unknown name is an error that lists the choices.
 """
 
-from __future__ import annotations
-
 import importlib
 import inspect
 import pkgutil

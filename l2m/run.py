@@ -1,7 +1,5 @@
 """``python -m l2m.run``: train a run or a sweep. Nothing heavy is imported before the command line is parsed."""
 
-from __future__ import annotations
-
 from l2m.cli import interrupts  # noqa: F401
 from l2m.cli.command import Checked, Refused, Sweep, run_command
 from l2m.cli.help import Help

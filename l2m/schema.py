@@ -1,7 +1,5 @@
 """Checks configuration values against their annotations. Does not import torch."""
 
-from __future__ import annotations
-
 import math
 import re
 import sys

@@ -1,7 +1,5 @@
 """Independent random generators, derived from one seed by the name of their purpose."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping
 

@@ -1,7 +1,5 @@
 """``python -m l2m.study study=one_step study.problems=1000``: run studies of the paper's claims."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Tasks: the loss of each sample, and the reported metric."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

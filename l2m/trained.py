@@ -1,7 +1,5 @@
 """Loads a trained model from its run's directory alone, without the data set."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Makes configurations from plain values and checks them before any data is loaded."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from importlib.util import find_spec

@@ -1,7 +1,5 @@
 """The groups of configuration and their registries, which :mod:`l2m.catalog` sets; this module imports none of them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

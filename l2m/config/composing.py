@@ -1,7 +1,5 @@
 """Composes configurations from command-line overrides, with Hydra."""
 
-from __future__ import annotations
-
 import atexit
 import os
 import shlex

@@ -1,7 +1,5 @@
 """Describes in words how configurations differ."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

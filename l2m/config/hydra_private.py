@@ -3,8 +3,6 @@
 ``tests/cli/test_private_names.py`` fails when one of them changes. Every command imports this module: it stays light.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Translates Hydra's errors about a command line into sentences for its user."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import fields

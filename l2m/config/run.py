@@ -1,7 +1,5 @@
 """The configuration of a run and its identity. Imports neither torch nor Hydra."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping

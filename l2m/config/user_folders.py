@@ -6,8 +6,6 @@ registers the name in the YAML; likewise for each group. ``--config-dir`` names 
 ``l2m`` is the package whose folder is used. Python files elsewhere in a folder are not imported.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import sys

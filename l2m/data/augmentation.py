@@ -4,8 +4,6 @@ They act on stored pixels, before standardisation, where black is 0 and the jitt
 has its own draws, a row of uniform numbers from a generator.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

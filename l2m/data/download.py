@@ -1,7 +1,5 @@
 """Downloads of data sets, and the files that are kept of them."""
 
-from __future__ import annotations
-
 import shutil
 import warnings
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Fingerprints of a data set's files, to see whether they are those that a run was trained on."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Mapping
 from functools import cache

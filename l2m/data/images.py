@@ -1,7 +1,5 @@
 """Find, decode and resize images in files, and scale their pixels."""
 
-from __future__ import annotations
-
 import io
 import os
 import warnings

@@ -1,7 +1,5 @@
 """Recipes of imbalance. They keep ⌊ε n⌋ samples of a group, with ε an exact decimal: 960·(1 − 0.1·9) is 96."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction

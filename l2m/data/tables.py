@@ -1,7 +1,5 @@
 """Tables of data: CSV files read and written, and cells as numbers."""
 
-from __future__ import annotations
-
 import io
 from pathlib import Path
 from typing import Any

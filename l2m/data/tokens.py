@@ -1,7 +1,5 @@
 """Texts as tokens: tokenisers for IMDB, as the authors' code, and for any other text; and the vocabulary."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence

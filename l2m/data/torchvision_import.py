@@ -6,8 +6,6 @@ need them. Only if the plain import fails in this way, the two operators that to
 its import are declared without a body, and the import is repeated.
 """
 
-from __future__ import annotations
-
 import sys
 from functools import cache
 from typing import Any

@@ -1,7 +1,5 @@
 """Predicted classes by thresholds or costs, and probabilities for a population with other shares of the classes."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A trained model as an ONNX file, which other programs run without torch."""
 
-from __future__ import annotations
-
 import copy
 import json
 import tempfile

@@ -1,7 +1,5 @@
 """Predictions as a table, and their summary in a few lines."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from textwrap import indent
 from typing import Any

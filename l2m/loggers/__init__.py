@@ -4,8 +4,6 @@ A logger is created for one run: ``start``, then ``epoch`` for each epoch, then 
 this run with a warning, and training continues.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 from abc import ABC, abstractmethod

@@ -1,7 +1,5 @@
 """MLflow: a run of an experiment, on a tracking server or in a local store."""
 
-from __future__ import annotations
-
 import os
 import re
 import tempfile

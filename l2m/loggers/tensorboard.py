@@ -1,7 +1,5 @@
 """TensorBoard: event files in the run's directory, or in a folder for all runs."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

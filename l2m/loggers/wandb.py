@@ -1,7 +1,5 @@
 """Weights & Biases: a run of a project, online or in a folder to synchronise later."""
 
-from __future__ import annotations
-
 import os
 import uuid
 from collections.abc import Sequence

@@ -9,8 +9,6 @@ mean loss of mixed samples, each counted for the group of its first part, whatev
 filter excludes it. With clean samples beside the mixed ones, it is the mean of both, weighted as in the objective.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

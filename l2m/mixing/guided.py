@@ -1,7 +1,5 @@
 """Guided mixup: a teacher selects the mixed samples that a student learns from (talk on mixup by data valuation)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, Literal
 

@@ -1,7 +1,5 @@
 """Mixup (Zhang et al., 2018), with the schedules and early stopping of the talk on mixup by data valuation."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction

@@ -1,7 +1,5 @@
 """RegMixup (Pinto et al., 2022): mixup in addition to the clean batch."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -3,8 +3,6 @@
 Runs belong to an experiment of a row if they differ from the row's configuration in that setting alone.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import pandas as pd

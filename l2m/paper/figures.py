@@ -3,8 +3,6 @@
 A row that was not run is left out, and named below the figure.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 

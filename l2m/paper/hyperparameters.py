@@ -1,7 +1,5 @@
 """Table 3: the settings of the runs, from their records, beside the paper's."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """How much imbalance adaptive mixing takes, and at which learning rate: the records of ``imbalance_and_rate``."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache

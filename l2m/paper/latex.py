@@ -1,7 +1,5 @@
 """LaTeX of tables: characters, numbers, and the frame of a ``longtable`` with booktabs' rules."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 

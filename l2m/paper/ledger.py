@@ -1,7 +1,5 @@
 """The ledger: claim, the paper's number, ours, verdict, note. Numbers from records, judgement from ``ledger.yaml``."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence

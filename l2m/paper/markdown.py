@@ -1,7 +1,5 @@
 """Markdown of the tables: rows of cells, and the commands that train what is missing."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 
 from l2m.paper.rows import commands

@@ -1,7 +1,5 @@
 """Other adaptive mixers and reweighted losses beside learn2mix, at equal steps: a table that the paper lacks."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import pandas as pd

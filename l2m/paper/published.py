@@ -1,7 +1,5 @@
 """The paper's numbers, from ``published.yaml``: as printed, and as numbers."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The contents of a results folder for the paper's report: runs, studies, and what ``make bench`` measured."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from pathlib import Path

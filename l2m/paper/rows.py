@@ -1,7 +1,5 @@
 """The rows of the paper's two tables, and the runs that belong in their cells."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache

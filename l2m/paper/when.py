@@ -3,8 +3,6 @@
 The tables stand in README.md and docs/when.md, between marks; the sentences around them are judgement.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 
 from l2m.paper import markdown

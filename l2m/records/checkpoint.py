@@ -1,7 +1,5 @@
 """The file ``checkpoint.pt`` of an unfinished run."""
 
-from __future__ import annotations
-
 import io
 import logging
 from collections.abc import Mapping

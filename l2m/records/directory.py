@@ -1,7 +1,5 @@
 """The directory of one run."""
 
-from __future__ import annotations
-
 import contextlib
 import csv
 import io

@@ -1,7 +1,5 @@
 """The lock of a run's directory: one process trains it at a time."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import os

@@ -1,7 +1,5 @@
 """Version, commit, device and start of a run, for ``run.json``."""
 
-from __future__ import annotations
-
 import subprocess
 from datetime import datetime, timezone
 from functools import cache

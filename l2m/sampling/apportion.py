@@ -1,7 +1,5 @@
 """How many samples of each group a batch holds, although proportions seldom give whole numbers."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

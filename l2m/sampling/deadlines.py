@@ -1,7 +1,5 @@
 """``Deadlines``: the groups of a batch when there are far more groups than samples in it."""
 
-from __future__ import annotations
-
 from heapq import heapify, heappop, heappush
 
 import numpy as np

@@ -1,7 +1,5 @@
 """``Epoch``: the batches of one pass over a sampler. Each pass has an epoch of its own."""
 
-from __future__ import annotations
-
 from bisect import bisect_right
 from collections.abc import Sequence
 from operator import itemgetter

@@ -1,7 +1,5 @@
 """Exponentiated-gradient updates of weights on the simplex (Kivinen and Warmuth, 1997)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import torch

@@ -1,7 +1,5 @@
 """``GroupLosses``: the mean loss of each group over an epoch, for ``Learn2MixBatchSampler.update``."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Annotated, Any
 

@@ -1,7 +1,5 @@
 """Reads what users pass as labels, losses and shares: lists, arrays, Series and tensors of any number type."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import numpy as np

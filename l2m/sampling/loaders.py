@@ -1,7 +1,5 @@
 """Notices loaders that would lose, repeat or nest samples, from what asks a sampler for its first batch."""
 
-from __future__ import annotations
-
 import sys
 import warnings
 from typing import Any

@@ -1,7 +1,5 @@
 """``Learn2MixBatchSampler``: batches whose group proportions follow the groups' losses (section 3 of the paper)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 

@@ -1,7 +1,5 @@
 """``ShardedBatchSampler``: each process of distributed training takes its part of every batch."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any

@@ -1,7 +1,5 @@
 """``StreamMixer``: batches from sources that are read in order, at shares that follow the sources' losses."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from itertools import islice

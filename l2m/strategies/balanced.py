@@ -1,7 +1,5 @@
 """Balanced batches: every group always has the share 1/k."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from l2m.data import Split

@@ -1,7 +1,5 @@
 """Bilevel data mixing: weights of the groups that lower a validation loss through T steps of training."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial

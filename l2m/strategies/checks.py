@@ -1,7 +1,5 @@
 """Checks of what a strategy's hooks return, so that a broken contract is reported and not recorded."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Cross entropy weighted by class: inverse frequency, or the effective number of samples (Cui et al., 2019)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, Literal
 

@@ -1,7 +1,5 @@
 """Classical training: always the proportions of the training set."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """Curriculum learning, a baseline of the paper's third version (after Hacohen and Weinshall, 2019)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, Literal
 

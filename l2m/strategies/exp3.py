@@ -1,7 +1,5 @@
 """Exp3: a bandit whose arms are the groups (Auer et al., 2002, SIAM Journal on Computing 32, 48-77)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, Literal
 

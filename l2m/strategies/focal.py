@@ -1,7 +1,5 @@
 """Focal training (Lin et al., 2017; section C.2 of the paper)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated
 

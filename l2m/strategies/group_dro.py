@@ -1,7 +1,5 @@
 """Group DRO: the worst group's loss by exponentiated gradient (Sagawa et al., 2020, arXiv 1911.08731)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Literal

@@ -1,7 +1,5 @@
 """Importance sampling, a baseline of the paper's third version (after Katharopoulos and Fleuret, 2018)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

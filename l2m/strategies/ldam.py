@@ -1,7 +1,5 @@
 """Label-distribution-aware margins with deferred re-weighting (LDAM-DRW, Cao et al., 2019, arXiv 1906.07413)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Annotated

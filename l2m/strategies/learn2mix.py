@@ -1,7 +1,5 @@
 """Learn2Mix: proportions that follow the groups' losses (section 3, Algorithms 1 and 2)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, Literal
 

@@ -1,7 +1,5 @@
 """Logit-adjusted cross entropy (Menon et al., 2021, arXiv 2007.07314)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """PiKE: proportions from the norms and variances of the groups' gradients (Li et al., 2025; arXiv 2502.06244)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """Training on a set that one of imbalanced-learn's samplers has resampled."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 

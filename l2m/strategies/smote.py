@@ -1,7 +1,5 @@
 """SMOTE training (Chawla et al., 2002; section C.3 of the paper's second version)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Cells of a user's table, as text: which are missing, which are numbers, and errors that say where one is."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path

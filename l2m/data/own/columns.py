@@ -4,8 +4,6 @@ Numbers get the median where they are missing, and a second column that says whe
 all are standardised. Categories become a column for each value; rare ones share one, and a missing one is a value.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Rows of a user's table in a file, by line, with every error located in the file."""
 
-from __future__ import annotations
-
 import csv
 import io
 import re

@@ -1,7 +1,5 @@
 """What a user's data were read as, in plain values for a file and in a few lines to print before training."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal

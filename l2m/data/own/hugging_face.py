@@ -1,7 +1,5 @@
 """Data that the library ``datasets`` reads, from the Hugging Face hub or this machine: ``dataset=hugging_face``."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace

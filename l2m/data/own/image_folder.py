@@ -1,7 +1,5 @@
 """A user's own images, in a folder for each class: ``dataset=image_folder``."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import replace
 from functools import partial

@@ -1,7 +1,5 @@
 """New samples for a trained model, from a table, images or texts, with their targets and groups if these have any."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path

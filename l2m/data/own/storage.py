@@ -1,7 +1,5 @@
 """Arrays that are made from a user's files once and kept: features, and photographs with ``dataset.storage=mapped``."""
 
-from __future__ import annotations
-
 import hashlib
 import logging
 import os

@@ -1,7 +1,5 @@
 """Files that a user's table is in: text, Parquet or Excel, compressed or not. Name and content must agree."""
 
-from __future__ import annotations
-
 import bz2
 import gzip
 import io

@@ -1,7 +1,5 @@
 """The published formats of images: idx and CIFAR's pickles. Errors name the file and the place in it."""
 
-from __future__ import annotations
-
 import gzip
 import io
 import math

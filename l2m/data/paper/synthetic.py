@@ -1,7 +1,5 @@
 """The paper's synthetic data: Mean Estimation."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Annotated, Literal
 

@@ -1,7 +1,5 @@
 """The paper's tables, with a categorical column for the groups: Wine Quality and California Housing."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The paper's texts: IMDB's reviews as sequences of tokens."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import io

@@ -1,7 +1,5 @@
 """The paper's image sets, to classify or to reconstruct."""
 
-from __future__ import annotations
-
 import logging
 import tarfile
 import tempfile

@@ -1,7 +1,5 @@
 """Figures of :mod:`l2m.paper.studies.feature_learning`."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 

@@ -4,8 +4,6 @@ The data are those of Definition 3.1 of the talk on mixup by data valuation, the
 slide "early-stop of mix-up can be helpful for efficient learning of rare features" (after Zou et al., 2023).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

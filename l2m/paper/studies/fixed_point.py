@@ -5,8 +5,6 @@ vanishes. For losses that are convex and positive this sum is strictly convex an
 such point, which depends on neither α̃ nor the rates. For quadratic losses everything here is exact.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from scipy import optimize
 

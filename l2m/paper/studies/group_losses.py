@@ -6,8 +6,6 @@ Without ridges b it is quadratic. Its Hessian lies between A_i and A_i + Σ_r b_
 is the second at θ_i and tends to the first far from it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Does a teacher's filter help mixup? The ablation of the talk on mixup by data valuation, on Fashion-MNIST."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace

@@ -1,7 +1,5 @@
 """How many inner steps to take between two moves of domain weights: where a small T leads, and a budget's best T."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated
 

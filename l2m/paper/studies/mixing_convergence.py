@@ -11,8 +11,6 @@ It has landed once θ, in units of the spread of the minimisers, and α are with
 :mod:`l2m.paper.studies.mixing_convergence_claims` has the rules of the claims.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import islice, product

@@ -16,8 +16,6 @@ Learning rates are in units of 2/L*; "inside" is below 1.
   direction only if they do at each pair of rates.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

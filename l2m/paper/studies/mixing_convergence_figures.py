@@ -1,7 +1,5 @@
 """Figures of :mod:`l2m.paper.studies.mixing_convergence`."""
 
-from __future__ import annotations
-
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure

@@ -19,8 +19,6 @@ Two facts decide what eq. 8 says. Its first factor is never positive: α̃ᵀΔL
 starts from K ≤ 0, and eq. 58 divides eq. 57 by a number that is negative wherever the quotient is positive.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from itertools import product
 from typing import Annotated, Any

@@ -1,7 +1,5 @@
 """Figures of :mod:`l2m.paper.studies.one_step`."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure

@@ -16,8 +16,6 @@ Exponentiated gradients of outer rate β move the log-odds ℓ = log(α_1/α_2),
 of α_1 and α_2 are h and −h, up to a common term.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
