@@ -10,20 +10,14 @@ from torch.nn import functional
 
 @dataclass(frozen=True)
 class Task:
-    """A loss and a metric, per sample.
-
-    Attributes:
-        loss: (outputs (M, ...), targets) -> losses (M,).
-        score: (outputs, targets, losses) -> metric of each sample (M,); its mean over a data set is reported.
-        metric: the name of that mean.
-        higher_is_better: whether a worst group is the one with the lowest metric.
-    """
+    """A loss and a metric, per sample."""
 
     name: str
-    loss: Callable[[Tensor, Tensor], Tensor]
+    loss: Callable[[Tensor, Tensor], Tensor]  # (outputs (M, ...), targets) -> losses (M,)
+    # (outputs, targets, losses) -> metric of each sample (M,); its mean over a data set is reported
     score: Callable[[Tensor, Tensor, Tensor], Tensor]
-    metric: str
-    higher_is_better: bool
+    metric: str  # the name of that mean
+    higher_is_better: bool  # whether a worst group is the one with the lowest metric
 
 
 def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:

@@ -31,19 +31,13 @@ class Result:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One row of a comparison.
+    """One row of a comparison."""
 
-    Attributes:
-        rates: the chosen setting.
-        tried: among how many settings it was chosen.
-        held_out: by the number of a held-out part, the results there of a training without that part.
-        tested: by seed, the results on the test part of a training on the whole training set.
-    """
-
-    rates: Mapping[str, float]
-    tried: int
+    rates: Mapping[str, float]  # the chosen setting
+    tried: int  # among how many settings it was chosen
+    # by the number of a held-out part, the results there of a training without that part
     held_out: Callable[[int], Result]
-    tested: Callable[[int], Result]
+    tested: Callable[[int], Result]  # by seed, the results on the test part of a training on the whole training set
 
 
 def held_out_run(setting: RunConfig, part: int) -> RunConfig:

@@ -15,17 +15,11 @@ from l2m.errors import UserError, printable
 
 
 class Units(NamedTuple):
-    """The units of samples.
+    """The units of samples."""
 
-    Attributes:
-        option: the option that names their column.
-        numbers: (N,) int64, the unit of each sample.
-        are_ordered: whether they are moments: part 0 of a split is the latest, then come those before them.
-    """
-
-    option: str
-    numbers: NDArray[np.int64]
-    are_ordered: bool
+    option: str  # the option that names their column
+    numbers: NDArray[np.int64]  # (N,) int64, the unit of each sample
+    are_ordered: bool  # whether they are moments: part 0 of a split is the latest, then come those before them
 
     def select(self, kept: Any) -> Units:
         """Those of the samples that are ``kept``, an index."""

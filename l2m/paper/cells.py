@@ -19,28 +19,20 @@ NONE: pd.Series[float] = pd.Series(dtype=float)
 
 
 class Cell(NamedTuple):
-    """One strategy of a row at one place: an epoch, a level, or after a time.
+    """One strategy of a row at one place: an epoch, a level, or after a time."""
 
-    Attributes:
-        is_percent: whether the values are accuracies in %, or epochs, which have as many digits; else they are errors
-            in the square of the target's unit, summed over an image for reconstruction.
-        values: by seed, empty where nothing is run.
-        printed: the paper's number for these settings; None where there is none.
-        difference: this strategy − classical on the seeds both have; None for classical, and without classical's runs.
-        judged: whether learn2mix does better than this strategy; None for learn2mix, and where ``equal_to`` has it.
-        level: how near the paper's number the mean is; None without one of the two.
-        epoch: the checkpoint; None where nothing is run.
-        equal_to: the strategy whose runs these are, because the two are equal by construction.
-    """
-
+    # whether the values are accuracies in %, or epochs, which have as many digits; else they are errors in the square
+    # of the target's unit, summed over an image for reconstruction
     is_percent: bool
-    values: pd.Series[float]
-    printed: Printed | None
+    values: pd.Series[float]  # by seed, empty where nothing is run
+    printed: Printed | None  # the paper's number for these settings; None where there is none
+    # this strategy − classical on the seeds both have; None for classical, and without classical's runs
     difference: Difference | None
+    # whether learn2mix does better than this strategy; None for learn2mix, and where ``equal_to`` has it
     judged: Judgement | None
-    level: Level | None = None
-    epoch: int | None = None
-    equal_to: str | None = None
+    level: Level | None = None  # how near the paper's number the mean is; None without one of the two
+    epoch: int | None = None  # the checkpoint; None where nothing is run
+    equal_to: str | None = None  # the strategy whose runs these are, because the two are equal by construction
 
     @property
     def digits(self) -> int:

@@ -35,19 +35,13 @@ CAPTION = (
 
 
 class Alternative(NamedTuple):
-    """A row's runs under one setting.
+    """A row's runs under one setting."""
 
-    Attributes:
-        setting: the values of the row's varied keys.
-        runs: learn2mix's and classical's.
-        values: by strategy and checkpoint of the row's own E, the metric by seed; no key for epochs not reached.
-        distance: see ``CAPTION``; NaN where nothing can be compared.
-    """
-
-    setting: tuple[Any, ...]
-    runs: Mapping[str, Runs]
+    setting: tuple[Any, ...]  # the values of the row's varied keys
+    runs: Mapping[str, Runs]  # learn2mix's and classical's
+    # by strategy and checkpoint of the row's own E, the metric by seed; no key for epochs not reached
     values: Mapping[tuple[str, int], pd.Series[float]]
-    distance: float
+    distance: float  # see ``CAPTION``; NaN where nothing can be compared
 
 
 def alternatives(row: Row, all_runs: Iterable[Runs]) -> list[Alternative]:

@@ -12,34 +12,23 @@ RUNS = 5
 
 
 class Printed(NamedTuple):
-    """A number of the paper.
+    """A number of the paper."""
 
-    Attributes:
-        text: as printed, ``74.16 ± 2.79`` or ``< 2.0``.
-        mean: in the unit of its table: % or the square of the target's unit.
-        sd: standard deviation of five runs, ddof 0; None where none is printed.
-        below: the paper only says that it is below ``mean``.
-    """
-
-    text: str
-    mean: float
-    sd: float | None
-    below: bool
+    text: str  # as printed, ``74.16 ± 2.79`` or ``< 2.0``
+    mean: float  # in the unit of its table: % or the square of the target's unit
+    sd: float | None  # standard deviation of five runs, ddof 0; None where none is printed
+    below: bool  # the paper only says that it is below ``mean``
 
 
 class Claim(NamedTuple):
-    """A claim that is not in Tables 1 and 2, on one row.
-
-    Attributes:
-        at: where the values are taken: a level of the test metric, which is None where it is lost in the text; an
-            epoch; or seconds of training.
-        values: by strategy; None is lost in the text.
-    """
+    """A claim that is not in Tables 1 and 2, on one row."""
 
     row: str
     source: str
+    # where the values are taken: a level of the test metric, which is None where it is lost in the text; an epoch; or
+    # seconds of training
     at: Any
-    values: Mapping[str, Printed | None]
+    values: Mapping[str, Printed | None]  # by strategy; None is lost in the text
 
 
 def cells(row: str) -> dict[str, tuple[Printed, ...]]:

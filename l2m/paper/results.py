@@ -37,15 +37,10 @@ class Bench(NamedTuple):
 
 @dataclass(frozen=True)
 class Results(RunsRead):
-    """What a results folder holds: its runs, and
+    """What a results folder holds: runs, studies and measurements."""
 
-    Attributes:
-        studies: the finished studies, those at their default options first.
-        benches: measurements of ``make bench``, one a machine.
-    """
-
-    studies: list[Recorded]
-    benches: list[Bench]
+    studies: list[Recorded]  # the finished studies, those at their default options first
+    benches: list[Bench]  # measurements of ``make bench``, one a machine
 
 
 def read_results(results_dir: Path, studies_suffice: bool = False) -> Results:

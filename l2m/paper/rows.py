@@ -39,17 +39,11 @@ SEEDS = tuple(range(5))
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the paper's Table 1 or 2.
+    """One row of the paper's Table 1 or 2."""
 
-    Attributes:
-        name: the value of ``dataset=``.
-        title: its name in the paper.
-        table: 1 (classification) or 2 (regression and reconstruction).
-    """
-
-    name: str
-    title: str
-    table: int
+    name: str  # the value of ``dataset=``
+    title: str  # its name in the paper
+    table: int  # 1 (classification) or 2 (regression and reconstruction)
 
     @property
     def is_percent(self) -> bool:

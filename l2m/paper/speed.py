@@ -23,24 +23,18 @@ Values = Mapping[str, "pd.Series[float]"]
 
 
 class Measured(NamedTuple):
-    """One strategy's numbers for a claim.
-
-    Attributes:
-        cell: the first epoch at which each seed's test metric is at the level or better (NaN: never), and whether
-            learn2mix needs fewer; or the metric at the epoch, or after the seconds, and whether learn2mix is better.
-        level: the claim's, in % or as an error; where the text lost it, learn2mix's mean at the paper's epoch.
-        seconds: by seed, of training until the level.
-        of_mean: the first epoch at which the mean over seeds is at the level; None: never, or not run.
-        epochs: by seed, how many there was time for.
-    """
+    """One strategy's numbers for a claim."""
 
     claim: Claim
     strategy: str
+    # the first epoch at which each seed's test metric is at the level or better (NaN: never), and whether learn2mix
+    # needs fewer; or the metric at the epoch, or after the seconds, and whether learn2mix is better
     cell: Cell
+    # the claim's, in % or as an error; where the text lost it, learn2mix's mean at the paper's epoch
     level: float | None = None
-    seconds: pd.Series[float] = NONE
-    of_mean: int | None = None
-    epochs: pd.Series[float] = NONE
+    seconds: pd.Series[float] = NONE  # by seed, of training until the level
+    of_mean: int | None = None  # the first epoch at which the mean over seeds is at the level; None: never, or not run
+    epochs: pd.Series[float] = NONE  # by seed, how many there was time for
 
     @property
     def row(self) -> Row:

@@ -73,21 +73,15 @@ def csv(frame: pd.DataFrame) -> str:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the paper.
+    """A table of the paper."""
 
-    Attributes:
-        title: of the cells.
-        cells: by row and strategy, at the three checkpoints.
-        lacking: by row and strategy, those of the paper's five seeds that have no run.
-        unfinished: how many runs failed or are still running, by data set, strategy and status.
-        judged: whether it shows the paper's numbers and the verdict.
-    """
-
-    title: str
-    cells: Mapping[Row, Mapping[str, list[Cell]]]
+    title: str  # of the cells
+    cells: Mapping[Row, Mapping[str, list[Cell]]]  # by row and strategy, at the three checkpoints
+    # by row and strategy, those of the paper's five seeds that have no run
     lacking: Mapping[str, Mapping[str, tuple[int, ...]]]
+    # how many runs failed or are still running, by data set, strategy and status
     unfinished: Mapping[tuple[str, str, str], int]
-    judged: bool = True
+    judged: bool = True  # whether it shows the paper's numbers and the verdict
 
 
 def table(number: int, results: Results, column: str = "test_metric") -> Table:

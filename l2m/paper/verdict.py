@@ -70,35 +70,24 @@ class PaperEffect(NamedTuple):
 
 
 class Judgement(NamedTuple):
-    """A verdict on the effect and its grounds.
-
-    Attributes:
-        note: the grounds of the verdict, where its word does not say them.
-        difference: ours − theirs on the seeds both have.
-        paper: the paper's difference; None where it has no numbers for these settings.
-        first: the verdict by the first rule.
-    """
+    """A verdict on the effect and its grounds."""
 
     verdict: Verdict
-    note: str = ""
-    difference: Difference = Difference(math.nan, math.nan, 0)
-    paper: PaperEffect | None = None
-    first: Finding = "not run"
+    note: str = ""  # the grounds of the verdict, where its word does not say them
+    difference: Difference = Difference(math.nan, math.nan, 0)  # ours − theirs on the seeds both have
+    paper: PaperEffect | None = None  # the paper's difference; None where it has no numbers for these settings
+    first: Finding = "not run"  # the verdict by the first rule
 
 
 NOT_RUN = Judgement("not run")
 
 
 class Level(NamedTuple):
-    """How far our mean of n seeds is off the paper's, and the tolerance, both in the unit of the cell.
-
-    Attributes:
-        chance: probability that equal means differ by more than the tolerance (Welch's t-test).
-    """
+    """How far our mean of n seeds is off the paper's, and the tolerance, both in the unit of the cell."""
 
     off: float
     tolerance: float
-    chance: float
+    chance: float  # probability that equal means differ by more than the tolerance (Welch's t-test)
 
     @property
     def is_within(self) -> bool:

@@ -35,23 +35,16 @@ class Inner:
     """The last T steps, and the model after them.
 
     The methods change neither the model's parameters nor its buffers, and never wait for the GPU.
-
-    Attributes:
-        batches: those of the steps, in order, as the steps saw them.
-        draw: the samples at indices (n,) of the split that ``prepare`` returned, not augmented.
-        model, optimizer: after the steps.
-        task_loss: (outputs, targets) -> losses (M,).
-        precision: returns the context of a forward pass.
-        before: the state before the steps; None if the strategy never calls :meth:`unrolled`.
     """
 
-    draw: Callable[[Tensor], Batch]
+    draw: Callable[[Tensor], Batch]  # the samples at indices (n,) of the split that ``prepare`` returned, not augmented
+    # model, optimizer: after the steps
     model: nn.Module
     optimizer: Any
-    task_loss: Callable[[Tensor, Tensor], Tensor]
-    precision: Callable[[], AbstractContextManager[None]]
-    before: Start | None = None
-    batches: list[Batch] = field(default_factory=list)
+    task_loss: Callable[[Tensor, Tensor], Tensor]  # (outputs, targets) -> losses (M,)
+    precision: Callable[[], AbstractContextManager[None]]  # returns the context of a forward pass
+    before: Start | None = None  # the state before the steps; None if the strategy never calls :meth:`unrolled`
+    batches: list[Batch] = field(default_factory=list)  # those of the steps, in order, as the steps saw them
 
     def rewindable(self) -> Inner:
         """Itself, with copies of the state before the next steps."""

@@ -37,26 +37,16 @@ fitted, as plain values."""
 
 @dataclass(frozen=True)
 class Part:
-    """N rows with their targets and groups.
+    """N rows with their targets and groups."""
 
-    Attributes:
-        rows: the index says where each is from.
-        place: the file or folder that errors name.
-        targets: (N,) int64 labels, or float64 values in their own unit.
-        groups: (N,) int64, 0 to k − 1.
-        class_names: None for regression.
-        edges: between groups that are bins of the targets.
-        units: what a split must not separate.
-    """
-
-    rows: pd.DataFrame
-    place: Path | str
-    targets: NDArray[Any]
-    groups: NDArray[np.int64]
+    rows: pd.DataFrame  # the index says where each is from
+    place: Path | str  # the file or folder that errors name
+    targets: NDArray[Any]  # (N,) int64 labels, or float64 values in their own unit
+    groups: NDArray[np.int64]  # (N,) int64, 0 to k − 1
     group_names: tuple[str, ...]
-    class_names: tuple[str, ...] | None = None
-    edges: tuple[float, ...] = ()
-    units: Units | None = None
+    class_names: tuple[str, ...] | None = None  # None for regression
+    edges: tuple[float, ...] = ()  # between groups that are bins of the targets
+    units: Units | None = None  # what a split must not separate
 
     def select(self, kept: NDArray[np.bool_]) -> Part:
         """The rows (N,) that are ``kept``."""

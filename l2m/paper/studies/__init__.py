@@ -57,17 +57,11 @@ def count(holds: pd.Series[bool]) -> str:
 
 @dataclass(frozen=True)
 class Setting:
-    """Where a study runs.
+    """Where a study runs."""
 
-    Attributes:
-        results_dir: for ordinary runs that a study needs; the command writes the study's own tables.
-        data_dir: where data sets lie.
-        report: prints a line of progress.
-    """
-
-    results_dir: str
-    data_dir: str
-    report: Callable[[str], None]
+    results_dir: str  # for ordinary runs that a study needs; the command writes the study's own tables
+    data_dir: str  # where data sets lie
+    report: Callable[[str], None]  # prints a line of progress
 
 
 class Study:

@@ -22,40 +22,26 @@ COMMON, RARE = 0, 2
 
 @dataclass(frozen=True)
 class Patches:
-    """A sample of Definition 3.1.
+    """A sample of Definition 3.1."""
 
-    Attributes:
-        inputs: (n, P, d), float64.
-        positive: (n,), 1.0 for y = 1 and 0.0 for y = 2.
-        rare: (n,), whether the feature patch holds a rare feature.
-        kinds: (n, P), 0 for the feature patch, 1 for feature noise, 2 for Gaussian noise.
-    """
-
-    inputs: Tensor
-    positive: Tensor
-    rare: Tensor
-    kinds: Tensor
+    inputs: Tensor  # (n, P, d), float64
+    positive: Tensor  # (n,), 1.0 for y = 1 and 0.0 for y = 2
+    rare: Tensor  # (n,), whether the feature patch holds a rare feature
+    kinds: Tensor  # (n, P), 0 for the feature patch, 1 for feature noise, 2 for Gaussian noise
 
 
 @dataclass(frozen=True)
 class Definition:
-    """The parameters of Definition 3.1.
+    """The parameters of Definition 3.1."""
 
-    Attributes:
-        dimension: d, at least 5.
-        patches: P.
-        rare_share: ρ in [0, 1].
-        borrowed: b < P, the most patches with feature noise. Their number is uniform in 0 … b ("up to b").
-        feature_noise: α, the length of feature noise. One of α·u and α·v is drawn for a sample.
-        noise: σ_p, the sd of Gaussian noise in each of the d − 4 directions that hold no feature.
-    """
-
-    dimension: int
-    patches: int
-    rare_share: float
+    dimension: int  # d, at least 5
+    patches: int  # P
+    rare_share: float  # ρ in [0, 1]
+    # b < P, the most patches with feature noise. Their number is uniform in 0 … b ("up to b")
     borrowed: int
+    # α, the length of feature noise. One of α·u and α·v is drawn for a sample
     feature_noise: float
-    noise: float
+    noise: float  # σ_p, the sd of Gaussian noise in each of the d − 4 directions that hold no feature
 
     def draw(self, n: int, generator: torch.Generator) -> Patches:
         """n independent samples."""

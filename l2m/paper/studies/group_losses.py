@@ -17,19 +17,12 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class GroupLosses:
-    """k losses of m parameters.
+    """k losses of m parameters."""
 
-    Attributes:
-        curvature: A (k, m, m), symmetric and positive definite.
-        minimisers: θ_i (k, m).
-        minima: c (k,), the losses at their minimisers, at least 0.
-        ridges: b (k, r, m); r may be 0.
-    """
-
-    curvature: Floats
-    minimisers: Floats
-    minima: Floats
-    ridges: Floats
+    curvature: Floats  # A (k, m, m), symmetric and positive definite
+    minimisers: Floats  # θ_i (k, m)
+    minima: Floats  # c (k,), the losses at their minimisers, at least 0
+    ridges: Floats  # b (k, r, m); r may be 0
 
     @property
     def mu(self) -> Floats:
