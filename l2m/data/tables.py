@@ -1,4 +1,4 @@
-"""Tables of data: CSV files read and written, and cells as numbers."""
+"""Tables of data: CSV files read and written, cells as numbers, and errors that say where one is."""
 
 import io
 from pathlib import Path
@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from l2m.data.download import WRITE_REMEDY
-from l2m.errors import UserError, cause
+from l2m.errors import UserError, cause, shown
 from l2m.files import read, replacing, reporting
 
 LARGEST = float(np.finfo(np.float32).max)
@@ -42,3 +42,17 @@ def parse_numbers(cells: pd.Series | NDArray[Any]) -> NDArray[np.float64]:
     """Cells (N,) as numbers; NaN where a cell is empty or not a number."""
     plain = np.asarray(cells.astype("str") if cells.dtype == bool else cells)
     return np.asarray(pd.to_numeric(plain, errors="coerce"), np.float64)
+
+
+def locate(index: pd.Index, i: int) -> str:
+    """``line 7``: where row ``i`` is from."""
+    return f"{index.name or 'row'} {index[i]}"
+
+
+def refuse(wrong: NDArray[np.bool_], cells: pd.Series, file: Path | str, rule: str, more: str = "") -> None:
+    """Raise a UserError about the first ``wrong`` cell (N,), if any: its value and line, ``more``, the rule."""
+    if wrong.any():
+        i = int(wrong.argmax())
+        cell = f"no {cells.name}" if pd.isna(cells.iloc[i]) else f"{cells.name}={shown(cells.iloc[i], 60)}"
+        footer = ", perhaps a footer" if i and wrong[i:].all() else ""
+        raise UserError(f"{file} has {cell} in {locate(cells.index, i)}{footer}{more}: {rule}")

@@ -28,8 +28,7 @@ NAMES = "loggers.json"
 class Logger(ABC):
     """Follows one run."""
 
-    package: ClassVar[str]
-    """The package that must be installed."""
+    package: ClassVar[str]  # the package that must be installed
 
     @abstractmethod
     def start(self, config: RunConfig, path: Path, before: str | None) -> str:

@@ -41,8 +41,7 @@ class Mixup(Mixing):
     schedule: Literal["constant", "easy", "hard", "easy_hard_easy"] = "constant"
     early_stop: Annotated[float, Range(0, 1, above=True)] = 1.0
 
-    purpose: ClassVar[str] = "mixup"
-    """Names the generators."""
+    purpose: ClassVar[str] = "mixup"  # names the generators
 
     def prepare(self, context: Context, epochs: int, data: Data, trained: Mapping[str, Losses]) -> None:
         if data.vocabulary_size:

@@ -26,8 +26,7 @@ class Start(NamedTuple):
 
     parameters: Parameters
     optimizer: dict[str, list[Tensor]]
-    generators: dict[str, Tensor]
-    """torch's default ones."""
+    generators: dict[str, Tensor]  # torch's default ones
 
 
 @dataclass

@@ -457,28 +457,6 @@ def test_damaged_tokens_are_replaced(whole: Path, tmp_path: Path, kind: str) -> 
     assert again.preprocessing == first.preprocessing
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"train": np.full((32, 500), 10**6, np.int32)}, {"train": np.full((32, 500), -1, np.int32)},
-        {"test": np.zeros((8, 499), np.int32)}, {"test": np.zeros((8, 500))},
-        {"vocabulary": np.frombuffer(b"<pad>\n<unknown>", np.uint8)}, {"vocabulary": np.array(["a"], object)},
-    ],
-)  # fmt: skip
-def test_tokens_of_other_reviews_are_replaced(whole: Path, tmp_path: Path, change: dict[str, Any]) -> None:
-    folder = linked(whole / "imdb", tmp_path / "data")
-    first = outcome("imdb", folder)
-    kept = next((folder / "imdb").iterdir())
-    with np.load(kept) as arrays:
-        altered = dict(arrays) | change
-    np.savez(kept, allow_pickle=True, **altered)
-    again = outcome("imdb", folder.rename(tmp_path / "again"))
-    assert isinstance(first, Data)
-    assert isinstance(again, Data)
-    assert again.train.inputs.equal(first.train.inputs)
-    assert again.test.inputs.equal(first.test.inputs)
-
-
 @contextmanager
 def small_files_only() -> Iterator[None]:
     """Limit files to 200 bytes, as on a full disk."""

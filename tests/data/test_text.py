@@ -291,10 +291,10 @@ def test_too_few_reviews_of_a_class(archive: Path) -> None:
     [
         (b"text,sentiment\na,positive\n", "has no column review: it must have review and sentiment"),
         (b"review,label\na,1\n", "has no column sentiment: it must have review and sentiment"),
-        (b"review,sentiment\na,positive\nb,1\n", "has sentiment=1 in row 2: it must be negative or positive"),
+        (b"review,sentiment\na,positive\nb,1\n", "has sentiment=1 in row 2, perhaps a footer: it must be negative or positive"),
         (b"review,sentiment\na,Positive\n", "has sentiment=Positive in row 1"),
-        (b'review,sentiment\n"a\nb",positive\n  ,negative\n', "has an empty review in row 2"),
-        (b"review,sentiment\n,negative\n", "has an empty review in row 1"),
+        (b'review,sentiment\n"a\nb",positive\n  ,negative\n', "has no review in row 2"),
+        (b"review,sentiment\n,negative\n", "has no review in row 1"),
         (b"review,sentiment\ncaf\xe9,negative\n", "cannot be read as a table (UnicodeDecodeError"),
         (b"review,sentiment\n7,a,positive\n", "has more fields in its lines than columns"),
         (b"review,sentiment\na\n", "has sentiment= in row 1"),

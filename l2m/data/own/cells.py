@@ -1,4 +1,4 @@
-"""Cells of a user's table, as text: which are missing, which are numbers, and errors that say where one is."""
+"""Cells of a user's table, as text: which are missing, and which are numbers."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from l2m.data.tables import parse_numbers
-from l2m.errors import UserError, shown
+from l2m.data.tables import parse_numbers, refuse
 
 Decimal = Literal["point", "comma"]
 
@@ -34,20 +33,6 @@ def as_text(cells: pd.Series | NDArray[Any]) -> NDArray[np.object_]:
     text = np.array([*map(str, cells)], object)
     text[np.asarray(pd.isna(cells), bool)] = MISSING
     return text
-
-
-def locate(index: pd.Index, i: int) -> str:
-    """``line 7``: where row ``i`` is from."""
-    return f"{index.name or 'row'} {index[i]}"
-
-
-def refuse(wrong: NDArray[np.bool_], cells: pd.Series, file: Path | str, rule: str, more: str = "") -> None:
-    """Raise a UserError about the first ``wrong`` cell (N,), if any: its value and line, ``more``, the rule."""
-    if wrong.any():
-        i = int(wrong.argmax())
-        cell = f"no {cells.name}" if pd.isna(cells.iloc[i]) else f"{cells.name}={shown(cells.iloc[i], 60)}"
-        footer = ", perhaps a footer" if i and wrong[i:].all() else ""
-        raise UserError(f"{file} has {cell} in {locate(cells.index, i)}{footer}{more}: {rule}")
 
 
 def parse_formatted(text: str, decimal: Decimal = "point") -> tuple[str, str] | None:

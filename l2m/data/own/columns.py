@@ -15,8 +15,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from l2m.data.own.cells import Decimal, as_text, parse_formatted, refuse
-from l2m.data.tables import LARGEST, parse_numbers
+from l2m.data.own.cells import Decimal, as_text, parse_formatted
+from l2m.data.tables import LARGEST, parse_numbers, refuse
 from l2m.errors import UserError, did_you_mean, shown
 
 LISTED_MARKS = 3

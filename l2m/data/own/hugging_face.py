@@ -16,13 +16,14 @@ from torch import Tensor
 from l2m.data import DATASETS, Data, Source
 from l2m.data.images import Fit, decode_image
 from l2m.data.own import columns
-from l2m.data.own.cells import Decimal, as_text, clean, locate, refuse
+from l2m.data.own.cells import Decimal, as_text, clean
 from l2m.data.own.encoders import load_encoder
 from l2m.data.own.features import assemble_features, check_options
 from l2m.data.own.image_folder import Augmentation, Side, assemble_images, part_of
 from l2m.data.own.storage import Storage, store_images
 from l2m.data.own.table_files import typed_as_text
 from l2m.data.own.targets import Part, TestFraction, assemble, assemble_table, join, read_part, split_rows
+from l2m.data.tables import locate, refuse
 from l2m.data.tokens import LENGTH, PAD, UNKNOWN, encode
 from l2m.errors import UserError, cause
 from l2m.files import read

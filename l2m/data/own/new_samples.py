@@ -14,13 +14,13 @@ from torch import Tensor
 from l2m.data import Data
 from l2m.data.images import READABLE, list_files, read_image, resize_all, sort_files
 from l2m.data.own import columns
-from l2m.data.own.cells import as_text, clean, refuse
+from l2m.data.own.cells import as_text, clean
 from l2m.data.own.csv_rows import read_rows
 from l2m.data.own.features import features_of_unseen
 from l2m.data.own.hugging_face import READERS
 from l2m.data.own.table_files import read_parquet
 from l2m.data.own.targets import place_names
-from l2m.data.tables import parse_numbers, read_table
+from l2m.data.tables import parse_numbers, read_table, refuse
 from l2m.data.tokens import encode_unseen
 from l2m.errors import UserError, printable, shown
 from l2m.files import read

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from l2m.data import Data, Split
 from l2m.data.own import columns
-from l2m.data.own.cells import Decimal, as_text, locate, parse_formatted, refuse
+from l2m.data.own.cells import Decimal, as_text, parse_formatted
 from l2m.data.own.description import find_alike, number_value
-from l2m.data.tables import LARGEST, parse_numbers
+from l2m.data.tables import LARGEST, locate, parse_numbers, refuse
 from l2m.data.units import Units
 from l2m.data.validation import held_out
 from l2m.errors import UserError, printable, shown

@@ -11,8 +11,8 @@ import torch
 
 from l2m.data import DATASETS, Data, Source, Split
 from l2m.data.download import downloading
-from l2m.data.tables import LARGEST, parse_numbers, read_table, write_table
-from l2m.errors import UserError, shown
+from l2m.data.tables import LARGEST, parse_numbers, read_table, refuse, write_table
+from l2m.errors import UserError
 
 WINE_URL = "https://archive.ics.uci.edu/ml/machine-learning-databases/wine-quality/"
 WINE_FEATURES = (
@@ -64,12 +64,8 @@ def california_housing(source: Source, *, task: Literal["regression"] = "regress
     if "ocean_proximity" not in frame:
         raise UserError(f"{file} has no column ocean_proximity: put Géron's housing.csv there, which has it")
     places = frame["ocean_proximity"].dropna()
-    wrong = places[~places.isin([*PROXIMITIES, "ISLAND"])]
-    if len(wrong):
-        raise UserError(
-            f"{file} has ocean_proximity={shown(wrong.iloc[0])} in line {wrong.index[0] + 2}: it must be ISLAND or "
-            f"{', '.join(PROXIMITIES)}, fix or drop the line"
-        )
+    rule = f"it must be ISLAND or {', '.join(PROXIMITIES)}, fix or drop the line"
+    refuse(~places.isin([*PROXIMITIES, "ISLAND"]).to_numpy(), places, file, rule)
     frame = frame.dropna(subset=[*HOUSING_FEATURES, "median_house_value", "ocean_proximity"])
     frame = frame[frame["ocean_proximity"] != "ISLAND"]
     files, groups = dict.fromkeys(PROXIMITIES, file), frame["ocean_proximity"]
@@ -81,7 +77,8 @@ def _read(file: Path, download: Callable[[], Any], separator: str) -> pd.DataFra
     if not file.exists():
         with downloading(f"{file} is not there: put it there"):
             write_table(download(), file, separator)
-    return read_table(file, sep=separator, skip_blank_lines=False)  # so that line numbers are true
+    table = read_table(file, sep=separator, skip_blank_lines=False)  # so that line numbers are true
+    return table.set_index(pd.RangeIndex(2, len(table) + 2, name="line"))
 
 
 def _convert(table: pd.DataFrame, columns: tuple[str, ...], file: Path, missing: bool = False) -> pd.DataFrame:
@@ -89,17 +86,11 @@ def _convert(table: pd.DataFrame, columns: tuple[str, ...], file: Path, missing:
     absent = [column for column in columns if column not in table]
     if absent:
         raise UserError(f"{file} has no column {absent[0]}: it must have {', '.join(columns)}, {REMEDY}")
-    numbers = {}
+    numbers, rule = {}, f"it must be a finite number of at most {LARGEST:.1e}, fix or drop the line"
     for column in columns:
         empty = table[column].isna().to_numpy()
         numbers[column] = parse_numbers(table[column])
-        wrong = np.flatnonzero(~(np.abs(numbers[column]) <= LARGEST) & ~(empty & missing))
-        if len(wrong):
-            value = "nothing" if empty[wrong[0]] else shown(table[column].iloc[wrong[0]])
-            raise UserError(
-                f"{file} has {column}={value} in line {wrong[0] + 2}: it must be a finite number of at most "
-                f"{LARGEST:.1e}, fix or drop the line"
-            )
+        refuse(~(np.abs(numbers[column]) <= LARGEST) & ~(empty & missing), table[column], file, rule)
     return table.assign(**numbers)
 
 

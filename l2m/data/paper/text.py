@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from l2m.data import DATASETS, Data, Source, Split
 from l2m.data.download import downloading
-from l2m.data.tables import read_table, write_table
+from l2m.data.tables import read_table, refuse, write_table
 from l2m.data.tokens import LENGTH, MINIMUM, NLTK, OPENING, SPECIAL, Encoded, as_nltk, encode
-from l2m.errors import UserError, cause, shown
+from l2m.errors import UserError, cause
 from l2m.files import read, replacing
 
 NAMES = ("negative", "positive")
@@ -101,17 +101,13 @@ def _read_table(file: Path) -> list[tuple[int, str]]:
     table = read_table(file, dtype=str, keep_default_na=False, encoding="utf-8")
     if absent := {"review", "sentiment"} - set(table.columns):
         raise UserError(f"{file} has no column {min(absent)}: it must have review and sentiment, name or add them")
-    reviews = []
-    for row, (text, sentiment) in enumerate(zip(table["review"].str.strip(), table["sentiment"], strict=True), 1):
-        if sentiment not in NAMES:
-            raise UserError(
-                f"{file} has sentiment={shown(sentiment)} in row {row}: it must be {' or '.join(NAMES)}, fix or drop "
-                "the row"
-            )
-        if not text:
-            raise UserError(f"{file} has an empty review in row {row}: a review needs words, fix or drop the row")
-        reviews.append((NAMES.index(sentiment), text))
-    return reviews
+    table.index = pd.RangeIndex(1, len(table) + 1, name="row")
+    sentiments, texts = table["sentiment"], table["review"].str.strip().replace("", None)
+    refuse(
+        ~sentiments.isin(NAMES).to_numpy(), sentiments, file, f"it must be {' or '.join(NAMES)}, fix or drop the row"
+    )
+    refuse(texts.isna().to_numpy(), texts, file, "a review needs words, fix or drop the row")
+    return list(zip(map(NAMES.index, sentiments), texts, strict=True))
 
 
 def _download(table: Path, archive: Path) -> None:

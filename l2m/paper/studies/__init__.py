@@ -33,14 +33,10 @@ Finding = Literal[
 class Claim(NamedTuple):
     """A line of the ledger."""
 
-    key: str
-    """Letters and underscores, unique in the study."""
-    claim: str
-    """What is claimed, and where: "α → c/Σc inside (0, 2/L*) (Proposition 2.3)"."""
-    source: str
-    """The number or rule that the source gives; "none" where it gives none."""
-    ours: str
-    """What the tables say, with how often or how many."""
+    key: str  # letters and underscores, unique in the study
+    claim: str  # what is claimed, and where: "α → c/Σc inside (0, 2/L*) (Proposition 2.3)"
+    source: str  # the number or rule that the source gives; "none" where it gives none
+    ours: str  # what the tables say, with how often or how many
     verdict: Finding
     note: str = ""
 
@@ -67,12 +63,10 @@ class Setting:
 class Study:
     """What every study has; subclasses are dataclasses with ``kw_only=True``."""
 
-    title: ClassVar[str]
-    """A heading: "Convergence of the mixing parameters"."""
+    title: ClassVar[str]  # a heading: "Convergence of the mixing parameters"
     question: ClassVar[str]
     """Two to five sentences for the results page: the claim, where it stands, and the experiment."""
-    rules: ClassVar[str] = ""
-    """The module that has the rules of the verdicts, if it is not the study's own."""
+    rules: ClassVar[str] = ""  # the module that has the rules of the verdicts, if it is not the study's own
     variants: ClassVar[Sequence[Mapping[str, Any]]] = ({},)
     """Options that are not at their default, of each variant in the ledger; claims that depend on them name them."""
 

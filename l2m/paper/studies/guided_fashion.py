@@ -36,8 +36,7 @@ class Difference(NamedTuple):
 
     models: str
     quantity: str
-    side: int
-    """Which side of 0 is claimed, 1 or −1."""
+    side: int  # which side of 0 is claimed, 1 or −1
     mean: float
     half: float
     n: int

@@ -47,8 +47,7 @@ class Recorded(NamedTuple):
     study: Study
     path: Path
     tables: dict[str, pd.DataFrame]
-    options: dict[str, Any]
-    """Those that are not at their default."""
+    options: dict[str, Any]  # those that are not at their default
 
     @property
     def name(self) -> str:
