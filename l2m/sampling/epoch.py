@@ -7,8 +7,7 @@ from operator import itemgetter
 import numpy as np
 import torch
 
-from l2m.sampling.apportion import Floats, Ints, apportion
-from l2m.sampling.deadlines import Deadlines
+from l2m.sampling.apportion import Deadlines, Floats, Ints, apportion
 from l2m.sampling.labels import Labels
 
 _GROUPS = 1024

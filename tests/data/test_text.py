@@ -291,7 +291,10 @@ def test_too_few_reviews_of_a_class(archive: Path) -> None:
     [
         (b"text,sentiment\na,positive\n", "has no column review: it must have review and sentiment"),
         (b"review,label\na,1\n", "has no column sentiment: it must have review and sentiment"),
-        (b"review,sentiment\na,positive\nb,1\n", "has sentiment=1 in row 2, perhaps a footer: it must be negative or positive"),
+        (
+            b"review,sentiment\na,positive\nb,1\n",
+            "has sentiment=1 in row 2, perhaps a footer: it must be negative or positive",
+        ),
         (b"review,sentiment\na,Positive\n", "has sentiment=Positive in row 1"),
         (b'review,sentiment\n"a\nb",positive\n  ,negative\n', "has no review in row 2"),
         (b"review,sentiment\n,negative\n", "has no review in row 1"),
