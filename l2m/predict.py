@@ -3,8 +3,6 @@
 Nothing heavy is imported before the command line is checked.
 """
 
-from __future__ import annotations
-
 import signal
 import sys
 from collections.abc import Sequence

@@ -89,14 +89,14 @@ def hugging_face(
         may_be_numbers = [name for name in names if kind == "table" and name not in categorical]
         columns.check_columns(numbers, may_be_numbers, "dataset.numbers", path)
 
-        def read(split: str, like: Part | None = None) -> Part:
+        def read_split(split: str, like: Part | None = None) -> Part:
             table, place = _read_table(splits[split], needed, path), f"{path} ({split})"
             meaning: Any = {"missing": missing, "numbers": numbers, "decimal": decimal, "categorical": categorical}
             rows = clean(table, may_be_numbers, place, **meaning) if kind == "table" else table
             return read_part(rows, place, label, group, like=like)
 
-        whole = read(train_split)
-        others = {split: read(split, whole) for split in used[1:]}
+        whole = read_split(train_split)
+        others = {split: read_split(split, whole) for split in used[1:]}
     held = others.get(held_split or "")
     counts = {train_split: len(whole.groups), **{split: len(part.groups) for split, part in others.items()}}
     described: dict[str, Any] = {"parts": counts}
