@@ -31,7 +31,7 @@ class ClassWeighted(Strategy):
     beta: Annotated[float, Range(0, 1, below=True)] = 0.999
 
     tasks = frozenset({"classification"})
-    replayable = True
+    replayable = stackable = True
 
     def prepare(self, context: Context) -> Split:
         sizes = class_sizes(context)
@@ -41,7 +41,7 @@ class ClassWeighted(Strategy):
         return super().prepare(context)
 
     def loss(self, batch: Batch, per_sample: Tensor) -> Tensor:
-        return (self._weights[batch.targets] * per_sample).mean()
+        return (self._weights[batch.targets] * per_sample).mean(-1)
 
 
 def class_sizes(context: Context) -> Tensor:
