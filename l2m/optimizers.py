@@ -66,6 +66,8 @@ class _Fused:
 
     replayable = True
     """Whether ``step`` stays on the device and changes, in place, only parameters and tensors of ``state_dict``."""
+    stackable = True
+    """Whether ``step`` treats every number of a parameter alike, so that the parameters of several runs can be one."""
 
     def __init__(self, parameters: Iterable[Any], states: Sequence[str], options: dict[str, Any]) -> None:
         given = list(parameters)

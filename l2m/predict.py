@@ -3,6 +3,8 @@
 Nothing heavy is imported before the command line is checked.
 """
 
+from __future__ import annotations
+
 import signal
 import sys
 from collections.abc import Sequence

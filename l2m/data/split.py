@@ -103,11 +103,11 @@ class Split:
             parts = (part.view(*block.shape, *part.shape[1:]).unbind() for part in whole)
             yield from map(Batch._make, zip(*parts, strict=True))
 
-    def passes(self) -> Iterator[Batch]:
-        """All samples in turn, in batches of a size for evaluation."""
+    def passes(self, runs: int = 1) -> Iterator[Batch]:
+        """All samples in turn, in batches of a size for evaluation by the models of so many runs at once."""
         least, most = (max(1, numbers // self.inputs.shape[1:].numel()) for numbers in EVALUATION_NUMBERS)
         by_numbers = self.device.type != "cpu" and self.inputs.dtype != torch.int32
-        size = most if by_numbers else min(max(EVALUATION_BATCH, least), most)
+        size = max(1, (most if by_numbers else min(max(EVALUATION_BATCH, least), most)) // runs)
         for start in range(0, len(self), size):
             yield self.batch(slice(start, start + size))
 

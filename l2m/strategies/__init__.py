@@ -109,6 +109,15 @@ class Statistics:
             total += torch.stack([means.where(seen, 0.0), seen, counts]).sum(1)
         return cls(total[0] / total[1], means[-1], total[2].long(), counts[-1].long())
 
+    @classmethod
+    def of_runs(cls, losses: Tensor, groups: Tensor, k: int) -> Statistics:
+        """The same, (R, k), from those of R runs, (P, R, M); or (k,), from (P, M)."""
+        runs = losses.shape[1:-1]
+        if runs:
+            groups = groups + torch.arange(0, runs[0] * k, k, device=groups.device)[:, None]
+        whole = cls.of(losses.flatten(1), groups.flatten(1), k * max(runs.numel(), 1))
+        return cls(*(each.view(*runs, k) for each in vars(whole).values()))
+
 
 class Strategy:
     """Classical training with shuffled batches; subclasses override what differs."""
@@ -118,6 +127,10 @@ class Strategy:
     """Whether a step may be replayed as a CUDA graph: ``loss`` and ``adjust`` never wait for the device, use no Python
     number that changes, replace no tensor, and change in place only those of ``changing``. A subclass that overrides
     ``loss`` or ``adjust`` must set it too, or it is False. Steps with an ``outer`` are never replayed."""
+    stackable: ClassVar[bool] = False
+    """Whether ``loss``, if a class has its own, also takes the samples (R, M) of R runs and returns (R,) losses, and
+    with ``adjust`` depends on nothing but options, training set and epoch, which these runs share. Runs that train
+    together otherwise call both hooks one by one. A subclass does not inherit it."""
 
     saved: ClassVar[tuple[str, ...]] = ("_order",)
     """Attributes that change from epoch to epoch, for ``state_dict``: generators, tensors, numbers, strings, and
@@ -190,7 +203,7 @@ class Strategy:
 
     def loss(self, batch: Batch, per_sample: Tensor) -> Tensor:
         """The scalar to minimise, from the losses of the batch's samples (M,)."""
-        return per_sample.mean()
+        return per_sample.mean(-1)
 
     def changing(self) -> Iterable[Tensor]:
         """The tensors on the device that ``loss`` changes in place: rehearsals of a CUDA graph restore them."""

@@ -63,9 +63,9 @@ def _check_indices(strategy: Strategy, hook: str, value: object, shape: tuple[in
 
 
 def loss_checked(strategy: Strategy, batch: Batch, per_sample: Tensor) -> Tensor:
-    """The loss to minimise, ()."""
+    """The loss to minimise, (); or, from the samples (R, M) of R runs, their losses (R,)."""
     value = strategy.loss(batch, per_sample)
-    if not isinstance(value, Tensor) or value.ndim:
+    if not isinstance(value, Tensor) or value.shape != per_sample.shape[:-1]:
         raise _broken(strategy, "loss", value, "it must return one number, a tensor of shape ()")
     return value
 

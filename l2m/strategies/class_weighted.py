@@ -25,7 +25,7 @@ class ClassWeighted(Strategy):
     beta: Annotated[float, Range(0, 1, below=True)] = 0.999  # β; ``inverse`` ignores it
 
     tasks = frozenset({"classification"})
-    replayable = True
+    replayable = stackable = True
 
     def prepare(self, context: Context) -> Split:
         sizes = class_sizes(context)
@@ -35,7 +35,7 @@ class ClassWeighted(Strategy):
         return super().prepare(context)
 
     def loss(self, batch: Batch, per_sample: Tensor) -> Tensor:
-        return (self._weights[batch.targets] * per_sample).mean()
+        return (self._weights[batch.targets] * per_sample).mean(-1)
 
 
 def class_sizes(context: Context) -> Tensor:

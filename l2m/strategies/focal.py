@@ -24,7 +24,7 @@ class Focal(Strategy):
     weight_inside: bool = False  # use ω inside p as well, p = exp(−ω · cross entropy), as the authors' code does
 
     tasks = frozenset({"classification"})
-    replayable = True
+    replayable = stackable = True
 
     def prepare(self, context: Context) -> Split:
         inverse = 1 / torch.bincount(context.train.groups, minlength=context.groups).double()
@@ -35,4 +35,4 @@ class Focal(Strategy):
         weighted = self._weights[batch.groups] * per_sample
         # 1 − p without cancellation; the floor keeps the power's gradient finite where p is 1
         missing = -torch.expm1(-(weighted if self.weight_inside else per_sample))
-        return (missing.clamp_min(1e-12) ** self.focusing * weighted).mean()
+        return (missing.clamp_min(1e-12) ** self.focusing * weighted).mean(-1)

@@ -37,7 +37,7 @@ class Ldam(Strategy):
     beta: Annotated[float, Range(0, 1, below=True)] = 0.9999  # β
 
     tasks = frozenset({"classification"})
-    replayable = True
+    replayable = stackable = True
 
     def prepare(self, context: Context) -> Split:
         sizes = class_sizes(context)
@@ -58,4 +58,4 @@ class Ldam(Strategy):
 
     def loss(self, batch: Batch, per_sample: Tensor) -> Tensor:
         weights = self._weights[batch.targets]
-        return (weights * per_sample).sum() / weights.sum()
+        return (weights * per_sample).sum(-1) / weights.sum(-1)

@@ -23,7 +23,7 @@ class LogitAdjusted(Strategy):
     temperature: Annotated[float, Range(0)] = 1.0  # τ
 
     tasks = frozenset({"classification"})
-    replayable = True
+    replayable = stackable = True
 
     def prepare(self, context: Context) -> Split:
         sizes = class_sizes(context)

@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import chain, islice
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,18 +33,8 @@ from l2m.training import ranks
 from l2m.training.cuda_graph import Step, capture, will_replay
 from l2m.training.device import choose_device, precision, stopwatch
 from l2m.training.early_stopping import EarlyStopping
+from l2m.training.evaluation import Evaluation, Rows
 from l2m.training.ranks import Ranks
-
-
-class Evaluation(NamedTuple):
-    """Results on a split, on the device, for which nothing here waits."""
-
-    loss: Tensor
-    metric: Tensor
-    group_metric: Tensor
-    """(k,), NaN for a group without samples; the others are (), means over all samples."""
-    outputs: list[Tensor]
-    """(n, ...) of each batch, if early stopping reads them."""
 
 
 class Trainer:
@@ -78,7 +68,7 @@ class Trainer:
                 f"batch_size={size} is larger than the training set of {config.dataset['name']}, which has {samples} "
                 f"samples: use batch_size={samples} or less"
             )
-        self.steps = samples // size
+        self.data, self.steps = loaded, samples // size
         self.group_names = loaded.group_names
         self.described, self.description = loaded.described(), loaded.description
         self.augmentation = loaded.augmentation
@@ -119,13 +109,11 @@ class Trainer:
         self._replay: Step | None = None
         self._mixes: mixing.Mixing | None = None
         self.epoch, self.seconds = 0, 0.0
+        self.together = 1  # the most runs that an epoch was trained with
+        self.unstack: Callable[[], None] = lambda: None  # returns parameters and moments from a stack of runs
 
-    def train_epoch(self) -> tuple[Tensor, strategies.Statistics]:
-        """Take the P steps of the next epoch.
-
-        Returns:
-            The mean training objective over the steps, (), and the groups' statistics, on the device.
-        """
+    def begin_epoch(self) -> float:
+        """Count the next epoch, and set its learning rate, which is returned."""
         self.epoch += 1
         self.model.train()
         if self.ranks:
@@ -134,6 +122,15 @@ class Trainer:
         if self.config.schedule == "cosine":
             rate = optimizers.annealed(rate, self.epoch, self.config.epochs)
             optimizers.set_rate(self.optimizer, rate)
+        return rate
+
+    def train_epoch(self) -> tuple[Tensor, strategies.Statistics]:
+        """Take the P steps of the next epoch.
+
+        Returns:
+            The mean training objective over the steps, (), and the groups' statistics, on the device.
+        """
+        rate = self.begin_epoch()
         self._mixes = self.mixing if self.mixing and self.mixing.begin_epoch(self.epoch) else None
         if self.replays and not self._replay:
             indices = torch.zeros(self.config.batch_size, dtype=torch.int64, device=self.device)
@@ -184,6 +181,21 @@ class Trainer:
         self.optimizer.step()
         return per_sample.detach(), loss.detach()
 
+    def objective(self, batch: Batch, outputs: Tensor, per_sample: Tensor, *runs: int) -> Tensor:
+        """The training objective from a batch, the model's outputs and their losses.
+
+        It is () for M samples; for those of R ``runs`` whose strategies are alike, R·M in all, it is (R,).
+        """
+        losses = self._adjusted(outputs, batch.targets, per_sample)
+        if runs:
+            batch, losses = Batch(*(each.unflatten(0, (*runs, -1)) for each in batch)), losses.view(*runs, -1)
+        return checks.loss_checked(self.strategy, batch, losses)
+
+    def _adjusted(self, outputs: Tensor, targets: Tensor, per_sample: Tensor) -> Tensor:
+        """The losses (m,) by the outputs as the strategy adjusts them; ``per_sample`` are those by the outputs."""
+        adjusted = self.strategy.adjust(outputs, targets)
+        return per_sample if adjusted is outputs else self.task.loss(adjusted, targets)
+
     def _adjusted_losses(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """The losses of samples (m,) that the strategy's ``loss`` gets."""
         return self._training_losses(inputs, targets)[1]
@@ -194,8 +206,7 @@ class Trainer:
         def losses_of(model: torch.nn.Module, inputs: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
             outputs = self._outputs(model, inputs)
             per_sample = self.task.loss(outputs, targets)
-            adjusted = self.strategy.adjust(outputs, targets)
-            return per_sample, per_sample if adjusted is outputs else self.task.loss(adjusted, targets)
+            return per_sample, self._adjusted(outputs, targets, per_sample)
 
         if self.ranks:
             return self.ranks.losses(losses_of, inputs, targets)
@@ -238,38 +249,57 @@ class Trainer:
         return self.train_set.batch(to_device(index, self.device))
 
     @torch.inference_mode()
-    def evaluate(self, split: Split | None = None) -> Evaluation:
-        """Loss and metric of a whole split, by default the test set; and the outputs, if early stopping reads them."""
+    def evaluate(
+        self, split: Split | None = None, outputs_of: Callable[..., Tensor] | None = None, *runs: int
+    ) -> Evaluation:
+        """Loss and metric of a whole split, by default the test set; and the outputs, if early stopping reads them.
+
+        With ``outputs_of``, which gives the outputs (R·n, ...) of R ``runs``, results have R as their first dimension.
+        """
         keeps_outputs = self.stopping is not None and self.stopping.held_out is split
         losses, scores, kept, split = [], [], list[Tensor](), self.test_set if split is None else split
-        self.model.eval()
-        for batch in split.passes():
-            outputs = self._outputs(self.model, batch.inputs)
-            kept += [outputs] if keeps_outputs else []
-            losses.append(self.task.loss(outputs, batch.targets))
-            scores.append(self.task.score(outputs, batch.targets, losses[-1]))
-            del batch, outputs  # before the next are allocated
-        score = torch.cat(scores).double() * self._squared_unit
-        by_group = strategies.Statistics.of(score[None], split.groups[None], len(self.group_names)).loss
-        return Evaluation(torch.cat(losses).double().mean(), score.mean(), by_group, kept)
+        outputs_of = outputs_of or partial(self._outputs, self.model.eval())
+        for batch in split.passes(*runs):
+            inputs = batch.inputs.expand(*runs, *batch.inputs.shape) if runs else batch.inputs
+            outputs = outputs_of(inputs)
+            targets = torch.cat([batch.targets] * runs[0]) if runs else batch.targets
+            kept += [outputs.unflatten(0, (*runs, -1))] if keeps_outputs else []
+            loss = self.task.loss(outputs, targets)
+            scores.append(self.task.score(outputs, targets, loss).view(*runs, -1))
+            losses.append(loss.view(*runs, -1))
+            del batch, inputs, targets, outputs  # before the next are allocated
+        score = torch.cat(scores, -1).double() * self._squared_unit
+        k = len(self.group_names)
+        by_group = strategies.Statistics.of_runs(score[None], split.groups.expand_as(score)[None], k).loss
+        return Evaluation(torch.cat(losses, -1).double().mean(-1), score.mean(-1), by_group, kept)
 
-    def run_epoch(self) -> tuple[EpochRow, list[GroupRow]]:
+    def run_epoch(self) -> Rows:
         """Train, evaluate, read both from the device at once, and let the strategy adapt.
 
         Raises:
             FloatingPointError: a loss is not finite; names the groups whose loss it is, if any.
         """
-        k, stop = len(self.group_names), stopwatch(self.device)
-        proportions = checks.proportions_checked(self.strategy, k)
-        objective, trained = self.train_epoch()
+        stop, proportions = stopwatch(self.device), self.proportions()
+        results = self.train_epoch()
         seconds = stop()
         tested = self.evaluate()
-        read = torch.cat([
-            torch.stack([objective, tested.loss, tested.metric]),
-            trained.loss, trained.last_loss, trained.count.double(), trained.last_count.double(), tested.group_metric,
-            to_device(proportions, self.device),
-        ])  # fmt: skip
-        read = (self.ranks.agreed(read) if self.ranks else read).cpu()
+        read = tested.joined(*results, proportions)
+        read = self.ranks.agreed(read) if self.ranks else read
+        return self.end_epoch(read.cpu(), seconds(), tested.outputs)
+
+    def proportions(self) -> Tensor:
+        """The groups' current proportions (k,), on the device."""
+        return to_device(checks.proportions_checked(self.strategy, len(self.group_names)), self.device)
+
+    def end_epoch(self, read: Tensor, seconds: float, outputs: list[Tensor]) -> Rows:
+        """Check the results of an epoch and its evaluation, and let the strategy adapt; as :meth:`run_epoch`.
+
+        Args:
+            read: of ``Evaluation.joined``, (3 + 6·k,) on the CPU.
+            seconds: of training.
+            outputs: of the evaluation.
+        """
+        k = len(self.group_names)
         train_loss, test_loss, test_metric = whole = read[: -6 * k].tolist()
         loss, last_loss, count, last_count, group_metric, proportions = read[-6 * k :].view(6, k)
         statistics = strategies.Statistics(loss, last_loss, count.long(), last_count.long())
@@ -282,10 +312,10 @@ class Trainer:
             raise FloatingPointError(where)
         began = time.perf_counter()
         self.strategy.end_epoch(statistics)
-        self.seconds += seconds() + time.perf_counter() - began
+        self.seconds += seconds + time.perf_counter() - began
         if self.stopping:
             part = self.stopping.held_out
-            value = self.stopping.measure((tested if part is None else self.evaluate(part)).outputs)
+            value = self.stopping.measure(outputs if part is None else self.evaluate(part).outputs)
             value = ranks.from_first(lambda: value)
             if not math.isfinite(value):
                 raise FloatingPointError("on the held-out part")
@@ -299,6 +329,7 @@ class Trainer:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next epochs depend on: tensors, numbers and strings."""
+        self.unstack()
         return {
             "epoch": self.epoch,
             "seconds": self.seconds,

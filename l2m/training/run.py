@@ -6,9 +6,10 @@ import signal
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -29,6 +30,9 @@ from l2m.records.reading import read_model
 from l2m.training import ranks
 from l2m.training.device import choose_device, torch_state, warn_of_slow_bf16
 from l2m.training.engine import Trainer
+from l2m.training.evaluation import Rows
+from l2m.training.kinds import common, room_for, stacks
+from l2m.training.stack import Stack
 from l2m.training.stopping import Stopped, stop_between_epochs
 
 
@@ -47,16 +51,105 @@ def train(config: RunConfig, on_epoch: Callable[[EpochRow], None] | None = None)
             is not finite (its records are written, marked as failed).
         Stopped: a signal ended it.
     """
-    config = check(vars(config))
-    run = RunDirectory(config)
-    if ranks.from_first(lambda: _is_done(run, config)):
-        return run.read()
-    budget = _measure_budget(config)
-    with torch_state(config), _report_lack_of_memory(config):
+    (result,) = train_together([config], on_epoch)
+    if isinstance(result, BaseException):
+        raise result
+    return result
+
+
+def train_together(
+    configs: Sequence[RunConfig], on_epoch: Callable[[EpochRow], None] | None = None
+) -> list[Records | Exception | Stopped]:
+    """Train runs of one device and number of threads as :func:`train` does each, in stacks where runs can be stacked.
+
+    Returns:
+        The records of each run, or what :func:`train` would raise.
+    """
+    configs, signals = list(configs), list[int]()
+    results: dict[int, Records | Exception | Stopped] = {}
+    trainings: dict[int, Generator[Trainer, Any, Records]] = {}
+    active: dict[Trainer, int] = {}
+    later: list[int] = []
+
+    def advance(number: int, step: Callable[[], Trainer]) -> None:
+        """Let a run continue to its next epoch, or its end."""
+        try:
+            active[step()] = number
+        except StopIteration as end:
+            results[number] = end.value
+        except (Exception, Stopped) as error:
+            results[number] = error
+
+    for number, config in enumerate(configs):
+        try:
+            configs[number] = config = check(vars(config))
+            run = RunDirectory(config)
+            if ranks.from_first(partial(_is_done, run, config)):
+                results[number] = run.read()
+            else:
+                trainings[number] = _training(config, run, _measure_budget(config), on_epoch)
+        except Exception as error:
+            results[number] = error
+    with ExitStack() as opened:
+        if trainings:
+            opened.enter_context(torch_state(configs[min(trainings)]))
+        most = len(trainings)
+        for number in sorted(trainings, key=lambda number: RunDirectory(configs[number]).path):
+            if len(active) < most:  # in one order, as two processes may wait for each other's locks
+                opened.callback(trainings[number].close)
+                advance(number, partial(next, trainings[number]))
+            else:
+                later.append(number)
+            if len(active) == 1 < most:
+                most = min(most, room_for(next(iter(active)), most))
+        for trainer in [each for each in active if configs[1:] and common(each) is None]:
+            trainings[active.pop(trainer)].close()
+        signals = opened.enter_context(stop_between_epochs())
+        for number in [active.pop(trainer) for trainer in list(active)]:
+            advance(number, partial(trainings[number].send, signals))
+        together: list[Stack] = []
+        while active:
+            together = together or [Stack(some) for some in stacks([*active])]
+            before = set(active)
+            for stack in together:
+                for trainer, rows in stack.run_epoch().items():
+                    training = trainings[number := active.pop(trainer)]
+                    if not isinstance(rows, Exception):
+                        advance(number, partial(training.send, rows))
+                    elif isinstance(rows, FloatingPointError) or not stack.trainers[1:]:
+                        advance(number, partial(training.throw, rows))
+                    else:
+                        training.close()  # trained alone, it reports what is wrong with it
+            if set(active) != before or any(stack.is_released for stack in together):
+                for stack in together:
+                    stack.release()
+                together = []
+    again = [[number] for number in sorted(trainings.keys() - results.keys() - set(later))]
+    for numbers in [*again, *([later] if later else [])]:
+        if signals:
+            ended: Sequence[Any] = [
+                Stopped(signals[0], f"{RunDirectory(configs[n]).path} was stopped") for n in numbers
+            ]
+        else:
+            ended = train_together([configs[number] for number in numbers], on_epoch)
+        results |= zip(numbers, ended, strict=True)
+    return [results[number] for number in range(len(configs))]
+
+
+def _training(
+    config: RunConfig, run: RunDirectory, budget: float | None, on_epoch: Callable[[EpochRow], None] | None
+) -> Generator[Trainer, Any, Records]:
+    """Train a run whose epochs are trained elsewhere.
+
+    It first yields its trainer when it has the lock, and is sent the list of signals; then for each epoch, and is sent
+    the rows, or what ended it is thrown.
+    """
+    with _report_lack_of_memory(config):
         trainer = prepared(config)
         if config.precision == "bf16" and trainer.device.type == "cpu":
             warn_of_slow_bf16()
-        with _locked(run), stop_between_epochs() as signals:
+        with _locked(run):
+            signals = yield trainer
             if ranks.from_first(lambda: run.status() == "done" and not config.force):  # by the one that had the lock
                 return run.read()
             state = ranks.from_first(lambda: run.start(trainer.device, trainer.description, ranks.count()))
@@ -64,8 +157,10 @@ def train(config: RunConfig, on_epoch: Callable[[EpochRow], None] | None = None)
                 if state:
                     _restore(trainer, state, run)
                 with followed(config, run.path) if ranks.is_first() else nullcontext(_ignored) as follow:
-                    _train_epochs(trainer, run, budget, signals, follow, on_epoch)
-                    info = {"cuda_graphs": trainer.replays} if trainer.device.type == "cuda" else {}
+                    yield from _train_epochs(trainer, run, budget, signals, follow, on_epoch)
+                    info: dict[str, Any] = {"cuda_graphs": trainer.replays} if trainer.device.type == "cuda" else {}
+                    info |= {"together": trainer.together} if trainer.together > 1 else {}
+                    trainer.unstack()
                     if trainer.stopping:
                         trainer.model.load_state_dict(trainer.stopping.parameters)
                         info |= trainer.stopping.info()
@@ -127,7 +222,7 @@ def _train_epochs(
     signals: list[int],
     follow: Callable[[EpochRow, list[GroupRow]], None],
     on_epoch: Callable[[EpochRow], None] | None,
-) -> None:
+) -> Generator[Trainer, Rows, None]:
     """Train the remaining epochs, up to the last, an early stop, or until ``budget`` seconds of training are spent."""
     config, saved = trainer.config, time.monotonic()
 
@@ -138,7 +233,7 @@ def _train_epochs(
 
     while is_unfinished():
         try:
-            row, groups = trainer.run_epoch()
+            row, groups = yield trainer
         except FloatingPointError as where:
             first = (trainer.epoch - 1) * trainer.steps + 1
             raise UserError(
