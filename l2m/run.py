@@ -22,6 +22,7 @@ HELP = Help(
     ("strategy", "mixing", "imbalance", "model", "optimizer", *CHOICES[len(GROUPS) :]),
     "strategy.focusing=1",
     added=("experiment",),
+    common=("epochs", "batch_size", "learning_rate", "seed", "device", "workers", "results_dir", "dry_run", "force"),
 )
 
 
@@ -33,7 +34,7 @@ def main() -> None:
 def _train(runs: Checked, refused: Refused, sweep: Sweep | None) -> bool:
     from l2m.sweeps.launching import choose_launcher, launch
     from l2m.sweeps.plan import format_plan, plan
-    from l2m.sweeps.progress import print_data, train_with_progress
+    from l2m.sweeps.progress import print_data, train_with_progress, where_to_look
     from l2m.training.device import keep_memory
 
     planned = plan(runs)
@@ -44,6 +45,7 @@ def _train(runs: Checked, refused: Refused, sweep: Sweep | None) -> bool:
         keep_memory()
         print_data(run.config for run in planned if run.to_do)
         print(train_with_progress(planned[0].config))
+        print(*where_to_look([planned[0].config], {}), sep="\n")
         return False
     if sweep.tuned:
         return any(run.status == "failed" for run in planned)
@@ -56,6 +58,7 @@ def _train(runs: Checked, refused: Refused, sweep: Sweep | None) -> bool:
     print(f"{total} run{'s' * (total != 1)}: {done} done, {skipped} skipped (done before), {len(failed)} failed")
     for command in failed:  # the reasons were printed as they came up
         print(f"  python -m l2m.run {command}")
+    print(*where_to_look((run.config for run in planned), sweep.launcher), sep="\n")
     return bool(failed)
 
 
