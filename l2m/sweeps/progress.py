@@ -119,7 +119,16 @@ def is_watched() -> bool:
 
 
 def train(config: RunConfig, on_epoch: Callable[[EpochRow], None] | None = None) -> Records:
-    """Train one run as :func:`l2m.training.run.train` does, with a bar at a terminal or in a notebook."""
+    """Train one run and write its records, with a bar at a terminal or in a notebook.
+
+    A finished run is read, not repeated, unless ``force`` is set; an interrupted or failed one continues from its
+    checkpoint. Runs that it needs are trained first. ``on_epoch`` is called with each row of ``metrics.csv``. SIGINT
+    and SIGTERM end the run after the current epoch, with a checkpoint.
+
+    Raises:
+        UserError: a value of ``config`` breaks a rule, the run cannot start or continue, or a loss is not finite.
+        Stopped: a signal ended it.
+    """
     if not is_watched():
         return training.train(config, on_epoch)
     progress = Progress(config)

@@ -16,6 +16,7 @@ import pytest
 from made_up import compose
 from rich.console import Console
 
+import l2m
 from l2m.records import EpochRow
 from l2m.sweeps.progress import Progress, send, where_to_look
 
@@ -95,3 +96,16 @@ def test_tags_and_notes_leave_the_identity_alone() -> None:
     assert marked.digest() == plain.digest()
     assert marked.to_dict() == plain.to_dict() | {"tags": ["pilot", "small"], "notes": "a first try"}
     assert not {"tags", "notes"} & plain.to_dict().keys(), "records of before have neither"
+
+
+@pytest.mark.parametrize("watched", [True, False])
+def test_training_from_python_shows_a_bar_to_who_looks(
+    watched: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: watched)
+    words = ("dataset=mean_estimation", "dataset.train_sizes=[40,30,20,10]", "batch_size=10", "epochs=3", "device=cpu")
+    epochs: list[int] = []
+    records = l2m.train(compose(*words, f"results_dir={tmp_path}"), lambda row: epochs.append(row.epoch))
+    assert epochs == records.metrics["epoch"].tolist() == [1, 2, 3]
+    shown = capsys.readouterr().out
+    assert ("mean_estimation learn2mix seed 0" in shown and "3/3" in shown) if watched else shown == ""
