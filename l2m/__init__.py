@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from l2m.sampling.shards import ShardedBatchSampler as ShardedBatchSampler
     from l2m.sampling.streams import StreamMixer as StreamMixer
     from l2m.sweeps.launching import sweep as sweep
+    from l2m.sweeps.progress import train as train
     from l2m.trained import load as load
-    from l2m.training.run import train as train
 
 _MODULES = {
     "GroupLosses": "l2m.sampling.group_losses",
@@ -38,7 +38,7 @@ _MODULES = {
     "compose": "l2m.config.composing",
     "load": "l2m.trained",
     "sweep": "l2m.sweeps.launching",
-    "train": "l2m.training.run",
+    "train": "l2m.sweeps.progress",
 }
 __all__ = [*_MODULES]
 
@@ -46,7 +46,7 @@ __all__ = [*_MODULES]
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module l2m has no attribute {name}")
-    if name in ("RunConfig", "compose", "sweep"):
+    if name in ("RunConfig", "compose", "sweep", "train"):
         import_module("l2m.catalog")  # sets the registries that configurations are checked against
     module = import_module(_MODULES[name])
     return module if name == "compare" else getattr(module, name)  # it is a command too, and can be called

@@ -39,6 +39,7 @@ HELP = Help(
     (*GROUPS, "logger"),
     ("imbalance", "model", "optimizer", "mixing"),
     "model.hidden=32",
+    common=("strategies", "opponents", "metric", "seeds", "held_out_parts", "choose", "epochs", "dry_run"),
 )
 
 

@@ -20,6 +20,7 @@ HELP = Help(
     ("strategy", "mixing", "imbalance", "model", "optimizer", *CHOICES[len(GROUPS) :]),
     "strategy.focusing=1",
     added=("experiment",),
+    common=("epochs", "batch_size", "learning_rate", "seed", "device", "workers", "results_dir", "dry_run", "force"),
 )
 
 
@@ -32,7 +33,7 @@ def _train(runs: Checked, refused: Refused, sweep: Sweep | None) -> bool:
     from l2m.errors import UserError
     from l2m.sweeps.launching import choose_launcher, launch
     from l2m.sweeps.plan import format_plan, plan
-    from l2m.sweeps.progress import print_data, train_with_progress
+    from l2m.sweeps.progress import print_data, train_with_progress, where_to_look
     from l2m.training import ranks
     from l2m.training.device import keep_memory
 
@@ -46,6 +47,7 @@ def _train(runs: Checked, refused: Refused, sweep: Sweep | None) -> bool:
         with ranks.joined(config.device):
             ranks.from_first(lambda: print_data(run.config for run in planned if run.to_do))
             print(train_with_progress(config))
+            print(*where_to_look([config], {}), sep="\n")
         return False
     if ranks.launched() > 1:
         raise UserError("torchrun is for one run, and -m starts many: leave one of the two out")
@@ -60,6 +62,7 @@ def _train(runs: Checked, refused: Refused, sweep: Sweep | None) -> bool:
     print(f"{total} run{'s' * (total != 1)}: {done} done, {skipped} skipped (done before), {len(failed)} failed")
     for command in failed:  # the reasons were printed as they came up
         print(f"  python -m l2m.run {command}")
+    print(*where_to_look((run.config for run in planned), sweep.launcher), sep="\n")
     return bool(failed)
 
 

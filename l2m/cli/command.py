@@ -8,13 +8,15 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from l2m.cli import interrupts
 from l2m.cli.help import Help, store_help
@@ -36,7 +38,7 @@ from l2m.training.output import lasting_output
 TUNER = "hydra_plugins.l2m.Optuna"
 
 ANNOUNCED_RUNS = 100
-"""From this many runs on, checking a sweep takes seconds: their number is printed first."""
+"""From this many runs on, checking a sweep takes seconds: their number is printed first, at a terminal always."""
 
 MEANINGS = ("config-dir", "config-path", "config-name")
 """Hydra's options that change what a command means."""
@@ -115,6 +117,8 @@ def run_command(
         nonlocal checked
         settings = HydraConfig.get()
         command = shlex.join([*repeated, *settings.overrides.task])
+        if sys.stdout.isatty() and not sweep:
+            _announce(raw)
         try:
             import l2m.catalog  # noqa: F401 (the choices that configurations are checked against)
 
@@ -141,7 +145,7 @@ def run_command(
         nonlocal sweep
         _check_settings(sweeper.config.hydra, uses_launcher)
         sweep = Sweep.of(sweeper.config.hydra)
-        if len(batch) >= ANNOUNCED_RUNS:
+        if len(batch) >= ANNOUNCED_RUNS or sys.stdout.isatty():
             print(f"checking {len(batch)} runs", flush=True)
 
     store_launchers(conf_dir() / "hydra")
@@ -149,7 +153,10 @@ def run_command(
     with set_variable("HYDRA_FULL_ERROR", "1"), use_folder(options.config_dir):  # Hydra then raises its errors
         try:
             if options.help:
-                sys.argv.append(store_help(help_page, [conf_dir(), *find_user_folders()]))
+                topics, overrides = options.overrides, [word for word in options.overrides if "=" in word]
+                sys.argv[1:] = [*flags, *repeated, *overrides]
+                sys.argv.append(store_help(help_page, [conf_dir(), *find_user_folders()], topics))
+                options.overrides = overrides
             if not options.shell_completion:
                 check_words(options.overrides, help_page.groups)
             import_user_files(help_page.groups)  # for resolvers that they register
@@ -173,6 +180,15 @@ def run_command(
             sys.exit(128 + getattr(stop, "signal", signal.SIGINT))
     if failed:
         sys.exit(1)
+
+
+def _announce(raw: DictConfig) -> None:
+    """Print what is about to begin, before torch is imported, which takes seconds."""
+    keys = ("dataset.name", "strategy.name", "seed", "device", "threads")
+    with suppress(OmegaConfBaseException):
+        dataset, strategy, seed, device, threads = (OmegaConf.select(raw, key) for key in keys)
+        words = [dataset, strategy, f"seed {seed}", f"device {device}", f"{threads} threads" if threads else None]
+        print(" · ".join(map(str, filter(None, words))), flush=True)
 
 
 def _check_settings(settings: Any, uses_launcher: bool) -> None:

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from hydra.core.config_store import ConfigStore
 
+from l2m.errors import UserError
+from l2m.registry import describe_unknown
 from l2m.schema import options_of, type_name
+
+WIDTH = 79
+
+MORE = (
+    "--help all lists every key and option; --help KEY, --help GROUP or --help",
+    "GROUP=CHOICE describes one: --help seed, --help dataset, --help strategy=focal.",
+)
 
 
 @dataclass(frozen=True)
@@ -24,6 +33,7 @@ class Help:
         listed: the groups whose choices' options are listed.
         example: an option of a choice, with a value.
         added: groups that a command line adds with ``+``.
+        common: the keys that the first screen explains; all if empty.
     """
 
     about: Sequence[str]
@@ -32,39 +42,96 @@ class Help:
     listed: Sequence[str]
     example: str
     added: Sequence[str] = ()
+    common: Sequence[str] = ()
 
-    def text(self, folders: Sequence[Path]) -> str:
-        """The page, with the choices in ``folders``, in Hydra's template language."""
+    def text(self, folders: Sequence[Path], topics: Sequence[str] = ()) -> str:
+        """The page, with the choices in ``folders``, in Hydra's template language.
 
-        def choices(group: str) -> list[Path]:
-            return sorted((file for f in folders for file in (f / group).glob("*.yaml")), key=lambda file: file.stem)
+        Args:
+            topics: words of the command line. Without any the page fits a screen; ``all`` has everything; a key, a
+                group or ``GROUP=CHOICE`` has its own. With one of the last kind the page ends with the configuration.
 
-        hints = options_of(self.keys)
-        lines = [*self.about, "", "Choices", ""]
-        for group in (*self.groups, *self.added):
-            names = ", ".join(file.stem for file in choices(group))
-            label = f"{'+' if group in self.added else ''}{group}="
-            lines += textwrap.wrap(names, 79, initial_indent=f"  {label:13}", subsequent_indent=" " * 15)
-        lines += ["", "Keys", ""]
-        for field in fields(self.keys):
-            if field.name not in (*self.groups, "command"):
-                note = next(n for n in hints[field.name].__metadata__[::-1] if isinstance(n, str))
-                kind = f"  {field.name:14} {type_name(hints[field.name])}"
-                lines += textwrap.wrap(kind, 79, subsequent_indent=" " * 17)
-                lines += textwrap.wrap(note, 79, initial_indent=" " * 17, subsequent_indent=" " * 17)
-        lines += ["", f"Options of choices, as {self.example}", ""]
-        for group in self.listed:
-            for file in choices(group):
-                content = file.read_text().splitlines()
-                options = [line for line in content if not line.startswith(("#", "name:", "_target_", "{}"))]
-                if options:
-                    lines += [f"  {group}={file.stem}", *(f"    {option}" for option in options)]
+        Raises:
+            UserError: a topic is not known.
+        """
+        groups = (*self.groups, *self.added)
+        lines: list[str] = []
+        for topic in topics:
+            group, _, choice = topic.lstrip("+~").partition("=")
+            if topic == "all":
+                lines += [*self.about, *self._choices(folders), "", "Keys", "", *self._keys(self._names())]
+                lines += ["", f"Options of choices, as {self.example}", ""]
+                lines += [line for each in self.listed for line in self._options(folders, each)]
+            elif group in groups:
+                lines += self._options(folders, group, choice)
+            elif group in self._names():
+                lines += self._keys([group])
+            elif not choice:
+                raise UserError(describe_unknown("help topic", topic, ["all", *groups, *self._names()]))
+        if not topics:
+            lines = [*self.about, "", "Keys", "", *self._overview(), *self._choices(folders, 3), "", *MORE]
         text = re.sub(r"\$\{row\.\w+\}", "the data set's", "\n".join(lines)).replace("$", "")
-        return f"{text}\n\nThis command line gives\n\n$CONFIG"
+        given = any("=" in topic for topic in topics)
+        return text + "\n\nThis command line gives\n\n$CONFIG" * given
+
+    def _names(self) -> list[str]:
+        """Keys that are no groups."""
+        return [field.name for field in fields(self.keys) if field.name not in (*self.groups, "command")]
+
+    def _note(self, name: str) -> tuple[str, str]:
+        """The type of a key, and what it does."""
+        hint = options_of(self.keys)[name]
+        return type_name(hint), next(note for note in hint.__metadata__[::-1] if isinstance(note, str))
+
+    def _keys(self, names: Sequence[str]) -> Iterator[str]:
+        for name in names:
+            kind, note = self._note(name)
+            yield from textwrap.wrap(f"  {name:14} {kind}", WIDTH, subsequent_indent=" " * 17)
+            yield from textwrap.wrap(note, WIDTH, initial_indent=" " * 17, subsequent_indent=" " * 17)
+
+    def _overview(self) -> Iterator[str]:
+        """The common keys, a line each, and the names of the others."""
+        common = self.common or self._names()
+        for name in common:
+            yield f"  {name:14} {textwrap.shorten(self._note(name)[1], WIDTH - 17, placeholder=' …')}"
+        if others := [name for name in self._names() if name not in common]:
+            yield from textwrap.wrap(f"also {', '.join(others)}", WIDTH, initial_indent="  ", subsequent_indent="  ")
+
+    def _choices(self, folders: Sequence[Path], most: int | None = None) -> Iterator[str]:
+        """The names of each group's choices, in so many lines at most."""
+        yield from ("", "Choices", "")
+        for group in (*self.groups, *self.added):
+            names = ", ".join(file.stem for file in _files(folders, group))
+            label = f"{'+' if group in self.added else ''}{group}="
+            yield from textwrap.wrap(
+                names,
+                WIDTH,
+                initial_indent=f"  {label:13}",
+                subsequent_indent=" " * 15,
+                max_lines=most,
+                placeholder=" …",
+            )
+
+    def _options(self, folders: Sequence[Path], group: str, choice: str = "") -> Iterator[str]:
+        """The options of a choice, with what its file says of it; or all choices, with the options that are theirs."""
+        for file in _files(folders, group):
+            content = file.read_text().splitlines()
+            options = [line for line in content if not line.startswith(("#", "name:", "_target_", "{}"))]
+            about = [f"    {line}" for line in content if line.startswith("# ") and "@package" not in line]
+            is_whole_run = "# @package _global_" in content
+            if choice in ("", file.stem):
+                yield f"  {group}={file.stem}"
+                yield from about if choice else about[:1]
+                yield from (f"    {option}" for option in options if choice or not is_whole_run)
 
 
-def store_help(page: Help, folders: Sequence[Path]) -> str:
+def _files(folders: Sequence[Path], group: str) -> list[Path]:
+    """The YAML files of a group's choices, by name."""
+    return sorted((file for each in folders for file in (each / group).glob("*.yaml")), key=lambda file: file.stem)
+
+
+def store_help(page: Help, folders: Sequence[Path], topics: Sequence[str]) -> str:
     """Store the page in Hydra and return the override that selects it."""
-    node = {"app_name": "l2m", "header": "", "footer": "", "template": page.text(folders)}
+    node = {"app_name": "l2m", "header": "", "footer": "", "template": page.text(folders, topics)}
     ConfigStore.instance().store("l2m", node, "hydra/help")
     return "hydra/help=l2m"

@@ -118,6 +118,8 @@ class RunConfig:
     results_dir: Annotated[str, "directory of the records, which are written under runs/"] = "outputs"
     dry_run: Annotated[bool, "print how many runs are done and to do, and train nothing"] = False
     force: Annotated[bool, "repeat finished runs and overwrite their records"] = False
+    tags: Annotated[tuple[str, ...], "words to find the run by, in its config.yaml and in trackers: [pilot,small]"] = ()
+    notes: Annotated[str | None, "a sentence on the run, likewise"] = None
     debug: Annotated[bool, "show the traceback of an error"] = False
     command: str | None = None
     """The command line that repeats the run, for ``run.json``: no key, but set by ``python -m l2m.run``."""
@@ -138,6 +140,9 @@ class RunConfig:
         """Plain values, as ``config.yaml`` holds them; tuples are lists."""
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         del plain["command"]
+        for key in ("tags", "notes"):  # most runs have none
+            if not plain[key]:
+                del plain[key]
         return plain
 
     def identity(self) -> dict[str, Any]:

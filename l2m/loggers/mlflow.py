@@ -61,7 +61,13 @@ class MLflow(Logger):
             self._last_epoch = max((m.step for m in self._client.get_metric_history(before, "test_loss")), default=0)
         else:
             run = self._client.create_run(
-                experiment.experiment_id, run_name=run_title(path), tags={"l2m.path": str(path)}
+                experiment.experiment_id,
+                run_name=run_title(path),
+                tags={
+                    "l2m.path": str(path),
+                    **dict.fromkeys(config.tags, "true"),
+                    **({"mlflow.note.content": config.notes} if config.notes else {}),
+                },
             )
             self._run = str(run.info.run_id)
             self._log_parameters(config)

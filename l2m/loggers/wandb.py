@@ -37,7 +37,7 @@ class WandB(Logger):
         self._run: Any = wandb.init(
             project=self.project, entity=self.entity, mode=self.mode, id=name, resume="allow", name=run_title(path),
             group=f"{config.dataset['name']}/{config.strategy['name']}", config=config.to_dict(),
-            dir=config.results_dir, reinit="create_new",
+            dir=config.results_dir, reinit="create_new", tags=config.tags, notes=config.notes,
             settings=wandb.Settings(console="off", silent=True),
         )  # fmt: skip
         return name

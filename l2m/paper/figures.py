@@ -5,6 +5,7 @@ A row that was not run is left out, and named below the figure.
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from textwrap import wrap
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -49,7 +50,7 @@ def grid(cells: Mapping[Row, Cells], rows: Sequence[Row], panel: Panel, columns:
         return None
     figure, axes = drawing.panels(len(drawn), columns)
     for place, row in zip(axes, drawn, strict=True):
-        place.set_title(row.title)
+        place.set_title("\n".join(wrap(row.title, 18 if columns > 2 else 30)))
         panel(place, row, cells[row])
     for place in axes[-columns:]:
         place.set_xlabel("epoch")

@@ -24,11 +24,13 @@ others have been flushed to the disk. :mod:`l2m.records.reading` reads them stri
 from __future__ import annotations
 
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
 WRITE_REMEDY = "choose a results_dir that can be"
 """What to do about a results folder that cannot be written."""
@@ -85,3 +87,15 @@ class Records:
         """The row of ``metrics`` for the parameters in ``model.pt``: the last or, with early stopping, the best."""
         row: pd.Series[Any] = self.metrics.iloc[self.info.get("best_epoch", 0) - 1]
         return row
+
+    def plot(self) -> Axes:
+        """Draw ``test_metric`` and ``worst_group`` over epochs; the axes, to be changed or saved (``.figure``)."""
+        columns = ["test_metric", "worst_group"]
+        axes: Axes = self.metrics.plot(x="epoch", y=columns, title="/".join(self.path.parts[-3:]))
+        return axes
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the directory, and the last epoch as a whole and by group."""
+        last = self.groups[self.groups["epoch"] == self.groups["epoch"].max()]
+        tables = (self.final.to_frame().T, last)
+        return f"<p>{escape(str(self.path))}</p>" + "".join(table.to_html(index=False) for table in tables)

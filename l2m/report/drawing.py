@@ -63,10 +63,15 @@ PRINT: dict[Any, Any] = {
     "ytick.major.size": 2.5,
     "legend.frameon": False,
     "text.parse_math": False,  # a group may be called $5
+    "figure.constrained_layout.w_pad": 0.07,
+    "figure.constrained_layout.h_pad": 0.07,
     "pdf.fonttype": 42,
     "svg.fonttype": "none",
 }
 """Settings of Matplotlib for a figure that is read in a column 3.4 inches wide."""
+
+DPI = 300
+"""Dots an inch of a PNG: 1080 or more across."""
 
 CIRCLE: dict[str, Any] = {"markersize": 3, "markerfacecolor": "white", "markeredgewidth": 0.7, "linestyle": "none"}
 """The paper's numbers are open circles."""
@@ -262,14 +267,14 @@ def plain(axis: Axis) -> None:
 
 
 def save(figure: Figure, stem: Path) -> list[Path]:
-    """Write ``stem.pdf`` and ``stem.png``, 170 dots an inch of 128 colours, with neither date nor version in them."""
+    """Write ``stem.pdf`` and ``stem.png``, 300 dots an inch of 128 colours, with neither date nor version in them."""
     files = [stem.with_suffix(".pdf"), stem.with_suffix(".png")]
     pdf, drawn, png = io.BytesIO(), io.BytesIO(), io.BytesIO()
     figure.savefig(pdf, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
     figure.set_layout_engine("none")  # it stays as laid out
-    figure.savefig(drawn, format="png", dpi=170)
+    figure.savefig(drawn, format="png", dpi=DPI)
     few = Image.open(drawn).convert("RGB").quantize(128, Image.Quantize.MAXCOVERAGE)
-    few.save(png, "PNG", optimize=True, dpi=(170, 170))
+    few.save(png, "PNG", optimize=True, dpi=(DPI, DPI))
     for file, content in zip(files, (pdf, png), strict=True):
         write_whole(file, content.getbuffer())
     return files

@@ -112,7 +112,7 @@ def figure(runs: list[Runs], file: Path) -> None:
             for place in (upper, *lower):
                 place.xaxis.get_major_locator().set_params(integer=True)
         drawn = io.BytesIO()
-        canvas.savefig(drawn, format="png", dpi=200)
+        canvas.savefig(drawn, format="png", dpi=drawing.DPI)
         write_whole(file, drawn.getbuffer())
 
 

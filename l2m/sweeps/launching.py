@@ -6,6 +6,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from importlib.util import find_spec
 from types import FrameType
@@ -18,6 +19,7 @@ from l2m.records.directory import RunDirectory
 from l2m.sweeps.launchers import LAUNCHERS, Launcher, Outcome
 from l2m.sweeps.launchers.processes import Processes
 from l2m.sweeps.plan import PlannedRun, format_plan, plan
+from l2m.sweeps.progress import SweepBars, is_watched
 from l2m.training.stopping import Stopped, handled_by
 
 
@@ -86,11 +88,14 @@ def launch(runs: Sequence[PlannedRun], launcher: Launcher) -> list[tuple[Planned
             print("\nstopping: every run ends its epoch (once more: at once)", file=sys.stderr, flush=True)
             launcher.cancel()
 
-    with handled_by(stop):
+    bars = SweepBars(len(to_do)) if is_watched() else None
+    with handled_by(stop), bars or nullcontext():
         launcher.submit(configs)
         for number, outcome in launcher.outcomes():
             run, outcome = to_do[number], _interpret(to_do[number], outcome, bool(signals))
             ended.append((run, outcome))
+            if bars:
+                bars.end(run.path)
             if outcome.status == "done":
                 print(f"[{len(ended)}/{len(to_do)}] {outcome.message}", flush=True)
             elif outcome.status == "failed":

@@ -1,14 +1,20 @@
-"""Trains a run and shows its progress: a bar at a terminal, plain lines elsewhere."""
+"""Trains runs and shows their progress: bars at a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Lock, Thread
+from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.table import Column
 
@@ -17,14 +23,22 @@ from l2m.data import load
 from l2m.data.own.description import format_description
 from l2m.errors import UserError, printable
 from l2m.records import EpochRow, Records
+from l2m.records.directory import RunDirectory
 from l2m.tasks import TASKS
-from l2m.training.run import needs, train
+from l2m.training import run as training
+from l2m.training.run import needs
 
 MAX_LINES = 10
 """Plain lines a run; never more than one an epoch."""
 
 MIN_PAUSE = 10.0
 """Seconds between two lines of a run that is trained in parallel with others."""
+
+PIPE = "L2M_PROGRESS"
+"""Environment variable: the named pipe for the epochs of runs that a sweep trains, if it shows bars."""
+
+MAX_BARS = 8
+"""Bars of runs in training, at most; the terminal may be low."""
 
 
 class Progress:
@@ -38,8 +52,9 @@ class Progress:
         self._metric = TASKS[config.task].metric
         self._trained = False
         self._pause, self._printed = (MIN_PAUSE, time.monotonic()) if in_parallel else (0.0, 0.0)
+        self._key, self._pipe = str(RunDirectory(config).path), in_parallel and os.environ.get(PIPE)
         self.bar: Bar | None = None
-        if sys.stdout.isatty() and not in_parallel:
+        if is_watched() and not in_parallel:
             console = Console(highlight=False)
             self._short = self._metric.split()[-1]
             numbers = (f"{config.epochs}/{config.epochs}", "0:00:00", f"{self._short} 1.234e-05")
@@ -55,10 +70,12 @@ class Progress:
 
     def advance(self, row: EpochRow) -> None:
         """Show an epoch."""
-        if not self._trained and row.epoch > 1:
+        if not self._trained and row.epoch > 1 and not self._pipe:
             print(f"{self.name}: continues after epoch {row.epoch - 1}", flush=True)
         self._trained = True
-        if self.bar:
+        if self._pipe:
+            send(self._pipe, self._key, self.name, row.epoch, self._epochs, f"{self._metric} {row.test_metric:.4g}")
+        elif self.bar:
             self.bar.update(self._job, completed=row.epoch, metric=f"{self._short} {row.test_metric:.4g}")
         elif self._is_due(row.epoch):
             self._printed = time.monotonic()
@@ -71,6 +88,8 @@ class Progress:
     def format_result(self, records: Records) -> str:
         """The final metrics, and where the records are."""
         final = records.final
+        if self._pipe:
+            send(self._pipe, self._key)
         before = "" if self._trained else "done before: "
         result = f"{self._metric} {final.test_metric:.4g}, worst group {final.worst_group:.4g}"
         if "best_epoch" in records.info:
@@ -91,4 +110,128 @@ def train_with_progress(config: RunConfig, in_parallel: bool = False) -> str:
         print(train_with_progress(needed, in_parallel), flush=True)
     progress = Progress(config, in_parallel)
     with progress.bar or nullcontext():
-        return progress.format_result(train(config, progress.advance))
+        return progress.format_result(training.train(config, progress.advance))
+
+
+def is_watched() -> bool:
+    """Whether standard output is a terminal or a notebook's."""
+    return sys.stdout.isatty() or "ipykernel" in sys.modules
+
+
+def train(config: RunConfig, on_epoch: Callable[[EpochRow], None] | None = None) -> Records:
+    """Train one run and write its records, with a bar at a terminal or in a notebook.
+
+    A finished run is read, not repeated, unless ``force`` is set; an interrupted or failed one continues from its
+    checkpoint. Runs that it needs are trained first. ``on_epoch`` is called with each row of ``metrics.csv``. SIGINT
+    and SIGTERM end the run after the current epoch, with a checkpoint.
+
+    Raises:
+        UserError: a value of ``config`` breaks a rule, the run cannot start or continue, or a loss is not finite.
+        Stopped: a signal ended it.
+    """
+    if not is_watched():
+        return training.train(config, on_epoch)
+    progress = Progress(config)
+
+    def show(row: EpochRow) -> None:
+        progress.advance(row)
+        if on_epoch:
+            on_epoch(row)
+
+    with progress.bar or nullcontext():
+        return training.train(config, show)
+
+
+def send(pipe: str, *message: object) -> None:
+    """Write a line of JSON to a named pipe; it is lost if nobody reads, or too long to be written at once."""
+    with suppress(OSError):
+        writer = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        try:
+            os.write(writer, f"{json.dumps(message)}\n".encode())
+        finally:
+            os.close(writer)
+
+
+class SweepBars:
+    """Bars of the runs that a sweep is training, above one of them all with the time left; a context manager."""
+
+    def __init__(self, total: int) -> None:
+        self._bar = Bar(
+            TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
+            BarColumn(20), TextColumn("{task.fields[count]}"), TimeRemainingColumn(),
+            TextColumn("{task.fields[metric]}"), console=Console(highlight=False), transient=True,
+        )  # fmt: skip
+        self._total, self._ended = total, 0
+        self._whole = self._bar.add_task("all runs", total=total, count=f"0/{total}", metric="")
+        self._runs: dict[str, TaskID] = {}
+        self._shares: dict[str, float] = {}
+        self._lock = Lock()
+
+    def __enter__(self) -> SweepBars:
+        self._folder = TemporaryDirectory()
+        self._pipe = os.environ[PIPE] = str(Path(self._folder.name) / "epochs")
+        os.mkfifo(self._pipe)
+        self._reader = os.fdopen(os.open(self._pipe, os.O_RDWR))  # open for writing too, it never ends
+        self._listener = Thread(target=self._listen, daemon=True)
+        self._listener.start()
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        del os.environ[PIPE]
+        send(self._pipe)
+        self._listener.join(1)
+        self._bar.stop()
+        self._folder.cleanup()
+
+    def _listen(self) -> None:
+        for line in self._reader:
+            message = json.loads(line)
+            if not message:
+                return
+            if message[1:]:
+                self._show(*message)
+            else:
+                self.remove(*message)
+
+    def _show(self, key: str, name: str, epoch: int, epochs: int, metric: str) -> None:
+        with self._lock:
+            if key not in self._runs:
+                self._runs[key] = self._bar.add_task(name, total=epochs, count="", metric="")
+            self._bar.update(self._runs[key], completed=epoch, count=f"{epoch}/{epochs}", metric=metric)
+            self._shares[key] = min(epoch / epochs, 1)
+            self._update()
+
+    def end(self, path: Path) -> None:
+        """Count a run of the sweep that has ended, and remove its bar."""
+        self._ended += 1
+        self.remove(str(path))
+
+    def remove(self, key: str) -> None:
+        """Remove the bar of a run, perhaps one that others need, by its directory."""
+        with self._lock:
+            self._shares.pop(key, None)
+            if key in self._runs:
+                self._bar.remove_task(self._runs.pop(key))
+            self._update()
+
+    def _update(self) -> None:
+        for place, task in enumerate(self._runs.values()):
+            self._bar.update(task, visible=place < MAX_BARS)
+        done = self._ended + sum(self._shares.values())
+        self._bar.update(self._whole, completed=done, count=f"{self._ended}/{self._total}")
+
+
+def where_to_look(configs: Iterable[RunConfig], launcher: Mapping[str, Any]) -> list[str]:
+    """Lines with the folders of runs, and the commands that show them: a page, TensorBoard's, W&B's, submitit's."""
+    lines: dict[str, None] = {}
+    for config in configs:
+        folder = config.results_dir
+        lines[f"records: {folder}/runs; to look at them: l2m page {folder}"] = None
+        if options := config.logger.get("tensorboard"):
+            lines[f"tensorboard --logdir {options.get('folder') or f'{folder}/runs'}"] = None
+        if "wandb" in config.logger:
+            lines[f"Weights & Biases: {folder}/wandb"] = None
+        if str(launcher.get("name", "")).startswith("submitit"):
+            lines[f"submitit's logs: {launcher.get('folder') or f'{folder}/submitit'}"] = None
+    return list(map(printable, lines))

@@ -314,7 +314,7 @@ def test_sweep_with_an_unknown_choice_runs_nothing(door: Door, tmp_path: Path) -
 
 def test_help_names_every_key_without_importing_torch(tmp_path: Path) -> None:
     code = (
-        "import atexit, sys; from l2m.run import main; sys.argv = ['l2m.run', '--help']\n"
+        "import atexit, sys; from l2m.run import main; sys.argv = ['l2m.run', '--help', 'all']\n"
         "heavy = lambda: [name for name in ('torch', 'pandas', 'sklearn') if name in sys.modules]\n"
         "atexit.register(lambda: print(heavy(), file=sys.stderr)); main()"
     )
@@ -338,6 +338,23 @@ def test_help_shows_what_the_command_line_gives(door: Door, tmp_path: Path) -> N
     assert result.status == 0
     assert "name: wine_quality" in result.out
     assert list(tmp_path.iterdir()) == []
+
+
+def test_help_fits_a_screen_and_has_sections(door: Door, tmp_path: Path) -> None:
+    short = door("--help").out.splitlines()
+    assert len(short) <= 48
+    assert max(map(len, short[short.index("Keys") :])) <= 80
+    keys = [line.split()[0] for line in short[short.index("Keys") + 2 :] if line]
+    assert keys[:4] == ["epochs", "batch_size", "learning_rate", "seed"]
+    assert re.search(r"max_gradient_norm.*null", " ".join(door("--help", "max_gradient_norm").out.split()))
+    focal = door("--help", "strategy=focal").out
+    assert focal.startswith("  strategy=focal\n")
+    assert "focusing: " in focal.partition("This command line gives")[0]
+    assert "strategy=smote" not in focal
+    every = door("--help", "dataset").out
+    for name in registries()["dataset"].names():
+        assert f"  dataset={name}\n" in every
+    assert_refused(door("--help", "sede"), tmp_path, "help topic=sede", "did you mean seed?")
 
 
 def test_debug_shows_the_traceback(door: Door) -> None:
@@ -366,7 +383,7 @@ def test_a_process_of_its_own(tmp_path: Path) -> None:
 def test_help_is_written_only_when_it_is_asked_for(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[object] = []
     text = Help.text
-    monkeypatch.setattr(Help, "text", lambda page, folders: written.append(page) or text(page, folders))
+    monkeypatch.setattr(Help, "text", lambda page, *rest: written.append(page) or text(page, *rest))
     assert door("dataset=digits", "dry_run=true").status == 0
     assert written == []
     assert door("--help").out.startswith("Train one run")

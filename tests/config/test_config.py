@@ -330,7 +330,7 @@ def test_run_config_is_frozen_and_complete() -> None:
     config = compose()
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.seed = 1  # type: ignore[misc]
-    assert {*config.to_dict(), "command"} == {field.name for field in dataclasses.fields(RunConfig)}
+    assert {*config.to_dict(), "command", "tags", "notes"} == {field.name for field in dataclasses.fields(RunConfig)}
 
 
 # Schema

@@ -209,7 +209,7 @@ def test_mlflow_has_the_numbers_of_the_records_in_one_run(tmp_path: Path) -> Non
     from mlflow.tracking import MlflowClient
 
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    config = small(tmp_path, "logger=mlflow", f"logger.mlflow.uri={uri}")
+    config = small(tmp_path, "logger=mlflow", f"logger.mlflow.uri={uri}", "tags=[pilot]", "notes=a first try")
     client = MlflowClient(uri)
     interrupted(config, after=2)
     experiment = client.get_experiment_by_name("l2m")
@@ -219,6 +219,7 @@ def test_mlflow_has_the_numbers_of_the_records_in_one_run(tmp_path: Path) -> Non
     (run,) = client.search_runs([experiment.experiment_id])
     assert run.info.status == "FINISHED"
     assert run.data.params["strategy.mixing_rate"] == str(config.strategy["mixing_rate"])
+    assert (run.data.tags["pilot"], run.data.tags["mlflow.note.content"]) == ("true", "a first try")
     names = json.loads((RunDirectory(config).path / "loggers.json").read_text())
     assert names == {"mlflow": run.info.run_id}
     history = {name: client.get_metric_history(run.info.run_id, name) for name in run.data.metrics}

@@ -146,6 +146,17 @@ def test_groups_has_a_row_an_epoch_and_group(run: tuple[RunConfig, Records]) -> 
     assert table.groupby("epoch")["count"].sum().tolist() == [95, 95]
 
 
+def test_records_show_themselves_in_a_notebook(run: tuple[RunConfig, Records]) -> None:
+    _, records = run
+    html = records._repr_html_()
+    assert str(records.path) in html
+    assert html.count("<tr") == (1 + 1) + (1 + 4), "heads, the last epoch, its four groups"
+    assert f"<td>{records.groups['name'].iloc[-1]}</td>" in html
+    curve, worst = records.plot().lines
+    assert curve.get_ydata().tolist() == records.metrics["test_metric"].tolist()
+    assert worst.get_ydata().tolist() == records.metrics["worst_group"].tolist()
+
+
 def test_a_group_in_no_batch_has_no_loss(tmp_path: Path) -> None:
     rare = train(tiny(tmp_path, "dataset.train_sizes=[40,30,20,1]", "batch_size=50", "epochs=4"))
     uniform = rare.groups[rare.groups["name"] == "uniform"]

@@ -234,6 +234,7 @@ def draw_proof(table: pd.DataFrame) -> Figure:
     share = 100 * rows["holds"] / rows["checked"].where(rows["checked"] > 0)
     places = np.arange(len(rows))[::-1]
     axes.barh(places, share, color=np.where(share == 100, "#009E73", "#D55E00").tolist(), height=0.6)
+    axes.plot(0 * places[share == 0], places[share == 0], "o", color="#D55E00", markersize=3, clip_on=False)
     for place, value in zip(places, share, strict=True):
         axes.annotate("not checked" if np.isnan(value) else f"{value:.3g} %", (102, place), va="center", fontsize=6)
     labels = rows["statement"].str.removesuffix(", norm").str.replace("1)/2 > 0", "1)/2")
