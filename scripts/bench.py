@@ -24,7 +24,7 @@ from pathlib import Path
 
 import torch
 
-from benchmark import growth, memory, parts, rows, startup, suite, table, training
+from benchmark import growth, memory, parts, rows, startup, suite, table, together, training
 from l2m import UserError
 from l2m.files import write_whole
 from l2m.records.provenance import device_name, now, provenance
@@ -118,6 +118,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             write("start", [*startup.measure(5, device), *startup.measure_regression(3, device)])
         if "sweeps" in sections:
             write("sweeps", startup.measure_side_by_side(options.rounds, device))
+        if "together" in sections:
+            write("together", together.measure(options.rounds, device, random))
         if "samples" in sections:
             write("samples", growth.measure_samples(device))
         if "groups" in sections:

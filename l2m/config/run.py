@@ -114,6 +114,11 @@ class RunConfig:
     workers: Annotated[
         Threads | None, "parallel runs of a sweep; default: one a core; on GPUs one each, or 2 to 4 small ones"
     ] = None
+    together: Annotated[
+        Count | None,
+        "runs of a sweep that train in one process as one stacked model, at most; null: as many as are fast, of fully "
+        "connected networks; 1: each alone, and a CPU then repeats a run to the byte",
+    ] = None
     data_dir: Annotated[str, "directory of the data sets; the default is L2M_DATA_DIR, or data"] = "data"
     results_dir: Annotated[str, "directory of the records, which are written under runs/"] = "outputs"
     dry_run: Annotated[bool, "print how many runs are done and to do, and train nothing"] = False

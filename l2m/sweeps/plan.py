@@ -105,7 +105,7 @@ def _read_pace(folder: Path) -> dict[str, list[float]]:
                 whole = datetime.fromisoformat(info["end"]) - datetime.fromisoformat(info["start"])
                 seconds = float(info.get("seconds", whole.total_seconds()))  # early records have no seconds
                 epochs = yaml.load((file.parent / "config.yaml").read_text(), LOADER)["epochs"]
-                pace.setdefault(file.parents[1].name, []).append(seconds / epochs)
+                pace.setdefault(file.parents[1].name, []).append(seconds / epochs / info.get("together", 1))
         except Exception:  # a damaged record may raise anything
             continue
     return pace

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,6 +27,7 @@ from l2m.records.directory import RunDirectory
 from l2m.tasks import TASKS
 from l2m.training import run as training
 from l2m.training.run import needs
+from l2m.training.stopping import Stopped
 
 MAX_LINES = 10
 """Plain lines a run; never more than one an epoch."""
@@ -102,6 +103,30 @@ def print_data(configs: Iterable[RunConfig]) -> None:
     for config in {str(config.dataset): config for config in configs if "path" in config.dataset}.values():
         with suppress(UserError):
             print("\n".join(format_description(load(config).description or {})), flush=True)
+
+
+def train_group(configs: Sequence[RunConfig]) -> list[str | Exception | Stopped]:
+    """Train runs together, after those that they need; the result of each, or why it has none."""
+    needed = {RunDirectory(each).path: each for config in configs for each in needs(config)}
+    ended = train_group(list(needed.values())) if needed else []
+    if stopped := next((each for each in ended if isinstance(each, Stopped)), None):
+        return [stopped] * len(configs)
+    longest = Progress(max(configs, key=lambda config: config.epochs), in_parallel=True)
+    longest.name = f"{configs[0].dataset['name']} {len(configs)} runs together"
+    reached = 0
+
+    def advance(row: EpochRow) -> None:
+        nonlocal reached
+        if row.epoch > reached:
+            longest.advance(row)
+        reached = max(reached, row.epoch)
+
+    results = training.train_together(configs, advance)
+    shown = [Progress(config, in_parallel=True) for config in configs]
+    for each in shown:
+        each._trained = True
+    pairs = zip(shown, results, strict=True)
+    return [each.format_result(result) if isinstance(result, Records) else result for each, result in pairs]
 
 
 def train_with_progress(config: RunConfig, in_parallel: bool = False) -> str:

@@ -41,7 +41,7 @@ def room_for(trainer: Trainer, runs: int) -> int:
     needed = 32 * parameters + 16 * trainer.config.batch_size * widths  # moments and gradients, copies to release
     on_gpu = trainer.device.type == "cuda"
     free: int = torch.cuda.mem_get_info(trainer.device)[0] if on_gpu else free_memory()
-    most = max(1, free // 2 // needed)
+    most = max(1, int(free // 2 // needed))
     if most < runs:
         size = runs * needed / 2**20
         text = "%d runs together may need %.2g MiB, and %d are free: %d are trained at a time"

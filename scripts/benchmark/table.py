@@ -131,6 +131,15 @@ def _sweeps(measured: Mapping[str, Any]) -> list[str]:
     return ["## Runs side by side", "", f"Four runs of MNIST {sides}: {_ratio(measured)}."]
 
 
+def _together(measured: Sequence[Mapping[str, Any]]) -> list[str]:
+    return _section(
+        "Runs together",
+        "How many times as fast an epoch of learn2mix is, a run, with so many runs in one stack.",
+        ["row", "batch", "runs", "alone / together"],
+        ([one["row"], str(one["batch"]), str(one["runs"]), _ratio(one)] for one in measured),
+    )
+
+
 def _samples(measured: Sequence[Mapping[str, Any]]) -> list[str]:
     return _section(
         "As the training set grows",
@@ -192,6 +201,7 @@ SECTIONS: dict[str, Callable[[Any], list[str]]] = {
     "memory": _memory,
     "start": _start,
     "sweeps": _sweeps,
+    "together": _together,
     "samples": _samples,
     "groups": _groups,
     "checkpoints": _checkpoints,

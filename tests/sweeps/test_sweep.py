@@ -29,7 +29,7 @@ from l2m.sweeps.launching import choose_launcher, launch
 from l2m.sweeps.plan import plan
 from l2m.training.stopping import Stopped
 
-SMALL = ("dataset=digits", "device=cpu", "threads=1", "checkpoint_seconds=0")
+SMALL = ("dataset=digits", "device=cpu", "threads=1", "checkpoint_seconds=0", "together=1")
 FILES = ["config.yaml", "groups.csv", "metrics.csv", "model.pt", "run.json"]
 
 

@@ -18,7 +18,7 @@ from typing import ClassVar
 from l2m.config.run import RunConfig
 from l2m.errors import cause, describe_error
 from l2m.registry import Registry
-from l2m.sweeps.progress import train_with_progress
+from l2m.sweeps.progress import train_group, train_with_progress
 from l2m.training.output import lasting_output
 from l2m.training.stopping import Stopped
 
@@ -77,13 +77,29 @@ def train_and_report(config: RunConfig) -> Outcome:
     try:
         with lasting_output():
             return Outcome("done", train_with_progress(config, in_parallel=True))
-    except Stopped as stopped:
-        return Outcome("stopped", str(stopped))
-    except Exception as error:
-        problem = describe_error(error)
-        if config.debug or not problem:  # a fault of the suite
-            traceback.print_exc()
-        return Outcome("failed", problem or cause(error))
+    except (Exception, Stopped) as error:
+        return _interpret(config, error)
+
+
+def train_group_and_report(configs: Sequence[RunConfig]) -> list[Outcome]:
+    """Train runs together, or a single one, and report how each ended."""
+    if len(configs) == 1:
+        return [train_and_report(configs[0])]
+    with lasting_output():
+        results = train_group(configs)
+    return [
+        Outcome("done", result) if isinstance(result, str) else _interpret(config, result)
+        for config, result in zip(configs, results, strict=True)
+    ]
+
+
+def _interpret(config: RunConfig, error: Exception | Stopped) -> Outcome:
+    if isinstance(error, Stopped):
+        return Outcome("stopped", str(error))
+    problem = describe_error(error)
+    if config.debug or not problem:  # a fault of the suite
+        traceback.print_exception(error)
+    return Outcome("failed", problem or cause(error))
 
 
 def with_resources(config: RunConfig, threads: int | None, gpus: float | None) -> RunConfig:

@@ -1,7 +1,7 @@
 """Processes of this machine: the default launcher.
 
 Each of several threads has a worker process of its own (loky): if one runs out of memory or is killed, the others go
-on. A worker trains one run after another and keeps the loaded data set.
+on. A worker trains one run, or one group of runs, after another and keeps the loaded data set.
 """
 
 from __future__ import annotations
@@ -23,8 +23,11 @@ from loky.process_executor import BrokenProcessPool
 from tqdm import tqdm
 
 from l2m.config.run import RunConfig
-from l2m.sweeps.launchers import Launcher, Outcome, train_and_report, with_resources
+from l2m.sweeps.launchers import Launcher, Outcome, train_group_and_report, with_resources
+from l2m.sweeps.plan import plan
+from l2m.sweeps.together import groups
 from l2m.training.device import keep_memory
+from l2m.training.run import needs
 from l2m.training.stopping import end_with_parent
 
 
@@ -68,6 +71,7 @@ class Processes(Launcher):
 
     def __init__(self) -> None:
         self._configs: list[RunConfig] = []
+        self._rounds: list[list[list[int]]] = [[], []]  # groups of runs that others need, and of the sweep's
         self._workers: list[_Worker] = []
         self._free: SimpleQueue[_Worker] = SimpleQueue()
         self._stopping = Event()
@@ -79,7 +83,11 @@ class Processes(Launcher):
         count, gpus = count_workers(configs), visible_gpus(configs)
         threads = max(1, cpu_count() // count) if count > 1 else None
         warnings.filterwarnings("ignore", "A worker ", UserWarning)  # loky takes a loaded data set for a leak
-        self._configs = [with_resources(config, threads, len(gpus)) for config in configs]
+        needed = [run.config for run in plan((each, "") for config in configs for each in needs(config)) if run.to_do]
+        self._configs = [with_resources(config, threads, len(gpus)) for config in (*configs, *needed)]
+        runs = groups(self._configs[: len(configs)], count, bool(gpus))
+        together = [group for group in groups(self._configs[len(configs) :], count, bool(gpus)) if group[1:]]
+        self._rounds = [[[len(configs) + number for number in group] for group in together], runs]
         environments = [{"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} if gpus[1:] else None for i in range(count)]
         self._workers, self._free = [_Worker(each) for each in environments], SimpleQueue()
         for worker in self._workers:
@@ -87,16 +95,20 @@ class Processes(Launcher):
 
     def outcomes(self) -> Iterator[tuple[int, Outcome]]:
         with ThreadPoolExecutor(len(self._workers)) as threads:
-            runs = {threads.submit(self._train, config): number for number, config in enumerate(self._configs)}
-            for run in as_completed(runs):
-                if outcome := run.result():
-                    yield runs[run], outcome
+            needed, runs = self._rounds
+            for trained in as_completed([threads.submit(self._train, group) for group in needed]):
+                trained.result()  # a run that lacks one that failed says so itself
+            for trained in as_completed([threads.submit(self._train, group) for group in runs]):
+                yield from trained.result().items()
         for worker in self._workers:
             if worker.executor:  # killing it, as it is idle, saves a second
                 worker.executor.shutdown(wait=True, kill_workers=True)
 
-    def _train(self, config: RunConfig) -> Outcome | None:
-        """Train a run in a free worker; None if the sweep is stopping."""
+    def _train(self, group: list[int]) -> dict[int, Outcome]:
+        """Train runs in a free worker; nothing if the sweep is stopping.
+
+        If the worker dies, each run of several is trained again alone, to report the one that ends it.
+        """
         worker = self._free.get()
         try:
             if worker.executor is None and not self._stopping.is_set():
@@ -105,15 +117,19 @@ class Processes(Launcher):
                 )
                 worker.pid = worker.executor.submit(os.getpid).result()
             if worker.executor is None or self._stopping.is_set():  # perhaps before its pid was known
-                return None
-            outcome: Outcome = worker.executor.submit(_work, config, os.getpid()).result()
-            return outcome
+                return {}
+            configs = [self._configs[number] for number in group]
+            outcomes = worker.executor.submit(_work, configs, os.getpid()).result()
+            return dict(zip(group, outcomes, strict=True))
         except BrokenProcessPool as error:
             worker.executor = worker.pid = None
             how, hint = ("SIGKILL", ": did it run out of memory?") if "SIGKILL" in str(error) else ("a crash", "")
-            return Outcome("lost", f"its process was ended by {how}{hint}", str(error))
+            lost = Outcome("lost", f"its process was ended by {how}{hint}", str(error))
         finally:
             self._free.put(worker)
+        if not group[1:] or self._stopping.is_set():
+            return dict.fromkeys(group, lost)
+        return {key: outcome for number in group for key, outcome in self._train([number]).items()}
 
     def cancel(self) -> None:
         self._stopping.set()
@@ -135,8 +151,8 @@ def _begin(parent: int) -> None:
     tqdm.set_lock(RLock())  # that of `datasets`: its own, for processes, would be left behind with a warning
 
 
-def _work(config: RunConfig, parent: int) -> Outcome:
-    outcome = train_and_report(config)
-    if outcome.status == "stopped" and os.getppid() != parent:
+def _work(configs: Sequence[RunConfig], parent: int) -> list[Outcome]:
+    outcomes = train_group_and_report(configs)
+    if outcomes[0].status == "stopped" and os.getppid() != parent:
         os._exit(1)  # nobody is left to report to
-    return outcome
+    return outcomes

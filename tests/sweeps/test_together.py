@@ -1,0 +1,118 @@
+"""Runs of a sweep that train together: which they are, and what becomes of them in processes that may die."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_sweep import await_true, begin, checkpoints, end, ended_by, statuses, workers
+
+from l2m import compose, train
+from l2m.config.run import RunConfig
+from l2m.records.directory import RunDirectory
+from l2m.sweeps.together import groups
+
+AUTOMATIC = "together=null"
+
+
+def sizes(configs: list[RunConfig], workers: int = 1, on_gpu: bool = False) -> list[int]:
+    made = groups(configs, workers, on_gpu)
+    assert sorted(number for group in made for number in group) == list(range(len(configs)))
+    return sorted(map(len, made), reverse=True)
+
+
+def seeds(count: int, *words: str) -> list[RunConfig]:
+    return [compose("dataset=digits", *words, f"seed={seed}") for seed in range(count)]
+
+
+def test_as_many_runs_train_together_as_stay_in_the_cache_and_keep_all_workers_busy() -> None:
+    assert sizes(seeds(30)) == [30]
+    assert sizes(seeds(30), workers=2) == [15, 15]
+    assert sizes(seeds(30), workers=4) == [8, 8, 7, 7]
+    assert sizes(seeds(70)) == [35, 35]  # at most 64
+    assert sizes(seeds(20, "batch_size=500")) == [10, 10]  # at most 2^19 / (500 · 64)
+    assert sizes(seeds(20, "batch_size=500"), on_gpu=True) == [20]
+    assert sizes(seeds(3, "model.hidden=16384")) == [1, 1, 1]
+
+
+def test_together_is_an_upper_bound() -> None:
+    assert sizes(seeds(6, "together=1")) == [1] * 6
+    assert sizes(seeds(6, "together=4")) == [3, 3]
+    assert sizes(seeds(6, "together=4"), workers=3) == [2, 2, 2]
+    assert sizes(seeds(70, "together=100")) == [70]
+    assert sizes(seeds(4, "model=lenet5", "together=4")) == [4], "and a process trains them one after another"
+
+
+@pytest.mark.parametrize(
+    "words", [("mixing=mixup",), ("equal_seconds=true",), ("logger=tensorboard",), ("model=lenet5",)], ids=" ".join
+)
+def test_runs_that_cannot_be_stacked_are_sent_alone(words: tuple[str, ...]) -> None:
+    assert sizes(seeds(4, *words)) == [1] * 4
+
+
+def test_runs_of_other_data_or_models_train_apart() -> None:
+    mixed = [*seeds(2), *seeds(2, "model.hidden=32"), *seeds(2, "imbalance.factor=0.2"), *seeds(2, "batch_size=40")]
+    assert sizes(mixed) == [2, 2, 2, 2]
+    same = [*seeds(2), *seeds(2, "strategy=focal"), *seeds(2, "learning_rate=0.01"), *seeds(2, "epochs=7")]
+    assert sizes(same) == [8]
+
+
+def test_neighbours_share_their_rate_then_their_strategy() -> None:
+    configs = [
+        compose("dataset=digits", f"strategy={strategy}", f"learning_rate={rate}", f"seed={seed}")
+        for seed in (0, 1)
+        for strategy in ("focal", "classical")
+        for rate in (0.01, 0.001)
+    ]
+    (group,) = groups(configs, 1, False)
+    ordered = [(configs[number].learning_rate, configs[number].strategy["name"]) for number in group]
+    assert ordered == sorted(ordered)
+
+
+def records(folder: Path) -> list[dict[str, object]]:
+    return [json.loads(file.read_text()) for file in sorted(folder.rglob("run.json"))]
+
+
+def test_a_sweep_trains_together_and_ends_as_alone(tmp_path: Path) -> None:
+    words = ("strategy=learn2mix,curriculum", "seed=range(2)", "epochs=3", "workers=1", AUTOMATIC)
+    status, out, err = end(begin(tmp_path, *words))
+    assert (status, err) == (0, "")
+    assert "4 runs: 4 done, 0 skipped (done before), 0 failed" in out
+    assert "done before: " not in out
+    assert [info["together"] for info in records(tmp_path)] == [2, 2, 4, 4, 4, 4], "warm-ups, then all"
+    alone = compose("dataset=digits", "device=cpu", "threads=1", "epochs=3", f"results_dir={tmp_path}/alone")
+    ours = RunDirectory(RunConfig(**(vars(alone) | {"results_dir": f"{tmp_path}/outputs"}))).read()
+    numbers = ["train_loss", "test_loss", "test_metric", "worst_group"]
+    np.testing.assert_allclose(ours.metrics[numbers], train(alone).metrics[numbers], rtol=1e-5)
+    status, out, _ = end(begin(tmp_path, *words))
+    assert (status, "4 runs: 0 done, 4 skipped" in out) == (0, True)
+
+
+def test_runs_of_a_worker_that_is_killed_train_on_alone(tmp_path: Path) -> None:
+    sweep = begin(tmp_path, "seed=range(3)", "epochs=100", "workers=1", AUTOMATIC)
+    await_true(lambda: len(checkpoints(tmp_path)) == 3)
+    os.kill(workers(sweep)[0], signal.SIGKILL)
+    status, out, err = end(sweep)
+    assert (status, err) == (0, "")
+    assert out.count("continues after epoch") == 3
+    assert statuses(tmp_path) == ["done"] * 3
+
+
+def test_a_signal_leaves_a_checkpoint_of_each(tmp_path: Path) -> None:
+    sweep = begin(tmp_path, "seed=range(2)", "epochs=100000", "workers=1", AUTOMATIC)
+    await_true(lambda: len(checkpoints(tmp_path)) == 2)
+    sweep.send_signal(signal.SIGTERM)
+    ended_by(signal.SIGTERM, sweep, tmp_path, 2)
+
+
+def test_one_that_fails_is_reported_and_others_are_done(tmp_path: Path) -> None:
+    words = ("learning_rate=0.001,1e30", "seed=range(2)", "epochs=2", "workers=1", AUTOMATIC)
+    status, out, err = end(begin(tmp_path, *words))
+    assert status == 1
+    assert err.count("the loss is not finite in epoch") == 2
+    assert "4 runs: 2 done, 0 skipped (done before), 2 failed" in out
+    assert statuses(tmp_path) == ["done", "done", "failed", "failed"]
