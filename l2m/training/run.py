@@ -87,6 +87,7 @@ def train_together(
             if ranks.from_first(partial(_is_done, run, config)):
                 results[number] = run.read()
             else:
+                choose_device(config.device)
                 trainings[number] = _training(config, run, _measure_budget(config), on_epoch)
         except Exception as error:
             results[number] = error
