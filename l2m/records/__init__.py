@@ -54,7 +54,7 @@ class EpochRow:
     worst_group: float
     """The worst of ``test_metric`` over the groups."""
     seconds: float
-    """Training time without evaluation."""
+    """Training time without evaluation; of runs that train together each one's share."""
 
 
 @dataclass(frozen=True)

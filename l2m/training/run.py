@@ -92,8 +92,10 @@ def train_together(
         except Exception as error:
             results[number] = error
     with ExitStack() as opened:
-        if trainings:
-            opened.enter_context(torch_state(configs[min(trainings)]))
+        try:
+            opened.enter_context(torch_state(configs[min(trainings)]) if trainings else nullcontext())
+        except UserError as error:  # the device is not available
+            return [results.get(number, error) for number in range(len(configs))]
         most = len(trainings)
         for number in sorted(trainings, key=lambda number: RunDirectory(configs[number]).path):
             if len(active) < most:  # in one order, as two processes may wait for each other's locks

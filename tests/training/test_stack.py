@@ -259,6 +259,15 @@ def test_finished_and_impossible_runs_are_left_out_of_a_stack(tmp_path: Path) ->
     assert not RunDirectory(large).path.exists()
 
 
+def test_a_device_that_is_not_there_ends_all(tmp_path: Path) -> None:
+    done = configured(tmp_path, "seed=0", "epochs=1")
+    train(done)
+    configs = [done, *(configured(tmp_path, f"seed={seed}", "device=cuda:7", "epochs=1") for seed in (1, 2))]
+    first, *others = train_together(configs)
+    assert isinstance(first, Records)
+    assert [str(each).partition(",")[0] for each in others] == ["device=cuda:7 is not available"] * 2
+
+
 def test_final_metrics_differ_by_less_than_a_tenth_of_the_seeds_sd(tmp_path: Path) -> None:
     words = [("strategy=learn2mix", f"seed={seed}", "epochs=20") for seed in range(5)]
     together = [configured(tmp_path / "together", *each) for each in words]

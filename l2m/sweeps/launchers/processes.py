@@ -99,7 +99,7 @@ class Processes(Launcher):
             for trained in as_completed([threads.submit(self._train, group) for group in needed]):
                 trained.result()  # a run that lacks one that failed says so itself
             for trained in as_completed([threads.submit(self._train, group) for group in runs]):
-                yield from trained.result().items()
+                yield from sorted(trained.result().items())
         for worker in self._workers:
             if worker.executor:  # killing it, as it is idle, saves a second
                 worker.executor.shutdown(wait=True, kill_workers=True)
