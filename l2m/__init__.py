@@ -7,8 +7,6 @@ sweep, and ``load(run_directory)`` loads the trained model. ``compare(frame, tar
 DataFrame. Names are imported on first use: ``import l2m`` costs nothing.
 """
 
-from __future__ import annotations
-
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 

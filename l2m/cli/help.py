@@ -1,7 +1,5 @@
 """Writes the text of ``--help``: choices and options from YAML files, keys and ranges from the schema."""
 
-from __future__ import annotations
-
 import re
 import textwrap
 from collections.abc import Iterator, Sequence

@@ -3,8 +3,6 @@
 An exception could come up anywhere in an import, and its traceback would say nothing to the user.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

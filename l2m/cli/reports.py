@@ -1,7 +1,5 @@
 """The commands that read a results folder: ``l2m summary``, ``page``, ``tables``, ``figures`` and ``pack``."""
 
-from __future__ import annotations
-
 import argparse
 import re
 import sys

@@ -1,7 +1,5 @@
 """Which candidate to use, by held-out scores: the test part has no say in it."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

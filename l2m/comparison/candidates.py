@@ -1,7 +1,5 @@
 """What a comparison can recommend: a strategy, its threshold moved, or an opponent, each at its chosen setting."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """The configuration of a comparison: its keys, and the strategies that are compared."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path

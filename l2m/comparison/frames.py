@@ -1,7 +1,5 @@
 """A comparison on a pandas DataFrame: ``l2m.compare(frame, target)``."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Models of scikit-learn that a table's strategies are compared with, on the same split and prepared inputs."""
 
-from __future__ import annotations
-
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """``comparison.html``: a comparison's advice, scores, curves and confusion matrices on one page, with no other file."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """All that a comparison ends in: the advice, the scores behind it, and what they mean in words and as plain values."""
 
-from __future__ import annotations
-
 import json
 import math
 import shlex

@@ -1,7 +1,5 @@
 """Runs a comparison: chooses rates, trains, scores, and writes the report."""
 
-from __future__ import annotations
-
 import math
 import shlex
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The settings of each strategy that a comparison chooses among."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import replace

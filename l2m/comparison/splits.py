@@ -1,7 +1,5 @@
 """Runs a comparison on one split into training and test part, or on several, whose intervals then cover the split."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

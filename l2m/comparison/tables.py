@@ -1,7 +1,5 @@
 """The report of a comparison for the terminal, as Markdown and as CSV."""
 
-from __future__ import annotations
-
 import io
 import re
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Predicted classes of a trained model by another rule than the largest probability."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
 """Writes the files of a comparison's report, and draws its figure."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from functools import partial
 

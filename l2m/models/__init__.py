@@ -6,8 +6,6 @@ what the option ``weights`` names. Parameters that need no gradient are not trai
 factors of the learning rate by parameter.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

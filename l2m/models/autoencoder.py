@@ -1,7 +1,5 @@
 """The autoencoder of the reconstruction rows (section C.1.5)."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import torch

@@ -1,7 +1,5 @@
 """Dropout for a CPU, where drawing a random number for each element takes longer than the neighbouring layers."""
 
-from __future__ import annotations
-
 import math
 
 import torch

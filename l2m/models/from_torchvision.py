@@ -1,7 +1,5 @@
 """Networks of torchvision, trained from scratch on images of three channels."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any
 
 from torch import nn

@@ -3,8 +3,6 @@
 Pooling comes before ReLU: the two commute, so the function is the same, on a quarter of the elements.
 """
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 from l2m.data import Data

@@ -1,7 +1,5 @@
 """The fully connected network of the regression rows (section C.1.1)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import chain, pairwise
 from typing import Annotated

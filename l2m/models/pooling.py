@@ -5,8 +5,6 @@ of stride 2 computes the four pixels of each square in four planes, with a kerne
 original at each of its four places. Pooling is then the maximum of the planes, vectorised over whole images.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

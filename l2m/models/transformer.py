@@ -1,7 +1,5 @@
 """The transformer of the IMDB row (section C.1.4)."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import torch

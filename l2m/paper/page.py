@@ -3,8 +3,6 @@
 It extends the page of :mod:`l2m.report.page` by the verdicts, the paper's numbers, experiments and studies.
 """
 
-from __future__ import annotations
-
 import io
 import re
 from collections.abc import Sequence

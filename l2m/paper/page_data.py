@@ -1,7 +1,5 @@
 """The effects that the results page draws, with the paper's, ready for JSON."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Shared by all figures: colours and dashes, curves with bands, stacked proportions, files without a date."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Iterable, Sequence
 from itertools import pairwise

@@ -3,8 +3,6 @@
 The scripts beside this module draw what :mod:`l2m.report.page_data` puts into the page as JSON, with uPlot.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

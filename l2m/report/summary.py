@@ -1,7 +1,5 @@
 """A summary of a results folder: a table for the terminal and one figure."""
 
-from __future__ import annotations
-
 import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Trains the unfinished runs of a sweep with its launcher and reports how they end."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections import Counter

@@ -1,7 +1,5 @@
 """The plan of a sweep: which runs are done, failed and to do, and how long the rest may take."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace

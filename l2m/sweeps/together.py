@@ -1,7 +1,5 @@
 """Which runs of a sweep a process trains at a time: one, or as many as train fast as one stack of models."""
 
-from __future__ import annotations
-
 import json
 from collections import defaultdict
 from collections.abc import Sequence

@@ -4,8 +4,6 @@ Proposals depend on a seed and on earlier scores, in order. So the same command 
 skipped, and a stopped search continues.
 """
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 The graph gathers its batch too: a replay copies the batch's indices into it and the results out of it.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """The device of a run: its choice, its clock, its arithmetic, and torch's global state during the run."""
 
-from __future__ import annotations
-
 import ctypes
 import logging
 import os

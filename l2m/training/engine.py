@@ -5,8 +5,6 @@ reads the outputs for its held-out part; and of strategies whose next batch depe
 learn2mix with ``cadence=batch``, read them once a step, and pike once every T steps.
 """
 
-from __future__ import annotations
-
 import math
 import time
 import weakref

@@ -1,7 +1,5 @@
 """Results of an epoch."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

@@ -1,7 +1,5 @@
 """What runs have in common: which can be stacked, and which share more than the model."""
 
-from __future__ import annotations
-
 import logging
 from collections import defaultdict
 from collections.abc import Hashable, Sequence

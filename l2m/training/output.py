@@ -1,7 +1,5 @@
 """Output that cannot end a training: records are what counts."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Iterator

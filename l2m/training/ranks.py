@@ -5,8 +5,6 @@ losses of its own samples; these are gathered, so that every strategy sees all o
 those of the whole objective with respect to its samples. Their sum is the gradient. Rank 0 reads and writes records.
 """
 
-from __future__ import annotations
-
 import io
 import os
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """Trains a run from its configuration to its records, after the runs that it needs."""
 
-from __future__ import annotations
-
 import signal
 import tempfile
 import time
@@ -92,10 +90,8 @@ def train_together(
         except Exception as error:
             results[number] = error
     with ExitStack() as opened:
-        try:
-            opened.enter_context(torch_state(configs[min(trainings)]) if trainings else nullcontext())
-        except UserError as error:  # the device is not available
-            return [results.get(number, error) for number in range(len(configs))]
+        if trainings:
+            opened.enter_context(torch_state(configs[min(trainings)]))
         most = len(trainings)
         for number in sorted(trainings, key=lambda number: RunDirectory(configs[number]).path):
             if len(active) < most:  # in one order, as two processes may wait for each other's locks

@@ -1,7 +1,5 @@
 """Scores of a trained model on a split, beyond the metric that records hold."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property

@@ -1,7 +1,5 @@
 """Signals that end a run after the current epoch: SIGINT (Ctrl-C) and SIGTERM."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

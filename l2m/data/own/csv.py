@@ -1,7 +1,5 @@
 """A user's own table in a text file: ``dataset=csv``."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from functools import partial
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Pretrained networks that make features of images and texts; nothing that lies in a file of weights is executed."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence

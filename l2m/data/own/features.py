@@ -1,7 +1,5 @@
 """Features of images or texts, made by a pretrained network once and kept in a file: ``dataset.features``."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

@@ -4,8 +4,6 @@ A launcher submits checked configurations and reports how each run ended. The tr
 the ``results_dir`` that all machines share.
 """
 
-from __future__ import annotations
-
 import os
 import platform
 import signal

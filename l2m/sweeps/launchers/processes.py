@@ -4,8 +4,6 @@ Each of several threads has a worker process of its own (loky): if one runs out 
 on. A worker trains one run, or one group of runs, after another and keeps the loaded data set.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import warnings

@@ -1,7 +1,5 @@
 """A Ray cluster: each run is a task."""
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """A Slurm cluster, through submitit, and the same jobs as local processes, to try the settings."""
 
-from __future__ import annotations
-
 import os
 import signal
 from collections.abc import Iterator, Sequence
