@@ -48,7 +48,11 @@ def locked(folder: Path) -> Iterator[None]:
                     "whether that process still trains: wait until it has ended, or remove the file if it has"
                 ) from None
         if not isinstance(lock, SoftFileLock):  # which has written the same
-            file.write_text(f"{os.getpid()}\n{platform.node()}\n")
+            try:
+                file.write_text(f"{os.getpid()}\n{platform.node()}\n")
+            except OSError:
+                lock.release()
+                raise
     try:
         yield
     finally:

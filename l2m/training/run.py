@@ -50,9 +50,12 @@ def train(config: RunConfig, on_epoch: Callable[[EpochRow], None] | None = None)
         Stopped: a signal ended it.
     """
     (result,) = train_together([config], on_epoch)
-    if isinstance(result, BaseException):
+    if not isinstance(result, BaseException):
+        return result
+    try:
         raise result
-    return result
+    finally:
+        del result  # whose traceback has this frame, and so the model
 
 
 def train_together(
@@ -132,7 +135,7 @@ def train_together(
         else:
             ended = train_together([configs[number] for number in numbers], on_epoch)
         results |= zip(numbers, ended, strict=True)
-    return [results[number] for number in range(len(configs))]
+    return [results.pop(number) for number in range(len(configs))]  # no traceback keeps itself
 
 
 def _training(

@@ -211,7 +211,8 @@ def test_results_dir_that_cannot_be_written(door: Door, tmp_path: Path) -> None:
 def test_a_run_prints_where_its_records_are(door: Door, tmp_path: Path) -> None:
     result = door(*QUICK)
     assert (result.status, result.err) == (0, "")
-    path = tmp_path / result.out.splitlines()[-1].strip()
+    path = tmp_path / result.out.splitlines()[-2].strip()
+    assert result.out.splitlines()[-1] == "records: outputs/runs; to look at them: l2m page outputs"
     assert json.loads((path / "run.json").read_text())["status"] == "done"
     assert path.relative_to(tmp_path).parts[:4] == ("outputs", "runs", "mean_estimation", "learn2mix")
     assert {file.parent for file in written(tmp_path)} == {path}, "nothing is written elsewhere"
@@ -225,7 +226,7 @@ def test_the_same_command_twice_trains_once(door: Door, tmp_path: Path) -> None:
     assert {file: (file.stat().st_mtime_ns, file.read_bytes()) for file in written(tmp_path)} == before
     assert "epoch 1/1" in first.out
     assert "epoch 1/1" not in second.out
-    assert second.out.splitlines()[-1].strip() == "done before: " + first.out.splitlines()[-1].strip()
+    assert second.out.splitlines()[-2].strip() == "done before: " + first.out.splitlines()[-2].strip()
     again = door(*QUICK, "force=true")
     assert "epoch 1/1" in again.out
     assert [str(file) for file in written(tmp_path)] == [str(file) for file in before]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -242,6 +243,8 @@ def test_what_is_wrong_is_told(door: Door, tmp_path: Path, arguments: list[str],
 def test_help_has_the_keys(door: Door) -> None:
     result = door("--help")
     assert result.status == 0
+    assert len(result.out.splitlines()) <= 50, "about a screen"
     for key in ("strategies", "choice_seeds", "mixing_rates", "metric"):
-        assert f"  {key}" in result.out
+        assert re.search(rf"\b{key}\b", result.out)
+        assert f"  {key}" in door("--help", "all").out
     assert max(map(len, result.out.partition("Options of choices")[0].splitlines())) < 80

@@ -48,7 +48,14 @@ def test_together_is_an_upper_bound() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [("mixing=mixup",), ("equal_seconds=true",), ("logger=tensorboard",), ("model=lenet5",)], ids=" ".join
+    "words",
+    [
+        ("mixing=mixup",),
+        ("equal_seconds=true",),
+        ("model=lenet5",),
+        pytest.param(("logger=tensorboard",), marks=pytest.mark.extras),
+    ],
+    ids=" ".join,
 )
 def test_runs_that_cannot_be_stacked_are_sent_alone(words: tuple[str, ...]) -> None:
     assert sizes(seeds(4, *words)) == [1] * 4

@@ -107,9 +107,10 @@ def test_a_folder_that_is_a_file(door: Door, tmp_path: Path) -> None:
 
 
 def test_help_lists_the_studies_and_their_options(door: Door) -> None:
-    result = door("--help")
-    assert result.status == 0
+    short, result = door("--help"), door("--help", "all")
+    assert (short.status, result.status) == (0, 0)
     for name in registry.names():
+        assert name in short.out
         assert f"study={name}" in result.out
     assert "problems: 2000" in result.out
 
