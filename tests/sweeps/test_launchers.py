@@ -148,7 +148,7 @@ def test_jobs_write_the_records_of_processes_and_only_unfinished_runs_are_sent(t
     assert status == 1
     assert "4 runs: 1 done, 1 skipped (done before), 2 failed" in out
     for strategy in ("classical", "learn2mix"):
-        command = f"dataset=digits device=cpu threads=1 checkpoint_seconds=0 epochs=3 strategy={strategy}"
+        command = f"{' '.join(SMALL)} epochs=3 strategy={strategy}"
         assert f"error: {command} learning_rate=1e+30: the loss is not finite in epoch 1" in err
     assert len(list((tmp_path / "outputs" / "submitit").glob("*_result.pkl"))) == 3
     is_as_trained_here(tmp_path)
