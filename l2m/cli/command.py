@@ -187,7 +187,8 @@ def _announce(raw: DictConfig) -> None:
     keys = ("dataset.name", "strategy.name", "seed", "device", "threads")
     with suppress(OmegaConfBaseException):
         dataset, strategy, seed, device, threads = (OmegaConf.select(raw, key) for key in keys)
-        words = [dataset, strategy, f"seed {seed}", f"device {device}", f"{threads} threads" if threads else None]
+        count = f"{threads} thread{'s' * (threads != 1)}" if threads else None
+        words = [dataset, strategy, f"seed {seed}", f"device {device}", count]
         print(" · ".join(map(str, filter(None, words))), flush=True)
 
 

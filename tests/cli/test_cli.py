@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -216,6 +217,20 @@ def test_a_run_prints_where_its_records_are(door: Door, tmp_path: Path) -> None:
     assert json.loads((path / "run.json").read_text())["status"] == "done"
     assert path.relative_to(tmp_path).parts[:4] == ("outputs", "runs", "mean_estimation", "learn2mix")
     assert {file.parent for file in written(tmp_path)} == {path}, "nothing is written elsewhere"
+
+
+def test_the_first_line_comes_before_torch_is_imported(tmp_path: Path) -> None:
+    """At a terminal; torch takes seconds, and here ends the program."""
+    (tmp_path / "torch.py").write_text("raise SystemExit(7)")
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "l2m.run", "dataset=digits", "seed=3", "device=cpu", "threads=1"]
+    paths = os.pathsep.join([str(tmp_path), *sys.path])
+    with subprocess.Popen(command, stdout=theirs, cwd=tmp_path, env={**os.environ, "PYTHONPATH": paths}) as process:
+        os.close(theirs)
+        line = os.read(ours, 1000).decode()
+    os.close(ours)
+    assert line == "digits · learn2mix · seed 3 · device cpu · 1 thread\r\n"
+    assert process.returncode == 7
 
 
 def test_the_same_command_twice_trains_once(door: Door, tmp_path: Path) -> None:
