@@ -227,9 +227,9 @@ def test_the_first_line_comes_before_torch_is_imported(tmp_path: Path) -> None:
     paths = os.pathsep.join([str(tmp_path), *sys.path])
     with subprocess.Popen(command, stdout=theirs, cwd=tmp_path, env={**os.environ, "PYTHONPATH": paths}) as process:
         os.close(theirs)
-        line = os.read(ours, 1000).decode()
-    os.close(ours)
-    assert line == "digits · learn2mix · seed 3 · device cpu · 1 thread\r\n"
+        with open(ours, encoding="utf-8") as terminal:
+            line = terminal.readline()
+    assert line == "digits · learn2mix · seed 3 · device cpu · 1 thread\n"
     assert process.returncode == 7
 
 
