@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,6 +47,14 @@ def write(folder: Path, config: RunConfig, final: float) -> Path:
         ]
         rows.append((EpochRow(epoch, epoch, config.batch_size * epoch, 1.0, 1.0, value, worst, 0.1 * epoch), groups))
     return record(folder, config, rows)
+
+
+def copy_damaged(results: Path, folder: Path) -> Path:
+    """Copy the runs of ``results`` into a folder and damage one of them; its directory."""
+    shutil.copytree(results / "runs", folder / "runs")
+    damaged = next(folder.glob("runs/mnist/focal/seed2-*"))
+    (damaged / "metrics.csv").write_text("epoch\n1\n")
+    return damaged
 
 
 def write_all(folder: Path) -> Path:

@@ -16,7 +16,7 @@ PUBLISHED = "published"
 """The fingerprint of the published files of such a set; older records have none."""
 
 
-def fingerprint(dataset: Mapping[str, Any], data_dir: Path, weights: str = "none") -> str | None:
+def fingerprint(dataset: Mapping[str, Any], data_dir: Path, weights: str | None = None) -> str | None:
     """16 hexadecimal digits of the SHA-256 of a data set's files, or ``PUBLISHED``.
 
     It covers contents and names of the files of a user's own data, and of CIFAR, and a file of ``weights`` that the
@@ -24,7 +24,7 @@ def fingerprint(dataset: Mapping[str, Any], data_dir: Path, weights: str = "none
     fingerprint.
     """
     files = _of_dataset(dataset, data_dir)
-    if weights in ("none", "pretrained"):
+    if weights is None:
         return files
     file = Path(weights).expanduser()
     return _of_files([(f"{files} {file.name}", file)]) if file.is_file() else None

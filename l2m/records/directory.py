@@ -218,11 +218,13 @@ class RunDirectory:
     @property
     def _data(self) -> str:
         data = str(self.config.dataset.get("path") or self.config.data_dir)
-        return data if self._weights in ("none", "pretrained") else f"{data} or {self._weights}"
+        return f"{data} or {self._weights}" if self._weights else data
 
     @property
-    def _weights(self) -> str:
-        return str(self.config.model.get("weights", "none"))
+    def _weights(self) -> str | None:
+        """The file of weights that the model starts from, if it does."""
+        weights = self.config.model.get("weights")
+        return None if weights in (None, "none", "pretrained") else str(weights)
 
     def _fingerprint(self) -> str | None:
         return fingerprint(self.config.dataset, Path(self.config.data_dir), self._weights)

@@ -47,13 +47,10 @@ def locked(folder: Path) -> Iterator[None]:
                     f"{file} has been held by {_holder(file)} for {WAIT:g} seconds, and its file system cannot say "
                     "whether that process still trains: wait until it has ended, or remove the file if it has"
                 ) from None
-        if not isinstance(lock, SoftFileLock):  # which has written the same
-            try:
-                file.write_text(f"{os.getpid()}\n{platform.node()}\n")
-            except OSError:
-                lock.release()
-                raise
     try:
+        if not isinstance(lock, SoftFileLock):  # which has written the same
+            with reporting("written", file, WRITE_REMEDY):
+                file.write_text(f"{os.getpid()}\n{platform.node()}\n")
         yield
     finally:
         with contextlib.suppress(OSError):

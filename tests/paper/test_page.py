@@ -12,7 +12,7 @@ from typing import get_args
 import pandas as pd
 import pytest
 from browser import ALOUD, CUT_OFF, Browser, Page, number
-from rows_made_up import VERDICTS, configuration
+from rows_made_up import VERDICTS, configuration, copy_damaged
 from rows_made_up import write as made_up
 
 from l2m.files import pack
@@ -27,9 +27,7 @@ from l2m.paper.verdict import Beside, Effect
 def results(made_up_results: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the made-up records with a damaged one, drawn by the script."""
     folder = tmp_path_factory.mktemp("drawn")
-    shutil.copytree(made_up_results / "runs", folder / "runs")
-    damaged = next(folder.glob("runs/mnist/focal/seed2-*"))
-    (damaged / "metrics.csv").write_text("epoch\n1\n")
+    damaged = copy_damaged(made_up_results, folder)
     pack(next(folder.glob("runs/mnist/learn2mix/seed1-*/groups.csv")))
     told = subprocess.run(
         [sys.executable, "-m", "l2m", "figures", str(folder)], capture_output=True, text=True, check=True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -12,6 +11,7 @@ import pandas as pd
 import pytest
 from browser import ALOUD, CUT_OFF, Browser, Page, number
 from made_up import compose, write
+from rows_made_up import copy_damaged
 
 from l2m.report import page, statistics
 from l2m.report.runs import read_runs
@@ -21,9 +21,7 @@ from l2m.report.runs import read_runs
 def results(made_up_results: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The made-up records, one of them damaged, and their page, written by the command."""
     folder = tmp_path_factory.mktemp("own")
-    shutil.copytree(made_up_results / "runs", folder / "runs")
-    damaged = next(folder.glob("runs/mnist/focal/seed2-*"))
-    (damaged / "metrics.csv").write_text("epoch\n1\n")
+    damaged = copy_damaged(made_up_results, folder)
     ended = subprocess.run(
         [sys.executable, "-m", "l2m", "page", str(folder)], capture_output=True, text=True, check=True
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -63,16 +63,25 @@ def finished(configs: list[RunConfig]) -> list[Records]:
     return results  # type: ignore[return-value]
 
 
-@pytest.mark.parametrize("strategy", STACKED)
-def test_runs_of_a_strategy_end_as_alone(strategy: str, tmp_path: Path) -> None:
-    words = [(f"strategy={strategy}", f"seed={seed}", f"learning_rate={rate}")
-             for seed in (0, 1) for rate in ("1e-3", "3e-3")]  # fmt: skip
-    together = [configured(tmp_path / "together", *each) for each in words]
-    finished(together)
-    for ours, each in zip(together, words, strict=True):
-        alone = configured(tmp_path / "alone", *each)
+def both_ways(folder: Path, words: Sequence[tuple[str, ...]], row: str = "classification") -> list[list[RunConfig]]:
+    """Train runs together, and each alone; pairs of these, which agree to rounding."""
+    ways = ("together", "alone")
+    pairs = [[configured(folder / way, *each, row=row) for way in ways] for each in words]
+    finished([ours for ours, _ in pairs])
+    for ours, alone in pairs:
         train(alone)
         assert_alike(ours, alone)
+    return pairs
+
+
+@pytest.mark.parametrize("strategy", STACKED)
+def test_runs_of_a_strategy_end_as_alone(strategy: str, tmp_path: Path) -> None:
+    words: list[tuple[str, ...]] = [
+        (f"strategy={strategy}", f"seed={seed}", f"learning_rate={rate}")
+        for seed in (0, 1)
+        for rate in ("1e-3", "3e-3")
+    ]
+    for ours, alone in both_ways(tmp_path, words):
         assert (info(ours)["together"], info(alone).get("together")) == (4, None)
 
 
@@ -80,12 +89,7 @@ def test_runs_of_a_strategy_end_as_alone(strategy: str, tmp_path: Path) -> None:
 def test_different_strategies_end_as_alone(row: str, tmp_path: Path, tiny_data: Path) -> None:
     able = [name for name in STACKED if row in STRATEGIES[name].tasks]
     words = [(f"data_dir={tiny_data}", f"strategy={name}", f"seed={seed}") for name in able for seed in (0, 1)]
-    together = [configured(tmp_path / "together", *each, row=row) for each in words]
-    finished(together)
-    for ours, each in zip(together, words, strict=True):
-        alone = configured(tmp_path / "alone", *each, row=row)
-        train(alone)
-        assert_alike(ours, alone)
+    for ours, _ in both_ways(tmp_path, words, row):
         assert info(ours)["together"] == len(words)
 
 
@@ -109,12 +113,7 @@ def test_options_of_training_are_each_runs_own(words: tuple[str, ...], tmp_path:
         ("seed=2", "max_gradient_norm=1"),
         ("seed=3", "learning_rate=2e-3"),
     ]
-    together = [configured(tmp_path / "together", *words, *own) for own in each_own]
-    finished(together)
-    for ours, own in zip(together, each_own, strict=True):
-        alone = configured(tmp_path / "alone", *words, *own)
-        train(alone)
-        assert_alike(ours, alone)
+    for ours, alone in both_ways(tmp_path, [(*words, *own) for own in each_own]):
         assert info(ours).get("best_epoch") == info(alone).get("best_epoch")
         assert info(ours).get("held_out") == info(alone).get("held_out")
 
@@ -122,13 +121,7 @@ def test_options_of_training_are_each_runs_own(words: tuple[str, ...], tmp_path:
 def test_parts_that_are_held_out_train_together(tmp_path: Path) -> None:
     parts = [("validation_fraction=0.25", f"validation_part={part}") for part in range(3)]
     words = [(*part, f"strategy={name}") for part in parts for name in ("learn2mix", "class_weighted")]
-    together = [configured(tmp_path / "together", *each) for each in words]
-    finished(together)
-    for ours, each in zip(together, words, strict=True):
-        alone = configured(tmp_path / "alone", *each)
-        train(alone)
-        assert_alike(ours, alone)
-    assert max(int(str(info(each)["together"])) for each in together) >= 2
+    assert max(int(str(info(ours)["together"])) for ours, _ in both_ways(tmp_path, words)) >= 2
 
 
 @pytest.mark.parametrize(
