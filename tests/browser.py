@@ -17,7 +17,17 @@ from typing import Any
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
+KEYS = {"Tab": 9, "Enter": 13, "Escape": 27, " ": 32, "Home": 36, "ArrowLeft": 37, "ArrowDown": 40}
+
 ALOUD = ("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded")
+
+FOCUSED = """(() => {
+  const focused = document.activeElement, box = focused.getBoundingClientRect();
+  const x = (Math.max(box.left, 0) + Math.min(box.right, innerWidth)) / 2;
+  const y = (Math.max(box.top, 0) + Math.min(box.bottom, innerHeight)) / 2;
+  const top = document.elementFromPoint(x, y), outline = getComputedStyle(focused).outlineStyle;
+  return [focused.tagName, focused.name || focused.textContent.trim(), outline !== 'none' && focused.contains(top)];
+})()"""
 
 CUT_OFF = """[...document.querySelectorAll('body *:not(.skip)')].filter(element => {
   const box = element.getBoundingClientRect();
@@ -118,6 +128,26 @@ class Browser:
         self.call("Emulation.setDeviceMetricsOverride", **size)
         self.call("Page.navigate", url=file.resolve().as_uri())
         self._until(lambda: any(event["method"] == "Page.loadEventFired" for event in self.events))
+
+    def press(self, key: str) -> None:
+        """Press a key of ``KEYS`` and let it go."""
+        text = {"Enter": "\r", " ": " "}.get(key, "")
+        event = {"key": key, "code": "Space" if key == " " else key, "windowsVirtualKeyCode": KEYS[key], "text": text}
+        self.call("Input.dispatchKeyEvent", type="keyDown" if text else "rawKeyDown", **event)
+        self.call("Input.dispatchKeyEvent", type="keyUp", **event)
+
+    def tab_stops(self) -> list[tuple[str, str]]:
+        """Tag and text of what Tab leads to from the top of the page on, each outlined and not covered by anything."""
+        self.call("Emulation.setFocusEmulationEnabled", enabled=True)
+        stops: list[tuple[str, str]] = []
+        for _ in range(1000):
+            self.press("Tab")
+            tag, text, is_visible = self.evaluate(FOCUSED)
+            if tag == "BODY" or (stops and (tag, text) == stops[0]):
+                return stops
+            assert is_visible, f"{tag} {text} is hidden or has no outline"
+            stops.append((tag, text))
+        raise AssertionError("Tab does not come to an end")
 
     def evaluate(self, script: str) -> Any:
         """The value of a JavaScript expression in the page."""

@@ -33,6 +33,7 @@ def render(report: Report) -> str:
         deciding=format_deciding(report),
         heads={name: score.title + ", %" * score.percent for name, score in findings.scores.items()},
         cells=format_cells(findings),
+        predicted=[f"as {label}" for label in report.classes],
         baseline=BASELINE,
         caption=format_caption(report),
         columns=json.loads(described[0].read_text()) if described else {},

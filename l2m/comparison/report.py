@@ -27,6 +27,7 @@ class Protocol:
     """How a comparison was made.
 
     Attributes:
+        title: the data set as a heading has it (:func:`l2m.config.description.title`).
         rates: by candidate, the chosen setting.
         tried: by candidate, among how many settings; empty if none were chosen.
         epochs: the most there can be, if they were chosen.
@@ -38,6 +39,7 @@ class Protocol:
     """
 
     dataset: str
+    title: str
     data_seed: int
     validation_fraction: float
     choice_seeds: int

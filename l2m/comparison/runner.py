@@ -31,6 +31,7 @@ from l2m.comparison.report import Protocol, Report
 from l2m.comparison.settings import rates_of, strategy_settings, without_rate
 from l2m.comparison.thresholds import moved_rows
 from l2m.comparison.writing import as_csv
+from l2m.config import description
 from l2m.config.run import LATER_KEYS, RunConfig
 from l2m.data import load
 from l2m.errors import UserError
@@ -237,6 +238,7 @@ class ComparisonRunner:
         tried = {name: {one.learning_rate for one in settings} for name, settings in self._settings.items()}
         return Protocol(
             dataset=str(options.dataset["name"]),
+            title=description.title(description.settings(base)),
             data_seed=options.data_seed,
             validation_fraction=options.validation_fraction,
             choice_seeds=options.choice_seeds,

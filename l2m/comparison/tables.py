@@ -67,7 +67,7 @@ def format_deciding(report: Report) -> pd.DataFrame:
 def _deciding_table(report: Report) -> tuple[str, Table]:
     score = report.findings.scores[report.findings.metric]
     cells = format_deciding(report).set_axis(["held-out ± se", "test ± sd", f"− {BASELINE}", "p", "seconds"], axis=1)
-    title = f"{report.protocol.dataset}: {score.title}{', in %' * score.percent}"
+    title = f"{shown(report.protocol.title)}: {score.title}{', in %' * score.percent}"
     return title, _terminal_table(cells.drop(columns="p"))  # marks say as much as p
 
 
@@ -209,7 +209,7 @@ def format_markdown(report: Report, figure: str) -> str:
     scores = pd.concat([cells.xs(name, level=1) for name in others], axis=1)
     scores.columns = [head for name in others for head in (heads[name], f"− {BASELINE}")]
     parts = [
-        f"# Strategies on {protocol.dataset}",
+        f"# Strategies on {_escape(protocol.title)}",
         *recommend(report),
         f"To use it:\n\n    {report.usage}",
         f"![Differences to {BASELINE} with their intervals]({figure})",
@@ -233,7 +233,7 @@ def _markdown_table(cells: pd.DataFrame, first: str = "strategy") -> str:
 
 def _escape(name: str) -> str:
     """A name that a user has given, without meaning for Markdown."""
-    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", name)
+    return re.sub(r"([!-+/:-@\[-`{-~])", r"\\\1", name)
 
 
 def format_csv(report: Report) -> str:

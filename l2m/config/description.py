@@ -1,6 +1,7 @@
 """Describes in words how configurations differ."""
 
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
 from l2m.config.choices import GROUPS
@@ -18,10 +19,18 @@ def settings(config: RunConfig) -> dict[str, Any]:
 
 def subject_and_label(settings: dict[str, Any], of_dataset: list[dict[str, Any]]) -> dict[str, Any]:
     """``subject`` and ``label`` of a configuration among all of its data set."""
-    subject = _test_settings(settings)
+    subject, named = _test_settings(settings), title(settings)
     same = [other for other in of_dataset if _test_settings(other) == subject]
-    words = [settings["dataset.name"], *_differing(subject, of_dataset)]
+    words = [named, *_differing(subject, [other for other in of_dataset if title(other) == named])]
     return {"subject": " ".join(words), "label": label(settings, same)}
+
+
+def title(settings: Mapping[str, Any]) -> str:
+    """The data set as a heading has it: its name or, of one's own data, ``patients.csv, target outcome``."""
+    if not (path := settings.get("dataset.path")):
+        return str(settings["dataset.name"])
+    column = settings.get("dataset.target") or settings.get("dataset.label")
+    return printable(PurePath(path).name + f", target {column}" * bool(column))
 
 
 def _test_settings(settings: dict[str, Any]) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 // The choices of the page, which the plot of effects and the rows below it follow.
 
+const rows = all("#rows details[data-row]");
+
 /** Draws the effects of the rows that the choices keep, and hides the other rows. */
 function redraw() {
   const chosen = Object.fromEntries(new FormData(form));
-  const kept = all("details.row[data-row]").filter(section => {
+  const kept = rows.filter(section => {
     const { table, version, verdict } = section.dataset;
     const keep =
       (!chosen.task || chosen.task === table) &&
@@ -37,12 +39,12 @@ function redraw() {
 }
 
 function fill() {
-  const opponents = new Set(Object.values(DATA.rows).flatMap(row => Object.keys(row.effects.test_metric)));
+  const opponents = new Set(rows.flatMap(row => Object.keys(DATA.rows[row.dataset.row].effects.test_metric)));
   const order = ["classical", "stratified", "balanced", ...opponents].filter(
     (name, i, names) => opponents.has(name) && names.indexOf(name) === i,
   );
   form.opponent.append(...order.map(name => make("option", {}, name)));
-  const verdicts = new Set(all("details.row[data-row]").map(section => section.dataset.verdict));
+  const verdicts = new Set(rows.map(row => row.dataset.verdict));
   form.verdict.append(...[...verdicts].map(name => make("option", {}, name)));
   form.addEventListener("input", redraw);
   form.addEventListener("submit", event => event.preventDefault());

@@ -1,9 +1,10 @@
-"""Figures of experiments that are not in the tables: the test metric of a row as one of its settings varies.
+"""Experiments that are not in the tables: their runs, and figures of a row's test metric as one of its settings varies.
 
 Runs belong to an experiment of a row if they differ from the row's configuration in that setting alone.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 
 from l2m.config.description import settings
 from l2m.paper import imbalance, published
-from l2m.paper.other_settings import PAIR, alternatives, varied_names
+from l2m.paper.other_settings import PAIR, VARIED, alternatives, varied_names
 from l2m.paper.published import Printed
 from l2m.paper.rows import ROWS, Row
 from l2m.report import drawing
@@ -45,6 +46,30 @@ def figures(all_runs: Sequence[Runs]) -> dict[str, Figure | None]:
     }
 
 
+def runs(all_runs: Sequence[Runs]) -> dict[str, list[Runs]]:
+    """By the file name of its figure, an experiment's runs: ``subject`` is their panel, ``label`` what varies there."""
+    found: dict[str, dict[tuple[str, str], Runs]] = {name: {} for name in TITLES}  # by panel and label
+    for row in ROWS:
+        for name in ("mixing_rate", "cadence"):
+            if len(series := varied(row, all_runs, f"strategy.{name}")) > 1:
+                words = name.replace("_", " ")
+                found[name] |= {(row.title, f"{words} {value}"): run for value, run in series.items()}
+                found[name] |= {(row.title, s): run for s, run in row.runs(all_runs).items() if s == PAIR[1]}
+        for one in alternatives(row, all_runs):
+            panel = f"{row.title}: {', '.join(varied_names(row))}"
+            for strategy in PAIR:
+                run = one.runs[strategy]
+                values = [word(run.settings[key]) for key in VARIED[row.name] if key in run.settings]
+                found["settings"][panel, " ".join([strategy, *values])] = run
+    for place, run in imbalance.grid(all_runs).items():
+        panel = f"Learning rate {place.rate:g}, imbalance {place.ratio}:1"
+        found["imbalance_and_rate"][panel, place.strategy] = run
+    return {
+        name: [replace(run, subject=panel, label=label) for (panel, label), run in made.items()]
+        for name, made in found.items()
+    }
+
+
 def varied(row: Row, all_runs: Sequence[Runs], key: str) -> Series:
     """Learn2mix's runs that differ from the row's in ``key`` alone: by rising value, or the row's own first."""
     wanted = settings(row.configurations()["learn2mix"])
@@ -54,11 +79,11 @@ def varied(row: Row, all_runs: Sequence[Runs], key: str) -> Series:
 
 
 def word(value: object) -> str:
-    """A setting's value on an axis, short enough for five to stand side by side."""
+    """A setting's value, short enough for five to stand side by side on an axis, which breaks it at its spaces."""
     words = {"none": "plain", "standard": "augm."}
     if isinstance(value, float):
         return f"{value:.0e}".replace("e-0", "e-") if 0 < value < 0.01 else f"{value:g}"
-    return words.get(str(value), str(value).replace("_", "\n"))
+    return words.get(str(value), str(value).replace("_", " "))
 
 
 def mixing_rate(all_runs: Sequence[Runs]) -> Figure | None:
@@ -156,5 +181,6 @@ def against(axes: Axes, series: Mapping[str, Values], paper: Mapping[str, Printe
             sd = number.sd or 0.0
             axes.axhspan(number.mean - sd, number.mean + sd, color=colour, alpha=0.12, linewidth=0)
             axes.axhline(number.mean, color=colour, linewidth=0.5)
-    axes.set_xticks(range(len(names)), names, fontsize=6 if len(names) < 5 else 5)
+    ticks = [name.replace(" ", "\n") for name in names]
+    axes.set_xticks(range(len(names)), ticks, fontsize=6 if len(names) < 5 else 5)
     axes.set_xlim(-0.5, len(names) - 0.5)

@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,9 @@ def render(results: Results, folder: Path) -> str:
     with mpl.rc_context(drawing.PRINT):
         shown = [row for row in (*ROWS, *VARIANTS) if row in ROWS or row.runs(results.runs)]
         sections = [section(row, results.runs, folder) for row in shown]
-        drawn = {name: svg(made, name) for name, made in experiments.figures(results.runs).items() if made}
+        varied = {
+            name: report.sections(name, runs, folder) for name, runs in experiments.runs(results.runs).items() if runs
+        }
         studied = [
             {
                 "id": one.path.name,
@@ -56,18 +59,18 @@ def render(results: Results, folder: Path) -> str:
         ]
     beside = sorted([*folder.glob("figures/*.pdf"), *folder.glob("tables/*.csv")])
     styles = {name: [colour, report.dashes(dash)] for name, (colour, dash) in drawing.STYLES.items()}
-    more = {"symbols": SYMBOLS, "styles": styles, "shown": ["learn2mix", "classical", "stratified"]}
+    more = {"symbols": SYMBOLS, "styles": styles}
     return report.render(
         Path(__file__).with_name("page.html"),
         script="effects.js",
         sections=sections,
         tally=partial(tally, sections),
-        data=report.data(sections, [], **more),
+        data=report.data([*chain(*varied.values()), *sections], [], **more),
         variants=VARIANTS,
         symbols=SYMBOLS,
         rules=[EFFECT_RULE, BESIDE_RULE, LEVEL_RULE, REPLACED],
         epochs=EPOCHS,
-        experiments=drawn,
+        experiments=varied,
         titles=experiments.TITLES,
         studies=studied,
         beside=[path.relative_to(folder).as_posix() for path in beside],
@@ -117,6 +120,7 @@ def section(row: Row, all_runs: Sequence[Runs], folder: Path) -> dict[str, Any]:
             "paper": {s: [[number.mean, number.sd] for number in numbers] for s, numbers in printed.items()},
             "effects": effects,
             "curves": {strategy: curves(run) for strategy, run in runs.items()},
+            "shown": ["learn2mix", "classical", "stratified"],
         },
     }
 

@@ -1,7 +1,7 @@
 "use strict";
 // Charts by uPlot: curves of strategies with a band at a time, and stacked proportions. Values stand in the legend.
 
-const DARK = matchMedia("(prefers-color-scheme: dark)");
+const DARK = matchMedia("screen and (prefers-color-scheme: dark)"); // paper is white
 const charts = new Map(); // by its element, what draws a chart again: in another colour scheme, or as wide as its element
 const widths = new ResizeObserver(entries =>
   entries.forEach(({ target }) => {
@@ -272,4 +272,5 @@ function chart(host, { label, lines, unit, logarithmic = false, stacked = false 
   widths.observe(host);
 }
 
-DARK.addEventListener("change", () => charts.forEach(draw => draw()));
+for (const [target, event] of [[DARK, "change"], [window, "beforeprint"], [window, "afterprint"]])
+  target.addEventListener(event, () => charts.forEach(draw => draw()));

@@ -50,7 +50,10 @@ all("a[data-run]").forEach(link =>
     location.hash = link.dataset.run;
   }),
 );
-const hint = box => box.classList.toggle("more", box.scrollLeft + box.clientWidth < box.scrollWidth - 2);
+function hint(box) {
+  box.classList.toggle("more", box.scrollLeft + box.clientWidth < box.scrollWidth - 2);
+  box.tabIndex = box.scrollWidth > box.clientWidth + 1 ? 0 : -1; // Tab stops only where there is something to scroll
+}
 const hints = new ResizeObserver(entries => entries.forEach(({ target }) => hint(target)));
 all(".scroll").forEach(box => {
   hints.observe(box);

@@ -3,7 +3,7 @@
 The scripts beside this module draw what :mod:`l2m.report.page_data` puts into the page as JSON, with uPlot.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,15 @@ SYMBOLS = {"better": "✓", "undecided": "?", "worse": "✗", "too few seeds": "
 
 def write(results: RunsRead, folder: Path) -> Path:
     """Write the page of the records that lie in ``folder``, and return its file."""
-    by_subject: dict[str, list[Runs]] = {}
-    for run in sorted(results.runs, key=lambda run: ("validation_fraction" in run.settings, run.subject)):
-        by_subject.setdefault(run.subject, []).append(run)
-    sections = [section(f"data{i}", runs, folder) for i, runs in enumerate(by_subject.values())]
+    runs = sorted(results.runs, key=lambda run: ("validation_fraction" in run.settings, run.subject))
+    made = sections("data", runs, folder)
+    for each in made:
+        each["data"]["effects"] = page_data.effects(each["runs"])
     file = folder / "page.html"
     text = render(
         Path(__file__).with_name("results.html"),
-        data=data(sections, results.runs),
-        sections=sections,
+        data=data(made, results.runs),
+        sections=made,
         epochs=EPOCHS,
         configurations=len(results.runs),
         comparisons=[page.relative_to(folder).as_posix() for page in sorted(folder.glob("comparisons/*/*.html"))],
@@ -39,8 +39,16 @@ def write(results: RunsRead, folder: Path) -> Path:
     return file
 
 
+def sections(name: str, runs: Iterable[Runs], folder: Path) -> list[dict[str, Any]]:
+    """A :func:`section` a subject, in the order of the runs; their ids are ``name`` with a number."""
+    by_subject: dict[str, list[Runs]] = {}
+    for run in runs:
+        by_subject.setdefault(run.subject, []).append(run)
+    return [section(f"{name}{i}", each, folder) for i, each in enumerate(by_subject.values())]
+
+
 def section(name: str, runs: Sequence[Runs], folder: Path) -> dict[str, Any]:
-    """A subject as the templates show it, and what the page draws of it, ``data``; ``name`` is its id on the page."""
+    """A subject as the templates show it, with its ``runs`` by label, and what the page draws of it, ``data``."""
     by_label = {run.label: run for run in runs}
     ((title, lines),) = summary.rows(list(runs)).items()
     records = page_data.records(name, by_label, folder)
@@ -49,11 +57,11 @@ def section(name: str, runs: Sequence[Runs], folder: Path) -> dict[str, Any]:
         "unit": title.rpartition(": ")[2],
         "lines": lines,
         "records": records,
+        "runs": by_label,
         "data": {
             "title": runs[0].subject,
             "is_percent": runs[0].task.higher_is_better,
             "metric": drawing.metric(runs[0]),
-            "effects": page_data.effects(by_label),
             "curves": {label: page_data.curves(run) for label, run in by_label.items()},
         },
     }

@@ -21,6 +21,12 @@ POINTS = 50
 OPPONENTS = 8
 """Configurations of a subject that the others are compared with, at most."""
 
+MANY_GROUPS = 20
+"""From so many on, their curves have a fifth of the points."""
+
+INFO = ("command", "seconds", "device", "threads", "version", "commit", "torch", "start")
+"""What a page says of a run from its ``run.json``."""
+
 FILES = ("metrics.csv", "metrics.csv.gz", "groups.csv", "groups.csv.gz", "config.yaml", "run.json")
 
 
@@ -75,7 +81,9 @@ def curves(run: Runs) -> dict[str, Any]:
         made["epochs"] = table.index.tolist()
         made[column] = {end: series(table[end]) for end in (table if made["n"] > 2 else ["mean"])}
     for column, scale in (("proportion", 1), ("test_metric", 100 if run.task.higher_is_better else 1)):
-        table = drawing.thinned(drawing.by_group(run, column) * scale, POINTS)
+        table = drawing.by_group(run, column) * scale
+        table = drawing.thinned(table, POINTS if table.shape[1] < MANY_GROUPS else POINTS // 5)
+        made["group_epochs"] = table.index.tolist()
         made["names"] = [str(name) for name in table]
         constant = float((table.max() - table.min()).max()) < 1e-9
         made[f"group_{column}"] = [series(group)[: 1 if constant else None] for _, group in table.T.iterrows()]
@@ -101,7 +109,7 @@ def records(subject: str, runs: Mapping[str, Runs], folder: Path) -> dict[str, d
                 "worst_group": series(table["worst_group"] * scale),
                 "seconds": rounded(metrics["seconds"].iloc[-1]),
                 "groups": [series(last[column] * by) for column, by in columns.items()],
-                "info": run.info[seed],
+                "info": {key: value for key, value in run.info[seed].items() if key in INFO},
                 "files": [name for name in FILES if (folder / place / name).exists()],
             }
     return made

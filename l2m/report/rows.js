@@ -21,25 +21,26 @@ function choice(label, names, choose) {
 
 /** A metric of each strategy over epochs; which are shown is kept from one metric to the other. */
 function curves(host, row, column) {
-  row.shown ??= new Set(DATA.shown ?? Object.keys(row.curves).sort((a, b) => rank(a) - rank(b)).slice(0, 6));
-  const lines = Object.entries(row.curves)
-    .map(([strategy, curve]) => {
-      const [colour, dash] = styleOf(strategy),
-        paper = column === "test_metric" ? row.paper?.[strategy] : null;
-      return {
-        label: strategy,
-        x: curve.epochs,
-        y: curve[column].mean,
-        low: curve[column].low,
-        high: curve[column].high,
-        colour,
-        dash,
-        points: paper && paper.map(([mean, sd], i) => [row.epochs[i], mean, sd]).filter(([epoch]) => epoch),
-        shown: row.shown.has(strategy),
-        toggled: on => (on ? row.shown.add(strategy) : row.shown.delete(strategy)),
-      };
-    })
-    .sort((a, b) => rank(a.label) - rank(b.label));
+  const names = Object.keys(row.curves).sort((a, b) => rank(a) - rank(b)),
+    free = Object.keys(DATA.styles).filter(name => !names.includes(name)); // whose styles settings without one take
+  row.on ??= new Set(row.shown ?? names.slice(0, 6));
+  const lines = names.map((strategy, i) => {
+    const curve = row.curves[strategy],
+      [colour, dash] = styleOf(strategy in DATA.styles ? strategy : free[i]),
+      paper = column === "test_metric" ? row.paper?.[strategy] : null;
+    return {
+      label: strategy,
+      x: curve.epochs,
+      y: curve[column].mean,
+      low: curve[column].low,
+      high: curve[column].high,
+      colour,
+      dash,
+      points: paper && paper.map(([mean, sd], i) => [row.epochs[i], mean, sd]).filter(([epoch]) => epoch),
+      shown: row.on.has(strategy),
+      toggled: on => (on ? row.on.add(strategy) : row.on.delete(strategy)),
+    };
+  });
   chart(host, {
     label: `${row.title}: ${column === "test_metric" ? "test metric" : "worst group"} by strategy`,
     lines,
@@ -48,7 +49,11 @@ function curves(host, row, column) {
   });
 }
 
-const rank = strategy => (Object.keys(DATA.styles).indexOf(strategy) + 100) % 100;
+/** The order of strategies: learn2mix, settings that have no style, the others. */
+function rank(strategy) {
+  const place = Object.keys(DATA.styles).indexOf(strategy);
+  return place < 0 ? 0.5 : place;
+}
 
 /** The proportions of a strategy's groups, stacked, or the test metric of each. */
 function groups(host, row, strategy, column) {
@@ -56,8 +61,8 @@ function groups(host, row, strategy, column) {
     colours = shades(curve.names.length);
   const lines = curve[`group_${column}`].map((y, i) => ({
     label: curve.names[i],
-    x: curve.epochs,
-    y: y.length === 1 ? curve.epochs.map(() => y[0]) : y,
+    x: curve.group_epochs,
+    y: y.length === 1 ? curve.group_epochs.map(() => y[0]) : y,
     colour: colours[i],
   }));
   const stacked = column === "proportion";

@@ -95,7 +95,19 @@ def reported(findings: Findings, **gains: float) -> Report:
     held_out = pd.DataFrame({name: 0.8 + gains.get(name, 0) + rng.normal(0, 0.001, 5) for name in STRATEGIES})
     rates = {name: {"learning_rate": 0.001} for name in STRATEGIES}
     protocol = Protocol(
-        "mine", 42, 0.2, 2, rates, dict.fromkeys(STRATEGIES, 3), 60, ("focal",), 200, ("rare", 7), 800, (0.9, 0.1)
+        "csv",
+        "t.csv, target y",
+        42,
+        0.2,
+        2,
+        rates,
+        dict.fromkeys(STRATEGIES, 3),
+        60,
+        ("focal",),
+        200,
+        ("rare", 7),
+        800,
+        (0.9, 0.1),
     )
     confusion = dict.fromkeys(STRATEGIES, np.array([[190.0, 3.0], [2.4, 4.6]]))
     return Report(advise(held_out), held_out, findings, protocol, confusion, ("common", "rare"), Path("mine"))

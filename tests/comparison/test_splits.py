@@ -56,7 +56,9 @@ def test_the_interval_covers_the_split(
     own = np.mean([means.loc[name, seed] for name, seed in zip(advised, sorted(folders), strict=True)])
     assert f"with a mean of {100 * own:.1f} % on its own test part" in printed
     assert "It covers the split, and is widened because training sets overlap" in printed
-    assert "bootstrap" not in printed.partition("Use ")[2].partition("csv: balanced")[0]
+    assert "bootstrap" not in printed.partition("Use ")[2].partition("mine.csv, target state: balanced accuracy, in %")[0]
+    assert (whole / "comparison.md").read_text().startswith("# Strategies on mine.csv, target state\n")
+    assert "<h1>Strategies on mine.csv, target state</h1>" in (whole / "comparison.html").read_text()
 
 
 def test_the_correction_is_that_of_nadeau_and_bengio() -> None:

@@ -11,6 +11,7 @@ from typing import get_args
 
 import pandas as pd
 import pytest
+import yaml
 from browser import ALOUD, CUT_OFF, Browser, Page, number
 from rows_made_up import VERDICTS, configuration, copy_damaged
 from rows_made_up import write as made_up
@@ -62,9 +63,8 @@ def test_every_link_leads_somewhere(page: Page, results: Path) -> None:
     files = {link for link in page.links if not link.startswith(("#", "data:"))}
     assert [link for link in files if not (results / link).is_file()] == []
     metrics = {path.relative_to(results).as_posix() for path in results.glob("runs/wine_quality/*/*/metrics.csv")}
-    varied = {link for link in metrics if link not in files}
-    assert len(varied) == 9  # three seeds at three other mixing rates belong to no cell
-    assert len(metrics - varied) == 6
+    assert len(metrics) == 9 + 6, "three seeds at three other mixing rates belong to an experiment"
+    assert metrics <= files
     runs = page.data["runs"]
     assert {f"{folder}/{run['files'][0]}" for folder, run in runs.items()} == {
         link for link in files if "runs/" in link
@@ -148,6 +148,26 @@ def test_numbers_of_the_charts_are_the_records(page: Page, results: Path) -> Non
         assert first == pytest.approx([wanted["proportion"], scale * wanted["test_metric"]], rel=1e-4)
 
 
+def test_experiments_have_curves_of_their_runs(page: Page, results: Path) -> None:
+    """Of a row at each mixing rate, beside classical training; their runs are those of the records."""
+    (rates,) = [row for name, row in page.data["rows"].items() if name.startswith("mixing_rate")]
+    assert rates["title"] == "Wine Quality"
+    assert list(rates["curves"]) == [*(f"mixing rate {rate}" for rate in ("0", "0.05", "0.2", "0.5")), "classical"]
+    for label, curve in rates["curves"].items():
+        folders = [
+            place
+            for place, run in page.data["runs"].items()
+            if (run["row"], run["strategy"]) == ("mixing_rate0", label)
+        ]
+        tables = [pd.read_csv(results / folder / "metrics.csv") for folder in folders]
+        if label not in ("classical", "mixing rate 0.05"):  # these are the row's own
+            assert len(tables) == curve["n"] == 3
+            mean = sum(table["test_metric"].iloc[-1] for table in tables) / 3
+            assert curve["test_metric"]["mean"][-1] == pytest.approx(mean, rel=1e-4)
+            assert {yaml.safe_load((results / folder / "config.yaml").read_text())["strategy"]["mixing_rate"]
+                    for folder in folders} == {float(label.split()[-1])}  # fmt: skip
+
+
 def test_damaged_records_are_named(page: Page, results: Path) -> None:
     assert "runs/mnist/focal/seed2-" in page.text
     assert str(results) not in page.text
@@ -164,7 +184,9 @@ def test_chromium_shows_all_of_it(browser: Browser, results: Path, width: int, s
     assert browser.evaluate("document.querySelectorAll('.effect').length") == 3
     browser.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
     browser.evaluate("new Promise(done => setTimeout(done, 300))")
-    assert browser.evaluate("document.querySelectorAll('.plot canvas').length") == 3 * 2
+    panels = browser.evaluate("document.querySelectorAll('details[data-row]').length")
+    assert panels > 3, "rows and experiments"
+    assert browser.evaluate("document.querySelectorAll('.plot canvas').length") == 2 * panels
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
     assert browser.evaluate(CUT_OFF) == []
     assert [event for event in browser.events if event["method"] in ALOUD] == []
@@ -268,3 +290,60 @@ def test_clicking_through_shows_the_records(browser: Browser, page: Page, result
     show("document.querySelector('#run .close').click()")
     assert not show("document.getElementById('run').open")
     assert [event for event in browser.events if event["method"] in ALOUD] == []
+
+
+@pytest.mark.extras
+def test_all_of_it_works_by_keyboard(browser: Browser, results: Path) -> None:
+    show = browser.evaluate
+    browser.open(results / "index.html", 1280, "light")
+    stops = browser.tab_stops()
+    assert stops[0] == ("A", "To the effects")
+    choices = [text for tag, text in stops if tag == "SELECT"]
+    assert choices[:6] == ["opponent", "column", "epoch", "task", "version", "verdict"]
+    assert {"BUTTON", "SUMMARY", "DIV"} <= {tag for tag, _ in stops}, "sorting, folded parts, charts"
+
+    show("form.opponent.focus()")
+    browser.press("ArrowDown")
+    assert show("form.opponent.value") == "stratified"
+    show("document.querySelector('.effect[data-row=mnist]').focus()")
+    browser.press("Enter")
+    assert show("location.hash") == "#mnist"
+    summary = "document.querySelector('#wine_quality > summary')"
+    show(f"{summary}.focus()")
+    for key, is_open in ((" ", True), ("Enter", False), ("Enter", True)):
+        browser.press(key)
+        assert show("document.getElementById('wine_quality').open") is is_open
+    show("document.querySelector('#wine_quality .plot').focus()")
+    browser.press("Home")
+    assert show("document.querySelector('#wine_quality .at').textContent") == "epoch 6", "300 epochs, every sixth"
+    line = "document.querySelector('#wine_quality .legend button')"
+    show(f"{line}.focus()")
+    browser.press(" ")
+    assert show(f"{line}.getAttribute('aria-pressed')") == "false"
+
+    link = "document.querySelector('#wine_quality a[data-run]')"
+    show(f"{link}.focus()")
+    browser.press("Enter")
+    show("new Promise(done => setTimeout(done, 200))")
+    assert show("document.getElementById('run').contains(document.activeElement)")
+    browser.press("Escape")
+    show("new Promise(done => setTimeout(done, 200))")
+    assert not show("document.getElementById('run').open")
+    assert show(f"document.activeElement === {link}")
+    assert [event for event in browser.events if event["method"] in ALOUD] == []
+
+
+@pytest.mark.extras
+def test_print_is_white_and_cuts_nothing(browser: Browser, results: Path) -> None:
+    browser.open(results / "index.html", 700, "dark")
+    browser.call(
+        "Emulation.setEmulatedMedia", media="print", features=[{"name": "prefers-color-scheme", "value": "dark"}]
+    )
+    try:
+        assert browser.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        assert browser.evaluate("getComputedStyle(document.querySelector('nav')).display") == "none"
+        assert browser.evaluate("getComputedStyle(form).display") == "none"
+        assert browser.evaluate("document.documentElement.scrollWidth") <= 700
+        assert browser.evaluate(CUT_OFF) == []
+    finally:
+        browser.call("Emulation.setEmulatedMedia", media="")

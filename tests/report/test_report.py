@@ -197,15 +197,14 @@ def test_runs_tested_on_different_samples_stand_in_different_tables(tmp_path: Pa
     for rate in (0.001, 0.003):
         held = ("epochs=8", "strategy=learn2mix", f"learning_rate={rate}", "validation_fraction=0.2")
         write(tmp_path, compose("dataset=csv", *held, *table), lambda epoch: 0.5)
-    subject = f"csv path={tmp_path}"
     found = runs.read_runs(tmp_path).runs
     assert {title: sorted(row[0] for row in rows) for title, rows in summary.rows(found).items()} == {
-        f"{subject}/new.csv validation_fraction=0.2: held-out accuracy in %": [
+        "new.csv, target y validation_fraction=0.2: held-out accuracy in %": [
             "learn2mix learning_rate=0.001",
             "learn2mix learning_rate=0.003",
         ],
-        f"{subject}/old.csv: test accuracy in %": ["classical", "learn2mix"],
-        f"{subject}/new.csv: test accuracy in %": ["classical", "learn2mix"],
+        "old.csv, target y: test accuracy in %": ["classical", "learn2mix"],
+        "new.csv, target y: test accuracy in %": ["classical", "learn2mix"],
     }
     summary.figure(found, tmp_path / "summary.png")  # a warning of its layout would be an error
 
