@@ -63,7 +63,8 @@ def assemble_features(
 
     def make(index: Tensor) -> tuple[Tensor, Tensor, dict[str, Any]]:
         mean, sd = _moments(features, np.sort(parts[0][index.numpy()]))
-        fitted = {"weights": encoder.weights, "mean": mean.tolist(), "sd": np.where(sd > 0, sd, 1).tolist()}
+        sd[sd <= 1e-6 * np.abs(mean)] = 1  # less is rounding in float32
+        fitted = {"weights": encoder.weights, "mean": mean.tolist(), "sd": sd.tolist()}
         if storage == "mapped":
             inputs = [torch.from_numpy(features)] * 2
         else:
