@@ -14,7 +14,7 @@ from torch import Tensor
 from l2m.data import Data
 from l2m.data.images import Integers
 from l2m.data.own.encoders import Encoder, load_encoder
-from l2m.data.own.storage import Storage, array_file, check_memory, gib, left_in_file, load_or_make, new_array
+from l2m.data.own.storage import Storage, array_file, check_memory, in_words, left_in_file, load_or_make, new_array
 from l2m.data.own.targets import Part, assemble
 from l2m.errors import UserError
 
@@ -158,7 +158,7 @@ def _make_room(file: Path, shape: tuple[int, int], storage: Storage, name: str) 
     if storage == "memory":
         _check_memory(shape)
     features = new_array(file, shape, np.float32)
-    print(f"computing {_named(shape)} by {name} once: {gib(_size(shape))} in {file.parent}", flush=True)
+    print(f"computing {_named(shape)} by {name} once: {in_words(_size(shape))} in {file.parent}", flush=True)
     return features
 
 

@@ -105,7 +105,7 @@ def check_memory(what: str, size: int, remedy: str) -> None:
     """Raise a UserError if fewer than ``size`` bytes of memory are free, which ``what`` takes."""
     if size > (free := free_memory()):
         raise UserError(
-            f"{what} take {gib(size)} of memory, and {gib(free)} are free: use dataset.storage=mapped{remedy}"
+            f"{what} take {in_words(size)} of memory, and {in_words(free)} are free: use dataset.storage=mapped{remedy}"
         )
 
 
@@ -167,9 +167,9 @@ def _checksum(file: Path, name: str, without: int = 0) -> bytes:
 
 def _announce(count: int, size: int, place: str) -> None:
     if size >= ANNOUNCED:
-        print(f"decoding {count} images, {gib(size)} in {place}", flush=True)
+        print(f"decoding {count} images, {in_words(size)} in {place}", flush=True)
 
 
-def gib(size: int) -> str:
+def in_words(size: int) -> str:
     """A number of bytes, to be read."""
-    return f"{size / 2**30:.3g} GiB"
+    return f"{size / 2**30:.3g} GiB" if size >= 2**30 else f"{size / 2**20:.3g} MiB"
