@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from importlib.util import find_spec
 
 QUOTED_LENGTH = 300
 """Characters of quoted text in an error message, at most."""
@@ -61,6 +62,18 @@ def exit_on_error(debug: bool = False) -> Iterator[None]:
             raise
         print_error(problem)
         sys.exit(1)
+
+
+def describe_missing(asked: str, extra: str, *packages: str) -> list[str]:
+    """A sentence for each package that ``asked`` needs, ``extra`` of this one brings, and that is not installed."""
+    lacking = [package for package in packages if find_spec(package) is None]
+    return [f"{asked} needs {package}: pip install 'learn2mix[{extra}]'" for package in lacking]
+
+
+def require(asked: str, extra: str, *packages: str) -> None:
+    """Raise a UserError if one of the packages that ``asked`` needs is not installed."""
+    if problems := describe_missing(asked, extra, *packages):
+        raise UserError(problems[0])
 
 
 def printable(text: str) -> str:

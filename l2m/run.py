@@ -30,7 +30,6 @@ def main() -> None:
 
 
 def _train(runs: Checked, refused: Refused, sweep: Sweep | None) -> bool:
-    from l2m.errors import UserError
     from l2m.sweeps.launching import choose_launcher, launch
     from l2m.sweeps.plan import format_plan, plan
     from l2m.sweeps.progress import print_data, train_with_progress, where_to_look
@@ -45,12 +44,11 @@ def _train(runs: Checked, refused: Refused, sweep: Sweep | None) -> bool:
         keep_memory()
         config = planned[0].config
         with ranks.joined(config.device):
+            ranks.check_divisible(config)
             ranks.from_first(lambda: print_data(run.config for run in planned if run.to_do))
             print(train_with_progress(config))
             print(*where_to_look([config], {}), sep="\n")
         return False
-    if ranks.launched() > 1:
-        raise UserError("torchrun is for one run, and -m starts many: leave one of the two out")
     if sweep.tuned:
         return any(run.status == "failed" for run in planned)
     print_data(run.config for run in planned if run.to_do)

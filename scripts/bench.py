@@ -24,7 +24,7 @@ from pathlib import Path
 
 import torch
 
-from benchmark import growth, memory, parts, rows, startup, suite, table, together, training
+from benchmark import growth, memory, parts, rows, startup, storage, suite, table, together, training
 from l2m import UserError
 from l2m.files import write_whole
 from l2m.records.provenance import device_name, now, provenance
@@ -122,6 +122,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             write("together", together.measure(options.rounds, device, random))
         if "samples" in sections:
             write("samples", growth.measure_samples(device))
+        if "storage" in sections:
+            options.folder.mkdir(parents=True, exist_ok=True)
+            write("storage", storage.measure(options.rounds, options.folder, device))
         if "groups" in sections:
             write("groups", growth.measure_groups(options.rounds, device=device))
         if "checkpoints" in sections:

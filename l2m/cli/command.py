@@ -34,6 +34,7 @@ from l2m.config.user_folders import (
 from l2m.errors import UserError, print_error
 from l2m.registry import describe_unknown
 from l2m.training.output import lasting_output
+from l2m.training.torchrun import refuse_torchrun
 
 TUNER = "hydra_plugins.l2m.Optuna"
 
@@ -123,7 +124,7 @@ def run_command(
             import l2m.catalog  # noqa: F401 (the choices that configurations are checked against)
 
             if settings is not checked:
-                _check_settings(settings, uses_launcher)
+                _check_settings(settings, uses_launcher, name)
                 if sweep and sweep != Sweep.of(settings):
                     raise UserError(
                         "an experiment with a sweep or a launcher of its own cannot be one of several: run each "
@@ -143,7 +144,7 @@ def run_command(
 
     def check_batch(sweeper: Any, batch: Sequence[Any]) -> None:
         nonlocal sweep
-        _check_settings(sweeper.config.hydra, uses_launcher)
+        _check_settings(sweeper.config.hydra, uses_launcher, name)
         sweep = Sweep.of(sweeper.config.hydra)
         if len(batch) >= ANNOUNCED_RUNS or sys.stdout.isatty():
             print(f"checking {len(batch)} runs", flush=True)
@@ -192,8 +193,12 @@ def _announce(raw: DictConfig) -> None:
         print(" · ".join(map(str, filter(None, words))), flush=True)
 
 
-def _check_settings(settings: Any, uses_launcher: bool) -> None:
+def _check_settings(settings: Any, uses_launcher: bool, name: str) -> None:
     """Raise a UserError for settings of Hydra that would have no effect, or another one than expected."""
+    if settings.mode is RunMode.MULTIRUN:
+        refuse_torchrun("a sweep")
+    if not uses_launcher:
+        refuse_torchrun(f"l2m {name}")
     for group in ("hydra/launcher", "hydra/sweeper"):
         name = settings.runtime.choices[group]
         ours = ["basic", *(file.stem for file in list_yaml_files(group) if uses_launcher)]

@@ -43,9 +43,10 @@ def suitable(data: Data, task: str, requested: Sequence[str] | None) -> dict[str
     """The requested opponents, by default all, that are for vectors of numbers, as the samples are or not.
 
     On features of a pretrained network, of which there are a thousand, boosted trees take longer than all else, so
-    that they must be requested.
+    that they must be requested. Of features that are left in a file none can be fitted.
     """
-    if data.train.inputs.ndim != 2 or not data.train.inputs.is_floating_point():
+    inputs = data.train.inputs
+    if inputs.ndim != 2 or not inputs.is_floating_point() or data.train.rows is not None:
         return {}
 
     def is_wanted(name: str) -> bool:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import yaml
 from l2m.config.choices import GROUPS, registries
 from l2m.config.run import LATER_KEYS, METRICS, RunConfig
 from l2m.config.user_folders import describe_missing_file
-from l2m.errors import UserError
+from l2m.errors import UserError, describe_missing
 from l2m.files import read_text
 from l2m.registry import Registry, describe_unknown
 from l2m.schema import coerce, format_value, options_of
@@ -116,8 +115,8 @@ def _check_loggers(choices: Mapping[str, Any], registry: Registry[Any], problems
         wrong: list[str] = []
         checked[name] = registry.check({**(options or {}), "name": name}, wrong)
         del checked[name]["name"]
-        if name in registry.names() and find_spec(package := registry[name].package) is None:
-            wrong.append(f"logger={name} needs {package}: pip install 'learn2mix[trackers]'")
+        if name in registry.names():
+            wrong += describe_missing(f"logger={name}", "trackers", registry[name].package)
         problems += [problem.replace("logger.", f"logger.{name}.", 1) for problem in wrong]
     return checked
 

@@ -45,7 +45,8 @@ class Split:
         targets: (N,) int64 labels, or (N, 1) float32 values, in the target's unit or as ``Data.target_unit`` says.
             None: the inputs, scaled.
         groups: (N,) int64, 0 to k − 1.
-        scale, shift: (C, 1, 1) float32; a stored pixel x is seen as ``x * scale + shift``. None: as stored.
+        scale, shift: (C, 1, 1) float32, or (d,); a stored pixel or number x is seen as ``x * scale + shift``. None: as
+            stored.
         rows: (N,) int64 on the CPU. Then ``inputs`` stay in a file that is mapped into memory, which may hold more
             samples, and whose row ``rows[i]`` is sample i; the rest is on the device. None: ``inputs`` are the samples.
     """
@@ -62,7 +63,7 @@ class Split:
 
     @property
     def _order(self) -> torch.memory_format:
-        convolved = self.scale is not None and self.targets is not None
+        convolved = self.inputs.ndim == 4 and self.scale is not None and self.targets is not None
         return torch.channels_last if convolved else torch.contiguous_format
 
     @property
@@ -112,11 +113,13 @@ class Split:
             yield self.batch(slice(start, start + size))
 
     def blank(self) -> Split:
-        """One sample of zeros, of the same shapes and types."""
+        """One sample of zeros, of the same shapes and types; numbers that a file has are as they are seen."""
+        scaling = {"scale": None, "shift": None} if self.inputs.is_floating_point() else {}
         return replace(
             self,
             inputs=torch.zeros_like(self.inputs[:1], device=self.device),
             rows=None,
+            **scaling,
             targets=None if self.targets is None else torch.zeros_like(self.targets[:1]),
             groups=torch.zeros_like(self.groups[:1]),
         )

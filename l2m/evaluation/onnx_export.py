@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from l2m.errors import UserError, cause
+from l2m.errors import UserError, cause, require
 from l2m.files import write_whole
 from l2m.trained import Trained
 
@@ -46,11 +46,8 @@ def export(trained: Trained, file: Path) -> None:
     Raises:
         UserError: a package is missing, torch cannot export the model, or the file cannot be written.
     """
-    try:
-        import onnx
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise UserError(f"onnx= needs {error.name}: pip install 'learn2mix[onnx]'") from error
+    require("onnx=", "onnx", "onnx", "onnxscript")
+    import onnx
 
     blank = trained.data.train.inputs
     two = torch.zeros((2, *blank.shape[1:]), dtype=blank.dtype)  # of one the exporter would take the size as constant

@@ -6,12 +6,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from importlib.util import find_spec
 from types import FrameType
 from typing import Any
 
 from l2m.config.composing import compose_sweep
-from l2m.errors import UserError
+from l2m.errors import UserError, describe_missing
 from l2m.records import Records
 from l2m.records.directory import RunDirectory
 from l2m.sweeps.launchers import LAUNCHERS, Launcher, Outcome
@@ -51,9 +50,8 @@ def choose_launcher(settings: Mapping[str, Any]) -> Launcher:
         return Processes()
     problems: list[str] = []
     choice = LAUNCHERS.check({key: value for key, value in settings.items() if key != "_target_"}, problems)
-    package = LAUNCHERS[choice["name"]].package
-    if find_spec(package) is None:
-        problems.append(f"hydra/launcher={choice['name']} needs {package}: pip install 'learn2mix[launchers]'")
+    name = choice["name"]
+    problems += describe_missing(f"hydra/launcher={name}", "launchers", LAUNCHERS[name].package)
     if problems:
         raise UserError("\n".join(problems))
     launcher: Launcher = LAUNCHERS.build(choice)

@@ -7,7 +7,6 @@ skipped, and a stopped search continues.
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from math import isfinite
 from statistics import mean
 from typing import Annotated, Any, Literal
@@ -15,7 +14,7 @@ from typing import Annotated, Any, Literal
 from hydra.core.override_parser.types import IntervalSweep, Override
 
 from l2m.config.run import RunConfig
-from l2m.errors import UserError
+from l2m.errors import UserError, require
 from l2m.records.directory import RunDirectory
 from l2m.registry import Registry
 from l2m.schema import Range
@@ -58,8 +57,7 @@ def tune(
     Raises:
         UserError: the options are wrong, there is nothing to choose, or only the test set to choose by.
     """
-    if find_spec("optuna") is None:
-        raise UserError("hydra/sweeper=optuna needs optuna: pip install 'learn2mix[launchers]'")
+    require("hydra/sweeper=optuna", "launchers", "optuna")
     import optuna
 
     problems: list[str] = []

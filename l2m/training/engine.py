@@ -86,7 +86,7 @@ class Trainer:
         self.ranks: Ranks | None = None
         if ranks.count() > 1:
             self.model = Ranks.synchronized(self.model, self.device)
-            self.ranks = Ranks(config, self.strategy, self.model, self.device)
+            self.ranks = Ranks(config, self.model, self.device)
         parameters = optimizers.trained(self.model, config.learning_rate)
         self.optimizer = optimizers.OPTIMIZERS.build(config.optimizer, parameters, config.learning_rate)
         torch.manual_seed(derive(config.seed, "dropout"))

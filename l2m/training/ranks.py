@@ -20,20 +20,16 @@ from torch.nn.parallel import DistributedDataParallel
 from l2m.config.run import RunConfig
 from l2m.errors import UserError
 from l2m.seeding import derive
-from l2m.strategies import Strategy
+from l2m.strategies import STRATEGIES
+from l2m.training.torchrun import processes_of_torchrun
 
 T = TypeVar("T")
-
-
-def launched() -> int:
-    """How many processes torchrun has started for this command; 1 without it."""
-    return int(os.environ.get("WORLD_SIZE", "1")) if "TORCHELASTIC_RUN_ID" in os.environ else 1
 
 
 @contextmanager
 def joined(device: str) -> Iterator[None]:
     """Join the processes that torchrun has started, over NCCL on GPUs, else over gloo; only rank 0 prints inside."""
-    if launched() == 1:
+    if processes_of_torchrun() == 1:
         yield
         return
     on_gpu = device != "cpu" and torch.cuda.is_available()
@@ -74,31 +70,41 @@ def from_first(make: Callable[[], T]) -> T:
     return value
 
 
+def check_divisible(config: RunConfig) -> None:
+    """Raise a UserError if there are several processes and they cannot share the run, as its configuration says."""
+    if (world := count()) == 1:
+        return
+    name, strategy = config.strategy["name"], STRATEGIES.build(config.strategy)
+    cannot = {
+        f"strategy={name} differentiates through whole steps": strategy.every > 0,
+        "equal_seconds=true measures one process": config.equal_seconds,
+        f"batch_size={config.batch_size} is less than a sample each": config.batch_size < world,
+    }
+    for why, is_so in cannot.items():
+        if is_so:
+            raise _undivided(why)
+
+
+def _undivided(why: str) -> UserError:
+    return UserError(f"{why}, so a run on {count()} processes cannot have it: use one process, or choose another")
+
+
 class Ranks:
     """What the engine does differently as one of several processes.
 
     Args:
-        config: the run.
-        strategy: of the run, before or after it is prepared.
+        config: the run, which is divisible.
         model: on ``device``; of batch norm on GPUs the statistics are those of the whole batch.
 
     Raises:
-        UserError: the run cannot be divided.
+        UserError: the model has batch norm that is trained, on a CPU.
     """
 
-    def __init__(self, config: RunConfig, strategy: Strategy, model: nn.Module, device: torch.device) -> None:
+    def __init__(self, config: RunConfig, model: nn.Module, device: torch.device) -> None:
         self.rank, self.world, self._seed = distributed.get_rank(), count(), config.seed
-        cannot = {
-            f"strategy={config.strategy['name']} differentiates through whole steps": strategy.every > 0,
-            "equal_seconds=true measures one process": config.equal_seconds,
-            f"batch_size={config.batch_size} is less than a sample each": config.batch_size < self.world,
-            f"model={config.model['name']} has batch norm, which needs whole batches on CPUs": device.type == "cpu"
-            and any(isinstance(layer, _BatchNorm) and layer.training for layer in model.train().modules()),
-        }
-        for why, is_so in cannot.items():
-            if is_so:
-                rule = f"so a run on {self.world} processes cannot have it: use one process, or choose another"
-                raise UserError(f"{why}, {rule}")
+        normalised = any(isinstance(layer, _BatchNorm) and layer.training for layer in model.train().modules())
+        if device.type == "cpu" and normalised:
+            raise _undivided(f"model={config.model['name']} has batch norm, which needs whole batches on CPUs")
         self._parallel = DistributedDataParallel(model, broadcast_buffers=False)
 
     @staticmethod

@@ -84,6 +84,7 @@ def train_together(
     for number, config in enumerate(configs):
         try:
             configs[number] = config = check(vars(config))
+            ranks.check_divisible(config)
             run = RunDirectory(config)
             if ranks.from_first(partial(_is_done, run, config)):
                 results[number] = run.read()

@@ -153,6 +153,19 @@ def _samples(measured: Sequence[Mapping[str, Any]]) -> list[str]:
     )  # fmt: skip
 
 
+def _storage(measured: Sequence[Mapping[str, Any]]) -> list[str]:
+    return _section(
+        "From a mapped file",
+        "Training with learn2mix, with the file in the page cache, and without, when it is read from the disk.",
+        ["samples", "file, MiB", "seconds in memory", "mapped / memory", "uncached / memory", "MiB read"],
+        (
+            [one["of"], f"{one['bytes'] / MIB:.0f}", _number(one["seconds"]), _ratio(one), _ratio(one["cold"]),
+             f"{one['bytes read'] / MIB:.0f}"]
+            for one in measured
+        ),
+    )  # fmt: skip
+
+
 def _groups(measured: Sequence[Mapping[str, Any]]) -> list[str]:
     return _section(
         "As groups grow",
@@ -203,6 +216,7 @@ SECTIONS: dict[str, Callable[[Any], list[str]]] = {
     "sweeps": _sweeps,
     "together": _together,
     "samples": _samples,
+    "storage": _storage,
     "groups": _groups,
     "checkpoints": _checkpoints,
     "suite": _suite,

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -111,6 +114,126 @@ def test_a_comparison_of_features_leaves_boosted_trees_out(seen: list[int]) -> N
     assert len(suitable(replace(data, preprocessing={}), "classification", None)) == 4
 
 
+@pytest.mark.parametrize("words", [(), ("validation_fraction=0.25", "strategy=pike"), ("imbalance=linear",)])
+def test_features_in_a_mapped_file_give_the_numbers_of_those_in_memory(seen: list[int], words: Sequence[str]) -> None:
+    shutil.copy("photos/red/0.png", "photos/red/copy.png")
+    runs = [config(*words, f"dataset.storage={kind}", f"results_dir={kind}") for kind in ("memory", "mapped")]
+    memory, mapped = map(train, runs)
+    assert memory.path.name == mapped.path.name
+    pd.testing.assert_frame_equal(memory.groups, mapped.groups, rtol=1e-4)
+    data, stored = load(runs[1]), load(runs[0])
+    assert data.train.rows is not None
+    assert len(data.train.inputs) == 40
+    for part in ("train", "test"):
+        inputs = [getattr(each, part).batch(slice(None)).inputs for each in (data, stored)]
+        torch.testing.assert_close(inputs[0], inputs[1], rtol=1e-5, atol=1e-5)
+    saved = [torch.load(each.path / "model.pt", weights_only=True) for each in (memory, mapped)]
+    assert saved[0]["preprocessing"] == saved[1]["preprocessing"]
+    assert saved[0]["blank"].keys() == saved[1]["blank"].keys()
+    assert sum(seen) == 40
+
+
+@pytest.mark.parametrize("kind", ["memory", "mapped"])
+def test_features_that_are_alike_for_all_stay_so(seen: list[int], kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = Encoder(
+        "flat", "2" * 16, "", lambda samples, part: torch.tensor([[0.1, 0.0, 1e4 / 3]] * len(samples[part]))
+    )
+    monkeypatch.setattr(image_folder, "load_encoder", lambda *choice: encoder)
+    inputs = loaded(f"dataset.storage={kind}").train.batch(slice(None)).inputs
+    assert inputs.abs().max() < 1e-3
+
+
+def test_a_model_of_mapped_features_scores_a_folder(
+    seen: list[int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("blue", "red"):
+        shutil.copytree(f"photos/{name}", f"photos/train/{name}")
+        shutil.move(f"photos/{name}", f"photos/test/{name}")
+    records = train(config("dataset.storage=mapped", "learning_rate=0.01"))
+    result = opened(predict, monkeypatch, capsys)(f"run={records.path}", "data=photos/test")
+    assert result.status == 0, result.err
+    table = pd.read_csv("predictions.csv")
+    assert np.isclose((table["predicted"] == table["actual"]).mean(), records.final.test_metric)
+
+
+def test_what_needs_mapped_features_in_memory_is_refused_or_left_out(seen: list[int]) -> None:
+    with pytest.raises(UserError, match=r"use dataset\.storage=memory, or another strategy"):
+        train(config("dataset.storage=mapped", "strategy=smote"))
+    assert suitable(loaded("dataset.storage=mapped"), "classification", ["logistic_regression"]) == {}
+
+
+def test_features_that_memory_has_no_room_for_are_refused_beforehand(
+    seen: list[int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(storage, "free_memory", lambda: 479)
+    for _ in range(2):
+        with pytest.raises(
+            UserError, match=r"40 samples, 3 numbers each take .* use dataset.storage=mapped or fewer"
+        ) as error:
+            loaded()
+        assert_sentence(str(error.value), Path("data"))
+        assert sum(seen) in (32, 72)  # the rest only for the file
+        assert len(loaded("dataset.storage=mapped").train) == 32
+    assert (
+        "computing features of 40 samples, 3 numbers each by tiny once: 0.000458 MiB in data" in capsys.readouterr().out
+    )
+
+
+WITHIN = """
+import re, sys, threading, time
+import numpy as np, torch
+import l2m, l2m.data.torchvision_import
+from l2m.data.own import features, image_folder
+from l2m.data.own.encoders import Encoder, read_pixels
+
+def load_encoder(kind, name, *rest):
+    def apply(samples, part):
+        return read_pixels(samples, part, 8, "stretch").float().mean((2, 3)).repeat(1, 16_000)
+    return Encoder(name, "0" * 16, "8 pixels", apply)
+
+def anonymous():
+    return int(re.search(r"RssAnon:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024
+
+def watch():
+    while True:
+        peak[0] = max(peak[0], anonymous())
+        time.sleep(0.005)
+
+def run(folder, storage):
+    peak[0] = 0
+    config = l2m.compose(
+        "dataset=image_folder", f"dataset.path={folder}", "dataset.features=wide", f"dataset.storage={storage}",
+        "epochs=1", "batch_size=8", "threads=1", "device=cpu", "model=mlp", "model.hidden=4", f"results_dir={storage}",
+    )
+    l2m.train(config)
+    return peak[0]
+
+peak = [0]
+image_folder.load_encoder = features.load_encoder = load_encoder
+threading.Thread(target=watch, daemon=True).start()
+print(-run("few", "mapped") + run("many", sys.argv[1]))
+"""
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's account of memory")
+@pytest.mark.parametrize("kind", ["mapped", "memory"])
+def test_features_ten_times_the_memory_are_trained_on(tmp_path: Path, kind: str) -> None:
+    """576 MB of features within 58 MB beyond what a sixth of them takes; in memory they take all of it."""
+    rng = np.random.default_rng(0)
+    for name, count in (("few/train", 50), ("few/test", 200), ("many/train", 1300), ("many/test", 200)):
+        for label in ("cat", "dog"):
+            (tmp_path / name / label).mkdir(parents=True)
+            for i in range(count):
+                pixels = rng.integers(0, 255, (9, 9, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(tmp_path / name / label / f"{i}.png")
+    returning = os.environ | {"MALLOC_MMAP_THRESHOLD_": "1000000"}  # or glibc keeps what is freed, and it is counted
+    command = [sys.executable, "-c", WITHIN, kind]
+    ran = subprocess.run(command, cwd=tmp_path, env=returning, capture_output=True, text=True, check=True)
+    taken = float(ran.stdout.splitlines()[-1])
+    assert taken < 58 if kind == "mapped" else taken > 480
+
+
 def cut(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:-100])
 
@@ -173,10 +296,17 @@ def test_a_full_disk_is_reported_before_all_is_computed(seen: list[int], monkeyp
     assert not list(Path("data/features").glob("*.npy*"))
 
 
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="needs a system that reserves room for a file")
+def test_the_room_of_an_array_is_taken_at_once(tmp_path: Path) -> None:
+    """Else a disk that becomes full ends the process with a signal."""
+    array = storage.new_array(tmp_path / "array.npy", (1000, 25), np.float32)
+    assert (tmp_path / "array.npy").stat().st_blocks * 512 >= array.nbytes == 100_000
+
+
 def test_without_the_extra_a_sentence_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from l2m.data.own import encoders
 
-    monkeypatch.setattr(encoders, "find_spec", lambda package: None)
+    monkeypatch.setattr("l2m.errors.find_spec", lambda package: None)
     with pytest.raises(UserError, match=re.escape("needs timm: pip install 'learn2mix[pretrained]'")):
         encoders.load_encoder("image", "resnet18", None, "stretch", 0)
 
@@ -274,8 +404,40 @@ def test_a_text_network_that_lacks_weights_is_refused(sentences: Path) -> None:
     values = load_file("bert/model.safetensors")
     del values["embeddings.word_embeddings.weight"]
     save_file(values, "bert/model.safetensors", {"format": "pt"})
-    with pytest.raises(UserError, match="1 weights are missing") as error:
+    with pytest.raises(UserError, match="1 weights are missing or of another shape") as error:
         load_encoder("text", "bert", None, "stretch", 32)
     assert_sentence(str(error.value), Path("data"))
     with pytest.raises(UserError, match="is for images"):
         load_encoder("text", "bert", "a.safetensors", "stretch", 32)
+
+
+@pytest.mark.extras
+@pytest.mark.parametrize(
+    ("spoil", "problem"),
+    [
+        (lambda bert: [file.unlink() for file in bert.iterdir() if "token" in file.name or "vocab" in file.name],
+         "its tokenizer has 5 tokens, which are none or not the network's"),
+        (lambda bert: change(bert, hidden_size=32), "20 weights are missing or of another shape, embeddings"),
+        (lambda bert: change(bert, vocab_size=3), "1 weights are missing or of another shape, embeddings.word"),
+        (lambda bert: (bert / "model.safetensors").write_bytes(b"no weights"), "SafetensorError"),
+        (lambda bert: change(bert, model_type="own", auto_map={"AutoConfig": "own.Own"}), "contains custom code"),
+    ],
+)  # fmt: skip
+def test_a_folder_that_is_not_a_whole_text_network_is_refused(
+    sentences: Path, spoil: Callable[[Path], object], problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from l2m.data.own.encoders import load_encoder
+
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("it asks whether to run the folder's code"))
+    Path("bert/own.py").write_text("from pathlib import Path\nPath('was_executed').touch()\n")
+    spoil(Path("bert"))
+    with pytest.raises(UserError, match=problem) as error:
+        load_encoder("text", "bert", None, "stretch", 32)
+    assert_sentence(str(error.value), Path("data"))
+    assert not Path("was_executed").exists()
+
+
+def change(folder: Path, **values: Any) -> None:
+    """Change the configuration of a network of transformers."""
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | values))

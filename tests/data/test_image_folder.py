@@ -431,7 +431,7 @@ def test_what_storage_has_no_room_for_is_refused_beforehand(
     assert "dataset.storage=mapped" in str(outcome(folder))
     monkeypatch.setattr(storage, "ANNOUNCED", 1000)
     assert isinstance(outcome(folder, "dataset.storage=mapped"), Data)
-    assert "decoding 20 images, 1.43e-05 GiB in data/images/" in capsys.readouterr().out
+    assert "decoding 20 images, 0.0146 MiB in data/images/" in capsys.readouterr().out
     monkeypatch.setattr(storage.shutil, "disk_usage", lambda place: SimpleNamespace(free=10))
     assert "0 MiB free" in str(outcome(folder, "dataset.storage=mapped", "dataset.resize=17"))
 

@@ -85,7 +85,7 @@ def test_a_run_is_the_same_run_with_a_logger(tmp_path: Path) -> None:
 
 
 def test_a_missing_package_is_reported_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("l2m.config.checking.find_spec", {}.get)
+    monkeypatch.setattr("l2m.errors.find_spec", {}.get)
     with pytest.raises(UserError) as error:
         compose("logger=[mlflow,tensorboard]")
     assert str(error.value) == (
@@ -111,7 +111,7 @@ def test_a_wrong_logger_is_reported(words: tuple[str, ...], expected: str) -> No
 
 
 def test_a_wrong_option_is_reported_with_its_logger(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("l2m.config.checking.find_spec", lambda _: True)
+    monkeypatch.setattr("l2m.errors.find_spec", lambda _: True)
     with pytest.raises(UserError, match=r"logger\.wandb\.mode=online2 must be one of online, offline"):
         compose("logger=wandb", "logger.wandb.mode=online2")
 

@@ -240,8 +240,7 @@ def test_bad_input_gets_a_sentence(weights: Path, options: dict[str, Any], probl
 
 
 def test_without_the_extra_a_sentence_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    from l2m.data.own import encoders
 
-    monkeypatch.setattr(encoders, "find_spec", lambda package: None)
+    monkeypatch.setattr("l2m.errors.find_spec", lambda package: None)
     with pytest.raises(UserError, match=r"model\.architecture=test_resnet needs timm: pip install"):
         built(images(3))

@@ -15,7 +15,7 @@ import torch
 from doors import Door, script
 
 import l2m
-from benchmark import growth, memory, parts, random_data, rows, startup, suite, table, timing
+from benchmark import growth, memory, parts, random_data, rows, startup, storage, suite, table, timing
 from benchmark.plain import Plain
 from benchmark.random_data import draw, load_or_draw
 from benchmark.rows import ROWS
@@ -299,6 +299,19 @@ def test_memory_is_counted_where_the_run_is() -> None:
     assert result["data"] == "random, of the true shape"
     assert result["parts"]["data at rest"] > 0
     assert result["parts"]["activations of a batch"] > 0
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="needs Linux's account of what was read")
+def test_an_epoch_from_a_mapped_file_is_measured_cold_too(tmp_path: Path) -> None:
+    result = storage.measure(2, tmp_path, "cpu", samples=1500)
+    assert [one["of"] for one in result] == ["images", "features"]
+    assert [one["bytes"] for one in result] == [128 + 1500 * 3 * 32**2, 128 + 1500 * 4 * 1280]
+    for one in result:
+        assert np.isfinite([one["median"], one["cold"]["median"], one["bytes read"]]).all()
+    page = "\n".join(table.SECTIONS["storage"](result))
+    assert "| images | 4 |" in page
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.long

@@ -86,7 +86,7 @@ def test_a_study_is_not_sent(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 
 def test_a_missing_package_is_reported_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, package in (("ray", "ray"), ("submitit_slurm", "submitit")):
-        monkeypatch.setattr("l2m.sweeps.launching.find_spec", {}.get)
+        monkeypatch.setattr("l2m.errors.find_spec", {}.get)
         with pytest.raises(UserError, match=rf"={name} needs {package}: pip install 'learn2mix\[launchers\]'"):
             choose_launcher(settings(name))
 

@@ -11,12 +11,14 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
+from doors import opened
 
 import l2m
 from l2m import RunConfig, compose, train
@@ -91,13 +93,40 @@ def test_two_processes_give_the_numbers_of_one(tmp_path: Path) -> None:
             ["model=timm", "model.architecture=test_resnet"],
             "has batch norm, which" if find_spec("timm") else "needs timm",
         ),
-        (["-m", "seed=0,1"], "torchrun is for one run, and -m starts many"),
+        (["batch_size=1"], "batch_size=1 is less than a sample each"),
     ],
 )
 def test_what_cannot_be_divided_is_refused(more: list[str], problem: str, tmp_path: Path) -> None:
     result = on_two("-m", "l2m.run", *words(tmp_path, *more))
     assert result.returncode == 1
     assert problem in result.stderr
+    assert not list(tmp_path.rglob("config.yaml")), "refused before anything is trained"
+
+
+@pytest.mark.parametrize(
+    ("module", "command", "what"),
+    [
+        ("run", [*SMALL, "-m", "seed=0,1"], "a sweep"),
+        ("run", [*SMALL, "-m", "hydra/sweeper=optuna", "validation_fraction=0.2", "learning_rate=0.1,1"], "a sweep"),
+        ("compare", ["dataset=digits"], "l2m compare"),
+        ("study", ["study=one_step"], "l2m study"),
+    ],
+)
+def test_what_every_process_would_do_is_refused_under_torchrun(
+    module: str, command: list[str], what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    result = opened(import_module(f"l2m.{module}"), monkeypatch, capsys)(*command)
+    assert result.status == 1
+    assert result.out == ""
+    assert result.err == (
+        f"error: torchrun divides one run among processes, and each of its 2 would do all of {what}: start it without "
+        "torchrun\n"
+    )
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.long

@@ -87,7 +87,8 @@ def find_kinds(
         names = ",".join(f'"{name}"' for name in texts)
         raise UserError(
             f"{file} has a rare text in most rows of {shown(', '.join(texts))}: it is not a category to learn from, "
-            f"use 'dataset.ignore=[{names}]' to leave it out, or dataset.categorical if it is one"
+            f"use 'dataset.ignore=[{names}]' to leave it out, dataset.categorical if it is one, or "
+            "dataset=hugging_face to learn from texts"
         )
     return *kinds, pd.concat([pd.DataFrame(read, table.index), table[kinds[1]]], axis=1)
 

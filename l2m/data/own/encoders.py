@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from l2m.data.images import Fit, resize_all
-from l2m.errors import UserError, cause, did_you_mean
+from l2m.errors import UserError, cause, did_you_mean, require
 
 
 class Encoder(NamedTuple):
@@ -58,8 +57,7 @@ def reading(package: str, key: str, name: str, place: str | None) -> Iterator[No
     """
     from l2m.data.torchvision_import import torchvision  # noqa: F401 (which both packages import, and might fail to)
 
-    if find_spec(package) is None:
-        raise UserError(f"{key}={name} needs {package}: pip install 'learn2mix[pretrained]'")
+    require(f"{key}={name}", "pretrained", package)
     try:
         with torch.random.fork_rng([]):
             yield
@@ -138,11 +136,17 @@ def _text_encoder(name: str, place: str | None, length: int) -> Encoder:
     import transformers
 
     transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()  # or it lists all weights that are missing
     source, pooling = place or name, "1_Pooling/config.json"
-    tokenizer = transformers.AutoTokenizer.from_pretrained(source)
-    network, about = transformers.AutoModel.from_pretrained(source, use_safetensors=True, output_loading_info=True)
-    if missing := sorted(key for key in about["missing_keys"] if not key.startswith("pooler.")):
-        raise ValueError(f"{len(missing)} weights are missing, {missing[0]} first")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(source, trust_remote_code=False)  # by default it asks
+    network, about = transformers.AutoModel.from_pretrained(
+        source, trust_remote_code=False, use_safetensors=True, ignore_mismatched_sizes=True, output_loading_info=True
+    )
+    wrong = {*about["missing_keys"], *(key for key, *_ in about["mismatched_keys"])}
+    if wrong := {key for key in wrong if not key.startswith("pooler.")}:
+        raise ValueError(f"{len(wrong)} weights are missing or of another shape, {min(wrong)} first")
+    if not len(tokenizer.all_special_ids) < len(tokenizer) <= network.get_input_embeddings().num_embeddings:
+        raise ValueError(f"its tokenizer has {len(tokenizer)} tokens, which are none or not the network's")
     file = transformers.utils.cached_file(source, pooling, _raise_exceptions_for_missing_entries=False)
     modes = json.loads(Path(file).read_text(encoding="utf-8")) if file else {"pooling_mode_mean_tokens": True}
     (mode,) = (key for key, value in modes.items() if value is True and key.startswith("pooling_mode_"))

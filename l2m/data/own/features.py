@@ -1,7 +1,7 @@
 """Features of images or texts, made by a pretrained network once and kept in a file: ``dataset.features``."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,18 +12,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from l2m.data import Data
+from l2m.data.images import Integers
 from l2m.data.own.encoders import Encoder, load_encoder
-from l2m.data.own.storage import array_file, check_room, load_or_make
+from l2m.data.own.storage import Storage, array_file, check_memory, in_words, left_in_file, load_or_make, new_array
 from l2m.data.own.targets import Part, assemble
 from l2m.errors import UserError
 
 BATCH = 32
 """Samples that a network sees at a time."""
 
+BLOCK = 2**20
+"""Numbers of features that are standardised at a time."""
+
 Vectors = NDArray[np.float32]
 
-
-PIXELS_ONLY = {"resize": 64, "augmentation": "none", "storage": "memory"}
+PIXELS_ONLY = {"resize": 64, "augmentation": "none"}
 """Options that do nothing for features, and their defaults."""
 
 
@@ -37,23 +40,47 @@ def check_options(features: str | None, weights: str | None, **others: Any) -> N
 
 
 def assemble_features(
-    train: Part, test: Part, encoder: Encoder, samples: Sequence[tuple[Any, str]], folder: Path, **plain: Any
+    train: Part,
+    test: Part,
+    encoder: Encoder,
+    samples: Sequence[tuple[Any, str]],
+    storage: Storage,
+    folder: Path,
+    **plain: Any,
 ) -> Data:
     """The data set of features (N, d), standardised by those that are trained on; the cache is ``folder/features``.
 
     ``samples`` are those of both parts, each with the digest of its content; ``plain`` joins the preprocessing.
+
+    Raises:
+        UserError: memory or the disk has no room for them, or a sample cannot be read.
     """
-    features = _cached(encoder, {digest: sample for sample, digest in samples}, folder / "features")
-    features = features[np.unique([digest for _, digest in samples], return_inverse=True)[1]]
-    parts = np.split(features, [len(train.groups)])
+    features = _cached(encoder, {digest: sample for sample, digest in samples}, storage, folder / "features")
+    places = np.unique([digest for _, digest in samples], return_inverse=True)[1].astype(np.int64)
+    parts = np.split(places, [len(train.groups)])
+    if storage == "memory":
+        _check_memory((len(places), features.shape[1]))
 
     def make(index: Tensor) -> tuple[Tensor, Tensor, dict[str, Any]]:
-        mean, sd = (of(parts[0][index.numpy()], 0, np.float64) for of in (np.mean, np.std))
-        fitted = {"weights": encoder.weights, "mean": mean.tolist(), "sd": np.where(sd > 0, sd, 1).tolist()}
-        return _standardise(parts[0], fitted), _standardise(parts[1], fitted), {"features": fitted, **plain}
+        mean, sd = _moments(features, np.sort(parts[0][index.numpy()]))
+        sd[sd <= 1e-6 * np.abs(mean)] = 1  # less is rounding in float32
+        fitted = {"weights": encoder.weights, "mean": mean.tolist(), "sd": sd.tolist()}
+        if storage == "mapped":
+            inputs = [torch.from_numpy(features)] * 2
+        else:
+            inputs = [_standardise(features, part, fitted) for part in parts]
+        return inputs[0], inputs[1], {"features": fitted, **plain}
+
+    def fit(index: Tensor | None = None) -> Data:
+        data = assemble(train, test, make, index=index)
+        if storage == "memory":
+            return data
+        mean, sd = (torch.tensor(data.preprocessing["features"][key], dtype=torch.float64) for key in ("mean", "sd"))
+        data = left_in_file(data, places, scale=(1 / sd).float(), shift=(-mean / sd).float())
+        return replace(data, refit=fit)
 
     described = {"features": f"{features.shape[1]} by {encoder.name}, weights {encoder.weights}"}
-    data = assemble(train, test, make)
+    data = fit()
     return replace(data, description={**(data.description or {}), **described})
 
 
@@ -70,33 +97,75 @@ def features_of_unseen(choice: Mapping[str, Any], samples: Sequence[Any], fitted
             f"dataset.features={encoder.name} has weights with the checksum {encoder.weights}, but the model was "
             f"trained on features by {fitted['weights']}: put those weights back, or train anew"
         )
-    return _standardise(_encode(encoder, samples), fitted)
+    features = np.concatenate([batch for _, batch in _encode(encoder, samples)])
+    return _standardise(features, np.arange(len(samples)), fitted)
 
 
-def _standardise(features: Vectors, fitted: Mapping[str, Any]) -> Tensor:
-    return torch.from_numpy(((features - fitted["mean"]) / fitted["sd"]).astype(np.float32))
+def _blocks(array: NDArray[Any], width: int) -> list[NDArray[Any]]:
+    """Parts of an array (n, ...), of as many rows as have ``BLOCK`` numbers if each has ``width``."""
+    return np.array_split(array, len(array) * width // BLOCK + 1)
 
 
-def _cached(encoder: Encoder, samples: Mapping[str, Any], folder: Path) -> Vectors:
+def _moments(features: Vectors, rows: Integers) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation (d,) of the features in these rows."""
+    width = features.shape[1]
+    mean, square = np.zeros(width), np.zeros(width)
+    for block in _blocks(rows, width):
+        mean += features[block].sum(0, np.float64) / len(rows)
+    for block in _blocks(rows, width):
+        square += ((features[block] - mean) ** 2).sum(0) / len(rows)
+    return mean, np.sqrt(square)
+
+
+def _standardise(features: Vectors, rows: Integers, fitted: Mapping[str, Any]) -> Tensor:
+    """The features (n, d) in these rows, standardised."""
+    width = features.shape[1]
+    standard = np.empty((len(rows), width), np.float32)
+    for part, block in zip(_blocks(standard, width), _blocks(rows, width), strict=True):
+        part[:] = (features[block] - fitted["mean"]) / fitted["sd"]
+    return torch.from_numpy(standard)
+
+
+def _named(shape: tuple[int, int]) -> str:
+    return f"features of {shape[0]} samples, {shape[1]} numbers each"
+
+
+def _size(shape: tuple[int, int]) -> int:
+    """Bytes."""
+    return 4 * shape[0] * shape[1]
+
+
+def _check_memory(shape: tuple[int, int]) -> None:
+    check_memory(_named(shape), _size(shape), " or fewer samples")
+
+
+def _cached(encoder: Encoder, samples: Mapping[str, Any], storage: Storage, folder: Path) -> Vectors:
     """The features of samples by digest, which is their order: a split that is drawn anew has the same file."""
     digests = sorted(samples)
 
     def make(part: Path) -> None:
-        print(f"computing features of {len(digests)} samples by {encoder.name}, once", flush=True)
-        with part.open("wb") as stream:
-            np.save(stream, _encode(encoder, [samples[digest] for digest in digests], folder))
+        features: Vectors
+        for start, batch in _encode(encoder, [samples[digest] for digest in digests]):
+            if not start:
+                features = _make_room(part, (len(digests), batch.shape[1]), storage, encoder.name)
+            features[start : start + BATCH] = batch
 
     return load_or_make(array_file(folder, f"{encoder.weights} {encoder.preparation}", digests), len(digests), make)
 
 
-def _encode(encoder: Encoder, samples: Sequence[Any], folder: Path | None = None) -> Vectors:
-    """Features (N, d), with a bar at a terminal; a UserError after the first ones if ``folder`` has no room for all."""
+def _make_room(file: Path, shape: tuple[int, int], storage: Storage, name: str) -> Vectors:
+    """An array in ``file``; a UserError if there is no room for it, or for what is read of it."""
+    if storage == "memory":
+        _check_memory(shape)
+    features = new_array(file, shape, np.float32)
+    print(f"computing {_named(shape)} by {name} once: {in_words(_size(shape))} in {file.parent}", flush=True)
+    return features
+
+
+def _encode(encoder: Encoder, samples: Sequence[Any]) -> Iterator[tuple[int, Vectors]]:
+    """Where each batch begins, and its features (m, d); with a bar at a terminal."""
     from rich.progress import track
 
-    batches: list[Vectors] = []
     for start in track(range(0, len(samples), BATCH), "features", transient=True, disable=not sys.stdout.isatty()):
         with torch.inference_mode():
-            batches.append(encoder.apply(samples, slice(start, start + BATCH)).cpu().numpy())
-        if folder and not start:
-            check_room(folder, len(samples) * batches[0][0].nbytes)
-    return np.concatenate(batches)
+            yield start, encoder.apply(samples, slice(start, start + BATCH)).cpu().numpy()

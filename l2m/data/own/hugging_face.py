@@ -71,7 +71,7 @@ def hugging_face(
     all options.
     """
     idle = {"kind": kind} if kind == "table" else {}
-    check_options(features, weights, resize=resize, augmentation=augmentation, storage=storage, **idle)
+    check_options(features, weights, resize=resize, augmentation=augmentation, **idle)
     with tempfile.TemporaryDirectory() as fresh:
         splits = _read_splits(path, subset, fresh)
         held_split = None
@@ -114,7 +114,7 @@ def hugging_face(
             samples = [sample for part in parts for sample in _samples(part, names, kind)]
             if features:
                 encoder = load_encoder(kind, features, weights, fit, length)
-                data = assemble_features(train, test, encoder, samples, source.folder, columns=names)
+                data = assemble_features(train, test, encoder, samples, storage, source.folder, columns=names)
             else:
                 stored = store_images(samples, resize, fit, storage, source.folder)
                 data = assemble_images(train, test, stored, augmentation)

@@ -26,7 +26,7 @@ from l2m.data.images import (
 )
 from l2m.data.own.encoders import load_encoder
 from l2m.data.own.features import assemble_features, check_options
-from l2m.data.own.storage import Storage, store_images
+from l2m.data.own.storage import Storage, left_in_file, store_images
 from l2m.data.own.targets import Part, TestFraction, assemble, join, split_rows
 from l2m.errors import UserError, printable, shown
 from l2m.schema import Range
@@ -63,7 +63,7 @@ def image_folder(
     the test part; with it, ``val`` is held out wherever a run holds a part out, and not trained on.
     With ``features`` these (N, d), standardised, are the inputs. ``conf/dataset/image_folder.yaml`` has all options.
     """
-    check_options(features, weights, resize=resize, augmentation=augmentation, storage=storage)
+    check_options(features, weights, resize=resize, augmentation=augmentation)
     folder = Path(path).expanduser()
     if not folder.is_dir():
         what = "is not a directory" if folder.exists() else f"is not there (looked for it from {Path.cwd()})"
@@ -90,7 +90,7 @@ def image_folder(
     samples = [(partial(read_image, file), checksum(file)) for file in files]
     if features:
         encoder = load_encoder("image", features, weights, fit, 0)
-        data = assemble_features(train, test, encoder, samples, source.folder)
+        data = assemble_features(train, test, encoder, samples, storage, source.folder)
     else:
         data = assemble_images(train, test, store_images(samples, resize, fit, storage, source.folder), augmentation)
     counts = {f"{kind} in {folders[kind].name}": len(part.groups) for kind, part in parts.items() if len(parts) > 1}
@@ -144,8 +144,7 @@ def assemble_images(
     scale, shift, preprocessing = scaling(IMAGENET_MEAN, IMAGENET_SD)
     data = assemble(train, test, lambda index: (*inputs, preprocessing), (scale, shift))
     if rows is not None:
-        place = torch.from_numpy(rows)
-        data = replace(data, train=replace(data.train, rows=place[:first]), test=replace(data.test, rows=place[first:]))
+        data = left_in_file(data, rows)
     changes = Standard(IMAGENET_MEAN, IMAGENET_SD) if augmentation == "standard" else None
     return replace(data, augmentation=changes, refit=None)
 

@@ -1,19 +1,27 @@
-"""Arrays that are made from a user's files once and kept: features, and photographs with ``dataset.storage=mapped``."""
+"""Arrays that are made from a user's files once and kept: features, and photographs with ``dataset.storage=mapped``.
+
+With ``memory`` they are read as a whole, with ``mapped`` batch by batch from a file that is mapped into memory.
+"""
 
 import hashlib
 import logging
+import math
 import os
 import re
 import shutil
 import zlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
+import torch
 from filelock import FileLock
 from numpy.typing import NDArray
+from torch import Tensor
 
+from l2m.data import Data
 from l2m.data.images import Fit, Images, Integers, resize_all
 from l2m.errors import UserError, cause
 from l2m.files import replacing, reporting
@@ -21,6 +29,7 @@ from l2m.files import replacing, reporting
 LOG = logging.getLogger(__name__)
 
 Storage = Literal["memory", "mapped"]
+Number = TypeVar("Number", np.uint8, np.float32)
 
 ANNOUNCED = 2**30
 """Bytes of images from which on a line says beforehand how much they take."""
@@ -42,11 +51,9 @@ def store_images(
     """
     size = len(samples) * 3 * side**2
     if storage == "memory":
-        if size > (free := free_memory()):
-            raise UserError(
-                f"{len(samples)} images of {side}×{side} pixels take {_gib(size)} of memory, and {_gib(free)} are "
-                "free: use dataset.storage=mapped, a smaller dataset.resize or fewer images"
-            )
+        check_memory(
+            f"{len(samples)} images of {side}×{side} pixels", size, ", a smaller dataset.resize or fewer images"
+        )
         _announce(len(samples), size, "memory")
         return resize_all([read for read, _ in samples], side, fit), None
     digests, first, rows = np.unique([digest for _, digest in samples], return_index=True, return_inverse=True)
@@ -54,13 +61,19 @@ def store_images(
     file = array_file(folder / "images", f"{side} {fit}", digests.tolist())
 
     def make(part: Path) -> None:
-        check_room(file.parent, size)
+        images = new_array(part, (len(digests), side, side, 3), np.uint8)
         _announce(len(digests), size, str(file))
-        images = np.lib.format.open_memmap(part, "w+", np.uint8, (len(digests), side, side, 3))
         resize_all([samples[i][0] for i in first], side, fit, images.transpose(0, 3, 1, 2))
-        images.flush()
 
     return load_or_make(file, len(digests), make).transpose(0, 3, 1, 2), rows.astype(np.int64)
+
+
+def left_in_file(data: Data, rows: Integers, **scaling: Tensor) -> Data:
+    """Data whose inputs are a mapped file, with the row there of each sample, (N,) of both parts, and the scaling."""
+    train, test = torch.from_numpy(rows).split([len(data.train), len(data.test)])
+    return replace(
+        data, train=replace(data.train, rows=train, **scaling), test=replace(data.test, rows=test, **scaling)
+    )
 
 
 def array_file(folder: Path, recipe: str, digests: Sequence[str]) -> Path:
@@ -88,10 +101,28 @@ def load_or_make(file: Path, samples: int, make: Callable[[Path], None]) -> NDAr
     return array
 
 
-def check_room(folder: Path, size: int) -> None:
-    """Raise a UserError if the disk of ``folder`` has fewer than ``size`` bytes free."""
-    if size > (free := shutil.disk_usage(folder).free):
-        raise UserError(f"{folder} has {free >> 20} MiB free, and {size >> 20} are needed: {REMEDY}")
+def check_memory(what: str, size: int, remedy: str) -> None:
+    """Raise a UserError if fewer than ``size`` bytes of memory are free, which ``what`` takes."""
+    if size > (free := free_memory()):
+        raise UserError(
+            f"{what} take {in_words(size)} of memory, and {in_words(free)} are free: use dataset.storage=mapped{remedy}"
+        )
+
+
+def new_array(file: Path, shape: tuple[int, ...], kind: type[Number]) -> NDArray[Number]:
+    """An array in a new ``file``, whose room is taken: a disk that became full later would end the process.
+
+    Raises:
+        UserError, OSError: the disk has no room for it.
+    """
+    size = math.prod(shape) * np.dtype(kind).itemsize
+    if size > (free := shutil.disk_usage(file.parent).free):
+        raise UserError(f"{file.parent} has {free >> 20} MiB free, and {size >> 20} are needed: {REMEDY}")
+    array = np.lib.format.open_memmap(file, "w+", kind, shape)
+    if hasattr(os, "posix_fallocate"):
+        with file.open("r+b") as stream:
+            os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)
+    return array
 
 
 def free_memory() -> int:
@@ -136,8 +167,9 @@ def _checksum(file: Path, name: str, without: int = 0) -> bytes:
 
 def _announce(count: int, size: int, place: str) -> None:
     if size >= ANNOUNCED:
-        print(f"decoding {count} images, {_gib(size)} in {place}", flush=True)
+        print(f"decoding {count} images, {in_words(size)} in {place}", flush=True)
 
 
-def _gib(size: int) -> str:
-    return f"{size / 2**30:.3g} GiB"
+def in_words(size: int) -> str:
+    """A number of bytes, to be read."""
+    return f"{size / 2**30:.3g} GiB" if size >= 2**30 else f"{size / 2**20:.3g} MiB"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from l2m.errors import UserError, cause, shown
+from l2m.errors import UserError, cause, describe_missing, shown
 from l2m.files import read
 
 SUFFIXES = {
@@ -94,10 +94,10 @@ def typed_as_text(table: pd.DataFrame) -> pd.DataFrame:
 
 def number_sheet_rows(content: bytes, file: Path) -> Iterator[tuple[int, list[str]]]:
     """The rows of an Excel file's only sheet with a table, numbered as there; rows without any value are skipped."""
+    for problem in describe_missing(str(file), "excel", "openpyxl"):
+        raise UserError(f"{problem}, or save it as CSV")
     try:
         sheets = pd.read_excel(io.BytesIO(content), sheet_name=None, header=None, dtype=str, na_filter=False)
-    except ImportError as error:
-        raise UserError(f"{file} needs openpyxl: pip install 'learn2mix[excel]', or save it as CSV") from error
     except Exception as error:  # whatever openpyxl says
         raise UserError(f"{file} cannot be read as Excel ({cause(error)}): put a whole one there") from error
     filled = {name: sheet for name, sheet in sheets.items() if sheet.size}
