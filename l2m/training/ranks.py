@@ -18,7 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from l2m.config.run import RunConfig
-from l2m.errors import UserError
+from l2m.errors import UserError, cause
 from l2m.seeding import derive
 from l2m.strategies import STRATEGIES
 from l2m.training.torchrun import processes_of_torchrun
@@ -28,7 +28,11 @@ T = TypeVar("T")
 
 @contextmanager
 def joined(device: str) -> Iterator[None]:
-    """Join the processes that torchrun has started, over NCCL on GPUs, else over gloo; only rank 0 prints inside."""
+    """Join the processes that torchrun has started, over NCCL on GPUs, else over gloo; only rank 0 prints inside.
+
+    Raises:
+        UserError: inside, another of the processes has ended.
+    """
     if processes_of_torchrun() == 1:
         yield
         return
@@ -39,6 +43,13 @@ def joined(device: str) -> Iterator[None]:
     try:
         with nullcontext() if is_first() else redirect_stdout(io.StringIO()):
             yield
+    except RuntimeError as error:
+        if isinstance(error, distributed.DistError) or "gloo" in str(error):
+            raise UserError(
+                f"another process of this run has ended or cannot be reached ({cause(error)}): run the same command to "
+                "continue"
+            ) from error
+        raise
     finally:
         distributed.destroy_process_group()
 
@@ -105,7 +116,8 @@ class Ranks:
         normalised = any(isinstance(layer, _BatchNorm) and layer.training for layer in model.train().modules())
         if device.type == "cpu" and normalised:
             raise _undivided(f"model={config.model['name']} has batch norm, which needs whole batches on CPUs")
-        self._parallel = DistributedDataParallel(model, broadcast_buffers=False)
+        self._parallel = DistributedDataParallel(model)
+        self._parallel.broadcast_buffers = False  # as an argument it gives a warning in newer versions of torch
 
     @staticmethod
     def synchronized(model: Any, device: torch.device) -> Any:

@@ -140,8 +140,10 @@ def test_a_run_continues_after_a_rank_was_killed(tmp_path: Path) -> None:
             time.sleep(0.05)
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         os.kill(int(children[1]), signal.SIGKILL)
-        process.communicate(timeout=120)
+        output, _ = process.communicate(timeout=120)
     assert process.returncode
+    assert "error: another process of this run has ended or cannot be reached" in output
+    assert "[rank0]: Traceback" not in output
     assert RunDirectory(config).status() != "done"
     result = on_two("-m", "l2m.run", *words(tmp_path / "two", *more))
     assert result.returncode == 0, result.stderr
