@@ -49,7 +49,7 @@ def draw_differences(findings: Findings) -> Figure:
         figure.set_layout_engine("constrained", w_pad=0.06)
         panels = np.atleast_1d(figure.subplots(1, len(shown), sharey=True))
         for axes, (name, score) in zip(panels, shown.items(), strict=True):
-            scale = 100 if score.percent else 1
+            scale = score.scale
             for place, strategy in enumerate(others):
                 row = findings.row(name, strategy)
                 axes.errorbar(
