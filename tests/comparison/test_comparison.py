@@ -209,8 +209,14 @@ def test_all_that_is_written_agrees() -> None:
     assert "among 3 settings each" in page
     assert "| rare | 7 | 65.7 | 60.5 | 65.7 | 60.5 |" in page, "recall 4.6 / 7, precision 4.6 / 7.6"
     assert "| rare | 2.4 | 4.6 |" in page
-    panels = draw_differences(findings).axes
+    figure = draw_differences(report)
+    panels = figure.axes
     assert [axes.get_title() for axes in panels] == ["balanced accuracy", "worst group", "calibration error"]
+    assert "over 5 seeds; " in " ".join(text.get_text().replace("\n", " ") for text in figure.texts)
+    split = draw_differences(replace(report, protocol=replace(report.protocol, advised=("focal",) * 5)))
+    caption = " ".join(" ".join(text.get_text() for text in split.texts).split())
+    assert "over 5 splits; " in caption
+    assert caption.endswith("over splits (Holm, 5 %).")
     assert [label.get_text() for label in panels[0].get_yticklabels()] == [
         name for name in findings.strategies if name != "classical"
     ]
