@@ -226,8 +226,9 @@ class Learn2MixClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         labels = column_or_1d(column, warn=True)
         self.classes_, targets = np.unique(labels, return_inverse=True)
         if self.class_weight is not None:
-            own = _check_sample_weight(sample_weight, table, dtype=np.float64)
-            sample_weight = own * compute_sample_weight(self.class_weight, labels)
+            own = _check_sample_weight(sample_weight, table, dtype=np.float64, copy=True)
+            own[own != 0] *= compute_sample_weight(self.class_weight, labels[own != 0])
+            sample_weight = own
         groups = labels if groups is None else groups
         self._train(table, torch.from_numpy(targets), groups, len(self.classes_), sample_weight)
         return self
@@ -286,7 +287,8 @@ class Learn2MixRegressor(RegressorMixin, _Estimator):  # type: ignore[misc]
         targets = column_or_1d(values, warn=True).astype(table.dtype)
         if groups is None:
             bins = self._options()["bins"]
-            groups = np.searchsorted(np.quantile(targets, np.arange(1, bins) / bins), targets)
+            kept = _check_sample_weight(sample_weight, table) != 0
+            groups = np.searchsorted(np.quantile(targets[kept], np.arange(1, bins) / bins), targets)
         self._train(table, torch.tensor(targets), groups, 1, sample_weight)
         return self
 

@@ -182,8 +182,22 @@ def test_samples_of_weight_0_are_left_out_and_equal_weights_do_nothing(digits: A
     without = subject.predict_proba(test)
     other = np.where(kept[:, None], train, 1.0)
     assert np.array_equal(subject.fit(other, labels, sample_weight=kept * 7).predict_proba(test), without)
+    rare = np.where(kept, labels % 4 == 0, labels == 1)
+    some = kept | (labels == 1)
+    balanced = Learn2MixClassifier(epochs=3, random_state=0, class_weight="balanced")
+    without = balanced.fit(train[some], rare[some]).predict_proba(test)
+    assert np.array_equal(balanced.fit(train, rare, sample_weight=some).predict_proba(test), without), "of what is left"
     with pytest.raises(ValueError, match="at least one non-zero"):
         subject.fit(train, labels, sample_weight=np.zeros(len(labels)))
+
+
+def test_values_of_weight_0_do_not_move_the_bins_of_a_regression() -> None:
+    rng = np.random.default_rng(0)
+    table, kept = rng.normal(size=(80, 3)), np.arange(80) % 3 > 0
+    values = np.where(kept, table[:, 0], 9.0)
+    subject = Learn2MixRegressor(epochs=2, random_state=0)
+    without = subject.fit(table[kept], values[kept]).predict(table)
+    assert np.array_equal(subject.fit(table, values, sample_weight=kept).predict(table), without)
 
 
 def test_class_weights_move_the_recall_of_a_class(digits: Any) -> None:

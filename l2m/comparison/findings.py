@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -45,10 +46,12 @@ class Findings:
     metric: str
     table: pd.DataFrame
 
-    @property
+    @cached_property
     def scores(self) -> dict[str, Score]:
-        """The task's scores, the one that decides first."""
-        return _ordered(self.task, self.metric)
+        """The task's scores, the one that decides first; large ones are shown in a power of ten."""
+        means = self.table["mean"].unstack()
+        ordered = _ordered(self.task, self.metric)
+        return {name: score.shown_for(means[name].to_numpy()) for name, score in ordered.items()}
 
     @property
     def strategies(self) -> list[str]:
@@ -60,16 +63,16 @@ class Findings:
         return self.table.loc[(strategy, score)]
 
     def values(self, score: str, strategy: str) -> pd.Series[float]:
-        """A score by seed, in % if it is a share."""
+        """A score by seed as it is shown, in % if it is a share."""
         values = self.runs[self.runs["strategy"] == strategy].set_index("seed")[score]
-        return values * (100 if score in self.scores and self.scores[score].percent else 1)
+        return values * (self.scores[score].scale if score in self.scores else 1)
 
     def difference(self, score: str, strategy: str) -> str:
         """Strategy − classical as ``+3.2 ± 1.1``, in percentage points if the score is a share; empty for classical."""
         if strategy == BASELINE:
             return ""
-        row, percent = self.row(score, strategy), self.scores[score].percent
-        digits, scale = significant(self.values(score, strategy), percent), 100 if percent else 1
+        row, scale = self.row(score, strategy), self.scores[score].scale
+        digits = significant(self.values(score, strategy), self.scores[score].percent)
         return f"{scale * row.minus_classical:+.{digits}f} ± {scale * row.interval_half_width:.{digits}f}"
 
 

@@ -112,7 +112,7 @@ class Report:
     def held_out_text(self, name: str) -> str:
         """The mean over held-out parts and its standard error, as ``91.2 ± 0.8``, in % if it is a share."""
         score = self.findings.scores[self.findings.metric]
-        values = self.held_out[name] * (100 if score.percent else 1)
+        values = self.held_out[name] * score.scale
         digits, factor = significant(values, score.percent), math.sqrt(1 / len(values) + self.protocol.overlap)
         return f"{values.mean():.{digits}f} ± {factor * values.std(ddof=1):.{digits}f}"
 
@@ -168,7 +168,7 @@ def recommend(report: Report) -> list[str]:
     if others:
         verb = "also " * (name != advice.best) + ("are" if others[1:] else "is")
         sentences.append(f"Within one standard error of the best mean {verb} {_listed(others)}.")
-    loss = advice.expected_loss * (100 if score.percent else 1)
+    loss = advice.expected_loss * score.scale
     sentences.append(
         f"How sure: {name} is the best of all {len(report.held_out.columns)} with a probability of "
         f"{100 * advice.probability:.0f} %; the expected loss against the best is "

@@ -1,6 +1,7 @@
 """The report of a comparison for the terminal, as Markdown and as CSV."""
 
 import io
+import math
 import re
 from dataclasses import replace
 from itertools import product
@@ -66,7 +67,7 @@ def format_deciding(report: Report) -> pd.DataFrame:
 
 def _deciding_table(report: Report) -> tuple[str, Table]:
     score = report.findings.scores[report.findings.metric]
-    cells = format_deciding(report).set_axis(["held-out ± se", "test ± sd", f"− {BASELINE}", "p", "seconds"], axis=1)
+    cells = format_deciding(report).set_axis(["held-out ± se", "test ± sd", f"− {BASELINE}", "p", "sec."], axis=1)
     title = f"{shown(report.protocol.title)}: {score.title}{', in %' * score.percent}"
     return title, _terminal_table(cells.drop(columns="p"))  # marks say as much as p
 
@@ -107,7 +108,9 @@ def format_classes(report: Report) -> pd.DataFrame:
     for number, name in enumerate(names):
         for column in ("recall", "precision"):
             values = report.by_class(name)[column]
-            cells[f"{BASELINE} {column}" if number else column] = values.map(lambda value: f"{100 * value:.1f}")
+            cells[f"{BASELINE} {column}" if number else column] = values.map(
+                lambda value: "" if math.isnan(value) else f"{100 * value:.1f}"
+            )
     return pd.DataFrame(cells).rename(index=lambda label: shown(label, 20))
 
 
@@ -133,7 +136,7 @@ def format_caption(report: Report) -> list[str]:
     corrected = f", corrected for {others} comparisons (Holm)" if others > 1 else ""
     unit, over, covers = "seeds", f"{findings.runs['seed'].nunique()} seeds", ""
     reliable = ", and the difference is larger than its uncertainty from the choice of test samples"
-    uncovered = f"how test samples were drawn and the data thinned (only data_seed={protocol.data_seed})"
+    uncovered = f"how the test part and any imbalance were drawn (only data_seed={protocol.data_seed})"
     if protocol.advised:
         unit, over, reliable = "splits", f"{len(protocol.advised)} splits, each the mean of its seeds,", ""
         covers = ". It covers the split, and is widened because training sets overlap (Nadeau and Bengio, 2003)"
@@ -246,7 +249,7 @@ def format_csv(report: Report) -> str:
 
 def _range(findings: Findings) -> str:
     """The narrowest and the widest interval over test samples."""
-    percent = findings.scores[findings.metric].percent
+    score = findings.scores[findings.metric]
     halves = findings.table["interval_half_width_over_samples"].xs(findings.metric, level="score")
-    low, high = (f"{100 * value:.1f}" if percent else f"{value:.3g}" for value in (halves.min(), halves.max()))
+    low, high = (f"{score.scale * value:{'.1f' if score.percent else '.3g'}}" for value in (halves.min(), halves.max()))
     return f"± {low}" if low == high else f"± {low} to ± {high}"

@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 
 from l2m.comparison import page
 from l2m.comparison.config import BASELINE
-from l2m.comparison.findings import Findings
 from l2m.comparison.report import Report
 from l2m.comparison.tables import format_csv, format_markdown, format_terminal
 from l2m.files import write_whole
@@ -30,7 +29,7 @@ def write_report(report: Report) -> Report:
     write(report.path / "comparison.json", report.to_json().encode())
     write(report.path / "comparison.html", page.render(report).encode())
     write(report.path / "comparison.md", format_markdown(report, "comparison.png").encode())
-    drawing.save(draw_differences(report.findings), report.path / "comparison")
+    drawing.save(draw_differences(report), report.path / "comparison")
     return replace(report, text=format_terminal(report))
 
 
@@ -39,8 +38,9 @@ def as_csv(table: pd.DataFrame) -> bytes:
     return table.to_csv(index=False, lineterminator="\n").encode()
 
 
-def draw_differences(findings: Findings) -> Figure:
+def draw_differences(report: Report) -> Figure:
     """Differences to classical with their intervals: the score that decides, the worst group, calibration."""
+    findings, is_split = report.findings, bool(report.protocol.advised)
     scores = dict.fromkeys((findings.metric, "worst_group", "calibration_error"))
     shown = {name: findings.scores[name] for name in scores if name in findings.scores}
     others = [name for name in findings.strategies if name != BASELINE]
@@ -49,7 +49,7 @@ def draw_differences(findings: Findings) -> Figure:
         figure.set_layout_engine("constrained", w_pad=0.06)
         panels = np.atleast_1d(figure.subplots(1, len(shown), sharey=True))
         for axes, (name, score) in zip(panels, shown.items(), strict=True):
-            scale = 100 if score.percent else 1
+            scale = score.scale
             for place, strategy in enumerate(others):
                 row = findings.row(name, strategy)
                 axes.errorbar(
@@ -65,11 +65,12 @@ def draw_differences(findings: Findings) -> Figure:
             axes.set_title(score.title)
             better = "right" if score.higher_is_better else "left"
             axes.set_xlabel(f"− {BASELINE}{', in points' * score.percent}\nbetter to the {better}")
-        seeds = findings.runs["seed"].nunique()
+        unit, number = "splits" if is_split else "seeds", findings.runs["seed"].nunique()
         drawing.note(
             figure,
-            f"Paired differences over {seeds} seeds; for each score all intervals hold at once with 95 % (Bonferroni). "
-            "Blue: reliably better, orange: reliably worse, over seeds (Holm, 5 %) and over test samples.",
+            f"Paired differences over {number} {unit}; for each score all intervals hold at once with 95 % "
+            f"(Bonferroni). Blue: reliably better, orange: reliably worse, over {unit} (Holm, 5 %)"
+            f"{'' if is_split else ' and over test samples'}.",
         )
         panels[0].set_yticks(range(len(others)), others)
         panels[0].set_ylim(len(others) - 0.5, -0.5)

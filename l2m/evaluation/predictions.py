@@ -108,7 +108,7 @@ def summarize(task: Task, classes: tuple[str, ...], table: pd.DataFrame) -> Iter
         return
     is_right = answered["predicted"] == answered["actual"]
     score = is_right.astype(float) if classes else (answered["predicted"] - answered["actual"]) ** 2
-    yield f"{metric} {score.mean():.5g} over the {len(answered)} samples with a known answer"
+    yield f"{metric} {score.mean():.5g} over the {len(answered)} sample{'s'[: len(answered) > 1]} with a known answer"
     if classes:
         recall, precision = (score.groupby(answered[column]) for column in ("actual", "predicted"))
         by_class = pd.DataFrame({"samples": recall.size(), "recall": recall.mean(), "precision": precision.mean()})

@@ -15,6 +15,9 @@ from l2m.data import Data
 Floats = NDArray[np.floating]
 Integers = NDArray[np.integer]
 
+LARGE = 1e5
+"""From here on a score is shown in a power of ten."""
+
 BINS = 15
 """Bins of confidence of equal width, as in the tables of Guo et al. (2017)."""
 
@@ -73,6 +76,7 @@ class Score:
         of: computes it.
         percent: whether it is a share, shown in %.
         by_label: whether it depends on nothing but the predicted classes, so that a threshold changes it.
+        exponent: of the power of ten by which it is divided where it is shown.
     """
 
     title: str
@@ -80,6 +84,21 @@ class Score:
     higher_is_better: bool
     percent: bool
     by_label: bool = False
+    exponent: int = 0
+
+    @property
+    def scale(self) -> float:
+        """By which it is multiplied where it is shown."""
+        return 100 if self.percent else 10.0**-self.exponent
+
+    def shown_for(self, values: Floats) -> "Score":
+        """The score as it is shown where ``values`` occur: in a power of ten if they are large."""
+        largest = np.abs(values).max(initial=0)
+        if self.percent or not LARGE <= largest < np.inf:
+            return self
+        exponent = 3 * int(np.log10(largest) // 3)
+        power = f"10{''.join('⁰¹²³⁴⁵⁶⁷⁸⁹'[int(digit)] for digit in str(exponent))}"
+        return replace(self, title=f"{self.title} / {power}", exponent=exponent)
 
 
 def sample_results(outputs: Tensor, data: Data) -> SampleResults:

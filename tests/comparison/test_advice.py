@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from l2m.comparison.advice import advise
 
@@ -59,6 +60,18 @@ def test_the_expected_loss_is_that_of_repetitions() -> None:
     losses = [advise(scores(truth, 0.02, seed=seed), within=0) for seed in range(200)]
     assert 0 < np.mean([advice.expected_loss for advice in losses]) < 0.02
     assert np.mean([advice.probability for advice in losses]) < 0.7
+
+
+def test_probability_and_expected_loss_of_two_candidates_are_those_of_the_normal_distribution() -> None:
+    table = pd.DataFrame({"a": [0.8, 0.84, 0.79, 0.86], "b": [0.79, 0.81, 0.8, 0.83]})
+    difference = table["a"] - table["b"]
+    for overlap in (0.0, 0.25):
+        error = difference.std(ddof=1) * np.sqrt(1 / 4 + overlap)
+        z = difference.mean() / error
+        advice = advise(table, within=0, overlap=overlap)
+        assert advice.name == "a"
+        assert advice.probability == pytest.approx(stats.norm.cdf(z), abs=0.01)
+        assert advice.expected_loss == pytest.approx(error * (stats.norm.pdf(z) - z * stats.norm.sf(z)), rel=0.05)
 
 
 def test_equal_scores_are_all_in_the_group() -> None:

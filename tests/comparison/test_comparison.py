@@ -221,11 +221,40 @@ def test_all_that_is_written_agrees() -> None:
     assert "among 3 settings each" in page
     assert "| rare | 7 | 65.7 | 60.5 | 65.7 | 60.5 |" in page, "recall 4.6 / 7, precision 4.6 / 7.6"
     assert "| rare | 2.4 | 4.6 |" in page
-    panels = draw_differences(findings).axes
+    figure = draw_differences(report)
+    panels = figure.axes
     assert [axes.get_title() for axes in panels] == ["balanced accuracy", "worst group", "calibration error"]
+    assert "over 5 seeds; " in " ".join(text.get_text().replace("\n", " ") for text in figure.texts)
+    split = draw_differences(replace(report, protocol=replace(report.protocol, advised=("focal",) * 5)))
+    caption = " ".join(" ".join(text.get_text() for text in split.texts).split())
+    assert "over 5 splits; " in caption
+    assert caption.endswith("over splits (Holm, 5 %).")
     assert [label.get_text() for label in panels[0].get_yticklabels()] == [
         name for name in findings.strategies if name != "classical"
     ]
+
+
+def test_errors_of_large_targets_are_shown_in_a_power_of_ten() -> None:
+    """Prices of houses have squared errors of 10^10, which left no room for the names of strategies."""
+    findings = errors(np.random.default_rng(5), {"learn2mix": 0.6})
+    columns = ["mean_squared_error", "worst_group"]
+    runs = findings.runs.assign(**{name: findings.runs[name] * 2.5e10 for name in columns})
+    large = judge(runs, "regression", "mean_squared_error")
+    report = replace(reported(large), confusion={}, classes=(), held_out=2.5e10 * reported(findings).held_out)
+    assert [score.title for score in large.scores.values()] == [
+        "mean squared error / 10⁹", "mean absolute error", "worst group / 10⁹",
+    ]  # fmt: skip
+    assert large.values("mean_squared_error", "smote").tolist() == pytest.approx(
+        [25 * value for value in findings.values("mean_squared_error", "smote")]
+    )
+    mean = runs[runs["strategy"] == "learn2mix"]["mean_squared_error"].mean() / 1e9
+    printed = format_terminal(report)
+    assert max(map(len, printed.splitlines())) < 80
+    row = next(line for line in printed.splitlines() if line.startswith("learn2mix "))
+    assert f" {mean:.1f} ± " in row or f" {mean:.2f} ± " in row
+    assert f" {report.held_out['learn2mix'].mean() / 1e9:.1f} ± " in row
+    assert large.difference("mean_squared_error", "learn2mix") in row
+    assert json.loads(report.to_json())["runs"][0]["mean_squared_error"] > 1e10, "files have the values themselves"
 
 
 def test_name_of_a_group_is_no_markup_in_the_page() -> None:

@@ -156,7 +156,12 @@ NOTATIONS = {
     "percent": (["83.70%", "5.00%"], "has lab=83.70% in line 2 and 39 more cells of this kind (100% of the column), a "
                 "number with a percent sign: use 'dataset.numbers=[\"lab\"]' to read it as 83.70, or"),
     "currency": (["$84,835.00 ", "$1,200.50 "], "a currency sign: use 'dataset.numbers=[\"lab\"]' to read it as 84835"),
-    "thousands": (["84,835.00", "12"], "a number with thousands separators: use 'dataset.numbers=[\"lab\"]' to read"),
+    "thousands": (["84,835.00", "12"], "a number with thousands separators or other signs: use "
+                  "'dataset.numbers=[\"lab\"]' to read it as 84835.00, or"),
+    "apostrophes": (["84'835", "12"], "thousands separators or other signs: use 'dataset.numbers=[\"lab\"]' to read it "
+                    "as 84835, or"),
+    "another minus": (["−12.5", "12"], "or other signs: use 'dataset.numbers=[\"lab\"]' to read it as -12.5, or"),
+    "other digits": (["１２", "١٣"], "or other signs: use 'dataset.numbers=[\"lab\"]' to read it as 12, or"),
     "a comma": (["84,835", "12"], "a number with a comma: use dataset.decimal=comma if it is a decimal comma, "
                 "'dataset.numbers=[\"lab\"]' if it separates thousands"),
     "a decimal comma": (["84,85", "12"], "a number with a comma: use dataset.decimal=comma, or"),
@@ -184,6 +189,7 @@ READ = {
     "decimal commas": (["1.284,85 €", "€ 12", "1,5 €"], ("dataset.decimal=comma",), [1284.85, 12.0, 1.5]),
     "points of thousands": (["1.284", "2.000"], ("dataset.decimal=comma",), [1284.0, 2000.0]),
     "marks": (["5%", "?", "7%"], ("dataset.missing=['?']",), [5.0, 7.0]),
+    "other digits": (["１２.5", "١٣", "−7"], (), [12.5, 13.0, -7.0]),
 }
 
 
@@ -206,6 +212,9 @@ UNREADABLE = {
         ["1.284", "3,5"], ("dataset.decimal=comma",), "has lab=1.284 in line 2, a number with a point",
         "train with 'dataset.numbers=[\"lab\"]' if it separates thousands",
     ),
+    "a category too": (
+        ["5%"], ("dataset.numbers=[lab]", "dataset.categorical=[lab]"), "in dataset.categorical: name it in one",
+    ),
     "a column that is not there": (["5%"], (), "has no column lag (did you mean lab?): choose dataset.numbers", "lab"),
 }  # fmt: skip
 
@@ -217,6 +226,29 @@ def test_what_is_no_number_in_such_a_column_is_refused(file: Path, kind: str) ->
     said = refused(write(file, cells), *(overrides or (f"dataset.numbers=[{named}]",)))
     for part in expected:
         assert part.replace(" and", "") in said
+
+
+NO_CATEGORIES = {
+    "few dates": ([f"2026-01-0{day}" for day in range(1, 8)], "has a date in most rows of lab: it is not a category"),
+    "dates with times": (["2026-01-31T10:00", "2026-02-01T11:30", "unknown"], "has a date in most rows of lab"),
+    "dates with points": (["31.1.2026", "1.2.2026"], "has a date in most rows of lab"),
+    "dates with slashes": (["1/31/26", "2/1/26"], "has a date in most rows of lab"),
+    "units": ([f"{row}.5 kg" for row in range(ROWS)], "leave it out, write the numbers alone if they have a unit, or"),
+    "currencies": ([f"USD {row}" for row in range(ROWS)], "write the numbers alone if they have a unit, or"),
+    "names": ([f"P-{row}" for row in range(ROWS)], "'dataset.ignore=[\"lab\"]' to leave it out, or"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", NO_CATEGORIES)
+def test_dates_and_rare_texts_are_no_categories(file: Path, kind: str) -> None:
+    cells, expected = NO_CATEGORIES[kind]
+    assert expected in refused(write(file, cells))
+    assert described(loaded(file, "dataset.categorical=[lab]"))["categories"] == {"lab": len(set(cells))}
+
+
+def test_what_only_looks_like_a_date_may_be_a_category(file: Path) -> None:
+    for cells in (["1/2", "1/4", "3/4"], ["2026-01", "2026-02"], ["192.168.0.1", "10.0.0.1"], ["1.2.3", "1.2.4"]):
+        assert described(loaded(write(file, cells)))["categories"] == {"lab": len(cells)}
 
 
 def test_a_target_in_another_notation_names_the_option(file: Path) -> None:
@@ -306,6 +338,10 @@ OTHERS: dict[str, tuple[str, bytes, tuple[str, ...], str]] = {
     "an unknown encoding": ("t.csv", TABLE.encode(), ("dataset.encoding=klingon",), "dataset.encoding=klingon is not"),
     "another encoding": ("t.csv", TABLE.encode("latin1"), (), "or train with dataset.encoding=cp1252 or another"),
     "UTF-16": ("t.csv", TABLE.encode("utf-16"), (), "or train with dataset.encoding=utf-16 or another"),
+    "UTF-16 without a mark": ("t.csv", TABLE.encode("utf-16-le"), (), "or train with dataset.encoding=utf-16-le or"),
+    "zeros": ("t.csv", TABLE.encode().replace(b"ill", b"\0ll"), (), "has a zero byte in line 2, as text never has"),
+    "a title": ("t.csv", b"Patients of 2026,,\n" + TABLE.encode(), (),
+        "has no name for column 2 in its first line, Patients of 2026, ,: put one there, or remove the line if"),
     "names beside a header": ("t.csv", TABLE.encode(), (NAMES,), "needs dataset.header=none: use both, or neither"),
     "too few names": ("t.csv", NO_HEADER, ("dataset.header=none", "dataset.names=[age,outcome]"),
                       "has 4 cells in line 1, and dataset.names has 2 columns"),
@@ -317,6 +353,8 @@ OTHERS: dict[str, tuple[str, bytes, tuple[str, ...], str]] = {
     "notes": ("t.csv", TABLE.encode() + b"\nSource: us\nPage,1\n", (),
         "has a footer from line 43 on, Source: us: remove"),
     "a whole footer": ("t.csv", TABLE.encode() + b"Total,1234,,\n", (), "has a footer from line 42 on, Total, 1234, ,"),
+    "two footers": ("t.csv", TABLE.encode() + b"Total,1234,,\nSource: us,,,\n", (),
+        "has a footer from line 42 on, Total, 1234, ,"),
     "a footer of text": ("t.csv", TABLE.encode() + b"all,,,well\n", (), "age=all in line 42, perhaps a footer, beside"),
     "a short line": ("t.csv", TABLE.encode() + b"1,2\n1,2,,ill\n", (), "has 2 cells in line 42, and its first line"),
 }  # fmt: skip
@@ -353,6 +391,9 @@ def test_a_sheet_is_read_as_its_text_is(tmp_path: Path, expected: Data) -> None:
     with pytest.raises(UserError, match=r"t\.xlsx has age=old in line 5, beside 39 numbers"):
         loaded(file)
     assert loaded(file, "dataset.ignore=[age]").class_names == ("007", "8")
+    frame["age"] = ["#DIV/0!" if row % 4 == 0 else row for row in range(ROWS)]
+    frame.to_excel(file, index=False)
+    assert described(loaded(file))["missing"] == {"age": 10, "city": 10}, "errors are empty cells"
     with pd.ExcelWriter(file) as book:
         frame.to_excel(book, index=False)
         frame.to_excel(book, sheet_name="more", index=False)
@@ -434,6 +475,43 @@ def test_a_sweep_and_a_comparison_print_it_once(
     assert (compared.status, compared.out.count(PRINTED)) == (0, 1)
 
 
+def test_columns_in_doubt_are_one_line_of_warning_each(file: Path) -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"failed": rng.permutation(np.arange(200) % 4 == 0)})
+    ill = frame["failed"]
+    frame["id"] = rng.permutation(200) + 7000
+    frame["count"] = rng.poisson(1000, 200)
+    frame["cause"] = np.where(ill & (frame.index % 3 > 0), "heat", "none")
+    frame["flag"] = (ill & (frame.index % 2 > 0)).astype(int)
+    frame["state"], frame["empty"] = "on", None
+    frame["sex"] = rng.choice(["Male", "male", "female"], 200)
+    frame["mild"] = np.where(ill, rng.choice(["a", "b"], 200), "a")  # all of b failed, and most of a did not
+    frame.rename(columns={"failed": "outcome"}).to_csv(file, index=False)
+    doubts = described(loaded(file))["doubts"]
+    heat, flags, mild = (frame["cause"] == "heat").sum(), frame["flag"].sum(), (frame["mild"] == "b").sum()
+    assert doubts == [
+        f"all {flags} rows with flag=1 are of class True: is flag known beforehand?",
+        f"all {heat} rows with cause=heat are of class True: is cause known beforehand?",
+        f"all {mild} rows with mild=b are of class True: is mild known beforehand?",
+        "id has a different whole number in each row: ignore it if it only names rows",
+        "no two values, so nothing to learn from: empty, state",
+        "fix the file if these are one sex: Male, male",
+    ]
+    printed = [line for line in format_description(described(loaded(file))) if line.startswith("  warning")]
+    assert len(printed) == 4
+    assert printed[-1] == "  warning     3 more are in data.json of a run's directory"
+    rare = loaded(file, "dataset.ignore=[id,cause,flag,mild,state,empty,sex]")
+    assert "doubts" not in described(rare)
+
+
+def test_a_column_that_gives_a_regressions_target_is_in_doubt(file: Path) -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"age": rng.normal(50, 10, 100), "lab": rng.normal(0, 1, 100)})
+    frame.assign(outcome=frame["age"] * 3, noisy=3 * frame["age"] + frame["lab"] / 9).to_csv(file, index=False)
+    doubts = described(loaded(file, "dataset.task=regression"))["doubts"]
+    assert doubts == ["age gives the target exactly: is it known beforehand?"]
+
+
 def test_it_is_short_however_wide_the_table_is(file: Path) -> None:
     names = [f"a column with the number {i}" for i in range(90)]
     rows = [",".join([*("" if (i + row) % 9 == 0 else str(i * row) for i in range(90)), f"class {row % 8}"])
@@ -441,7 +519,9 @@ def test_it_is_short_however_wide_the_table_is(file: Path) -> None:
     file.write_text("\n".join([",".join([*names, "outcome"]), *rows]))
     printed = list(format_description(described(loaded(file))))
     assert len(printed) <= 8
-    assert max(map(len, printed)) < 80
+    lines = "\n".join(printed).splitlines()
+    assert len(lines) <= 16
+    assert max(map(len, lines)) < 80
     assert printed[1].startswith("  numbers     90: a column with the number 0, ")
     assert len(described(loaded(file))["numbers"]) == 90  # type: ignore[arg-type]
 

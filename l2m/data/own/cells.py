@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from l2m.data.tables import parse_numbers, refuse
+from l2m.errors import UserError
 
 Decimal = Literal["point", "comma"]
 
@@ -37,6 +38,7 @@ def as_text(cells: pd.Series | NDArray[Any]) -> NDArray[np.object_]:
 
 def parse_formatted(text: str, decimal: Decimal = "point") -> tuple[str, str] | None:
     """``$1,234.50`` as (``1234.50``, ``$``): a number and its sign, which may be empty; None if it is not one."""
+    text = re.sub(r"\d", lambda digit: str(int(digit[0])), text)  # of other scripts too
     match = FORMATTED.fullmatch(text.translate(COMMA_FOR_POINT) if decimal == "comma" else text)
     if not match or not (match["whole"] or match["part"]) or (match["before"] and match["after"]):
         return None
@@ -64,9 +66,11 @@ def clean(
         decimal: how numbers are written; with ``comma``, 3,5 is read as 3.5.
 
     Raises:
-        UserError: a cell of ``numbers`` is not a number, or has another sign than the others; or with ``comma``, a
-            point may separate thousands.
+        UserError: a cell of ``numbers`` is not a number, or has another sign than the others; one of them is
+            ``categorical`` too; or with ``comma``, a point may separate thousands.
     """
+    if both := sorted({*numbers} & {*categorical}):
+        raise UserError(f"{file} has {both[0]} in dataset.numbers and in dataset.categorical: name it in one")
     marks = parse_numbers(pd.Series([_with_point(mark, decimal) for mark in missing], dtype="str"))
     if missing:
         table = table.mask(table.isin(missing))

@@ -4,6 +4,7 @@ Numbers get the median where they are missing, and a second column that says whe
 all are standardised. Categories become a column for each value; rare ones share one, and a missing one is a value.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,12 @@ from torch import Tensor
 from l2m.data.own.cells import Decimal, as_text, parse_formatted
 from l2m.data.tables import LARGEST, parse_numbers, refuse
 from l2m.errors import UserError, did_you_mean, shown
+
+DATE = re.compile(r"\d{4}-\d\d?-\d\d?(?!\d)|\d\d?([./-])\d\d?\1(\d{4}|\d\d)(?!\d)")
+"""The beginning of a date."""
+
+WITH_UNIT = re.compile(r"[+-]?\d[\d.,]*\s?[^\W\d_]{1,4}|[A-Z]{3}\s?\d[\d.,]*")
+"""A number and its unit, as in 5 kg and EUR 5."""
 
 LISTED_MARKS = 3
 """Texts among numbers that an error names, at most."""
@@ -59,11 +66,11 @@ def find_kinds(
 
     Raises:
         UserError: a column is mostly numbers, with cells of something else; numbers that are not finite in float32; or
-            text that is not a category: more than ``most`` values, of which more than half of the rows have a new one,
-            or one too rare for an input of its own, if there are more than ``FEW_CATEGORIES``.
+            text that is not a category: dates, or more than ``most`` values, of which more than half of the rows have a
+            new one, or one too rare for an input of its own, if there are more than ``FEW_CATEGORIES``.
     """
     kinds: tuple[list[str], list[str]] = ([], [])
-    texts, read = [], {}
+    texts, read, have_unit = dict[str, str](), {}, False
     every = list(map(str, table.columns))
     for name, cells, values in zip(every, iterate(table, every), _parse(table), strict=True):
         filled = np.asarray(pd.notna(cells), bool)
@@ -76,19 +83,24 @@ def find_kinds(
             continue
         if other.any():
             _refuse_numbers_with_text(table, name, Counter(cells[other]), other, filled, file, decimal)
-            counts = sorted(Counter(cells[filled]).values(), reverse=True)
+            counted, half = Counter(cells[filled]), filled.sum() / 2
+            counts = sorted(counted.values(), reverse=True)
             rare = sum(counts[max(most, FEW_CATEGORIES) - 1 :])
-            if len(counts) > most and max(len(counts), rare) > filled.sum() / 2:
-                texts.append(name)
+            if sum(count for text, count in counted.items() if DATE.match(text)) > half:
+                texts[name] = "a date"
+            elif len(counts) > most and max(len(counts), rare) > half:
+                texts[name] = "a rare text"
+                have_unit |= sum(count for text, count in counted.items() if WITH_UNIT.fullmatch(text)) > half
         rule = f"numbers must be finite, of at most {LARGEST:.1e}, fix the cell or leave it empty"
         if (wrong := np.abs(values) > LARGEST).any():
             refuse(wrong, table[name], file, rule)
     if texts:
         names = ",".join(f'"{name}"' for name in texts)
+        units = ", write the numbers alone if they have a unit" if have_unit else ""
         raise UserError(
-            f"{file} has a rare text in most rows of {shown(', '.join(texts))}: it is not a category to learn from, "
-            f"use 'dataset.ignore=[{names}]' to leave it out, dataset.categorical if it is one, or "
-            "dataset=hugging_face to learn from texts"
+            f"{file} has {' or '.join(sorted({*texts.values()}))} in most rows of {shown(', '.join(texts))}: it is not "
+            f"a category to learn from, use 'dataset.ignore=[{names}]' to leave it out{units}, dataset.categorical "
+            "if it is one, or dataset=hugging_face to learn from texts"
         )
     return *kinds, pd.concat([pd.DataFrame(read, table.index), table[kinds[1]]], axis=1)
 
@@ -151,11 +163,11 @@ def _describe_notation(text: str, name: str, decimal: Decimal) -> tuple[str, str
     if sign:
         notation = f"a number with a {'percent' if sign == '%' else 'currency'} sign"
         return notation, f"{numbers} to read it as {read[0]}" if read else f"{numbers} with dataset.decimal={swapped}"
-    if otherwise:
+    if otherwise and {"comma": ",", "point": "."}[swapped] in text:
         if read:
             numbers = f"dataset.decimal={swapped} if it is a decimal {swapped}, {numbers} if it separates thousands"
         return f"a number with a {swapped}", numbers if read else f"dataset.decimal={swapped}"
-    return "a number with thousands separators", f"{numbers} to read it as {read[0] if read else text}"
+    return "a number with thousands separators or other signs", f"{numbers} to read it as {read[0] if read else text}"
 
 
 def fit(table: pd.DataFrame, numeric: Sequence[str], categorical: Sequence[str], most: int) -> dict[str, Any]:

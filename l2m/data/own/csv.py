@@ -64,7 +64,7 @@ def csv(
     if not inputs:
         raise UserError(f"{file} has no column but the target and those in dataset.ignore: use others as inputs")
     may_be_numbers = [name for name in (*inputs, *([target] if bins else [])) if name not in categorical]
-    columns.check_columns(numbers, may_be_numbers, "dataset.numbers", file)
+    columns.check_columns(numbers, [*inputs, *([target] if bins else [])], "dataset.numbers", file)
 
     meaning: Any = {"missing": missing, "numbers": numbers, "decimal": decimal, "categorical": categorical}
     whole, tested = read_part(clean(table, may_be_numbers, file, **meaning), file, target, group, bins), None

@@ -5,7 +5,7 @@ import io
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from itertools import chain, takewhile
 from pathlib import Path
 from typing import Literal
 
@@ -87,6 +87,9 @@ def read_rows(
     lines: list[int] = []
     rows: list[list[str | None]] = []
     for line, row in numbered:
+        if len(rows) == BLOCK:
+            blocks.append(pd.DataFrame(rows, columns=columns, dtype=kind))
+            rows = []
         if len(row) != len(columns):
             if lines and len(row) < len(columns) and all(len(later) < len(columns) for _, later in numbered):
                 _refuse_footer(line, row, file)
@@ -96,13 +99,11 @@ def read_rows(
             )
         lines.append(line)
         rows.append([None if cell in MISSING else cell for cell in map(str.strip, row)])
-        if len(rows) == BLOCK:
-            blocks.append(pd.DataFrame(rows, columns=columns, dtype=kind))
-            rows = []
     if not lines:
         raise UserError(f"{file} has names of columns and no rows: put a table with rows there")
-    if FOOTER.fullmatch(row[0].strip()) and "" in map(str.strip, row):
-        _refuse_footer(line, row, file)
+    footers = [*takewhile(lambda row: None in row and FOOTER.fullmatch(row[0] or ""), reversed(rows))]
+    if footers:
+        _refuse_footer(lines[-len(footers)], [cell or "" for cell in footers[-1]], file)
     blocks.append(pd.DataFrame(rows, columns=columns, dtype=kind))
     table = pd.concat(blocks, ignore_index=True)
     table.index = pd.Index(lines, name="line")
@@ -118,7 +119,13 @@ def _refuse_footer(line: int, row: Sequence[str], file: Path) -> None:
 
 def _decode(content: bytes, encoding: str, file: Path) -> str:
     try:
-        return content.decode("utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding)
+        text = content.decode("utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding)
+        if (zero := text.find("\0")) < 0:
+            return text
+        raise UserError(
+            f"{file} has a zero byte in line {text.count(chr(10), 0, zero) + 1}, as text never has: save it in UTF-8, "
+            "or train with dataset.encoding=utf-16-le or another"
+        )
     except LookupError:
         raise UserError(
             f"dataset.encoding={encoding} is not known: use one of Python's, such as utf-8, cp1252 or utf-16"
@@ -126,7 +133,8 @@ def _decode(content: bytes, encoding: str, file: Path) -> str:
     except UnicodeError as error:
         start = getattr(error, "start", 0)
         line = content[:start].count(b"\n") + 1
-        likely = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "cp1252"
+        marked = content[:2] in (b"\xff\xfe", b"\xfe\xff")
+        likely = "utf-16" if marked else "utf-16-le" if b"\0" in content else "cp1252"
         raise UserError(
             f"{file} is not {encoding.upper()} text from line {line} on (byte 0x{content[start]:02x}): save it in "
             f"UTF-8, which spreadsheets call CSV UTF-8, or train with dataset.encoding={likely} or another"
@@ -184,7 +192,11 @@ def _check_names(columns: list[str], file: Path) -> None:
     if "" in columns:
         place = columns.index("")
         unnamed = ", or leave out the index that pandas writes (index=False)" if place == 0 else ""
-        raise UserError(f"{file} has no name for column {place + 1} in its first line: put one there{unnamed}")
+        line = shown(", ".join(columns), 60)
+        raise UserError(
+            f"{file} has no name for column {place + 1} in its first line, {line}: put one there{unnamed}, or remove "
+            "the line if it is a title"
+        )
     repeated = next((name for name, count in Counter(columns).items() if count > 1), None)
     if repeated:
         raise UserError(

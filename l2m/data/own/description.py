@@ -3,8 +3,12 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
-from textwrap import shorten
+from textwrap import fill
 from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
 from l2m.errors import shown
 
@@ -12,6 +16,15 @@ WIDTH = 79
 
 HEADING = 14
 """Characters before the text of a line."""
+
+MOST_LINES = 3
+"""Lines of a text, and warnings."""
+
+FEW_VALUES = 50
+"""Different values of a column whose classes are counted, at most."""
+
+CHANCE = 1e-6
+"""Of rows that all have the same class: a value that is less probable makes a doubt."""
 
 
 def number_value(text: str) -> Decimal | None:
@@ -28,8 +41,63 @@ def find_alike(names: Sequence[str]) -> list[list[str]]:
     return [together for together in alike.values() if len(together) > 1]
 
 
+def find_doubts(
+    rows: pd.DataFrame, numeric: Sequence[str], targets: NDArray[Any], classes: Sequence[str] | None
+) -> list[str]:
+    """Sentences on columns that look like the answer, a name of the row, or a mistake; each may be all right.
+
+    Args:
+        rows: N rows of inputs, the columns ``numeric`` first and as numbers.
+        targets: (N,) the numbers of the ``classes``, or values if these are None.
+    """
+    numbers = rows[list(numeric)].to_numpy(np.float64)
+    spans = np.fmax.reduce(numbers) - np.fmin.reduce(numbers)  # NaN without any value
+    is_whole = (numbers == np.rint(numbers)).all(0)
+    few = {name for name, span, whole in zip(numeric, spans, is_whole, strict=True) if whole and span < FEW_VALUES}
+    others = list(rows)[len(numeric) :]
+    doubts: list[str] = []
+    if classes:
+        shares = np.bincount(targets, minlength=len(classes)) / len(targets)
+        for name in filter({*others, *few}.__contains__, rows):
+            doubts += _find_telling(rows[name], targets, classes, shares)
+    else:
+        centred, values = numbers - numbers.mean(0), targets - targets.mean()
+        with np.errstate(all="ignore"):
+            correlation = centred.T @ values / np.sqrt((centred**2).sum(0) * (values**2).sum())
+        names = [name for name, each in zip(numeric, abs(correlation), strict=True) if each > 1 - CHANCE]
+        doubts += [f"{name} gives the target exactly: is it known beforehand?" for name in names]
+    for place in np.flatnonzero(is_whole & (spans >= max(len(rows), FEW_VALUES) - 1)).tolist():
+        if len(np.unique(numbers[:, place])) == len(rows):
+            doubts.append(f"{numeric[place]} has a different whole number in each row: ignore it if it only names rows")
+    constant = [*np.array(numeric, object)[~(spans > 0)], *(name for name in others if rows[name].nunique() < 2)]
+    if constant:
+        doubts.append(f"no two values, so nothing to learn from: {', '.join(constant)}")
+    for name in others:
+        for alike in find_alike(sorted(rows[name].dropna().unique())):
+            doubts.append(f"fix the file if these are one {name}: {', '.join(alike)}")
+    return doubts
+
+
+def _find_telling(
+    cells: pd.Series, targets: NDArray[Any], classes: Sequence[str], shares: NDArray[np.float64]
+) -> Iterator[str]:
+    """The commonest value of a column whose rows are all of one class, if that is no majority and can't be chance."""
+    codes, values = pd.factorize(cells)
+    if len(values) > FEW_VALUES:
+        return
+    counts = np.zeros((len(values), len(classes)), int)
+    np.add.at(counts, (codes[codes >= 0], targets[codes >= 0]), 1)
+    sizes, usual = counts.sum(1), counts.argmax(1)
+    is_telling = (counts.max(1) == sizes) & (shares[usual] <= 0.5) & (shares[usual] ** sizes < CHANCE)
+    if is_telling.any():
+        i = int(np.where(is_telling, sizes, 0).argmax())
+        value = f"{values[i]:g}" if isinstance(values[i], float) else values[i]
+        where = f"all {sizes[i]} rows with {cells.name}={value}"
+        yield f"{where} are of class {classes[usual[i]]}: is {cells.name} known beforehand?"
+
+
 def format_description(description: Mapping[str, Any]) -> Iterator[str]:
-    """At most twelve lines of ``WIDTH`` characters on what :func:`l2m.data.own.targets.assemble` describes."""
+    """Texts of at most ``MOST_LINES`` lines on what :func:`l2m.data.own.targets.assemble` describes."""
     samples, tested = description["samples"], description["test_samples"]
     yield shown(f"{description['place']}: {samples} samples, {tested} of them to test on", WIDTH - 1)
     for kind in ("parts", "skipped"):
@@ -58,7 +126,14 @@ def format_description(description: Mapping[str, Any]) -> Iterator[str]:
         yield _line("target", "from {from:.5g} to {to:.5g}, mean {mean:.5g}".format(**target))
     for names in description.get("alike", ())[:1]:
         yield _line("warning", f"fix the file if these are one: {', '.join(names)}")
+    doubts = description.get("doubts", ())
+    for doubt in doubts[:MOST_LINES]:
+        yield _line("warning", doubt)
+    if doubts[MOST_LINES:]:
+        yield _line("warning", f"{len(doubts) - MOST_LINES} more are in data.json of a run's directory")
 
 
 def _line(heading: str, text: str) -> str:
-    return f"  {heading:{HEADING - 2}}{shorten(shown(text, 10 * WIDTH), WIDTH - HEADING, placeholder=' …')}"
+    first, later = f"  {heading:{HEADING - 2}}", " " * HEADING
+    return fill(shown(text, 10 * WIDTH), WIDTH, initial_indent=first, subsequent_indent=later, max_lines=MOST_LINES,
+                placeholder=" …")  # fmt: skip

@@ -87,7 +87,7 @@ def hugging_face(
         needed = [*names, label, *([group] if group else [])]
         ignored = [name for name in splits[train_split].features if name not in needed]
         may_be_numbers = [name for name in names if kind == "table" and name not in categorical]
-        columns.check_columns(numbers, may_be_numbers, "dataset.numbers", path)
+        columns.check_columns(numbers, names if kind == "table" else [], "dataset.numbers", path)
 
         def read_split(split: str, like: Part | None = None) -> Part:
             table, place = _read_table(splits[split], needed, path), f"{path} ({split})"

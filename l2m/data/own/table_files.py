@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from l2m.errors import UserError, cause, describe_missing, shown
@@ -89,11 +90,16 @@ def read_parquet(content: bytes, file: Path) -> pd.DataFrame:
 def typed_as_text(table: pd.DataFrame) -> pd.DataFrame:
     """Columns of any type as text, whole numbers exactly; NaN where a cell is empty."""
     text = pd.DataFrame({str(name): table[name].astype("str").str.strip() for name in table})
-    return text.mask(table.isna().to_numpy() | text.isin(["", "nan"])).rename_axis(index="row")
+    floats = [pd.api.types.is_float_dtype(kind) for kind in table.dtypes]
+    is_nan = text.isin(["nan"]).to_numpy() & np.array(floats, bool)
+    return text.mask(table.isna().to_numpy() | text.isin([""]).to_numpy() | is_nan).rename_axis(index="row")
 
 
 def number_sheet_rows(content: bytes, file: Path) -> Iterator[tuple[int, list[str]]]:
-    """The rows of an Excel file's only sheet with a table, numbered as there; rows without any value are skipped."""
+    """The rows of an Excel file's only sheet with a table, numbered as there; rows without any value are skipped.
+
+    A cell with an error of Excel, such as #N/A or #DIV/0!, is empty.
+    """
     for problem in describe_missing(str(file), "excel", "openpyxl"):
         raise UserError(f"{problem}, or save it as CSV")
     try:
@@ -105,5 +111,5 @@ def number_sheet_rows(content: bytes, file: Path) -> Iterator[tuple[int, list[st
         names = shown(", ".join(map(str, filled)), 60)
         raise UserError(f"{file} has {len(filled)} sheets with cells, {names}: save the one with the table as a file")
     for sheet in filled.values():
-        rows = enumerate(sheet.itertuples(index=False), 1)
+        rows = enumerate(sheet.fillna("").itertuples(index=False), 1)
         yield from ((number, list(row)) for number, row in rows if any(cell.strip() for cell in row))

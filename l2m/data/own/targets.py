@@ -17,7 +17,7 @@ from torch import Tensor
 from l2m.data import Data, Split
 from l2m.data.own import columns
 from l2m.data.own.cells import Decimal, as_text, parse_formatted
-from l2m.data.own.description import find_alike, number_value
+from l2m.data.own.description import find_alike, find_doubts, number_value
 from l2m.data.tables import LARGEST, locate, parse_numbers, refuse
 from l2m.data.units import Units
 from l2m.data.validation import held_out
@@ -231,6 +231,8 @@ def assemble_table(
         "ignored": list(ignored),
         "missing": {str(name): int(count) for name, count in missing[missing > 0].items()},
     }
+    if doubts := find_doubts(rows, numeric, whole.targets, whole.class_names):
+        described["doubts"] = doubts
 
     def make(index: Tensor) -> tuple[Tensor, Tensor, dict[str, Any]]:
         fitted = columns.fit(train.rows.iloc[index.numpy()], numeric, other, most)
