@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from doors import command, opened
+from commands import command, opened
 from PIL import Image
 
 import l2m
