@@ -219,17 +219,25 @@ def test_a_run_prints_where_its_records_are(door: Command, tmp_path: Path) -> No
     assert {file.parent for file in written(tmp_path)} == {path}, "nothing is written elsewhere"
 
 
-def test_the_first_line_comes_before_torch_is_imported(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("words", "first"),
+    [
+        ("run dataset=digits seed=3 device=cpu threads=1", "digits · learn2mix · seed 3 · device cpu · 1 thread"),
+        ("compare dataset=csv dataset.path=my/ill.csv device=cpu", "ill.csv · comparison · device cpu · 1 thread"),
+        ("study study=one_step", "one_step"),
+    ],
+)
+def test_the_first_line_comes_before_torch_is_imported(words: str, first: str, tmp_path: Path) -> None:
     """At a terminal; torch takes seconds, and here ends the program."""
     (tmp_path / "torch.py").write_text("raise SystemExit(7)")
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "l2m.run", "dataset=digits", "seed=3", "device=cpu", "threads=1"]
+    command = [sys.executable, "-m", *f"l2m.{words}".split()]
     paths = os.pathsep.join([str(tmp_path), *sys.path])
     with subprocess.Popen(command, stdout=theirs, cwd=tmp_path, env={**os.environ, "PYTHONPATH": paths}) as process:
         os.close(theirs)
         with open(ours, encoding="utf-8") as terminal:
             line = terminal.readline()
-    assert line == "digits · learn2mix · seed 3 · device cpu · 1 thread\n"
+    assert line == f"{first}\n"
     assert process.returncode == 7
 
 
