@@ -224,7 +224,6 @@ def test_a_run_prints_where_its_records_are(door: Command, tmp_path: Path) -> No
     [
         ("run dataset=digits seed=3 device=cpu threads=1", "digits · learn2mix · seed 3 · device cpu · 1 thread"),
         ("compare dataset=csv dataset.path=my/ill.csv device=cpu", "ill.csv · comparison · device cpu · 1 thread"),
-        ("study study=one_step", "one_step"),
     ],
 )
 def test_the_first_line_comes_before_torch_is_imported(words: str, first: str, tmp_path: Path) -> None:
