@@ -94,9 +94,10 @@ def shown(value: object, longest: int = QUOTED_LENGTH) -> str:
 
 
 def closest(name: object, choices: Iterable[str]) -> str | None:
-    """The choice that was probably meant by ``name``: a similar one, or one with these initials, as ``lr``."""
+    """The choice that was probably meant by ``name``: a similar one, one that begins so, or one with these initials."""
     by_lower = {str(each).lower(): str(each) for each in choices}
     near = get_close_matches(str(name).lower(), by_lower, 1)
+    near += [each for each in by_lower if len(str(name)) > 2 and each.startswith(str(name).lower())]
     near += [each for each in by_lower if str(name).lower() == "".join(re.findall(r"(?:^|_)(\w)", each))]
     return by_lower[near[0]] if near else None
 

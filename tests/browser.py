@@ -129,6 +129,21 @@ class Browser:
         self.call("Page.navigate", url=file.resolve().as_uri())
         self._until(lambda: any(event["method"] == "Page.loadEventFired" for event in self.events))
 
+    def print_problems(self, file: Path) -> list[str]:
+        """What is wrong with a page on paper of 7.5 inches: controls, another ground than white, what is cut off."""
+        self.open(file, 720, "dark")
+        self.call("Emulation.setEmulatedMedia", media="print", features=[])
+        try:
+            problems = list(self.evaluate(CUT_OFF))
+            ground = "getComputedStyle(%s).backgroundColor"
+            grounds = [self.evaluate(ground % each) for each in ("document.body", "document.querySelector('.panel')")]
+            problems += [ground for ground in grounds if ground != "rgb(255, 255, 255)"]
+            controls = "[...document.querySelectorAll('nav, select, .skip, .tools button')]"
+            problems += self.evaluate(f"{controls}.filter(each => each.checkVisibility()).map(each => each.outerHTML)")
+        finally:
+            self.call("Emulation.setEmulatedMedia", media="")
+        return problems
+
     def press(self, key: str) -> None:
         """Press a key of ``KEYS`` and let it go."""
         text = {"Enter": "\r", " ": " "}.get(key, "")

@@ -31,7 +31,7 @@ from l2m.config.user_folders import (
     set_variable,
     use_folder,
 )
-from l2m.errors import UserError, print_error
+from l2m.errors import UserError, print_error, shown
 from l2m.registry import describe_unknown
 from l2m.training.output import lasting_output
 from l2m.training.torchrun import refuse_torchrun
@@ -119,7 +119,7 @@ def run_command(
         settings = HydraConfig.get()
         command = shlex.join([*repeated, *settings.overrides.task])
         if sys.stdout.isatty() and not sweep:
-            _announce(raw)
+            _announce(raw, name)
         try:
             import l2m.catalog  # noqa: F401 (the choices that configurations are checked against)
 
@@ -183,14 +183,16 @@ def run_command(
         sys.exit(1)
 
 
-def _announce(raw: DictConfig) -> None:
+def _announce(raw: DictConfig, command: str) -> None:
     """Print what is about to begin, before torch is imported, which takes seconds."""
-    keys = ("dataset.name", "strategy.name", "seed", "device", "threads")
+    keys = ("study.name", "dataset.name", "dataset.path", "strategy.name", "seed", "device", "threads")
     with suppress(OmegaConfBaseException):
-        dataset, strategy, seed, device, threads = (OmegaConf.select(raw, key) for key in keys)
-        count = f"{threads} thread{'s' * (threads != 1)}" if threads else None
-        words = [dataset, strategy, f"seed {seed}", f"device {device}", count]
-        print(" · ".join(map(str, filter(None, words))), flush=True)
+        study, dataset, path, strategy, seed, device, threads = (OmegaConf.select(raw, key) for key in keys)
+        words = [study or (shown(os.path.basename(path)) if path else dataset)]
+        words += ["comparison"] if command == "compare" else [strategy, f"seed {seed}"] if strategy else []
+        words += [f"device {device}"] if device else []
+        words += [f"{threads} thread{'s' * (threads != 1)}"] if threads else []
+        print(" · ".join(map(str, words)), flush=True)
 
 
 def _check_settings(settings: Any, uses_launcher: bool, name: str) -> None:

@@ -1,4 +1,4 @@
-"""Ends a command by one line if Ctrl-C comes before there is anything to continue. The doors import it first.
+"""Ends a command by one line if Ctrl-C comes before there is anything to continue. The commands import it first.
 
 An exception could come up anywhere in an import, and its traceback would say nothing to the user.
 """

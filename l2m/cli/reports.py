@@ -88,9 +88,9 @@ def figures() -> None:
 
     results = read_results(folder, studies_suffice=True)
     _warn(results.problems)
-    files = paper.write(results.runs, folder / "figures", results.studies)
+    paper.write(results.runs, folder / "figures", results.studies)
     report.write(results, folder / "index.html")
-    print(f"{len(files)} figures in {folder / 'figures'}", f"page: {folder / 'index.html'}", sep="\n")
+    print(f"figures: {folder / 'figures'}/", f"page: {folder / 'index.html'}", sep="\n")
 
 
 @exit_on_error()

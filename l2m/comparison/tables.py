@@ -52,7 +52,7 @@ def format_terminal(report: Report) -> str:
     print(file=out)
     for text in format_caption(report):
         print(fill(text, WIDTH), file=out)
-    print(f"\n{report.path}", file=out)
+    print(f"\npage: {report.path / 'comparison.html'}", file=out)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
 
 

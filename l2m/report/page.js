@@ -44,6 +44,9 @@ all("details.row[data-row]").forEach(section => {
   if (section.open) drawRow(section);
 });
 all("table.sortable").forEach(sortable);
+for (const head of all("tbody th"))
+  if (!head.childElementCount)
+    head.replaceChildren(...head.textContent.split(/(?<=_)/).flatMap(part => [part, make("wbr")])); // logistic_regression
 all("a[data-run]").forEach(link =>
   link.addEventListener("click", event => {
     event.preventDefault();
@@ -58,6 +61,7 @@ const hints = new ResizeObserver(entries => entries.forEach(({ target }) => hint
 all(".scroll").forEach(box => {
   hints.observe(box);
   box.addEventListener("scroll", () => hint(box));
+  box.addEventListener("focusin", ({ target }) => target.scrollIntoView({ block: "nearest", inline: "nearest" }));
 });
 addEventListener("hashchange", follow);
 fill();

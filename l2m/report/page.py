@@ -10,6 +10,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from l2m.config.description import title
 from l2m.files import write_whole
 from l2m.report import drawing, page_data, summary
 from l2m.report.runs import EPOCHS, Runs, RunsRead
@@ -30,6 +31,7 @@ def write(results: RunsRead, folder: Path) -> Path:
         data=data(made, results.runs),
         sections=made,
         epochs=EPOCHS,
+        names=list(dict.fromkeys(title(run.settings) for run in results.runs)),
         configurations=len(results.runs),
         comparisons=[page.relative_to(folder).as_posix() for page in sorted(folder.glob("comparisons/*/*.html"))],
         problems=[problem.replace(f"{folder}/", "") for problem in results.problems],
@@ -50,11 +52,11 @@ def sections(name: str, runs: Iterable[Runs], folder: Path) -> list[dict[str, An
 def section(name: str, runs: Sequence[Runs], folder: Path) -> dict[str, Any]:
     """A subject as the templates show it, with its ``runs`` by label, and what the page draws of it, ``data``."""
     by_label = {run.label: run for run in runs}
-    ((title, lines),) = summary.rows(list(runs)).items()
+    ((heading, lines),) = summary.rows(list(runs)).items()
     records = page_data.records(name, by_label, folder)
     return {
         "name": name,
-        "unit": title.rpartition(": ")[2],
+        "unit": heading.rpartition(": ")[2],
         "lines": lines,
         "records": records,
         "runs": by_label,

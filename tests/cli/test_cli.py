@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from doors import Door, Told, opened
+from commands import Command, Outcome, opened
 
 from l2m import RunConfig, UserError, run
 from l2m.catalog import registries
@@ -27,7 +27,7 @@ QUICK = ("epochs=1", "dataset.train_sizes=[40,30,20,10]", "dataset.test_size=5",
 
 
 @pytest.fixture
-def door(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Door:
+def door(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
     """``python -m l2m.run`` in this process, in an empty folder of its own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("L2M_DATA_DIR", raising=False)
@@ -50,7 +50,7 @@ def written(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def assert_refused(result: Told, folder: Path, *fragments: str, lines: int = 1) -> None:
+def assert_refused(result: Outcome, folder: Path, *fragments: str, lines: int = 1) -> None:
     """Exit status 1, a line for each problem, no traceback, and nothing written."""
     assert result.status == 1
     problems = result.err.splitlines()
@@ -76,7 +76,7 @@ def assert_refused(result: Told, folder: Path, *fragments: str, lines: int = 1) 
     ],
 )
 def test_unknown_choice_lists_the_choices_most_like_it(
-    door: Door, tmp_path: Path, group: str, wrong: str, near: str
+    door: Command, tmp_path: Path, group: str, wrong: str, near: str
 ) -> None:
     names = [file.stem for file in (conf_dir() / group).glob("*.yaml")]
     listed = [near, f"and {len(names) - 8} more, which --help lists"] if len(names) > 8 else names
@@ -84,31 +84,31 @@ def test_unknown_choice_lists_the_choices_most_like_it(
 
 
 @pytest.mark.parametrize("key", ["sede=1", "+sede=1"])
-def test_unknown_key_lists_the_keys_most_like_it(door: Door, tmp_path: Path, key: str) -> None:
+def test_unknown_key_lists_the_keys_most_like_it(door: Command, tmp_path: Path, key: str) -> None:
     assert_refused(door(key), tmp_path, "sede", "did you mean seed?", "data_seed", "more, which --help lists")
 
 
 @pytest.mark.parametrize("key", ["strategy.mixrate=1", "+strategy.mixrate=1"])
-def test_unknown_option_lists_the_options(door: Door, tmp_path: Path, key: str) -> None:
+def test_unknown_option_lists_the_options(door: Command, tmp_path: Path, key: str) -> None:
     assert_refused(door(key), tmp_path, "strategy.mixrate is not an option", "mixing_rate", "cadence")
 
 
-def test_an_option_like_another_lists_those_that_have_it(door: Door, tmp_path: Path) -> None:
+def test_an_option_like_another_lists_those_that_have_it(door: Command, tmp_path: Path) -> None:
     result = door("dataset=hugging_face", "dataset.tst_split=train")
     assert_refused(result, tmp_path, "did you mean dataset.test_split?): dataset=hugging_face has augmentation, ")
     assert "mnist" not in result.err
 
 
-def test_the_error_for_a_path_with_signs_gives_the_quotes_it_needs(door: Door, tmp_path: Path) -> None:
+def test_the_error_for_a_path_with_signs_gives_the_quotes_it_needs(door: Command, tmp_path: Path) -> None:
     assert_refused(door("dataset=image_folder", "dataset.path=photos (1)"), tmp_path, "as 'key=\"a, b (c)\"'")
 
 
-def test_an_option_without_its_group_is_sent_home(door: Door, tmp_path: Path) -> None:
+def test_an_option_without_its_group_is_sent_home(door: Command, tmp_path: Path) -> None:
     assert_refused(door("mixing_rate=0.2"), tmp_path, "mixing_rate is not a key by itself", "strategy.mixing_rate=")
 
 
 @pytest.mark.parametrize("word", ["--seed=1", "--dry_run", "-x"])
-def test_the_error_for_a_key_with_dashes_says_how_keys_are_written(door: Door, tmp_path: Path, word: str) -> None:
+def test_the_error_for_a_key_with_dashes_says_how_keys_are_written(door: Command, tmp_path: Path, word: str) -> None:
     assert_refused(door(word), tmp_path, f"{word} is not known", "KEY=VALUE, without dashes")
 
 
@@ -146,61 +146,61 @@ def test_the_error_for_a_key_with_dashes_says_how_keys_are_written(door: Door, t
         (["dataset.task=classification"], "dataset.task=classification must be one of regression"),
     ],
 )
-def test_value_against_its_rule(door: Door, tmp_path: Path, arguments: list[str], rule: str) -> None:
+def test_value_against_its_rule(door: Command, tmp_path: Path, arguments: list[str], rule: str) -> None:
     assert_refused(door(*arguments), tmp_path, rule, arguments[-1].split("=")[0].lstrip("+").split(".")[0])
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_cuda_without_a_gpu(door: Door, tmp_path: Path) -> None:
+def test_cuda_without_a_gpu(door: Command, tmp_path: Path) -> None:
     assert_refused(door("device=cuda"), tmp_path, "device=cuda", "device=cpu")
 
 
-def test_batch_larger_than_the_training_set(door: Door, tmp_path: Path) -> None:
+def test_batch_larger_than_the_training_set(door: Command, tmp_path: Path) -> None:
     assert_refused(door("batch_size=3001"), tmp_path, "batch_size=3001", "3000 samples")
 
 
 @pytest.mark.parametrize("dataset", ["mnist", "wine_quality"])
-def test_data_dir_that_is_not_there(door: Door, tmp_path: Path, dataset: str) -> None:
+def test_data_dir_that_is_not_there(door: Command, tmp_path: Path, dataset: str) -> None:
     assert_refused(
         door(f"dataset={dataset}", "data_dir=nowhere"), tmp_path, "nowhere", "data_dir=", "the download failed"
     )
 
 
-def test_strategy_for_another_task(door: Door, tmp_path: Path) -> None:
+def test_strategy_for_another_task(door: Command, tmp_path: Path) -> None:
     result = door("strategy=smote")
     assert_refused(result, tmp_path, "strategy=smote", "regression", "dataset=mean_estimation", "classification")
 
 
-def test_model_for_other_inputs(door: Door, tiny_data: Path, tmp_path: Path) -> None:
+def test_model_for_other_inputs(door: Command, tiny_data: Path, tmp_path: Path) -> None:
     result = door("dataset=wine_quality", "model=lenet5", "batch_size=10", f"data_dir={tiny_data}")
     assert_refused(result, tmp_path, "model=lenet5", "images", "model=mlp")
     result = door("dataset=wine_quality", "model=autoencoder", "batch_size=10", f"data_dir={tiny_data}")
     assert_refused(result, tmp_path, "model=autoencoder", "reconstruction", "another model")
 
 
-def test_several_values_for_one_run(door: Door, tmp_path: Path) -> None:
+def test_several_values_for_one_run(door: Command, tmp_path: Path) -> None:
     assert_refused(door("strategy=classical,learn2mix"), tmp_path, "strategy", "add -m")
 
 
-def test_values_that_a_choice_needs(door: Door, tmp_path: Path) -> None:
+def test_values_that_a_choice_needs(door: Command, tmp_path: Path) -> None:
     result = door("imbalance=step")
     assert_refused(result, tmp_path, "imbalance.groups has no value", "imbalance.factor has no value", lines=2)
 
 
 @pytest.mark.parametrize("garbage", ["seed=[", "seed=${epochs", "seed", "=", "seed=1 2]"])
-def test_garbage(door: Door, tmp_path: Path, garbage: str) -> None:
+def test_garbage(door: Command, tmp_path: Path, garbage: str) -> None:
     result = door(garbage)
     assert_refused(result, tmp_path)
     assert len(result.err) < 300
 
 
-def test_a_line_for_every_problem(door: Door, tmp_path: Path) -> None:
+def test_a_line_for_every_problem(door: Command, tmp_path: Path) -> None:
     result = door("seed=-1", "epochs=0", "strategy.mixing_rate=2")
     assert_refused(result, tmp_path, "seed=-1", "epochs=0", "strategy.mixing_rate=2", lines=3)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="where nobody may write, not even root")
-def test_results_dir_that_cannot_be_written(door: Door, tmp_path: Path) -> None:
+def test_results_dir_that_cannot_be_written(door: Command, tmp_path: Path) -> None:
     result = door(*QUICK, "results_dir=/proc/nowhere")
     assert_refused(result, tmp_path, "/proc/nowhere", "results_dir")
     assert "epoch 1/1" not in result.out, "reported before training"
@@ -209,7 +209,7 @@ def test_results_dir_that_cannot_be_written(door: Door, tmp_path: Path) -> None:
 # Runs
 
 
-def test_a_run_prints_where_its_records_are(door: Door, tmp_path: Path) -> None:
+def test_a_run_prints_where_its_records_are(door: Command, tmp_path: Path) -> None:
     result = door(*QUICK)
     assert (result.status, result.err) == (0, "")
     path = tmp_path / result.out.splitlines()[-2].strip()
@@ -219,21 +219,28 @@ def test_a_run_prints_where_its_records_are(door: Door, tmp_path: Path) -> None:
     assert {file.parent for file in written(tmp_path)} == {path}, "nothing is written elsewhere"
 
 
-def test_the_first_line_comes_before_torch_is_imported(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("words", "first"),
+    [
+        ("run dataset=digits seed=3 device=cpu threads=1", "digits · learn2mix · seed 3 · device cpu · 1 thread"),
+        ("compare dataset=csv dataset.path=my/ill.csv device=cpu", "ill.csv · comparison · device cpu · 1 thread"),
+    ],
+)
+def test_the_first_line_comes_before_torch_is_imported(words: str, first: str, tmp_path: Path) -> None:
     """At a terminal; torch takes seconds, and here ends the program."""
     (tmp_path / "torch.py").write_text("raise SystemExit(7)")
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "l2m.run", "dataset=digits", "seed=3", "device=cpu", "threads=1"]
+    command = [sys.executable, "-m", *f"l2m.{words}".split()]
     paths = os.pathsep.join([str(tmp_path), *sys.path])
     with subprocess.Popen(command, stdout=theirs, cwd=tmp_path, env={**os.environ, "PYTHONPATH": paths}) as process:
         os.close(theirs)
         with open(ours, encoding="utf-8") as terminal:
             line = terminal.readline()
-    assert line == "digits · learn2mix · seed 3 · device cpu · 1 thread\n"
+    assert line == f"{first}\n"
     assert process.returncode == 7
 
 
-def test_the_same_command_twice_trains_once(door: Door, tmp_path: Path) -> None:
+def test_the_same_command_twice_trains_once(door: Command, tmp_path: Path) -> None:
     first = door(*QUICK)
     before = {file: (file.stat().st_mtime_ns, file.read_bytes()) for file in written(tmp_path)}
     second = door(*QUICK)
@@ -247,7 +254,7 @@ def test_the_same_command_twice_trains_once(door: Door, tmp_path: Path) -> None:
     assert [str(file) for file in written(tmp_path)] == [str(file) for file in before]
 
 
-def test_loss_that_is_not_finite_is_recorded_as_failed(door: Door, tmp_path: Path) -> None:
+def test_loss_that_is_not_finite_is_recorded_as_failed(door: Command, tmp_path: Path) -> None:
     result = door(*QUICK, "learning_rate=1e30")
     assert result.status == 1
     assert result.err.startswith("error: the loss is not finite in epoch 1")
@@ -257,7 +264,7 @@ def test_loss_that_is_not_finite_is_recorded_as_failed(door: Door, tmp_path: Pat
 
 
 @pytest.mark.parametrize("epochs", [3, 25])
-def test_plain_lines_where_nobody_watches(door: Door, epochs: int) -> None:
+def test_plain_lines_where_nobody_watches(door: Command, epochs: int) -> None:
     out = door(*QUICK, f"epochs={epochs}").out
     shown = [int(epoch) for epoch in re.findall(rf"epoch (\d+)/{epochs}", out)]
     assert shown == sorted(set(shown)), "at most a line an epoch"
@@ -270,7 +277,7 @@ def test_plain_lines_where_nobody_watches(door: Door, epochs: int) -> None:
 # Sweeps
 
 
-def test_sweep_runs_all_and_lists_the_failed(door: Door, tmp_path: Path) -> None:
+def test_sweep_runs_all_and_lists_the_failed(door: Command, tmp_path: Path) -> None:
     result = door("-m", "strategy=smote,classical", *QUICK)
     assert result.status == 1
     assert "2 runs: 1 done, 0 skipped (done before), 1 failed" in result.out
@@ -283,7 +290,7 @@ def test_sweep_runs_all_and_lists_the_failed(door: Door, tmp_path: Path) -> None
     assert json.loads(record.read_text())["status"] == "done"
 
 
-def test_dry_run_prints_the_plan_and_trains_nothing(door: Door, tmp_path: Path) -> None:
+def test_dry_run_prints_the_plan_and_trains_nothing(door: Command, tmp_path: Path) -> None:
     sweep = ("-m", *QUICK, "strategy=classical,learn2mix", "seed=0,1", "results_dir=here")
     result = door(*sweep, "dry_run=true")
     unknown = "no finished run of mean_estimation to estimate the time from"
@@ -296,7 +303,7 @@ def test_dry_run_prints_the_plan_and_trains_nothing(door: Door, tmp_path: Path) 
     assert {file: file.stat().st_mtime_ns for file in written(tmp_path)} == before
 
 
-def test_dry_run_over_a_record_that_cannot_be_read(door: Door, tmp_path: Path) -> None:
+def test_dry_run_over_a_record_that_cannot_be_read(door: Command, tmp_path: Path) -> None:
     door(*QUICK, "results_dir=here")
     (info,) = tmp_path.glob("here/runs/*/*/*/run.json")
     info.write_text("{")
@@ -306,7 +313,7 @@ def test_dry_run_over_a_record_that_cannot_be_read(door: Door, tmp_path: Path) -
     assert "Traceback" not in result.err
 
 
-def test_sweep_without_failures(door: Door, tmp_path: Path) -> None:
+def test_sweep_without_failures(door: Command, tmp_path: Path) -> None:
     result = door("-m", "strategy=classical,learn2mix", "seed=range(2)", *QUICK)
     assert (result.status, result.err) == (0, "")
     assert "4 runs: 4 done, 0 skipped (done before), 0 failed" in result.out
@@ -316,12 +323,12 @@ def test_sweep_without_failures(door: Door, tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-def test_the_size_of_a_large_sweep_is_printed_before_it_is_checked(door: Door) -> None:
+def test_the_size_of_a_large_sweep_is_printed_before_it_is_checked(door: Command) -> None:
     result = door("-m", "seed=range(100)", *QUICK, "dry_run=true")
     assert result.out.startswith("checking 100 runs\n100 runs: 0 done, ")
 
 
-def test_sweep_with_an_unknown_choice_runs_nothing(door: Door, tmp_path: Path) -> None:
+def test_sweep_with_an_unknown_choice_runs_nothing(door: Command, tmp_path: Path) -> None:
     assert_refused(door("-m", "strategy=classical,learn3mix", *QUICK), tmp_path, "learn3mix", "learn2mix")
 
 
@@ -349,14 +356,14 @@ def test_help_names_every_key_without_importing_torch(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_help_shows_what_the_command_line_gives(door: Door, tmp_path: Path) -> None:
+def test_help_shows_what_the_command_line_gives(door: Command, tmp_path: Path) -> None:
     result = door("--help", "dataset=wine_quality")
     assert result.status == 0
     assert "name: wine_quality" in result.out
     assert list(tmp_path.iterdir()) == []
 
 
-def test_help_fits_a_screen_and_has_sections(door: Door, tmp_path: Path) -> None:
+def test_help_fits_a_screen_and_has_sections(door: Command, tmp_path: Path) -> None:
     short = door("--help").out.splitlines()
     assert len(short) <= 48
     assert max(map(len, short[short.index("Keys") :])) <= 80
@@ -373,7 +380,7 @@ def test_help_fits_a_screen_and_has_sections(door: Door, tmp_path: Path) -> None
     assert_refused(door("--help", "sede"), tmp_path, "help topic=sede", "did you mean seed?")
 
 
-def test_debug_shows_the_traceback(door: Door) -> None:
+def test_debug_shows_the_traceback(door: Command) -> None:
     with pytest.raises(UserError, match="epochs=0"):
         door("epochs=0", "debug=true")
 
@@ -388,7 +395,7 @@ def test_hydra_full_error_shows_the_traceback(tmp_path: Path) -> None:
 
 def test_a_process_of_its_own(tmp_path: Path) -> None:
     refused = process(tmp_path, "dataset=mnits")
-    assert_refused(Told(refused.returncode, refused.stdout, refused.stderr), tmp_path, "did you mean mnist?")
+    assert_refused(Outcome(refused.returncode, refused.stdout, refused.stderr), tmp_path, "did you mean mnist?")
     result = process(tmp_path, *QUICK, "threads=1", "epochs=3")
     assert (result.returncode, result.stderr) == (0, "")
     assert re.findall(r"epoch (\d)/3", result.stdout) == ["1", "2", "3"]
@@ -396,7 +403,7 @@ def test_a_process_of_its_own(tmp_path: Path) -> None:
     assert len(list(tmp_path.rglob("model.pt"))) == 1
 
 
-def test_help_is_written_only_when_it_is_asked_for(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_help_is_written_only_when_it_is_asked_for(door: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[object] = []
     text = Help.text
     monkeypatch.setattr(Help, "text", lambda page, *rest: written.append(page) or text(page, *rest))

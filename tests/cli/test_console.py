@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from doors import command
+from commands import command
 
 from l2m import __version__
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import hydra
 import pytest
-from doors import Door, opened
+from commands import Command, opened
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
@@ -27,7 +27,7 @@ TINY = ("epochs=1", "dataset.train_sizes=[40,30,20,10]", "dataset.test_size=5", 
 
 
 @pytest.fixture
-def door(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Door:
+def door(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
     """``python -m l2m.run`` in this process, in an empty folder of its own."""
     monkeypatch.chdir(tmp_path)
     return opened(run, monkeypatch, capsys)
@@ -60,7 +60,7 @@ def door(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tm
         (["-m", "--run"], "only one of --run, --multirun, --cfg"),
     ],
 )
-def test_a_command_without_its_meaning_is_refused(door: Door, tmp_path: Path, words: list[str], rule: str) -> None:
+def test_a_command_without_its_meaning_is_refused(door: Command, tmp_path: Path, words: list[str], rule: str) -> None:
     result = door(*words)
     assert result.status == 1
     assert rule in result.err
@@ -69,12 +69,12 @@ def test_a_command_without_its_meaning_is_refused(door: Door, tmp_path: Path, wo
     assert list(tmp_path.iterdir()) == []
 
 
-def test_flags_may_stand_between_the_words(door: Door) -> None:
+def test_flags_may_stand_between_the_words(door: Command) -> None:
     result = door("dataset=digits", "-m", "seed=1,2", "dry_run=true")
     assert (result.status, result.out.splitlines()[-1][:7]) == (0, "2 runs:")
 
 
-def test_a_command_keeps_the_name_of_its_configuration(door: Door, tmp_path: Path) -> None:
+def test_a_command_keeps_the_name_of_its_configuration(door: Command, tmp_path: Path) -> None:
     (tmp_path / "mine" / "strategy").mkdir(parents=True)
     (tmp_path / "mine" / "small.yaml").write_text("defaults: [config, _self_]\nepochs: 0\n")
     result = door("-m", "--config-dir", str(tmp_path / "mine"), "--config-name", "small", "seed=1,2")
@@ -82,7 +82,7 @@ def test_a_command_keeps_the_name_of_its_configuration(door: Door, tmp_path: Pat
     assert f"error: {command}: epochs=0 must be at least 1" in result.err
 
 
-def test_a_record_is_a_configuration(door: Door, tmp_path: Path) -> None:
+def test_a_record_is_a_configuration(door: Command, tmp_path: Path) -> None:
     assert door(*TINY, "results_dir=first").status == 0
     (record,) = (tmp_path / "first").glob("runs/*/*/*")
     info = json.loads((record / "run.json").read_text())
@@ -122,7 +122,7 @@ def test_the_order_of_values_that_overlap_is_kept() -> None:
     assert [config.model["hidden"] for config, _ in runs] == [16, 16]
 
 
-def test_four_hundred_runs_are_checked_in_seconds(door: Door) -> None:
+def test_four_hundred_runs_are_checked_in_seconds(door: Command) -> None:
     began = time.process_time()
     result = door("-m", "seed=range(400)", "dry_run=true", *TINY)
     assert "400 runs: 0 done, 0 failed, 400 to do" in result.out

@@ -1,4 +1,4 @@
-"""The door to comparisons, with ordinary runs: what is chosen, trained, skipped, told and refused."""
+"""The command for comparisons, with ordinary runs: what is chosen, trained, skipped, printed and refused."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from browser import ALOUD, CUT_OFF, Browser, Page, number
-from doors import Door, called, opened
+from commands import Command, called, opened
 from sklearn.metrics import balanced_accuracy_score
 from small import ROWS
 
@@ -27,7 +27,7 @@ METRIC = "balanced_accuracy"
 
 
 @pytest.fixture
-def door(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Door:
+def door(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
     """``python -m l2m.compare`` in this process, in an empty folder of its own."""
     monkeypatch.chdir(tmp_path)
     return opened(compare, monkeypatch, capsys)
@@ -141,8 +141,23 @@ def test_chromium_shows_the_page(browser: Browser, compared: Path, width: int) -
     assert [event for event in browser.events if event["method"] in ALOUD] == []
 
 
+@pytest.mark.extras
+def test_the_page_works_by_keyboard_and_on_paper(browser: Browser, compared: Path) -> None:
+    (path,) = compared.glob("comparisons/digits-*")
+    browser.open(path / "comparison.html", 1280, "light")
+    stops = browser.tab_stops()
+    assert [text for tag, text in stops if tag == "SELECT"][:2] == ["opponent", "score"]
+    browser.evaluate("form.score.focus()")
+    browser.press("ArrowDown")
+    assert browser.evaluate("document.querySelector('.panel h3').textContent") == "accuracy"
+    browser.evaluate("document.querySelector('#classes details:not([open]) > summary').focus()")
+    browser.press("Enter")
+    assert browser.evaluate("document.activeElement.parentElement.open")
+    assert browser.print_problems(path / "comparison.html") == []
+
+
 def test_the_same_command_again_trains_nothing_and_tells_the_same(
-    compared: Path, door: Door, monkeypatch: pytest.MonkeyPatch
+    compared: Path, door: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = content(compared)
     monkeypatch.setattr("l2m.training.run.train", None)
@@ -161,7 +176,7 @@ def test_the_same_command_again_trains_nothing_and_tells_the_same(
     assert "then training the chosen settings of 3 strategies, 2 runs each on the whole" in dry.out
 
 
-def test_what_no_strategy_can_do_is_told_once(door: Door, tmp_path: Path) -> None:
+def test_what_no_strategy_can_do_is_told_once(door: Command, tmp_path: Path) -> None:
     table = pd.DataFrame({"x": range(60), "ward": ["a", "b", "c"] * 20, "label": ["ill", "well"] * 30})
     table.to_csv(tmp_path / "mine.csv", index=False)
     words = ["dataset=csv", "dataset.path=mine.csv", "dataset.target=label", "dataset.group=ward", "batch_size=20"]
@@ -174,7 +189,7 @@ def test_what_no_strategy_can_do_is_told_once(door: Door, tmp_path: Path) -> Non
     assert "none were chosen" in (path / "comparison.md").read_text()
 
 
-def test_regression_with_a_setting_that_fails(door: Door, tmp_path: Path) -> None:
+def test_regression_with_a_setting_that_fails(door: Command, tmp_path: Path) -> None:
     small = (*ROWS["regression"], "epochs=2", "workers=1", "seeds=2", "choice_seeds=1", "strategies=[balanced]",
              "held_out_parts=2", "opponents=[ridge]")  # fmt: skip
     result = door(*small, "learning_rates=[1e-3,1e30]")
@@ -193,7 +208,7 @@ def test_regression_with_a_setting_that_fails(door: Door, tmp_path: Path) -> Non
     assert "seeds" not in command
 
 
-def test_the_budget_of_choices_is_the_same_for_all(door: Door, tmp_path: Path) -> None:
+def test_the_budget_of_choices_is_the_same_for_all(door: Command, tmp_path: Path) -> None:
     result = door("dataset=digits", "dry_run=true")
     assert "among 9 settings of each of 14 strategies" in result.out
     assert "270 runs" in result.out, "2 of each, and 18 of classical training that score samples for curriculum"
@@ -231,7 +246,7 @@ def test_the_budget_of_choices_is_the_same_for_all(door: Door, tmp_path: Path) -
         (["dataset=csvv"], ["dataset=csvv is not known"]),
     ],
 )
-def test_what_is_wrong_is_told(door: Door, tmp_path: Path, arguments: list[str], fragments: list[str]) -> None:
+def test_what_is_wrong_is_told(door: Command, tmp_path: Path, arguments: list[str], fragments: list[str]) -> None:
     result = door(*arguments)
     assert result.status == 1
     assert all(line.startswith("error: ") for line in result.err.splitlines())
@@ -240,7 +255,7 @@ def test_what_is_wrong_is_told(door: Door, tmp_path: Path, arguments: list[str],
     assert list(tmp_path.iterdir()) == []
 
 
-def test_help_has_the_keys(door: Door) -> None:
+def test_help_has_the_keys(door: Command) -> None:
     result = door("--help")
     assert result.status == 0
     assert len(result.out.splitlines()) <= 50, "about a screen"

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from doors import opened
+from commands import opened
 from scipy import stats
 
 from l2m import UserError, compare
@@ -56,7 +56,9 @@ def test_the_interval_covers_the_split(
     own = np.mean([means.loc[name, seed] for name, seed in zip(advised, sorted(folders), strict=True)])
     assert f"with a mean of {100 * own:.1f} % on its own test part" in printed
     assert "It covers the split, and is widened because training sets overlap" in printed
-    assert "bootstrap" not in printed.partition("Use ")[2].partition("mine.csv, target state: balanced accuracy, in %")[0]
+    assert (
+        "bootstrap" not in printed.partition("Use ")[2].partition("mine.csv, target state: balanced accuracy, in %")[0]
+    )
     assert (whole / "comparison.md").read_text().startswith("# Strategies on mine.csv, target state\n")
     assert "<h1>Strategies on mine.csv, target state</h1>" in (whole / "comparison.html").read_text()
 

@@ -440,6 +440,8 @@ def test_registry_lists_the_choices_with_a_near_match() -> None:
     with pytest.raises(UserError) as caught:
         strategies["learn2mx"]
     assert "strategy=learn2mx is not known (did you mean learn2mix?)" in str(caught.value)
+    with pytest.raises(UserError, match=r"dataset=wine is not known \(did you mean wine_quality\?\)"):
+        compose("dataset=wine")
     assert "class_weighted" not in str(caught.value), "of many, those that are most like it are listed"
     assert str(caught.value).endswith(f" and {len(strategies.names()) - 8} more, which --help lists")
     with pytest.raises(UserError) as caught:

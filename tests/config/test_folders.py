@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from doors import Door, opened
+from commands import Command, opened
 
 from l2m import UserError, compose, run, train
 from l2m.catalog import registries
@@ -60,7 +60,7 @@ def mine(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def door(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Door:
+def door(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     return opened(run, monkeypatch, capsys)
 
 
@@ -71,7 +71,7 @@ def written(folder: Path, python: str = HARDEST) -> Path:
     return folder
 
 
-def test_the_command_line_knows_a_strategy_of_ones_own(door: Door, mine: Path, tmp_path: Path) -> None:
+def test_the_command_line_knows_a_strategy_of_ones_own(door: Command, mine: Path, tmp_path: Path) -> None:
     assert door("--config-dir", "mine", *QUICK).status == 0
     (path,) = tmp_path.glob("outputs/runs/digits/*/*")
     assert path.parent.name == "hardest"
@@ -82,7 +82,7 @@ def test_the_command_line_knows_a_strategy_of_ones_own(door: Door, mine: Path, t
     assert "hardest" not in door("--help").out
 
 
-def test_a_logger_of_ones_own_follows_a_run(door: Door, mine: Path, tmp_path: Path) -> None:
+def test_a_logger_of_ones_own_follows_a_run(door: Command, mine: Path, tmp_path: Path) -> None:
     (mine / "logger").mkdir()
     (mine / "logger" / "diary.yaml").write_text("diary:\n  file: diary.txt\n")
     (mine / "logger" / "diary.py").write_text(
@@ -118,7 +118,7 @@ def test_a_logger_of_ones_own_follows_a_run(door: Door, mine: Path, tmp_path: Pa
     ],
 )
 def test_its_errors_are_reported_as_those_of_the_suites_own(
-    door: Door, mine: Path, words: tuple[str, ...], sentence: str
+    door: Command, mine: Path, words: tuple[str, ...], sentence: str
 ) -> None:
     result = door("--config-dir=mine", *words)
     assert result.status == 1
@@ -133,7 +133,7 @@ def test_its_errors_are_reported_as_those_of_the_suites_own(
         ("yaml", "{0}/hardest.py has no hardest.yaml beside it"),
     ],
 )
-def test_the_error_for_half_a_choice_names_the_missing_file(door: Door, mine: Path, gone: str, lacking: str) -> None:
+def test_the_error_for_half_a_choice_names_the_missing_file(door: Command, mine: Path, gone: str, lacking: str) -> None:
     (mine / "strategy" / f"hardest.{gone}").unlink()
     result = door("--config-dir=mine", *QUICK)
     assert result.status == 1
@@ -141,7 +141,7 @@ def test_the_error_for_half_a_choice_names_the_missing_file(door: Door, mine: Pa
 
 
 @pytest.mark.parametrize("text", ["name: hardest\n  share: [\n", "hardest\n"])
-def test_an_invalid_yaml_is_reported(door: Door, mine: Path, text: str) -> None:
+def test_an_invalid_yaml_is_reported(door: Command, mine: Path, text: str) -> None:
     file = mine / "strategy" / "hardest.yaml"
     file.write_text(text)
     result = door("--config-dir=mine", *QUICK)
@@ -249,7 +249,7 @@ def entry_points(site: Path, package: str) -> None:
     ],
 )
 def test_a_package_that_is_gone_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, door: Door, package: str, why: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, door: Command, package: str, why: str
 ) -> None:
     entry_points(tmp_path / "site", package)
     monkeypatch.syspath_prepend(tmp_path / "site")
@@ -271,7 +271,7 @@ def test_a_package_that_is_gone_is_named(
     ],
 )
 def test_a_file_that_cannot_be_imported_is_reported_once(
-    door: Door, tmp_path: Path, python: str, where: str, why: str
+    door: Command, tmp_path: Path, python: str, where: str, why: str
 ) -> None:
     file = written(tmp_path / "mine", python) / "strategy" / "hardest.py"
     result = door("--config-dir=mine", "-m", *QUICK, "seed=range(3)")
@@ -291,7 +291,7 @@ def test_a_file_that_cannot_be_imported_is_reported_once(
         ("mine/strategy/hardest.py", "hardest.py is not a directory"),
     ],
 )
-def test_a_folder_that_is_not_a_directory_is_named(door: Door, mine: Path, place: str, problem: str) -> None:
+def test_a_folder_that_is_not_a_directory_is_named(door: Command, mine: Path, place: str, problem: str) -> None:
     result = door("--config-dir", place, *QUICK)
     assert result.status == 1
     assert problem in result.err

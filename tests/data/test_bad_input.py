@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from commands import opened
 from conftest import WORDNET, idx
-from doors import opened
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_up import write as write_record

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from doors import Door, opened
+from commands import Command, opened
 from mutations import assert_sentence
 from PIL import Image
 
@@ -91,7 +91,7 @@ def test_a_model_of_features_scores_a_folder_as_its_records_say(
         shutil.move(f"photos/{name}", f"photos/test/{name}")
     records = train(config("learning_rate=0.01"))
     assert records.final.worst_group > 0.8
-    door: Door = opened(predict, monkeypatch, capsys)
+    door: Command = opened(predict, monkeypatch, capsys)
     result = door(f"run={records.path}", "data=photos/test")
     assert result.status == 0, result.err
     table = pd.read_csv("predictions.csv")

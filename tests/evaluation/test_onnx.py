@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from doors import opened
+from commands import opened
 from PIL import Image
 from sklearn.datasets import load_digits
 

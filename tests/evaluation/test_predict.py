@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from doors import Door, opened
+from commands import Command, opened
 from mutations import SORTS, assert_sentence, damage, linked
 from PIL import Image
 from sklearn.metrics import accuracy_score, log_loss, mean_squared_error
@@ -70,7 +70,7 @@ INCOME_WARD = (*INCOME, "dataset.group=ward")
 
 
 @pytest.fixture
-def door(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Door:
+def door(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
     monkeypatch.chdir(tmp_path)
     return opened(predict, monkeypatch, capsys)
 
@@ -202,7 +202,7 @@ def test_damage_to_a_run(name: str, kind: str, runs: Callable[..., Run], tmp_pat
 
 @pytest.mark.parametrize("words", [ILL, WARD, INCOME, INCOME_WARD])
 def test_rows_of_ones_own_table_are_scored_as_the_records_say(
-    words: Sequence[str], runs: Callable[..., Run], door: Door, table: Path, tmp_path: Path
+    words: Sequence[str], runs: Callable[..., Run], door: Command, table: Path, tmp_path: Path
 ) -> None:
     config, records = runs(*words_of(table, *words))
     result = door(f"run={records.path}", f"data={table}")
@@ -232,7 +232,7 @@ def test_rows_of_ones_own_table_are_scored_as_the_records_say(
         assert f"  {value:>{len(metric)}.4g}" in next(line for line in result.out.splitlines()[4:] if str(name) in line)
 
 
-def test_rows_need_no_answer_and_no_order(runs: Callable[..., Run], door: Door, table: Path, tmp_path: Path) -> None:
+def test_rows_need_no_answer_and_no_order(runs: Callable[..., Run], door: Command, table: Path, tmp_path: Path) -> None:
     _, records = runs(*words_of(table, *WARD))
     door(f"run={records.path}", f"data={table}", "output=all.csv")
     rows = pd.read_csv(table)
@@ -253,7 +253,7 @@ def test_rows_need_no_answer_and_no_order(runs: Callable[..., Run], door: Door, 
 
 
 def test_categories_that_were_not_trained_on_are_reported(
-    runs: Callable[..., Run], door: Door, table: Path, tmp_path: Path
+    runs: Callable[..., Run], door: Command, table: Path, tmp_path: Path
 ) -> None:
     _, records = runs(*words_of(table, *ILL))
     rows = pd.read_csv(table)
@@ -268,7 +268,7 @@ def test_categories_that_were_not_trained_on_are_reported(
 
 @pytest.mark.parametrize("name", ["wine_quality", "california_housing"])
 def test_rows_of_a_published_table(
-    name: str, runs: Callable[..., Run], door: Door, tiny_data: Path, tmp_path: Path
+    name: str, runs: Callable[..., Run], door: Command, tiny_data: Path, tmp_path: Path
 ) -> None:
     config, records = runs(f"dataset={name}", "batch_size=20")
     data = load_data(config)
@@ -303,7 +303,7 @@ TABLES = {
 
 
 @pytest.mark.parametrize("kind", TABLES)
-def test_what_is_wrong_with_rows_is_reported(kind: str, runs: Callable[..., Run], door: Door, table: Path) -> None:
+def test_what_is_wrong_with_rows_is_reported(kind: str, runs: Callable[..., Run], door: Command, table: Path) -> None:
     change, expected = TABLES[kind]
     _, records = runs(*words_of(table, *ILL))
     Path("new.csv").write_text(change(table.read_text()))
@@ -314,7 +314,7 @@ def test_what_is_wrong_with_rows_is_reported(kind: str, runs: Callable[..., Run]
     assert not Path("predictions.csv").exists()
 
 
-def test_what_is_wrong_with_values_is_reported(runs: Callable[..., Run], door: Door, table: Path) -> None:
+def test_what_is_wrong_with_values_is_reported(runs: Callable[..., Run], door: Command, table: Path) -> None:
     _, records = runs(*words_of(table, *INCOME))
     rows = pd.read_csv(table, dtype=str)
     rows.loc[1, "income"] = "much"
@@ -335,7 +335,7 @@ def write_digits(folder: Path, config: RunConfig, count: int) -> None:
         Image.fromarray((test.inputs[i, 0].numpy() * (255 / 16)).round().astype(np.uint8)).save(place / f"{i:03}.png")
 
 
-def test_images_in_folders_of_their_class(runs: Callable[..., Run], door: Door, tmp_path: Path) -> None:
+def test_images_in_folders_of_their_class(runs: Callable[..., Run], door: Command, tmp_path: Path) -> None:
     config, records = runs("dataset=digits")
     write_digits(tmp_path / "new", config, 60)
     (tmp_path / "new" / "notes.txt").write_text("not an image")
@@ -365,7 +365,7 @@ def test_images_in_folders_of_their_class(runs: Callable[..., Run], door: Door, 
 
 @pytest.mark.parametrize("fit", ["stretch", "crop"])
 def test_photographs_are_brought_to_the_models_size_as_its_own_were(
-    fit: str, runs: Callable[..., Run], door: Door, tiny_data: Path, tmp_path: Path
+    fit: str, runs: Callable[..., Run], door: Command, tiny_data: Path, tmp_path: Path
 ) -> None:
     images = tiny_data / "own" / "images"
     config, records = runs(
@@ -379,7 +379,7 @@ def test_photographs_are_brought_to_the_models_size_as_its_own_were(
     assert sorted(found["probability cat"]) == pytest.approx(sorted(expected[0] + expected[1]), rel=1e-5)
 
 
-def test_reconstructions_are_scored_by_their_error(runs: Callable[..., Run], door: Door, tmp_path: Path) -> None:
+def test_reconstructions_are_scored_by_their_error(runs: Callable[..., Run], door: Command, tmp_path: Path) -> None:
     config, records = runs("dataset=mnist_reconstruction", "batch_size=14")
     test = load_data(config).test
     for i, image in enumerate(test.inputs):
@@ -394,7 +394,7 @@ def test_reconstructions_are_scored_by_their_error(runs: Callable[..., Run], doo
     assert result.out.splitlines()[1].startswith(f"squared error {found['squared error'].mean():.5g} an image")
 
 
-def test_what_is_wrong_with_images_is_reported(runs: Callable[..., Run], door: Door, tmp_path: Path) -> None:
+def test_what_is_wrong_with_images_is_reported(runs: Callable[..., Run], door: Command, tmp_path: Path) -> None:
     _, records = runs("dataset=digits")
     (tmp_path / "new").mkdir()
     assert "error: new holds no images: name a folder" in door(f"run={records.path}", "data=new").err
@@ -414,7 +414,9 @@ def test_what_is_wrong_with_images_is_reported(runs: Callable[..., Run], door: D
 # Texts
 
 
-def test_texts_in_files_and_in_a_table(runs: Callable[..., Run], door: Door, tiny_data: Path, tmp_path: Path) -> None:
+def test_texts_in_files_and_in_a_table(
+    runs: Callable[..., Run], door: Command, tiny_data: Path, tmp_path: Path
+) -> None:
     config, records = runs("dataset=imdb", "imbalance=none", "batch_size=10")
     place = tiny_data / "aclImdb" / "test"
     assert door(f"run={records.path}", f"data={place}", "output=files.csv").status == 0
@@ -450,7 +452,7 @@ def test_tokens_of_further_texts_are_those_of_the_training_part(
     np.testing.assert_array_equal(words.encode_unseen(fitted, train, 3), encoded.train[:, :3])
 
 
-def test_texts_that_datasets_reads(runs: Callable[..., Run], door: Door, tiny_data: Path, tmp_path: Path) -> None:
+def test_texts_that_datasets_reads(runs: Callable[..., Run], door: Command, tiny_data: Path, tmp_path: Path) -> None:
     _, records = runs(
         "dataset=hugging_face", f"dataset.path={tiny_data / 'own' / 'texts.jsonl'}", "batch_size=10", "epochs=1"
     )
@@ -470,10 +472,10 @@ def test_texts_that_datasets_reads(runs: Callable[..., Run], door: Door, tiny_da
     )
 
 
-# The door
+# The command
 
 
-def test_all_that_is_wrong_with_a_command_is_reported_at_once(door: Door) -> None:
+def test_all_that_is_wrong_with_a_command_is_reported_at_once(door: Command) -> None:
     result = door("runs=x", "new.csv", "data=a", "data=b", "force=maybe", "device=tpu")
     assert result.status == 1
     assert result.err.splitlines() == [
@@ -487,7 +489,7 @@ def test_all_that_is_wrong_with_a_command_is_reported_at_once(door: Door) -> Non
     ]
 
 
-def test_files_that_are_there_are_not_overwritten(runs: Callable[..., Run], door: Door, table: Path) -> None:
+def test_files_that_are_there_are_not_overwritten(runs: Callable[..., Run], door: Command, table: Path) -> None:
     _, records = runs(*words_of(table, *ILL))
     shutil.copy(table, "new.csv")
     Path("predictions.csv").write_text("mine")
@@ -503,7 +505,7 @@ def test_files_that_are_there_are_not_overwritten(runs: Callable[..., Run], door
     assert "error: file/p.csv cannot be written (File exists)" in door(*command, "output=file/p.csv").err
 
 
-def test_there_must_be_something_to_do(runs: Callable[..., Run], door: Door) -> None:
+def test_there_must_be_something_to_do(runs: Callable[..., Run], door: Command) -> None:
     _, records = runs("dataset=mean_estimation")
     assert "error: there is nothing to do: name new samples with data=" in door(f"run={records.path}").err
     assert "error: missing.csv is not there (looked for it from" in door(f"run={records.path}", "data=missing.csv").err
@@ -515,14 +517,14 @@ def test_there_must_be_something_to_do(runs: Callable[..., Run], door: Door) -> 
 
 
 def test_a_package_that_is_not_there_is_reported(
-    runs: Callable[..., Run], door: Door, monkeypatch: pytest.MonkeyPatch
+    runs: Callable[..., Run], door: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
     result = door(f"run={runs('dataset=digits')[1].path}", "onnx=model.onnx")
     assert (result.status, result.err) == (1, "error: onnx= needs onnx: pip install 'learn2mix[onnx]'\n")
 
 
-def test_help_names_every_key(door: Door) -> None:
+def test_help_names_every_key(door: Command) -> None:
     result = door("--help")
     assert result.status == 0
     assert all(f"\n  {key}=\n" in result.out for key in ("run", "data", "output", "onnx", "device", "force", "debug"))
@@ -530,7 +532,7 @@ def test_help_names_every_key(door: Door) -> None:
     assert door().status == 2
 
 
-def test_debug_shows_the_traceback(door: Door) -> None:
+def test_debug_shows_the_traceback(door: Command) -> None:
     with pytest.raises(UserError, match="nowhere is not a directory"):
         door("run=nowhere", "data=x", "debug=true")
 
@@ -565,13 +567,13 @@ def test_a_reader_that_has_gone_is_no_error() -> None:
 # Thresholds, costs and other populations
 
 
-def scored(door: Door, table: Path, path: Path, *options: str) -> tuple[pd.DataFrame, str]:
+def scored(door: Command, table: Path, path: Path, *options: str) -> tuple[pd.DataFrame, str]:
     result = door(f"run={path}", f"data={table}", "force=true", *options)
     assert (result.status, result.err) == (0, "")
     return read(Path("predictions.csv")), result.out
 
 
-def test_classes_are_chosen_by_threshold_or_cost(runs: Callable[..., Run], table: Path, door: Door) -> None:
+def test_classes_are_chosen_by_threshold_or_cost(runs: Callable[..., Run], table: Path, door: Command) -> None:
     """By the rule that scikit-learn's threshold classifiers have, and by the least expected cost."""
     path = runs(*words_of(table, *ILL))[1].path
     plain, _ = scored(door, table, path)
@@ -593,7 +595,7 @@ def test_classes_are_chosen_by_threshold_or_cost(runs: Callable[..., Run], table
 
 @pytest.mark.parametrize("strategy", ["classical", "balanced", "smote"])
 def test_probabilities_are_corrected_by_the_shares_of_the_batches(
-    runs: Callable[..., Run], table: Path, door: Door, strategy: str
+    runs: Callable[..., Run], table: Path, door: Command, strategy: str
 ) -> None:
     path = runs(*words_of(table, *ILL), f"strategy={strategy}", "batch_size=8")[1].path
     plain, _ = scored(door, table, path)
@@ -604,7 +606,7 @@ def test_probabilities_are_corrected_by_the_shares_of_the_batches(
     assert drawn["ill"] / drawn.sum() == pytest.approx(0.2 if strategy == "classical" else 0.5, abs=0.07)
 
 
-def test_classes_have_recall_and_precision(runs: Callable[..., Run], table: Path, door: Door) -> None:
+def test_classes_have_recall_and_precision(runs: Callable[..., Run], table: Path, door: Command) -> None:
     path = runs(*words_of(table, *WARD))[1].path
     limit = scored(door, table, path)[0]["probability ill"].median()
     rows, out = scored(door, table, path, f"threshold=ill:{limit}")
@@ -633,7 +635,7 @@ def test_classes_have_recall_and_precision(runs: Callable[..., Run], table: Path
     ],
 )
 def test_wrong_rule_is_reported(
-    runs: Callable[..., Run], table: Path, door: Door, target: tuple[str, ...], option: str, fragment: str
+    runs: Callable[..., Run], table: Path, door: Command, target: tuple[str, ...], option: str, fragment: str
 ) -> None:
     result = door(f"run={runs(*words_of(table, *target))[1].path}", f"data={table}", option)
     assert (result.status, result.out) == (1, "")
@@ -642,7 +644,9 @@ def test_wrong_rule_is_reported(
     assert not Path("predictions.csv").exists()
 
 
-def test_rules_that_contradict_or_do_not_apply_are_refused(runs: Callable[..., Run], table: Path, door: Door) -> None:
+def test_rules_that_contradict_or_do_not_apply_are_refused(
+    runs: Callable[..., Run], table: Path, door: Command
+) -> None:
     path = runs(*words_of(table, *ILL))[1].path
     result = door(f"run={path}", f"data={table}", "threshold=0.2", "costs=ill:2,well:1")
     assert "would both choose the class: use one of them" in result.err

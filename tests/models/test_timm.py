@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from doors import opened
+from commands import opened
 from mutations import assert_sentence
 from PIL import Image
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from doors import command
+from commands import command
 from made_up import compose, write
 from scipy import stats
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from doors import command, opened
+from commands import command, opened
 from PIL import Image
 
 import l2m
@@ -100,7 +100,7 @@ def test_summary_shows_paths_as_they_are(
     ended = command("summary", monkeypatch, capsys)(runs[0][0].results_dir)
     assert (ended.status, ended.err) == (0, "")
     words = "".join(ended.out.split())  # a long title goes over several lines
-    assert "x[/b].csv" in words
+    assert "b].csv,targetname:" in words, "of x[/b].csv, a file in a folder"
     assert r"[red]b\x1b[2J.csv" in words
     assert "\x1b" not in words
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from doors import command
+from commands import command
 from made_up import compose, write
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -143,7 +143,7 @@ def test_own_data_of_one_kind_stand_apart(tmp_path: Path) -> None:
     for place in ("cats", "dogs"):
         write(tmp_path, compose("dataset=image_folder", f"dataset.path={place}", "epochs=4"), lambda e: 1 - 0.5 / e)
     rows = summary.rows(runs.read_runs(tmp_path).runs)
-    assert list(rows) == [f"image_folder path={place}: test accuracy in %" for place in ("cats", "dogs")]
+    assert list(rows) == [f"{place}: test accuracy in %" for place in ("cats", "dogs")]
     assert [row[0] for each in rows.values() for row in each] == ["learn2mix", "learn2mix"]
 
 

@@ -120,3 +120,19 @@ def test_clicking_through_shows_the_records(browser: Browser, results: Path) -> 
     show("document.querySelector('#run .close').click()")
     assert not show("document.getElementById('run').open")
     assert [event for event in browser.events if event["method"] in ALOUD] == []
+
+
+@pytest.mark.extras
+def test_all_of_it_works_by_keyboard_and_on_paper(browser: Browser, results: Path) -> None:
+    browser.open(results / "page.html", 1280, "light")
+    stops = browser.tab_stops()
+    assert stops[0] == ("A", "To the effects")
+    assert [text for tag, text in stops if tag == "SELECT"][:3] == ["opponent", "column", "epoch"]
+    browser.evaluate("document.querySelector('a[data-run]').focus()")
+    browser.press("Enter")
+    browser.evaluate("new Promise(done => setTimeout(done, 200))")
+    assert browser.evaluate("document.getElementById('run').open")
+    browser.press("Escape")
+    browser.evaluate("new Promise(done => setTimeout(done, 200))")
+    assert not browser.evaluate("document.getElementById('run').open")
+    assert browser.print_problems(results / "page.html") == []

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from doors import command
+from commands import command
 from made_up import compose, write
 from mutations import assert_sentence
 

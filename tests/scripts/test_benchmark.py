@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import numpy as np
 import pytest
 import torch
-from doors import Door, script
+from commands import Command, script
 
 import l2m
 from benchmark import growth, memory, parts, random_data, rows, startup, storage, suite, table, timing
@@ -153,13 +153,13 @@ def test_random_data_are_like_real_ones(name: str, tiny_data: Path) -> None:
 
 
 @pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Door:
+def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     """``scripts/bench.py``, with two epochs a measurement."""
     monkeypatch.setattr(rows, "EPOCHS", 2)
     return script(BENCH, monkeypatch, capsys)
 
 
-def test_the_script_measures_a_row_and_keeps_the_others(bench: Door, tmp_path: Path) -> None:
+def test_the_script_measures_a_row_and_keeps_the_others(bench: Command, tmp_path: Path) -> None:
     before = {"groups": [{"groups": 2, "asked": 1.03, **ratio([3, 3], [2, 2])}]}
     before["measured"] = {"groups": {"when": "2026-01-02T03:04:05+00:00", "commit": "0123456789"}}
     (tmp_path / "here.json").write_text(json.dumps(before))
@@ -180,7 +180,7 @@ def test_the_script_measures_a_row_and_keeps_the_others(bench: Door, tmp_path: P
 
 
 def test_rows_without_data_and_without_the_plain_way(
-    bench: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bench: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a machine without git, data sets and much time."""
     monkeypatch.setattr(provenance, "_commit", lambda: None)
@@ -206,7 +206,7 @@ def test_rows_without_data_and_without_the_plain_way(
 
 
 def test_what_was_measured_of_the_suite_is_kept_row_by_row(
-    bench: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bench: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     measure = suite.measure
 
@@ -222,7 +222,7 @@ def test_what_was_measured_of_the_suite_is_kept_row_by_row(
     assert [one["row"] for one in figures["suite"]] == ["mean_estimation"] * 2
 
 
-def test_figures_of_two_machines_are_not_mixed(bench: Door, tmp_path: Path) -> None:
+def test_figures_of_two_machines_are_not_mixed(bench: Command, tmp_path: Path) -> None:
     file = tmp_path / "there.json"
     file.write_text(json.dumps({"machine": "an abacus", "torch": torch.__version__}))
     result = bench("--only", "rows", "--rows", "mean_estimation", "--host", "there", "--folder", tmp_path)
@@ -254,7 +254,7 @@ def test_the_suite_is_timed_row_by_row() -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_without_a_gpu_its_bench_says_so(bench: Door, tmp_path: Path) -> None:
+def test_without_a_gpu_its_bench_says_so(bench: Command, tmp_path: Path) -> None:
     result = bench("--gpu", "--folder", tmp_path / "bench")
     assert (result.status, list(tmp_path.iterdir())) == (2, [])
     assert "--gpu needs a GPU that torch can see: use --only suite to time the CPU" in result.err
@@ -264,7 +264,9 @@ def test_without_a_gpu_its_bench_says_so(bench: Door, tmp_path: Path) -> None:
     ("device", "sentence"),
     [("gpu", "device='gpu' must be one of auto, cpu, cuda, cuda:N"), ("mps", "device=mps lacks float64")],
 )
-def test_a_device_that_cannot_be_used_is_one_sentence(bench: Door, device: str, sentence: str, tmp_path: Path) -> None:
+def test_a_device_that_cannot_be_used_is_one_sentence(
+    bench: Command, device: str, sentence: str, tmp_path: Path
+) -> None:
     result = bench("--only", "groups", "--device", device, "--folder", tmp_path / "bench")
     assert result.status == 2
     assert f"error: {sentence}" in result.err

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 from alike import same
-from doors import Door, opened
+from commands import Command, opened
 from test_sweep import FILES, SMALL, await_true, begin, checkpoints, end, ended_by, statuses
 
 from l2m import UserError, compose, run, train
@@ -33,7 +33,7 @@ extras = pytest.mark.extras
 
 
 @pytest.fixture
-def door(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Door:
+def door(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     return opened(run, monkeypatch, capsys)
 
 
@@ -70,7 +70,7 @@ def test_processes_of_this_machine_are_the_launcher_unless_said_otherwise() -> N
         (("-m", "hydra.launcher.partition=gpu"), "add hydra/launcher=submitit_slurm, which has it"),
     ],
 )
-def test_an_unknown_launcher_is_reported(door: Door, words: tuple[str, ...], message: str) -> None:
+def test_an_unknown_launcher_is_reported(door: Command, words: tuple[str, ...], message: str) -> None:
     status, out, err = door(*words)
     assert (status, out) == (1, "")
     assert message in err

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from doors import Door, opened
+from commands import Command, opened
 from test_launchers import cluster  # noqa: F401
 from test_sweep import begin, end
 
@@ -25,7 +25,7 @@ GAMMA = "strategy.mixing_rate=interval(0.01,0.5)"
 
 
 @pytest.fixture
-def door(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Door:
+def door(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     pytest.importorskip("optuna")
     return opened(run, monkeypatch, capsys)
 
@@ -50,7 +50,7 @@ def test_options_of_the_yaml_are_those_of_the_search() -> None:
         (("validation_fraction=0.2", "strategy.mixing_rate=interval(2,3)"), "must be in [0, 1]"),
     ],
 )
-def test_an_invalid_search_is_refused(door: Door, tmp_path: Path, words: tuple[str, ...], message: str) -> None:
+def test_an_invalid_search_is_refused(door: Command, tmp_path: Path, words: tuple[str, ...], message: str) -> None:
     status, _, err = door("-m", *SEARCH, *words, f"results_dir={tmp_path}/outputs")
     assert status == 1
     assert message in err
@@ -104,7 +104,7 @@ def test_every_launcher_is_paired_with_the_search() -> None:
 
 
 @pytest.mark.parametrize("launcher", LAUNCHED)
-def test_search_is_planned_with_every_launcher(door: Door, tmp_path: Path, launcher: str) -> None:
+def test_search_is_planned_with_every_launcher(door: Command, tmp_path: Path, launcher: str) -> None:
     pytest.importorskip(LAUNCHERS[launcher].package)
     words = (GAMMA, "validation_fraction=0.2", f"results_dir={tmp_path}/outputs", "dry_run=true")
     status, out, err = door("-m", *SEARCH, *words, f"hydra/launcher={launcher}", *LAUNCHED[launcher])

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TextIO
 
 import pytest
-from doors import opened
+from commands import opened
 from killing import begin, end
 from made_up import compose
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 import torch
 from alike import same
-from doors import opened
+from commands import opened
 from killing import begin, die_after, die_in_write, end
 from made_up import compose
 

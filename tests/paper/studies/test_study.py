@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from doors import Door, called, command, opened
+from commands import Command, called, command, opened
 
 from l2m import study
 from l2m.errors import UserError
@@ -23,7 +23,7 @@ SMALL = ("study=one_step", "study.problems=12", "study.dimensions=5", "study.gro
 
 
 @pytest.fixture
-def door(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Door:
+def door(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
     """``python -m l2m.study`` in this process, in an empty folder of its own."""
     monkeypatch.chdir(tmp_path)
     return opened(study, monkeypatch, capsys)
@@ -41,7 +41,7 @@ def content(folder: Path) -> dict[str, bytes]:
     return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*.csv")}
 
 
-def test_a_study_is_written_printed_and_skipped(door: Door, tmp_path: Path) -> None:
+def test_a_study_is_written_printed_and_skipped(door: Command, tmp_path: Path) -> None:
     first = door(*SMALL)
     assert first.status == 0
     assert first.err == ""
@@ -65,7 +65,7 @@ def test_a_study_is_written_printed_and_skipped(door: Door, tmp_path: Path) -> N
     assert content(path) == before, "the same options give the same tables"
 
 
-def test_each_options_have_a_directory_of_their_own(door: Door, tmp_path: Path) -> None:
+def test_each_options_have_a_directory_of_their_own(door: Command, tmp_path: Path) -> None:
     assert door("-m", *SMALL, "study.seed=0,1").status == 0
     first, second = (read(path) for path in tmp_path.glob("outputs/studies/*"))
     assert {first.options.get("seed"), second.options.get("seed")} == {None, 1}
@@ -89,7 +89,7 @@ def test_each_options_have_a_directory_of_their_own(door: Door, tmp_path: Path) 
         (["dataset=mnist"], ["dataset is not known"]),
     ],
 )
-def test_errors_are_reported(door: Door, tmp_path: Path, arguments: list[str], fragments: list[str]) -> None:
+def test_errors_are_reported(door: Command, tmp_path: Path, arguments: list[str], fragments: list[str]) -> None:
     result = door(*arguments)
     assert result.status == 1
     assert all(line.startswith("error: ") for line in result.err.splitlines())
@@ -98,7 +98,7 @@ def test_errors_are_reported(door: Door, tmp_path: Path, arguments: list[str], f
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_is_a_file(door: Door, tmp_path: Path) -> None:
+def test_a_folder_that_is_a_file(door: Command, tmp_path: Path) -> None:
     (tmp_path / "outputs").write_text("mine")
     result = door(*SMALL)
     assert (result.status, (tmp_path / "outputs").read_text()) == (1, "mine")
@@ -106,7 +106,7 @@ def test_a_folder_that_is_a_file(door: Door, tmp_path: Path) -> None:
     assert "choose a results_dir that can be" in result.err
 
 
-def test_help_lists_the_studies_and_their_options(door: Door) -> None:
+def test_help_lists_the_studies_and_their_options(door: Command) -> None:
     short, result = door("--help"), door("--help", "all")
     assert (short.status, result.status) == (0, 0)
     for name in registry.names():
@@ -144,7 +144,7 @@ def test_a_damaged_record_is_named_and_left_out(
 
 
 @pytest.mark.parametrize("text", ["", "no,such,columns\n1,2,3\n", "\0" * 90])
-def test_damaged_table_of_a_finished_study_is_reported(door: Door, tmp_path: Path, text: str) -> None:
+def test_damaged_table_of_a_finished_study_is_reported(door: Command, tmp_path: Path, text: str) -> None:
     assert door(*SMALL).status == 0
     (path,) = tmp_path.glob("outputs/studies/*")
     file = path / f"{json.loads((path / 'run.json').read_text())['tables'][0]}.csv"

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 
 
-class Told(NamedTuple):
+class Outcome(NamedTuple):
     """What a command left behind."""
 
     status: int
@@ -20,12 +20,12 @@ class Told(NamedTuple):
     err: str
 
 
-Door = Callable[..., Told]
+Command = Callable[..., Outcome]
 
 
-def opened(module: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Door:
+def opened(module: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     """``python -m module *arguments``, as a function of the arguments."""
-    return _door(lambda: module.main(), module.__name__, monkeypatch, capsys)
+    return _command(lambda: module.main(), module.__name__, monkeypatch, capsys)
 
 
 def called(module: ModuleType, *arguments: object) -> None:
@@ -35,25 +35,25 @@ def called(module: ModuleType, *arguments: object) -> None:
         module.main()
 
 
-def script(file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Door:
+def script(file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     """``python file *arguments``, as a function of the arguments."""
-    return _door(lambda: runpy.run_path(str(file), run_name="__main__"), str(file), monkeypatch, capsys)
+    return _command(lambda: runpy.run_path(str(file), run_name="__main__"), str(file), monkeypatch, capsys)
 
 
-def command(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Door:
+def command(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     """``l2m name *arguments``, as a function of the arguments."""
     from l2m import __main__
     from l2m.cli import interrupts
 
     monkeypatch.setattr(interrupts, "end_quietly", lambda: None)  # it would end the tests
-    door = _door(__main__.main, "l2m", monkeypatch, capsys)
+    door = _command(__main__.main, "l2m", monkeypatch, capsys)
     return lambda *arguments: door(name, *arguments)
 
 
-def _door(
+def _command(
     main: Callable[[], Any], name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Door:
-    def run(*arguments: object) -> Told:
+) -> Command:
+    def run(*arguments: object) -> Outcome:
         monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
         monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # l2m.run.main sets it
         status = 0
@@ -63,6 +63,6 @@ def _door(
             if isinstance(end.code, str):
                 print(end.code, file=sys.stderr)
             status = end.code if isinstance(end.code, int) else int(end.code is not None)
-        return Told(status, *capsys.readouterr())
+        return Outcome(status, *capsys.readouterr())
 
     return run
