@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,8 @@ def sizes(configs: list[RunConfig], workers: int = 1) -> list[int]:
 
 
 def seeds(count: int, *words: str) -> list[RunConfig]:
-    return [compose("dataset=digits", *words, f"seed={seed}") for seed in range(count)]
+    one = compose("dataset=digits", *words)
+    return [replace(one, seed=seed) for seed in range(count)]
 
 
 def test_runs_that_can_train_together_are_shared_out_to_all_workers() -> None:
