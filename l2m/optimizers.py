@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
+from itertools import accumulate, groupby
 from typing import Annotated, Any
 
 import torch
@@ -61,13 +61,11 @@ class _Fused:
     ``torch.optim.Adam(fused=True)`` adds 0.1 ms of Python to each call, a quarter of a step of the regression rows, and
     imports torch's compiler when it is created, a second of every process. To use another optimizer of ``torch.optim``
     register a function that creates it: the engine needs nothing more. Only strategies that differentiate through steps
-    need ``stepped``, and only CUDA graphs :attr:`replayable`.
+    need ``stepped``, only runs that train together ``step_runs``, and only CUDA graphs :attr:`replayable`.
     """
 
     replayable = True
     """Whether ``step`` stays on the device and changes, in place, only parameters and tensors of ``state_dict``."""
-    stackable = True
-    """Whether ``step`` treats every number of a parameter alike, so that the parameters of several runs can be one."""
 
     def __init__(self, parameters: Iterable[Any], states: Sequence[str], options: dict[str, Any]) -> None:
         given = list(parameters)
@@ -82,14 +80,12 @@ class _Fused:
         for each in self._parameters:
             each.grad = None
 
-    def _parts(self, *lists: list[Tensor]) -> Iterator[tuple[dict[str, Any], list[list[Any]]]]:
-        """Each group's options, and its part of the parameters, their gradients, and ``lists`` by parameter."""
-        start = 0
-        whole: list[list[Any]] = [self._parameters, [each.grad for each in self._parameters], *lists]
-        for group, size in zip(self.param_groups, self._sizes, strict=True):
-            options = {key: value for key, value in group.items() if key != "lr_scale"}
-            yield options, [each[start : start + size] for each in whole]
-            start += size
+    def _parts(self, *lists: list[Tensor]) -> list[tuple[Any, ...]]:
+        """By group of parameters its options, and its part of the parameters and of ``lists`` by parameter."""
+        ends = list(accumulate(self._sizes))
+        parts = [slice(end - size, end) for end, size in zip(ends, self._sizes, strict=True)]
+        whole = (self._parameters, *lists)
+        return [(group, *(each[part] for each in whole)) for group, part in zip(self.param_groups, parts, strict=True)]
 
     @property
     def _rates(self) -> Iterator[float]:
@@ -116,13 +112,18 @@ class _Adam(_Fused):
         self._kernel = kernel
         self._steps = torch.zeros((), device=self._parameters[0].device)  # one for all; torch's kernel expects a list
         self._state["steps"] = [self._steps] * len(self._parameters)
+        self._grouped = self._parts(*self._state.values())
 
     @torch.no_grad()
     def step(self) -> None:
         """Update every parameter; each must have a gradient."""
         self._steps += 1
-        for options, (parameters, gradients, first, second, steps) in self._parts(*self._state.values()):
-            self._kernel(parameters, gradients, first, second, [], steps, **options, amsgrad=False, maximize=False)
+        for group, parameters, first, second, steps in self._grouped:
+            self._kernel(
+                parameters, [each.grad for each in parameters], first, second, [], steps, lr=group["lr"],
+                beta1=group["beta1"], beta2=group["beta2"], eps=group["eps"], weight_decay=group["weight_decay"],
+                amsgrad=False, maximize=False,
+            )  # fmt: skip
 
     def stepped(
         self, parameters: Sequence[Tensor], gradients: Sequence[Tensor], state: Mapping[str, Sequence[Tensor]]
@@ -145,20 +146,33 @@ class _Adam(_Fused):
             values.append(value * kept - (rate / unbiased1).to(v.dtype) * move)
         return values, {"first": first, "second": second, "steps": steps}
 
+    def step_runs(self, values: Tensor, gradients: Tensor, state: Mapping[str, Tensor], rates: Tensor) -> None:
+        """:meth:`step` for the parameters (R, P) of R runs, each with its rate and number of steps (R, 1)."""
+        group = self.param_groups[0]
+        beta1, beta2 = group["beta1"], group["beta2"]
+        steps = state["steps"].add_(1).double()
+        first = state["first"].lerp_(gradients, 1 - beta1)
+        second = state["second"].mul_(beta2).addcmul_(gradients, gradients, value=1 - beta2)
+        root = second.sqrt().div_((1 - beta2**steps).sqrt().to(values.dtype)).add_(group["eps"])
+        if group["weight_decay"]:
+            values.mul_((1 - rates * group["weight_decay"]).to(values.dtype))
+        values.addcmul_(first / root, (-rates / (1 - beta1**steps)).to(values.dtype))
+
 
 class _SGD(_Fused):
     """Stochastic gradient descent."""
 
     def __init__(self, parameters: Iterable[Any], **options: float) -> None:
         super().__init__(parameters, ("momentum",), options)
-        self._moments = self._state["momentum"] if options["momentum"] else []  # as the kernel expects
+        self._grouped = self._parts(self._state["momentum"] if options["momentum"] else [])  # as the kernel expects
 
     @torch.no_grad()
     def step(self) -> None:
         """Update every parameter; each must have a gradient."""
-        for options, tensors in self._parts(self._moments):
+        for group, parameters, moments in self._grouped:
             torch._fused_sgd_(
-                *tensors, **options, dampening=0.0, maximize=False,
+                parameters, [each.grad for each in parameters], moments, lr=group["lr"], momentum=group["momentum"],
+                weight_decay=group["weight_decay"], nesterov=group["nesterov"], dampening=0.0, maximize=False,
                 is_first_step=False,  # the first adds to 0, which is the same
             )  # fmt: skip
 
@@ -173,6 +187,14 @@ class _SGD(_Fused):
         moves = [g + momentum * m for m, g in zip(moments, slopes, strict=True)] if options["nesterov"] else moments
         moved = zip(parameters, moves, self._rates, strict=True)
         return [value - rate * move for value, move, rate in moved], {"momentum": moments}
+
+    def step_runs(self, values: Tensor, gradients: Tensor, state: Mapping[str, Tensor], rates: Tensor) -> None:
+        """:meth:`step` for the parameters (R, P) of R runs, each with its rate (R, 1)."""
+        group = self.param_groups[0]
+        slopes = gradients.add(values, alpha=group["weight_decay"])
+        moments = state["momentum"].mul_(group["momentum"]).add_(slopes)
+        moves = slopes.add(moments, alpha=group["momentum"]) if group["nesterov"] else moments
+        values.addcmul_(moves, (-rates).to(values.dtype))
 
 
 @OPTIMIZERS.register("adam")

@@ -137,7 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--folder", type=Path, default=Path("outputs/gpu_check"), help="folder of the results")
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("L2M_DATA_DIR", "data")), help="data folder")
     parser.add_argument("--random-data", action="store_true", help="use random images even if MNIST is present")
-    parser.add_argument("--only", nargs="+", metavar="SECTION", help="any of checks, bench, imagenette, imdb")
+    parser.add_argument("--only", nargs="+", metavar="SECTION", help="any of checks, bench, together, imagenette, imdb")
     parser.add_argument("--device", default="cuda", help="cuda, cuda:N, or cpu, which implies --quick")
     parser.add_argument("--quick", action="store_true", help="tiny data and models, to try the script itself")
     parser.add_argument("--continue", dest="keep", action="store_true", help="keep what passed or failed before")

@@ -15,7 +15,7 @@ import torch
 
 import bench
 import l2m
-from benchmark import memory
+from benchmark import memory, together
 from benchmark.random_data import draw
 from benchmark.rows import ROWS
 from benchmark.timing import time_in_turns
@@ -218,6 +218,12 @@ def measure(place: Place, *options: str) -> str:
     return "bench/small.md"
 
 
+def measure_together(place: Place, row: str) -> str:
+    """An epoch of runs that train as one stack, a run, against that of one alone."""
+    measured = together.measure(2, place.device, True, [row], (1, 3) if place.quick else (1, 20, 100))
+    return ", ".join(f"{one['runs']} together {one['median']:.3g} times as fast" for one in measured)
+
+
 def train_row(place: Place, row: str, strategy: str, seed: int, folders: Sequence[str]) -> str:
     """A whole run on real data; its records are kept."""
     if place.quick:
@@ -288,6 +294,7 @@ def list_runs(place: Place, rows: Sequence[str], seconds: float, folders: Sequen
 SECTIONS: dict[str, Callable[[Place], list[Item]]] = {
     "checks": list_checks,
     "bench": list_bench,
+    "together": lambda place: [Item(row, 10, partial(measure_together, place, row)) for row in together.ROWS],
     "imagenette": lambda place: list_runs(place, ("imagenette", "imagenette_v1"), 150, ["imagenette2-320"]),
     "imdb": lambda place: list_runs(place, ("imdb",), 90, ["imdb", "aclImdb"]),
 }

@@ -53,6 +53,21 @@ def test_steps_are_those_of_torch(choice: dict[str, object], reference: object) 
     assert not torch.equal(ours[0], parameters()[0])
 
 
+@pytest.mark.parametrize("choice", [{"name": "adam", **OPTIONS}, {"name": "adamw", "weight_decay": 0.3}, NESTEROV])
+def test_steps_of_runs_are_those_of_each(choice: dict[str, object]) -> None:
+    rates, alone = (0.01, 0.03), [torch.nn.Parameter(torch.randn(50)) for _ in range(2)]
+    own = [OPTIMIZERS.build(choice, [each], rate) for each, rate in zip(alone, rates, strict=True)]
+    runs = torch.stack([each.detach() for each in alone])
+    state = {name: torch.stack([each.state_dict()[name][0].view(-1) for each in own]) for name in own[0].state_dict()}
+    for _ in range(20):
+        gradient = torch.randn(2, 50) * 10 ** (-6 * torch.rand(2, 50))
+        for parameter, optimizer, slope in zip(alone, own, gradient, strict=True):
+            parameter.grad = slope
+            optimizer.step()
+        own[0].step_runs(runs, gradient, state, torch.tensor(rates, dtype=torch.float64)[:, None])
+    torch.testing.assert_close(runs, torch.stack([each.detach() for each in alone]), rtol=1e-6, atol=1e-7)
+
+
 @pytest.mark.parametrize(
     ("choice", "reference"),
     [

@@ -13,6 +13,7 @@ from l2m.comparison.thresholds import by_prior, by_threshold, choose_threshold, 
 from l2m.config.run import RunConfig
 from l2m.data import load
 from l2m.records.directory import RunDirectory
+from l2m.training.device import torch_state
 from l2m.training.scores import SampleResults, Score, sample_results
 
 Rule = Callable[[SampleResults], SampleResults]
@@ -61,7 +62,8 @@ def evaluate(run: RunConfig) -> Result:
     """The results of a finished run on its test part, or on the validation part that replaces it."""
     directory, data = RunDirectory(run), load(run)
     seconds = float(directory.read().metrics["seconds"].iloc[-1])
-    outputs = l2m.trained.load(directory.path, run.device).outputs(data.test)
+    with torch_state(run):  # with as few threads as it was trained with: on a small set more take longer
+        outputs = l2m.trained.load(directory.path, run.device).outputs(data.test)
     return Result(sample_results(outputs, data), {"seconds": seconds, "run": run_name(run)})
 
 

@@ -44,6 +44,8 @@ def check_words(words: Iterable[str], groups: Sequence[str] = CHOICES) -> None:
             raise UserError(f"{shown(word, 60)} is not KEY=VALUE: write for example seed=1 (--help lists the keys)")
         if re.match(r"hydra\b", name) and not USED.fullmatch(name):
             raise UserError(f"{shown(word, 60)} {UNUSED}")
+        if re.search(r"^[^'\"]*(\brange\([^()]*\)\s*,|,\s*range\()", value):
+            raise UserError(f"{shown(word, 60)} has a range among other values: write each value, as {name}=0,1,2,5")
         is_list = value.startswith("[") and (name != "logger" or "[" in value[1:])
         if name in groups and (is_list or value.strip() == "{}"):
             raise UserError(f"{shown(word, 60)} must be one choice: write {name}=NAME (--help lists the names)")

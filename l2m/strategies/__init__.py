@@ -128,9 +128,9 @@ class Strategy:
     number that changes, replace no tensor, and change in place only those of ``changing``. A subclass that overrides
     ``loss`` or ``adjust`` must set it too, or it is False. Steps with an ``outer`` are never replayed."""
     stackable: ClassVar[bool] = False
-    """Whether ``loss``, if a class has its own, also takes the samples (R, M) of R runs and returns (R,) losses, and
-    with ``adjust`` depends on nothing but options, training set and epoch, which these runs share. Runs that train
-    together otherwise call both hooks one by one. A subclass does not inherit it."""
+    """Whether runs that train together, and share options and training set, may call ``adjust`` of one of them, which
+    depends on nothing else, and ``losses`` for all. Otherwise both hooks are called run by run. A subclass does not
+    inherit it."""
 
     saved: ClassVar[tuple[str, ...]] = ("_order",)
     """Attributes that change from epoch to epoch, for ``state_dict``: generators, tensors, numbers, strings, and
@@ -204,6 +204,15 @@ class Strategy:
     def loss(self, batch: Batch, per_sample: Tensor) -> Tensor:
         """The scalar to minimise, from the losses of the batch's samples (M,)."""
         return per_sample.mean(-1)
+
+    @classmethod
+    def losses(cls, runs: Sequence[Any], batch: Batch, per_sample: Tensor) -> Tensor:
+        """The losses (R,) of R strategies of this class, from their samples (R, M); called if it is ``stackable``.
+
+        By default ``loss`` of the first: it must then take such samples too, and depend on options and training set.
+        """
+        losses: Tensor = runs[0].loss(batch, per_sample)
+        return losses
 
     def changing(self) -> Iterable[Tensor]:
         """The tensors on the device that ``loss`` changes in place: rehearsals of a CUDA graph restore them."""

@@ -1,6 +1,6 @@
 """Checks of what a strategy's hooks return, so that a broken contract is reported and not recorded."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -63,10 +63,22 @@ def _check_indices(strategy: Strategy, hook: str, value: object, shape: tuple[in
 
 
 def loss_checked(strategy: Strategy, batch: Batch, per_sample: Tensor) -> Tensor:
-    """The loss to minimise, (); or, from the samples (R, M) of R runs, their losses (R,)."""
+    """The loss to minimise, ()."""
     value = strategy.loss(batch, per_sample)
-    if not isinstance(value, Tensor) or value.shape != per_sample.shape[:-1]:
+    if not isinstance(value, Tensor) or value.ndim:
         raise _broken(strategy, "loss", value, "it must return one number, a tensor of shape ()")
+    return value
+
+
+def losses_checked(runs: Sequence[Strategy], batch: Batch, per_sample: Tensor) -> Tensor:
+    """The losses (R,) of strategies that are alike, or of a single one, from the samples (R·M) of all."""
+    first, shape = runs[0], (len(runs),)
+    if not runs[1:]:
+        return loss_checked(first, batch, per_sample).view(shape)
+    samples = Batch(*(each.unflatten(0, (*shape, -1)) for each in batch))
+    value = type(first).losses(runs, samples, per_sample.view(*shape, -1))
+    if not isinstance(value, Tensor) or value.shape != shape:
+        raise _broken(first, "losses", value, f"it must return a number a run, a tensor of shape {shape}")
     return value
 
 

@@ -1,6 +1,8 @@
 """Group DRO: the worst group's loss by exponentiated gradient (Sagawa et al., 2020, arXiv 1911.08731)."""
 
-from collections.abc import Iterable
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -26,7 +28,7 @@ class GroupDRO(SampledStrategy):
     adjustment: Annotated[float, Range(0)] = 0.0  # C, for the generalisation gap of small groups
     batches: Literal["balanced", "stratified"] = "balanced"  # as Algorithm 1, or in the training set's shares
 
-    replayable = True
+    replayable = stackable = True
     saved = (*SampledStrategy.saved, "_log_q")
 
     def prepare(self, context: Context) -> Split:
@@ -38,13 +40,24 @@ class GroupDRO(SampledStrategy):
         return super().prepare(context)
 
     def loss(self, batch: Batch, per_sample: Tensor) -> Tensor:
-        total, count = per_sample.new_zeros(2, self.context.groups)
-        count = count.index_add(0, batch.groups, torch.ones_like(per_sample))
-        means = total.index_add(0, batch.groups, per_sample) / count.clamp_min(1)
+        return self._weighted(self._log_q, batch, per_sample)
+
+    @classmethod
+    def losses(cls, runs: Sequence[GroupDRO], batch: Batch, per_sample: Tensor) -> Tensor:
+        log_q = torch.stack([run._log_q for run in runs])
+        losses = runs[0]._weighted(log_q, batch, per_sample)
+        torch._foreach_copy_([run._log_q for run in runs], list(log_q))
+        return losses
+
+    def _weighted(self, log_q: Tensor, batch: Batch, per_sample: Tensor) -> Tensor:
+        """The loss at the weights ``log_q`` (..., k), which move first, from samples (..., M)."""
+        total, count = per_sample.new_zeros(2, *log_q.shape)
+        count = count.scatter_add(-1, batch.groups, torch.ones_like(per_sample))
+        means = total.scatter_add(-1, batch.groups, per_sample) / count.clamp_min(1)
         with torch.no_grad():
             rise = self.step_size * (means + self._gap) * (count > 0)
-            self._log_q.copy_((self._log_q + rise).log_softmax(0))
-        weighted: Tensor = (self._log_q.exp() * means).sum()
+            log_q.copy_((log_q + rise).log_softmax(-1))
+        weighted: Tensor = (log_q.exp() * means).sum(-1)
         return weighted
 
     def changing(self) -> Iterable[Tensor]:

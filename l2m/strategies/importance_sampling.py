@@ -1,5 +1,8 @@
 """Importance sampling, a baseline of the paper's third version (after Katharopoulos and Fleuret, 2018)."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +22,7 @@ class ImportanceSampling(Strategy):
     that remain. Their losses are not divided by p, so the gradient's mean is not that of classical training.
     """
 
+    stackable = True
     saved = (*Strategy.saved, "_draws")
 
     def prepare(self, context: Context) -> Split:
@@ -26,7 +30,18 @@ class ImportanceSampling(Strategy):
         return super().prepare(context)
 
     def loss(self, batch: Batch, per_sample: Tensor) -> Tensor:
+        return self._mean_of_drawn(self._waits(len(per_sample)), per_sample)
+
+    @classmethod
+    def losses(cls, runs: Sequence[ImportanceSampling], batch: Batch, per_sample: Tensor) -> Tensor:
+        return cls._mean_of_drawn(torch.stack([run._waits(per_sample.shape[1]) for run in runs]), per_sample)
+
+    def _waits(self, samples: int) -> Tensor:
+        return torch.empty(samples).exponential_(generator=self._draws)
+
+    @staticmethod
+    def _mean_of_drawn(waits: Tensor, per_sample: Tensor) -> Tensor:
         # arrivals at rates L_j: the first to arrive are such a draw
-        waits = to_device(torch.empty(len(per_sample)).exponential_(generator=self._draws), per_sample.device)
-        first = (waits / per_sample.detach()).topk(max(len(per_sample) // 2, 1), largest=False).indices
-        return per_sample[first].mean()
+        arrivals = to_device(waits, per_sample.device) / per_sample.detach()
+        first = arrivals.topk(max(per_sample.shape[-1] // 2, 1), largest=False).indices
+        return per_sample.gather(-1, first).mean(-1)

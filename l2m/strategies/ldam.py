@@ -1,5 +1,8 @@
 """Label-distribution-aware margins with deferred re-weighting (LDAM-DRW, Cao et al., 2019, arXiv 1906.07413)."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Annotated
@@ -57,5 +60,13 @@ class Ldam(Strategy):
         return self.scale * (outputs.float() - shares * self._margins)
 
     def loss(self, batch: Batch, per_sample: Tensor) -> Tensor:
-        weights = self._weights[batch.targets]
-        return (weights * per_sample).sum(-1) / weights.sum(-1)
+        return _weighted_mean(self._weights[batch.targets], per_sample)
+
+    @classmethod
+    def losses(cls, runs: Sequence[Ldam], batch: Batch, per_sample: Tensor) -> Tensor:
+        weights = torch.stack([run._weights for run in runs])  # which depend on the epoch
+        return _weighted_mean(weights.gather(1, batch.targets), per_sample)
+
+
+def _weighted_mean(weights: Tensor, losses: Tensor) -> Tensor:
+    return (weights * losses).sum(-1) / weights.sum(-1)

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock, Thread
@@ -86,12 +87,12 @@ class Progress:
         next_tenth = epoch * MAX_LINES // self._epochs > (epoch - 1) * MAX_LINES // self._epochs
         return next_tenth and time.monotonic() - self._printed >= self._pause
 
-    def format_result(self, records: Records) -> str:
-        """The final metrics, and where the records are."""
+    def format_result(self, records: Records, trained: bool | None = None) -> str:
+        """The final metrics, and where the records are; whether the run was trained now, if no epoch was shown."""
         final = records.final
         if self._pipe:
             send(self._pipe, self._key)
-        before = "" if self._trained else "done before: "
+        before = "" if self._trained or trained else "done before: "
         result = f"{self._metric} {final.test_metric:.4g}, worst group {final.worst_group:.4g}"
         if "best_epoch" in records.info:
             result += f" (epoch {records.info['best_epoch']}, the best of {len(records.metrics)})"
@@ -111,22 +112,23 @@ def train_group(configs: Sequence[RunConfig]) -> list[str | Exception | Stopped]
     ended = train_group(list(needed.values())) if needed else []
     if stopped := next((each for each in ended if isinstance(each, Stopped)), None):
         return [stopped] * len(configs)
-    longest = Progress(max(configs, key=lambda config: config.epochs), in_parallel=True)
-    longest.name = f"{configs[0].dataset['name']} {len(configs)} runs together"
-    reached = 0
+    whole = Progress(max(configs, key=lambda config: config.epochs), in_parallel=True)
+    whole.name = f"{configs[0].dataset['name']} {len(configs)} runs together"
+    trained = 0
 
     def advance(row: EpochRow) -> None:
-        nonlocal reached
-        if row.epoch > reached:
-            longest.advance(row)
-        reached = max(reached, row.epoch)
+        nonlocal trained
+        trained += 1
+        if trained % len(configs) == 0:
+            whole.advance(replace(row, epoch=trained // len(configs)))  # epochs a run, on average
 
     results = training.train_together(configs, advance)
-    shown = [Progress(config, in_parallel=True) for config in configs]
-    for each in shown:
-        each._trained = True
-    pairs = zip(shown, results, strict=True)
-    return [each.format_result(result) if isinstance(result, Records) else result for each, result in pairs]
+    return [
+        Progress(config, in_parallel=True).format_result(result, trained=True)
+        if isinstance(result, Records)
+        else result
+        for config, result in zip(configs, results, strict=True)
+    ]
 
 
 def train_with_progress(config: RunConfig, in_parallel: bool = False) -> str:

@@ -179,17 +179,7 @@ class Trainer:
         self.optimizer.step()
         return per_sample.detach(), loss.detach()
 
-    def objective(self, batch: Batch, outputs: Tensor, per_sample: Tensor, *runs: int) -> Tensor:
-        """The training objective from a batch, the model's outputs and their losses.
-
-        It is () for M samples; for those of R ``runs`` whose strategies are alike, R·M in all, it is (R,).
-        """
-        losses = self._adjusted(outputs, batch.targets, per_sample)
-        if runs:
-            batch, losses = Batch(*(each.unflatten(0, (*runs, -1)) for each in batch)), losses.view(*runs, -1)
-        return checks.loss_checked(self.strategy, batch, losses)
-
-    def _adjusted(self, outputs: Tensor, targets: Tensor, per_sample: Tensor) -> Tensor:
+    def adjusted(self, outputs: Tensor, targets: Tensor, per_sample: Tensor) -> Tensor:
         """The losses (m,) by the outputs as the strategy adjusts them; ``per_sample`` are those by the outputs."""
         adjusted = self.strategy.adjust(outputs, targets)
         return per_sample if adjusted is outputs else self.task.loss(adjusted, targets)
@@ -204,7 +194,7 @@ class Trainer:
         def losses_of(model: torch.nn.Module, inputs: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
             outputs = self._outputs(model, inputs)
             per_sample = self.task.loss(outputs, targets)
-            return per_sample, self._adjusted(outputs, targets, per_sample)
+            return per_sample, self.adjusted(outputs, targets, per_sample)
 
         if self.ranks:
             return self.ranks.losses(losses_of, inputs, targets)

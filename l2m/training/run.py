@@ -5,9 +5,10 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -29,8 +30,8 @@ from l2m.training import ranks
 from l2m.training.device import choose_device, torch_state, warn_of_slow_bf16
 from l2m.training.engine import Trainer
 from l2m.training.evaluation import Rows
-from l2m.training.kinds import common, room_for, stacks
-from l2m.training.stack import Stack
+from l2m.training.group import Group, Training
+from l2m.training.kinds import most_together
 from l2m.training.stopping import Stopped, stop_between_epochs
 
 
@@ -63,24 +64,12 @@ def train_together(
 ) -> list[Records | Exception | Stopped]:
     """Train runs of one device and number of threads as :func:`train` does each, in stacks where runs can be stacked.
 
+    When one ends, the next takes its place.
+
     Returns:
         The records of each run, or what :func:`train` would raise.
     """
-    configs, signals = list(configs), list[int]()
-    results: dict[int, Records | Exception | Stopped] = {}
-    trainings: dict[int, Generator[Trainer, Any, Records]] = {}
-    active: dict[Trainer, int] = {}
-    later: list[int] = []
-
-    def advance(number: int, step: Callable[[], Trainer]) -> None:
-        """Let a run continue to its next epoch, or its end."""
-        try:
-            active[step()] = number
-        except StopIteration as end:
-            results[number] = end.value
-        except (Exception, Stopped) as error:
-            results[number] = error
-
+    configs, results, trainings = list(configs), dict[int, Records | Exception | Stopped](), dict[int, Training]()
     for number, config in enumerate(configs):
         try:
             configs[number] = config = check(vars(config))
@@ -93,60 +82,34 @@ def train_together(
                 trainings[number] = _training(config, run, _measure_budget(config), on_epoch)
         except Exception as error:
             results[number] = error
-    with ExitStack() as opened:
-        if trainings:
-            opened.enter_context(torch_state(configs[min(trainings)]))
-        most = len(trainings)
-        for number in sorted(trainings, key=lambda number: RunDirectory(configs[number]).path):
-            if len(active) < most:  # in one order, as two processes may wait for each other's locks
-                opened.callback(trainings[number].close)
-                advance(number, partial(next, trainings[number]))
-            else:
-                later.append(number)
-            if len(active) == 1 < most:
-                most = min(most, room_for(next(iter(active)), most))
-        for trainer in [each for each in active if configs[1:] and common(each) is None]:
-            trainings[active.pop(trainer)].close()
-        signals = opened.enter_context(stop_between_epochs())
-        for number in [active.pop(trainer) for trainer in list(active)]:
-            advance(number, partial(trainings[number].send, signals))
-        together: list[Stack] = []
-        while active:
-            together = together or [Stack(some) for some in stacks([*active])]
-            before = set(active)
-            for stack in together:
-                for trainer, rows in stack.run_epoch().items():
-                    training = trainings[number := active.pop(trainer)]
-                    if not isinstance(rows, Exception):
-                        advance(number, partial(training.send, rows))
-                    elif isinstance(rows, FloatingPointError) or not stack.trainers[1:]:
-                        advance(number, partial(training.throw, rows))
-                    else:
-                        training.close()  # trained alone, it reports what is wrong with it
-            if set(active) != before or any(stack.is_released for stack in together):
-                for stack in together:
-                    stack.release()
-                together = []
-    again = [[number] for number in sorted(trainings.keys() - results.keys() - set(later))]
-    for numbers in [*again, *([later] if later else [])]:
+    signals = list[int]()
+    if trainings:
+        first, in_order = configs[min(trainings)], sorted(trainings, key=lambda number: _lock_order(configs[number]))
+        device = choose_device(first.device)
+        most = min(len(trainings), max(most_together(configs[number], device) for number in trainings))
+        group = Group({number: trainings[number] for number in in_order}, most)
+        with torch_state(first), closing(group):
+            group.prepare()
+            with stop_between_epochs() as signals:
+                group.train(signals)
+        results |= group.results
+    for number in sorted(set(range(len(configs))) - results.keys()):
         if signals:
-            ended: Sequence[Any] = [
-                Stopped(signals[0], f"{RunDirectory(configs[n]).path} was stopped") for n in numbers
-            ]
+            results[number] = Stopped(signals[0], f"{RunDirectory(configs[number]).path} was stopped")
         else:
-            ended = train_together([configs[number] for number in numbers], on_epoch)
-        results |= zip(numbers, ended, strict=True)
+            (results[number],) = train_together([configs[number]], on_epoch)
     return [results.pop(number) for number in range(len(configs))]  # no traceback keeps itself
+
+
+def _lock_order(config: RunConfig) -> tuple[str, Path]:
+    """The order in which all processes lock runs, as two may wait for each other's locks; by shape of their data."""
+    return str(config.held_out), RunDirectory(config).path
 
 
 def _training(
     config: RunConfig, run: RunDirectory, budget: float | None, on_epoch: Callable[[EpochRow], None] | None
-) -> Generator[Trainer, Any, Records]:
-    """Train a run whose epochs are trained elsewhere.
-
-    It first yields its trainer when it has the lock, and is sent the list of signals; then for each epoch, and is sent
-    the rows, or what ended it is thrown.
-    """
+) -> Training:
+    """Train a run whose epochs are trained elsewhere."""
     with _report_lack_of_memory(config):
         trainer = prepared(config)
         if config.precision == "bf16" and trainer.device.type == "cpu":

@@ -5,11 +5,10 @@ losses of strategies that are alike, the optimizer's step and the evaluation are
 differentiated, so each has its own gradient, and numbers as if it trained alone, but for rounding.
 """
 
-from __future__ import annotations
-
+import math
 from collections import defaultdict
-from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import chain, groupby
 from typing import Any
@@ -23,7 +22,7 @@ from l2m.strategies import Statistics, checks
 from l2m.training.device import stopwatch
 from l2m.training.engine import Trainer
 from l2m.training.evaluation import Rows
-from l2m.training.kinds import losses_alike, steps_alike
+from l2m.training.kinds import losses_alike
 
 
 class _Linear(torch.autograd.Function):
@@ -44,61 +43,6 @@ class _Linear(torch.autograd.Function):
         return before, of_weight, gradient.sum(1)
 
 
-@dataclass
-class _Segment:
-    """Runs whose optimizers take their steps together: neighbours in the stack.
-
-    Attributes:
-        optimizer: for parameters (R, ...).
-        own: each run's, which gets its moments back when the stack ends.
-    """
-
-    trainers: list[Trainer]
-    parameters: list[nn.Parameter]
-    optimizer: Any
-    own: list[Any]
-
-    @classmethod
-    def of(cls, trainers: list[Trainer]) -> _Segment:
-        """Stack the runs' parameters and moments; their models then have views of the parameters."""
-        models = [list(trainer.model.parameters()) for trainer in trainers]
-        parameters = [nn.Parameter(torch.stack([each.detach() for each in some])) for some in zip(*models, strict=True)]
-        for i, model in enumerate(models):
-            for own, stacked in zip(model, parameters, strict=True):
-                own.data = stacked.detach()[i]
-        config, own = trainers[0].config, [trainer.optimizer for trainer in trainers]
-        optimizer = optimizers.OPTIMIZERS.build(config.optimizer, parameters, config.learning_rate)
-        optimizers.set_rate(optimizer, own[0].param_groups[0]["lr"])
-        states = [each.state_dict() for each in own]
-        optimizer.load_state_dict({
-            name: [some[0] if not some[0].ndim else torch.stack(some) for some in zip(*each, strict=True)]
-            for name, each in ((name, [state[name] for state in states]) for name in states[0])
-        })  # fmt: skip
-        for trainer in trainers:
-            trainer.optimizer = optimizer
-        return cls(trainers, parameters, optimizer, own)
-
-    def release(self) -> None:
-        """Give each run its parameters and moments."""
-        state = self.optimizer.state_dict()
-        for i, (trainer, own) in enumerate(zip(self.trainers, self.own, strict=True)):
-            own.load_state_dict({
-                name: [each if not each.ndim else each[i] for each in some] for name, some in state.items()
-            })  # fmt: skip
-            optimizers.set_rate(own, self.optimizer.param_groups[0]["lr"])
-            trainer.optimizer = own
-            for each in trainer.model.parameters():
-                each.data = each.data.clone()
-
-    def clip(self, largest: float) -> None:
-        """Scale the gradient of each run to a norm of at most ``largest``."""
-        gradients = [each.grad for each in self.parameters if each.grad is not None]
-        norms = torch.stack([each.flatten(1).norm(dim=1) for each in gradients]).norm(dim=0)
-        scales = (largest / (norms + 1e-6)).clamp(max=1.0)
-        for each in gradients:
-            each.mul_(scales.view(-1, *[1] * (each.ndim - 1)))
-
-
 class Stack:
     """Trains runs, an epoch at a time, until :meth:`release`; a single one trains as it does alone.
 
@@ -110,13 +54,20 @@ class Stack:
         self.trainers = list(trainers)
         self.is_released = False
         first, *others = self.trainers
-        self._segments: list[_Segment] = []
         if not others:
             return
-        self._layers = list(first.model.named_children())
-        self._names = [name for name, _ in first.model.named_parameters()]
-        self._segments = [_Segment.of(list(some)) for _, some in groupby(self.trainers, steps_alike)]
-        self._losses = [len(list(some)) for _, some in groupby(self.trainers, losses_alike)]
+        self._layers, self._shapes = list(first.model), [each.shape for each in first.model.parameters()]
+        self._sizes = [shape.numel() for shape in self._shapes]
+        self._own = torch.stack([_joined(each.model.parameters()) for each in self.trainers]).detach()
+        for trainer, own in zip(self.trainers, self._own, strict=True):
+            for parameter, value in zip(trainer.model.parameters(), self._by_parameter(own), strict=True):
+                parameter.data = value
+        states = [each.optimizer.state_dict() for each in self.trainers]
+        self._state = {name: torch.stack([_joined(each[name]) for each in states]) for name in states[0]}
+        configs = [trainer.config for trainer in self.trainers]
+        self._warmup = self._by_run([config.warmup_steps for config in configs])
+        self._largest = self._by_run([config.max_gradient_norm or math.inf for config in configs])
+        self._alike = [list(some) for _, some in groupby(self.trainers, losses_alike)]
         self._split, starts = _union([trainer.train_set for trainer in self.trainers])
         self._starts = torch.tensor(starts, device=first.device)[:, None]
         self._tested: dict[Hashable, list[int]] = defaultdict(list)  # runs by what is evaluated alike
@@ -124,13 +75,28 @@ class Stack:
             trainer.unstack, trainer.together = self.release, max(trainer.together, len(self.trainers))
             self._tested[id(trainer.data.test), trainer.stopping is None].append(i)
 
+    def _by_run(self, values: Sequence[float]) -> Tensor | None:
+        """A number of each run, (R, 1); None if it is the same as without: 0 or infinite for all."""
+        given = any(value and math.isfinite(value) for value in values)
+        return torch.tensor(values, device=self._own.device)[:, None] if given else None
+
+    def _by_parameter(self, joined: Tensor) -> list[Tensor]:
+        """Views of the parameters (..., *shape) in what :func:`_joined` gave (..., P)."""
+        parts = joined.split(self._sizes, -1)
+        return [part.view(*joined.shape[:-1], *shape) for part, shape in zip(parts, self._shapes, strict=True)]
+
     def release(self) -> None:
         """Give each run its parameters and moments, to save them or to train alone."""
-        if not self.is_released:
+        if not self.is_released and self.trainers[1:]:
             self.is_released = True
-            for segment in self._segments:
-                segment.release()
-            for trainer in self.trainers:
+            for i, trainer in enumerate(self.trainers):
+                state = {name: joined[i] for name, joined in self._state.items()}
+                trainer.optimizer.load_state_dict({
+                    name: list(own.expand(len(self._sizes))) if len(own) == 1 else self._by_parameter(own)
+                    for name, own in state.items()
+                })  # fmt: skip
+                for each in trainer.model.parameters():
+                    each.data = each.data.clone()
                 trainer.unstack = lambda: None
 
     def run_epoch(self) -> Mapping[Trainer, Rows | Exception]:
@@ -147,10 +113,9 @@ class Stack:
         groups, losses, objectives = (torch.stack(each) for each in zip(*self._steps(), strict=True))
         trained = Statistics.of_runs(losses, groups, len(first.group_names))
         seconds, read, outputs = stop(), [torch.empty(0)] * runs, [[torch.empty(0)]] * runs
-        parameters = self._parameters()
         for some in self._tested.values():
             index = torch.tensor(some, device=first.device)
-            own = {name: each.detach()[index] for name, each in parameters.items()}
+            own = self._by_parameter(self._own[index])
             tested = self.trainers[some[0]].evaluate(None, partial(self._forward, own), len(some))
             statistics = Statistics(*(each[index] for each in vars(trained).values()))
             joined = tested.joined(objectives.double().mean(0)[index], statistics, proportions[index]).cpu()
@@ -164,25 +129,19 @@ class Stack:
                 rows[trainer] = error
         return rows
 
-    def _parameters(self) -> dict[str, Tensor]:
-        """Of all runs, (R, ...), by name."""
-        parts = zip(*(segment.parameters for segment in self._segments), strict=True)
-        return {name: torch.cat(part) if part[1:] else part[0] for name, part in zip(self._names, parts, strict=True)}
-
     def _steps(self) -> Iterator[tuple[Tensor, ...]]:
         """Take the epoch's steps; yields groups and losses (R, M) and objectives (R,) of each."""
         first, reading = self.trainers[0], [i for i, each in enumerate(self.trainers) if each.strategy.reads_steps]
-        rates = {trainer: trainer.begin_epoch() for trainer in self.trainers}
+        device = first.device
+        rates = torch.tensor([[trainer.begin_epoch()] for trainer in self.trainers], dtype=torch.float64, device=device)
+        number = torch.tensor([[(trainer.epoch - 1) * first.steps] for trainer in self.trainers], device=device)
         plan, rest = self._plan()
         for step in range(first.steps):
             for i, drawn in rest.items():
                 plan[step, i] = next(drawn)[0] + self._starts[i]
             batch = self._split.batch(plan[step].flatten())
-            for segment in self._segments:
-                number = (segment.trainers[0].epoch - 1) * first.steps + step + 1
-                if number <= (warmup := segment.trainers[0].config.warmup_steps):
-                    optimizers.set_rate(segment.optimizer, rates[segment.trainers[0]] * number / warmup)
-            per_sample, objectives = self._step(batch)
+            warm = 1.0 if self._warmup is None else ((number + step + 1) / self._warmup).clamp(max=1.0)
+            per_sample, objectives = self._step(batch, rates * warm)
             for i in reading:
                 part = Batch(*(each.unflatten(0, (len(self.trainers), -1))[i] for each in batch))
                 self.trainers[i].strategy.after_step(part, per_sample[i])
@@ -201,40 +160,44 @@ class Stack:
                 rest[i] = chain([begin], drawn)
         return plan, rest
 
-    def _step(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _step(self, batch: Batch, rates: Tensor) -> tuple[Tensor, Tensor]:
         """Take one step of all; the losses (R, M) of their samples and their objectives (R,), both detached."""
         first, runs = self.trainers[0], len(self.trainers)
-        outputs = self._forward(self._parameters(), batch.inputs.unflatten(0, (runs, -1)))
+        parameters = [each.detach().requires_grad_() for each in self._by_parameter(self._own)]
+        outputs = self._forward(parameters, batch.inputs.unflatten(0, (runs, -1)))
         per_sample = first.task.loss(outputs, batch.targets)
-        size, objectives, at = len(per_sample) // runs, list[Tensor](), 0
-        sizes = [count * size for count in self._losses]
-        parts = zip(*(each.split(sizes) for each in (*batch, outputs, per_sample)), strict=True)
-        for count, (*samples, own_outputs, own_losses) in zip(self._losses, parts, strict=True):
-            trainer = self.trainers[at]
-            together = (count,) if count > 1 else ()
-            objectives.append(trainer.objective(Batch(*samples), own_outputs, own_losses, *together).view(count))
-            at += count
+        size, objectives = len(per_sample) // runs, list[Tensor]()
+        parts = zip(*(each.split([len(some) * size for some in self._alike]) for each in (*batch, outputs, per_sample)),
+                    strict=True)  # fmt: skip
+        for alike, (*samples, own_outputs, own_losses) in zip(self._alike, parts, strict=True):
+            losses = alike[0].adjusted(own_outputs, samples[1], own_losses)
+            objectives.append(checks.losses_checked([each.strategy for each in alike], Batch(*samples), losses))
         objective = torch.cat(objectives)
-        for segment in self._segments:
-            segment.optimizer.zero_grad()
         optimizers.backward(objective.sum())
-        for segment in self._segments:
-            if (largest := segment.trainers[0].config.max_gradient_norm) is not None:
-                segment.clip(largest)
-            segment.optimizer.step()
+        with torch.no_grad():
+            gradient = torch.cat([each.grad.flatten(1) for each in parameters if each.grad is not None], 1)
+            if self._largest is not None:
+                gradient *= (self._largest / (gradient.norm(dim=1, keepdim=True) + 1e-6)).clamp(max=1.0)
+            first.optimizer.step_runs(self._own, gradient, self._state, rates)
         return per_sample.detach().view(runs, size), objective.detach()
 
-    def _forward(self, parameters: dict[str, Tensor], inputs: Tensor) -> Tensor:
+    def _forward(self, parameters: Sequence[Tensor], inputs: Tensor) -> Tensor:
         """The outputs (R·M, ...) of R models with ``parameters`` (R, ...) for inputs (R, M, ...)."""
-        x = inputs
-        for name, layer in self._layers:
+        x, rest = inputs, iter(parameters)
+        for layer in self._layers:
             if isinstance(layer, nn.Flatten):
                 x = x.flatten(2)
             elif isinstance(layer, nn.Linear):
-                x = _Linear.apply(x, parameters[f"{name}.weight"], parameters[f"{name}.bias"])
+                x = _Linear.apply(x, next(rest), next(rest))
             else:
                 x = layer(x)
         return x.flatten(0, 1)
+
+
+def _joined(parameters: Iterable[Tensor]) -> Tensor:
+    """Numbers by parameter as one vector (P,); of counts of steps, which have no dimension, one."""
+    own = list(parameters)
+    return torch.cat([each.detach().flatten() for each in own]) if own[0].ndim else own[0][None]
 
 
 def _union(splits: Sequence[Split]) -> tuple[Split, list[int]]:

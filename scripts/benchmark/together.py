@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,15 +18,17 @@ ROWS = "wine_quality", "mean_estimation", "california_housing"
 RUNS = 5, 20, 60
 
 
-def measure(rounds: int, device: str = "auto", random: bool = False) -> list[dict[str, Any]]:
-    """How many times as fast runs of learn2mix train and evaluate an epoch together, by row and number of ``RUNS``."""
+def measure(
+    rounds: int, device: str = "auto", random: bool = False, rows: Sequence[str] = ROWS, numbers: Sequence[int] = RUNS
+) -> list[dict[str, Any]]:
+    """How many times as fast runs of learn2mix train and evaluate an epoch together, by row and number of runs."""
     measured = []
-    for row in ROWS:
+    for row in rows:
         config = compose(f"dataset={row}", "strategy=learn2mix", f"device={device}")
         with torch_state(config):
             loaded, _ = load_for_timing(config, random)
             alone = Trainer(config, loaded=loaded)
-            for runs in RUNS:
+            for runs in numbers:
                 trainers = [Trainer(replace(config, seed=seed), loaded=loaded) for seed in range(runs)]
                 (some,) = stacks(trainers)
                 contenders = {"alone": alone.run_epoch, "together": Stack(some).run_epoch}

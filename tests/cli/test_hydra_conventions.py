@@ -39,6 +39,8 @@ def door(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tm
         (["-m", "+experiment=wine_quality,california_housing"], "cannot be one of several"),
         (["+experiment=wine_quality", "hydra.mode=RUN"], "this is a sweep over dataset, strategy, seed"),
         (["-m", "seed=range(0)"], "the sweep has no runs"),
+        (["-m", "seed=range(9),x"], "seed=range(9),x has a range among other values"),
+        (["-m", "seed=5,range(9)"], "write each value, as seed=0,1,2,5"),
         (["dataset={}"], "dataset={} must be one choice"),
         (["strategy=[1,[2]]"], "strategy=[1,[2]] must be one choice"),
         (["logger=[a,[b]]"], "must be one choice"),

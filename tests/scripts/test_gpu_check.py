@@ -111,7 +111,7 @@ def test_all_items_end_on_a_cpu(gpu_check: ModuleType, tmp_path: Path) -> None:
         "layouts, imagenette, fp32", "mean_estimation",
     }  # fmt: skip
     sections = list(dict.fromkeys(section for section, _ in items))
-    assert sections == ["checks", "bench", "imagenette", "imdb"]
+    assert sections == ["checks", "bench", "together", "imagenette", "imdb"]
     assert (tmp_path / "bench" / "small.md").is_file()
 
 
@@ -123,7 +123,7 @@ def test_items_beyond_the_minutes_are_skipped(
     assert {item["status"] for item in items.values()} == {"skipped"}
     assert items["imagenette", "imagenette, learn2mix, seed 0"]["detail"] == "takes about 150 s, and 0 s are left"
     seen = capsys.readouterr().out
-    assert all(f"\n{section}: " in f"\n{seen}" for section in ("checks", "bench", "imagenette", "imdb"))
+    assert all(f"\n{section}: " in f"\n{seen}" for section in ("checks", "bench", "together", "imagenette", "imdb"))
     assert "s on an H100; 0 s are left" in seen
 
 

@@ -5,45 +5,59 @@ from __future__ import annotations
 import json
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from test_sweep import await_true, begin, checkpoints, end, ended_by, statuses, workers
 
 from l2m import compose, train
 from l2m.config.run import RunConfig
 from l2m.records.directory import RunDirectory
 from l2m.sweeps.together import groups
+from l2m.training.kinds import most_together
 
 AUTOMATIC = "together=null"
 
 
-def sizes(configs: list[RunConfig], workers: int = 1, on_gpu: bool = False) -> list[int]:
-    made = groups(configs, workers, on_gpu)
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+
+
+def sizes(configs: list[RunConfig], workers: int = 1) -> list[int]:
+    made = groups(configs, workers, CPU)
     assert sorted(number for group in made for number in group) == list(range(len(configs)))
     return sorted(map(len, made), reverse=True)
 
 
 def seeds(count: int, *words: str) -> list[RunConfig]:
-    return [compose("dataset=digits", *words, f"seed={seed}") for seed in range(count)]
+    one = compose("dataset=digits", *words)
+    return [replace(one, seed=seed) for seed in range(count)]
 
 
-def test_as_many_runs_train_together_as_stay_in_the_cache_and_keep_all_workers_busy() -> None:
+def test_runs_that_can_train_together_are_shared_out_to_all_workers() -> None:
     assert sizes(seeds(30)) == [30]
     assert sizes(seeds(30), workers=2) == [15, 15]
     assert sizes(seeds(30), workers=4) == [8, 8, 7, 7]
-    assert sizes(seeds(70)) == [35, 35]  # at most 64
-    assert sizes(seeds(20, "batch_size=500")) == [10, 10]  # at most 2^19 / (500 · 64)
-    assert sizes(seeds(20, "batch_size=500"), on_gpu=True) == [20]
+    assert sizes(seeds(3), workers=4) == [1, 1, 1]
     assert sizes(seeds(3, "model.hidden=16384")) == [1, 1, 1]
+    assert sizes(seeds(300)) == [150, 150], "their results come together"
+
+
+def test_as_many_runs_train_together_as_stay_in_the_cache() -> None:
+    (one,) = seeds(1)
+    (large,) = seeds(1, "batch_size=500")
+    assert most_together(one, CPU) == 64
+    assert most_together(large, CPU) == 2**19 // (500 * 64)
+    assert most_together(large, GPU) == 64
 
 
 def test_together_is_an_upper_bound() -> None:
     assert sizes(seeds(6, "together=1")) == [1] * 6
-    assert sizes(seeds(6, "together=4")) == [3, 3]
+    assert sizes(seeds(6, "together=4")) == [6]
     assert sizes(seeds(6, "together=4"), workers=3) == [2, 2, 2]
-    assert sizes(seeds(70, "together=100")) == [70]
+    assert [most_together(*seeds(1, f"together={most}"), CPU) for most in (1, 4, 100)] == [1, 4, 100]
     assert sizes(seeds(4, "model=lenet5", "together=4")) == [4], "and a process trains them one after another"
 
 
@@ -68,16 +82,18 @@ def test_runs_of_other_data_or_models_train_apart() -> None:
     assert sizes(same) == [8]
 
 
-def test_neighbours_share_their_rate_then_their_strategy() -> None:
+def test_each_worker_gets_all_strategies_and_rates() -> None:
     configs = [
         compose("dataset=digits", f"strategy={strategy}", f"learning_rate={rate}", f"seed={seed}")
         for seed in (0, 1)
         for strategy in ("focal", "classical")
         for rate in (0.01, 0.001)
     ]
-    (group,) = groups(configs, 1, False)
-    ordered = [(configs[number].learning_rate, configs[number].strategy["name"]) for number in group]
-    assert ordered == sorted(ordered)
+    made = [
+        [(configs[n].strategy["name"], configs[n].learning_rate) for n in group] for group in groups(configs, 2, CPU)
+    ]
+    assert sorted(made[0]) == sorted(made[1])
+    assert len(set(made[0])) == 4
 
 
 def records(folder: Path) -> list[dict[str, object]]:

@@ -83,8 +83,9 @@ class Processes(Launcher):
         warnings.filterwarnings("ignore", "A worker ", UserWarning)  # loky takes a loaded data set for a leak
         needed = [run.config for run in plan((each, "") for config in configs for each in needs(config)) if run.to_do]
         self._configs = [with_resources(config, threads, len(gpus)) for config in (*configs, *needed)]
-        runs = groups(self._configs[: len(configs)], count, bool(gpus))
-        together = [group for group in groups(self._configs[len(configs) :], count, bool(gpus)) if group[1:]]
+        device = torch.device("cuda" if gpus else "cpu")
+        runs = groups(self._configs[: len(configs)], count, device)
+        together = [group for group in groups(self._configs[len(configs) :], count, device) if group[1:]]
         self._rounds = [[[len(configs) + number for number in group] for group in together], runs]
         environments = [{"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} if gpus[1:] else None for i in range(count)]
         self._workers, self._free = [_Worker(each) for each in environments], SimpleQueue()
