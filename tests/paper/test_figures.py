@@ -179,8 +179,8 @@ def test_experiments_hold_runs_that_differ_in_one_setting(found: list[Runs]) -> 
     rates = experiments.varied(row("wine_quality"), found, "strategy.mixing_rate")
     assert list(rates) == ["0", "0.05", "0.2", "0.5"]
     cadences = experiments.varied(row("mnist"), found, "strategy.cadence")
-    assert next(iter(cadences)) == "epoch\nmean"
-    assert set(cadences) == {"epoch\nmean", "epoch\nlast", "batch"}
+    assert next(iter(cadences)) == "epoch mean"
+    assert set(cadences) == {"epoch mean", "epoch last", "batch"}
     made = experiments.figures(found)
     assert {name for name, figure in made.items() if figure} == {"mixing_rate", "cadence", "settings"}
     assert made.keys() == experiments.TITLES.keys()
