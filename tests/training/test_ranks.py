@@ -18,7 +18,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from doors import opened
+from commands import opened
 
 import l2m
 from l2m import RunConfig, compose, train
