@@ -235,7 +235,7 @@ NO_CATEGORIES = {
     "dates with slashes": (["1/31/26", "2/1/26"], "has a date in most rows of lab"),
     "units": ([f"{row}.5 kg" for row in range(ROWS)], "leave it out, write the numbers alone if they have a unit, "),
     "currencies": ([f"USD {row}" for row in range(ROWS)], "write the numbers alone if they have a unit, "),
-    "names": ([f"P-{row}" for row in range(ROWS)], "'dataset.ignore=[\"lab\"]' to leave it out, dataset.categorical if it is "),
+    "names": ([f"P-{row}" for row in range(ROWS)], "'dataset.ignore=[\"lab\"]' to leave it out, dataset.cat"),
 }  # fmt: skip
 
 

@@ -49,7 +49,8 @@ class World:
         with torch.random.fork_rng():
             torch.manual_seed(0)
             self.model = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 1)).double()
-        self.optimizer = OPTIMIZERS.build({"name": optimizer}, self.model.parameters(), RATE)
+        self.choice = {"name": optimizer}
+        self.optimizer = OPTIMIZERS.build(self.choice, self.model.parameters(), RATE)
         self.strategy: Bilevel = built("bilevel", inner_steps=STEPS, scaled=False, outer_rate=1.0, **options)
         self.strategy.prepare(context(self.split, SIZE))
         plan = torch.cat([batches(self.strategy, epoch) for epoch in (1, 2)])
@@ -78,9 +79,7 @@ class World:
     def outer_loss(self, alpha: Tensor, held: Batch) -> float:
         """V at the parameters that the next steps lead to; they are taken in a copy."""
         copy = deepcopy(self)
-        copy.optimizer = OPTIMIZERS.build({"name": "adam"}, copy.model.parameters(), RATE)
-        copy.optimizer._kernel = self.optimizer._kernel
-        copy.optimizer.param_groups = self.optimizer.param_groups
+        copy.optimizer = OPTIMIZERS.build(self.choice, copy.model.parameters(), RATE)
         copy.optimizer.load_state_dict(self.optimizer.state_dict())
         for batch in self.taken[3 : 3 + STEPS]:
             copy.step(batch, alpha)
