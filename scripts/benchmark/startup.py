@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
 FIRST_STEP = """
 import os, sys
 from l2m import optimizers
-optimizers._Fused.step = lambda self: os._exit(0)
+optimizers._Adam.step = lambda self: os._exit(0)
 from l2m.run import main
 main()
 sys.exit("no step was taken")

@@ -219,7 +219,7 @@ print(-run("few", "mapped") + run("many", sys.argv[1]))
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's account of memory")
 @pytest.mark.parametrize("kind", ["mapped", "memory"])
 def test_features_ten_times_the_memory_are_trained_on(tmp_path: Path, kind: str) -> None:
-    """576 MB of features within 58 MB beyond what a sixth of them takes; in memory they take all of it."""
+    """576 MB of features within 58 MB beyond what a sixth of them takes; in memory they take seven times that."""
     rng = np.random.default_rng(0)
     for name, count in (("few/train", 50), ("few/test", 200), ("many/train", 1300), ("many/test", 200)):
         for label in ("cat", "dog"):
@@ -231,7 +231,7 @@ def test_features_ten_times_the_memory_are_trained_on(tmp_path: Path, kind: str)
     command = [sys.executable, "-c", WITHIN, kind]
     ran = subprocess.run(command, cwd=tmp_path, env=returning, capture_output=True, text=True, check=True)
     taken = float(ran.stdout.splitlines()[-1])
-    assert taken < 58 if kind == "mapped" else taken > 480
+    assert taken < 58 if kind == "mapped" else taken > 400
 
 
 def cut(file: Path) -> None:

@@ -108,7 +108,7 @@ def test_all_items_end_on_a_cpu(gpu_check: ModuleType, tmp_path: Path) -> None:
         "learn2mix, fp32", "learn2mix, tf32", "learn2mix, bf16", "bilevel, first order", "mixup", "guided mixing",
         "augmentation", "two steps, imdb", "two steps, imagenette", "resumed on CPU, GPU, CPU", "prediction",
         "sweep of two workers", "peak memory, mean_estimation", "layouts, mnist, fp32", "layouts, mnist, bf16",
-        "layouts, imagenette, fp32", "mean_estimation",
+        "layouts, imagenette, fp32", "mean_estimation", "wine_quality", "california_housing",
     }  # fmt: skip
     sections = list(dict.fromkeys(section for section, _ in items))
     assert sections == ["checks", "bench", "together", "imagenette", "imdb"]
