@@ -195,12 +195,12 @@ def _announce(raw: DictConfig, command: str) -> None:
         print(" · ".join(map(str, words)), flush=True)
 
 
-def _check_settings(settings: Any, uses_launcher: bool, name: str) -> None:
+def _check_settings(settings: Any, uses_launcher: bool, command: str) -> None:
     """Raise a UserError for settings of Hydra that would have no effect, or another one than expected."""
     if settings.mode is RunMode.MULTIRUN:
         refuse_torchrun("a sweep")
     if not uses_launcher:
-        refuse_torchrun(f"l2m {name}")
+        refuse_torchrun(f"l2m {command}")
     for group in ("hydra/launcher", "hydra/sweeper"):
         name = settings.runtime.choices[group]
         ours = ["basic", *(file.stem for file in list_yaml_files(group) if uses_launcher)]

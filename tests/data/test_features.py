@@ -6,8 +6,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +17,7 @@ import pytest
 import torch
 from commands import Command, opened
 from mutations import assert_sentence
+from peak_memory import measure_beyond, write_images
 from PIL import Image
 
 from l2m import RunConfig, UserError, compose, predict, train
@@ -26,6 +25,7 @@ from l2m.comparison.opponents import suitable
 from l2m.data import Data, load
 from l2m.data.own import features, image_folder, storage
 from l2m.data.own.encoders import Encoder, read_pixels
+from l2m.records import Records
 
 CHOICE = ("dataset=image_folder", "dataset.path=photos", "dataset.features=tiny", "model=mlp", "batch_size=8")
 
@@ -83,19 +83,25 @@ def test_they_are_computed_once_for_all_seeds_and_splits(seen: list[int]) -> Non
     assert sum(seen) == 81
 
 
-def test_a_model_of_features_scores_a_folder_as_its_records_say(
-    seen: list[int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def scored_folder(override: str, door: Command) -> Records:
+    """Train with photographs in two parts, score the second as its records say, and return these."""
     for name in ("blue", "red"):
         shutil.copytree(f"photos/{name}", f"photos/train/{name}")
         shutil.move(f"photos/{name}", f"photos/test/{name}")
-    records = train(config("learning_rate=0.01"))
-    assert records.final.worst_group > 0.8
-    door: Command = opened(predict, monkeypatch, capsys)
+    records = train(config(override, "learning_rate=0.01"))
     result = door(f"run={records.path}", "data=photos/test")
     assert result.status == 0, result.err
     table = pd.read_csv("predictions.csv")
     assert np.isclose((table["predicted"] == table["actual"]).mean(), records.final.test_metric)
+    return records
+
+
+def test_a_model_of_features_scores_a_folder_as_its_records_say(
+    seen: list[int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    door: Command = opened(predict, monkeypatch, capsys)
+    records = scored_folder("dataset.storage=memory", door)
+    assert records.final.worst_group > 0.8
     info = json.loads((records.path / "data.json").read_text())
     assert info["features"] == "3 by tiny, weights 0000000000000000"
     monkeypatch.setattr(
@@ -146,14 +152,7 @@ def test_features_that_are_alike_for_all_stay_so(seen: list[int], kind: str, mon
 def test_a_model_of_mapped_features_scores_a_folder(
     seen: list[int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("blue", "red"):
-        shutil.copytree(f"photos/{name}", f"photos/train/{name}")
-        shutil.move(f"photos/{name}", f"photos/test/{name}")
-    records = train(config("dataset.storage=mapped", "learning_rate=0.01"))
-    result = opened(predict, monkeypatch, capsys)(f"run={records.path}", "data=photos/test")
-    assert result.status == 0, result.err
-    table = pd.read_csv("predictions.csv")
-    assert np.isclose((table["predicted"] == table["actual"]).mean(), records.final.test_metric)
+    scored_folder("dataset.storage=mapped", opened(predict, monkeypatch, capsys))
 
 
 def test_what_needs_mapped_features_in_memory_is_refused_or_left_out(seen: list[int]) -> None:
@@ -179,10 +178,8 @@ def test_features_that_memory_has_no_room_for_are_refused_beforehand(
     )
 
 
-WITHIN = """
-import re, sys, threading, time
-import numpy as np, torch
-import l2m, l2m.data.torchvision_import
+WIDE = """
+import l2m.data.torchvision_import
 from l2m.data.own import features, image_folder
 from l2m.data.own.encoders import Encoder, read_pixels
 
@@ -191,27 +188,7 @@ def load_encoder(kind, name, *rest):
         return read_pixels(samples, part, 8, "stretch").float().mean((2, 3)).repeat(1, 16_000)
     return Encoder(name, "0" * 16, "8 pixels", apply)
 
-def anonymous():
-    return int(re.search(r"RssAnon:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024
-
-def watch():
-    while True:
-        peak[0] = max(peak[0], anonymous())
-        time.sleep(0.005)
-
-def run(folder, storage):
-    peak[0] = 0
-    config = l2m.compose(
-        "dataset=image_folder", f"dataset.path={folder}", "dataset.features=wide", f"dataset.storage={storage}",
-        "epochs=1", "batch_size=8", "threads=1", "device=cpu", "model=mlp", "model.hidden=4", f"results_dir={storage}",
-    )
-    l2m.train(config)
-    return peak[0]
-
-peak = [0]
 image_folder.load_encoder = features.load_encoder = load_encoder
-threading.Thread(target=watch, daemon=True).start()
-print(-run("few", "mapped") + run("many", sys.argv[1]))
 """
 
 
@@ -222,15 +199,8 @@ def test_features_ten_times_the_memory_are_trained_on(tmp_path: Path, kind: str)
     """576 MB of features within 58 MB beyond what a sixth of them takes; in memory they take seven times that."""
     rng = np.random.default_rng(0)
     for name, count in (("few/train", 50), ("few/test", 200), ("many/train", 1300), ("many/test", 200)):
-        for label in ("cat", "dog"):
-            (tmp_path / name / label).mkdir(parents=True)
-            for i in range(count):
-                pixels = rng.integers(0, 255, (9, 9, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(tmp_path / name / label / f"{i}.png")
-    returning = os.environ | {"MALLOC_MMAP_THRESHOLD_": "1000000"}  # or glibc keeps what is freed, and it is counted
-    command = [sys.executable, "-c", WITHIN, kind]
-    ran = subprocess.run(command, cwd=tmp_path, env=returning, capture_output=True, text=True, check=True)
-    taken = float(ran.stdout.splitlines()[-1])
+        write_images(tmp_path / name, 9, rng, count)
+    taken = measure_beyond(tmp_path, kind, "dataset.features=wide", before=WIDE)
     assert taken < 58 if kind == "mapped" else taken > 400
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -16,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from mutations import SORTS, assert_sentence, assert_valid, damage, within
+from peak_memory import measure_beyond, write_images
 from PIL import Image
 
 from l2m import RunConfig, UserError, compose, train
@@ -446,35 +444,6 @@ def test_strategies_that_make_samples_refuse_a_mapped_set(
         train(replace(config, dataset=config.dataset | {"path": str(folder)}))
 
 
-WITHIN = """
-import re, sys, threading, time
-import numpy as np, torch
-import l2m, l2m.data.torchvision_import
-from l2m.data import load
-
-def anonymous():
-    return int(re.search(r"RssAnon:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024
-
-def watch():
-    while True:
-        peak[0] = max(peak[0], anonymous())
-        time.sleep(0.005)
-
-def run(folder, storage):
-    peak[0] = 0
-    config = l2m.compose(
-        "dataset=image_folder", f"dataset.path={folder}", "dataset.resize=256", f"dataset.storage={storage}",
-        "epochs=1", "batch_size=8", "threads=1", "device=cpu", "model=mlp", "model.hidden=4", f"results_dir={storage}",
-    )
-    l2m.train(config)
-    return peak[0]
-
-peak = [0]
-threading.Thread(target=watch, daemon=True).start()
-print(-run("few", "mapped") + run("many", sys.argv[1]))
-"""
-
-
 @pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's account of memory")
 @pytest.mark.parametrize("kind", ["mapped", "memory"])
@@ -482,13 +451,6 @@ def test_a_set_ten_times_the_memory_is_trained_on(tmp_path: Path, kind: str) -> 
     """590 MB of images within 59 MB beyond what a sixth of them takes; in memory they take all of it."""
     rng = np.random.default_rng(0)
     for name, count in (("few", 250), ("many", 1500)):
-        for label in ("cat", "dog"):
-            (tmp_path / name / label).mkdir(parents=True)
-            for i in range(count):
-                pixels = rng.integers(0, 255, (16, 16, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(tmp_path / name / label / f"{i}.png")
-    command = [sys.executable, "-c", WITHIN, kind]
-    returning = os.environ | {"MALLOC_MMAP_THRESHOLD_": "1000000"}  # or glibc keeps what is freed, and it is counted
-    ran = subprocess.run(command, cwd=tmp_path, env=returning, capture_output=True, text=True, check=True)
-    taken = float(ran.stdout.splitlines()[-1])
+        write_images(tmp_path / name, 16, rng, count)
+    taken = measure_beyond(tmp_path, kind, "dataset.resize=256")
     assert taken < 59 if kind == "mapped" else taken > 500
