@@ -67,7 +67,7 @@ def compare(path: Path, seed: int) -> pd.DataFrame:
     done = subprocess.run(
         [sys.executable, "-m", "l2m.compare", *options], stdout=subprocess.PIPE, text=True, check=True
     )
-    report = json.loads((Path(done.stdout.split()[-1]) / "comparison.json").read_text())
+    report = json.loads((Path(done.stdout.split()[-1]).parent / "comparison.json").read_text())
     scores = pd.DataFrame(report["test"]).query("score == 'balanced_accuracy'").set_index("strategy")["mean"]
     rows = pd.DataFrame({"table": path.stem, "data_seed": seed, "balanced_accuracy": 100 * scores})
     rows["held_out"] = [100 * pd.Series(report["held_out"][name]).mean() for name in rows.index]
