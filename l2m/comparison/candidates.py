@@ -22,7 +22,7 @@ Rule = Callable[[SampleResults], SampleResults]
 
 @dataclass(frozen=True)
 class Result:
-    """The results of one training; ``about`` has its ``seconds`` and, of one of our runs, its directory ``run``."""
+    """The results of one training; ``about`` has, on the test part, its ``seconds`` and our run's directory ``run``."""
 
     samples: SampleResults
     about: Mapping[str, object]
@@ -58,20 +58,25 @@ def run_name(run: RunConfig) -> str:
     return "/".join(RunDirectory(run).path.parts[-3:])
 
 
-def evaluate(run: RunConfig) -> Result:
+def evaluate(run: RunConfig) -> SampleResults:
     """The results of a finished run on its test part, or on the validation part that replaces it."""
-    directory, data = RunDirectory(run), load(run)
-    seconds = float(directory.read().metrics["seconds"].iloc[-1])
+    data = load(run)
     with torch_state(run):  # with as few threads as it was trained with: on a small set more take longer
-        outputs = l2m.trained.load(directory.path, run.device).outputs(data.test)
-    return Result(sample_results(outputs, data), {"seconds": seconds, "run": run_name(run)})
+        outputs = l2m.trained.load(RunDirectory(run).path, run.device).outputs(data.test)
+    return sample_results(outputs, data)
 
 
 def trained(setting: RunConfig, rates: Mapping[str, float], tried: int) -> Candidate:
     """A strategy, whose runs are finished."""
     keep_last = lru_cache(maxsize=1)  # moved thresholds ask again
-    held_out = keep_last(lambda part: evaluate(held_out_run(setting, part)))
-    return Candidate(rates, tried, held_out, keep_last(lambda seed: evaluate(final_run(setting, seed))))
+
+    def tested(seed: int) -> Result:
+        run = final_run(setting, seed)
+        seconds = float(RunDirectory(run).read().metrics["seconds"].iloc[-1])
+        return Result(evaluate(run), {"seconds": seconds, "run": run_name(run)})
+
+    held_out = keep_last(lambda part: Result(evaluate(held_out_run(setting, part)), {}))
+    return Candidate(rates, tried, held_out, keep_last(tested))
 
 
 def with_prior(plain: Candidate) -> Candidate:

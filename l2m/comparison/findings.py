@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,13 @@ from scipy import stats
 
 from l2m.comparison.candidates import Candidate
 from l2m.comparison.config import BASELINE
-from l2m.report.statistics import LEVEL, holm, paired, paired_p, significant
+from l2m.report.statistics import LEVEL, holm, paired, paired_p, significant, spread
 from l2m.training.scores import SCORES, Floats, Score, resample
 
 DRAWS = 200
 """Bootstrap draws of a test part: its standard errors have a relative error of 5 %."""
+
+MARKS = {1: " +", -1: " -", 0: ""}
 
 Drawn = Mapping[str, Floats]
 """By score, its mean over seeds on each of the same draws of test samples, (draws,)."""
@@ -53,6 +56,10 @@ class Findings:
         ordered = _ordered(self.task, self.metric)
         return {name: score.shown_for(means[name].to_numpy()) for name, score in ordered.items()}
 
+    @cached_property
+    def _by_strategy(self) -> dict[str, pd.DataFrame]:
+        return {str(name): rows.set_index("seed") for name, rows in self.runs.groupby("strategy", sort=False)}
+
     @property
     def strategies(self) -> list[str]:
         """In the order of ``runs``."""
@@ -64,7 +71,7 @@ class Findings:
 
     def values(self, score: str, strategy: str) -> pd.Series[float]:
         """A score by seed as it is shown, in % if it is a share."""
-        values = self.runs[self.runs["strategy"] == strategy].set_index("seed")[score]
+        values = self._by_strategy[strategy][score]
         return values * (self.scores[score].scale if score in self.scores else 1)
 
     def difference(self, score: str, strategy: str) -> str:
@@ -74,6 +81,17 @@ class Findings:
         row, scale = self.row(score, strategy), self.scores[score].scale
         digits = significant(self.values(score, strategy), self.scores[score].percent)
         return f"{scale * row.minus_classical:+.{digits}f} ± {scale * row.interval_half_width:.{digits}f}"
+
+    @cached_property
+    def cells(self) -> pd.DataFrame:
+        """Text by strategy and score: ``mean`` ± sd, + or - by the verdict; ``difference`` to classical; its ``p``."""
+        cells = {}
+        for strategy, (name, score) in product(self.strategies, self.scores.items()):
+            row, values = self.row(name, strategy), self.values(name, strategy)
+            mean = spread(values, significant(values, score.percent)) + MARKS[row.verdict]
+            p = "" if strategy == BASELINE else "<0.001" if row.p_holm < 0.001 else f"{row.p_holm:.3f}"
+            cells[strategy, name] = {"mean": mean, "difference": self.difference(name, strategy), "p": p}
+        return pd.DataFrame.from_dict(cells, orient="index")
 
 
 def score_held_out(candidates: Mapping[str, Candidate], score: Score, parts: int) -> pd.DataFrame:

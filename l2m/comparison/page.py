@@ -9,7 +9,7 @@ import pandas as pd
 
 from l2m.comparison.config import BASELINE
 from l2m.comparison.report import Report, recommend
-from l2m.comparison.tables import format_caption, format_cells, format_deciding
+from l2m.comparison.tables import format_caption, format_deciding
 from l2m.report import page
 from l2m.report.page_data import effect, verdict_of
 from l2m.report.runs import EPOCHS, read_runs
@@ -32,7 +32,7 @@ def render(report: Report) -> str:
         sentences=recommend(report),
         deciding=format_deciding(report),
         heads={name: score.title + ", %" * score.percent for name, score in findings.scores.items()},
-        cells=format_cells(findings),
+        cells=findings.cells,
         predicted=[f"as {label}" for label in report.classes],
         baseline=BASELINE,
         caption=format_caption(report),

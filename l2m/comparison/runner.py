@@ -139,7 +139,7 @@ class ComparisonRunner:
             for setting in settings:
                 runs = self._choice_runs(setting)
                 has_failed = bool(failed & set(map(run_name, runs)))
-                scores = [math.nan if has_failed else score.of(evaluate(run).samples) for run in runs]
+                scores = [math.nan if has_failed else score.of(evaluate(run)) for run in runs]
                 mean = float(np.mean(scores))
                 means.append(-math.inf if math.isnan(mean) else sign * mean)
                 tried.append(setting if has_failed else replace(setting, epochs=_median_best_epoch(runs)))
@@ -268,4 +268,4 @@ class ComparisonRunner:
 
 def _median_best_epoch(runs: Sequence[RunConfig]) -> int:
     """The median best epoch of finished runs; all of them without early stopping."""
-    return int(median(RunDirectory(run).read().info.get("best_epoch", run.epochs) for run in runs))
+    return int(median(RunDirectory(run).read_info().get("best_epoch", run.epochs) for run in runs))

@@ -4,7 +4,6 @@ import io
 import math
 import re
 from dataclasses import replace
-from itertools import product
 from textwrap import fill
 
 import pandas as pd
@@ -15,7 +14,6 @@ from l2m.comparison.config import BASELINE
 from l2m.comparison.findings import DRAWS, Findings, format_seconds
 from l2m.comparison.report import Protocol, Report, recommend
 from l2m.errors import shown
-from l2m.report.statistics import significant, spread
 from l2m.report.summary import terminal_table
 from l2m.training.scores import BINS
 
@@ -32,8 +30,6 @@ NOTES = {
     "worst_group": "Worst group: the lowest accuracy of any group.",
     "roc_auc": "ROC AUC and PR AUC: of two classes PR AUC is the rarer one's; of more both are means over the classes.",
 }
-
-MARKS = {1: " +", -1: " -", 0: ""}
 
 
 def format_terminal(report: Report) -> str:
@@ -59,7 +55,7 @@ def format_terminal(report: Report) -> str:
 def format_deciding(report: Report) -> pd.DataFrame:
     """The score that decides, a row a candidate: held-out and test mean, difference to classical, p, seconds."""
     findings, advice = report.findings, report.advice
-    cells = format_cells(findings).xs(findings.metric, level=1)
+    cells = findings.cells.xs(findings.metric, level=1)
     marks = {name: "* " if name == advice.name else "= " if name in advice.group else "" for name in cells.index}
     cells.insert(0, "held-out", [marks[name] + report.held_out_text(name) for name in cells.index])
     return cells.assign(seconds=[format_seconds(findings, name) for name in cells.index])
@@ -80,7 +76,7 @@ def _other_tables(findings: Findings) -> list[tuple[str, Table]]:
             True: "other scores of the predicted classes on the test part, means in %",
             False: "scores of the probabilities, means in % except log loss",
         }
-    means = format_cells(findings)["mean"].str.replace(r" ± \S+", "", regex=True).unstack(sort=False)
+    means = findings.cells["mean"].str.replace(r" ± \S+", "", regex=True).unstack(sort=False)
     tables = []
     for by_label, title in titles.items():
         names = [
@@ -187,17 +183,6 @@ def _describe_choice(protocol: Protocol, title: str, share: str) -> list[str]:
     return paragraphs
 
 
-def format_cells(findings: Findings) -> pd.DataFrame:
-    """Text by strategy and score: ``mean`` ± sd with + or - by the verdict, ``difference`` to classical, its ``p``."""
-    cells = {}
-    for strategy, (name, score) in product(findings.strategies, findings.scores.items()):
-        row, values = findings.row(name, strategy), findings.values(name, strategy)
-        mean = spread(values, significant(values, score.percent)) + MARKS[row.verdict]
-        p = "" if strategy == BASELINE else "<0.001" if row.p_holm < 0.001 else f"{row.p_holm:.3f}"
-        cells[strategy, name] = {"mean": mean, "difference": findings.difference(name, strategy), "p": p}
-    return pd.DataFrame.from_dict(cells, orient="index")
-
-
 def format_markdown(report: Report, figure: str) -> str:
     """A page: the advice, the figure, all scores with their differences, classes, rates, the caption."""
     (smallest, count), classes = report.protocol.smallest, tuple(map(_escape, report.classes))
@@ -207,7 +192,7 @@ def format_markdown(report: Report, figure: str) -> str:
     deciding = format_deciding(report)
     deciding.columns = ["held-out ± se", f"test {heads[findings.metric]}", f"− {BASELINE}", "p", "seconds"]
     deciding.insert(0, "rates", [protocol.rates_text(name) for name in deciding.index])
-    cells = format_cells(findings).drop(columns="p")
+    cells = findings.cells.drop(columns="p")
     others = [name for name in findings.scores if name != findings.metric]
     scores = pd.concat([cells.xs(name, level=1) for name in others], axis=1)
     scores.columns = [head for name in others for head in (heads[name], f"− {BASELINE}")]
