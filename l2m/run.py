@@ -1,5 +1,7 @@
 """``python -m l2m.run``: train a run or a sweep. Nothing heavy is imported before the command line is parsed."""
 
+from contextlib import closing
+
 from l2m.cli import interrupts  # noqa: F401
 from l2m.cli.command import Checked, Refused, Sweep, run_command
 from l2m.cli.help import Help
@@ -53,7 +55,8 @@ def _train(runs: Checked, refused: Refused, sweep: Sweep | None) -> bool:
         return any(run.status == "failed" for run in planned)
     print_data(run.config for run in planned if run.to_do)
     skipped = sum(not run.to_do for run in planned)
-    lost = launch(planned, choose_launcher(sweep.launcher))
+    with closing(choose_launcher(sweep.launcher)) as launcher:
+        lost = launch(planned, launcher)
     failed = [*(command for command, _ in refused), *(run.command for run, _ in lost)]
     total = len(planned) + len(refused)
     done = total - skipped - len(failed)

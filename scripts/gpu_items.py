@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -175,7 +175,8 @@ def check_sweep(place: Place) -> str:
     overrides = ("strategy=learn2mix", "workers=2")
     runs = plan((place.config(*overrides, f"seed={seed}", results="sweep"), "") for seed in (0, 1))
     began = time.perf_counter()
-    failed = [problem for _, problem in launch(runs, choose_launcher({}))]
+    with closing(choose_launcher({})) as launcher:
+        failed = [problem for _, problem in launch(runs, launcher)]
     return expect(not failed, "; ".join([f"two runs by two workers: {time.perf_counter() - began:.3g} s", *failed]))
 
 

@@ -3,6 +3,7 @@
 import math
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import cache
 from itertools import product
@@ -54,6 +55,7 @@ class ComparisonRunner:
         self._options, self._path = comparison.options, comparison.path
         self._words = [word for word in words if word.lstrip("+~").partition("=")[0] not in CHANGED]
         self._settings = strategy_settings(comparison)
+        self._launcher = choose_launcher({})
         self._is_incomplete = False
         self._metric = str(self._options.metric)
         self._scores = SCORES[self._options.task]
@@ -77,7 +79,8 @@ class ComparisonRunner:
         )
         runs = {name: self._runs(setting) for name, setting in chosen.items()}
         together = sorted((run for each in runs.values() for run in each), key=lambda run: run.held_out)
-        failed = self._train(together)  # by part, as the data of a part are loaded once
+        with closing(self._launcher):
+            failed = self._train(together)  # by part, as the data of a part are loaded once
         chosen = {name: one for name, one in chosen.items() if not failed & set(map(run_name, runs[name]))}
         if BASELINE not in chosen:
             raise UserError(f"too many runs failed for a comparison: it needs all runs of {BASELINE}")
@@ -154,7 +157,7 @@ class ComparisonRunner:
 
     def _train(self, runs: Iterable[RunConfig]) -> set[str]:
         """Train the unfinished runs; the names of those that failed."""
-        failed = launch(self._plan(runs), choose_launcher({}))
+        failed = launch(self._plan(runs), self._launcher)
         for run, reason in failed:
             self._failed.setdefault(reason, []).append(run.command)
         return {run_name(run.config) for run, _ in failed}

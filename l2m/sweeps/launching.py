@@ -4,7 +4,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from types import FrameType
 from typing import Any
@@ -35,7 +35,9 @@ def sweep(*overrides: str, config_dir: str | os.PathLike[str] | None = None) -> 
     """
     runs, settings = compose_sweep(*overrides, config_dir=config_dir)
     planned = plan(runs)
-    if failed := launch(planned, choose_launcher(settings)):
+    with closing(choose_launcher(settings)) as launcher:
+        failed = launch(planned, launcher)
+    if failed:
         raise UserError("\n".join(f"{run.command}: {problem}" for run, problem in failed))
     return [RunDirectory(run.config).read() for run in planned]
 
@@ -62,7 +64,7 @@ def launch(runs: Sequence[PlannedRun], launcher: Launcher) -> list[tuple[Planned
     """Train the unfinished runs and print how they end.
 
     Returns:
-        The failed runs, with the reason.
+        The failed runs in their order, with the reason.
 
     Raises:
         Stopped: a signal ended the sweep; the runs in progress have left checkpoints.
@@ -73,7 +75,7 @@ def launch(runs: Sequence[PlannedRun], launcher: Launcher) -> list[tuple[Planned
     print(format_plan(runs, launcher.capacity(configs) if to_do else 1), flush=True)
     if not to_do:
         return []
-    ended: list[tuple[PlannedRun, Outcome]] = []
+    ended: dict[int, Outcome] = {}
     signals: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -89,7 +91,7 @@ def launch(runs: Sequence[PlannedRun], launcher: Launcher) -> list[tuple[Planned
         launcher.submit(configs)
         for number, outcome in launcher.outcomes():
             run, outcome = to_do[number], _interpret(to_do[number], outcome, bool(signals))
-            ended.append((run, outcome))
+            ended[number] = outcome
             if bars:
                 bars.end(run.path)
             if outcome.status == "done":
@@ -97,13 +99,13 @@ def launch(runs: Sequence[PlannedRun], launcher: Launcher) -> list[tuple[Planned
             elif outcome.status == "failed":
                 print(f"error: {run.command}: {outcome.message}", file=sys.stderr, flush=True)
     if signals:
-        counts = Counter(outcome.status for _, outcome in ended)
+        counts = Counter(outcome.status for outcome in ended.values())
         left = len(to_do) - counts["done"] - counts["failed"]
         message = f"{counts['done']} of {len(to_do)} runs done, {counts['failed']} failed, {left} to do"
         if counts["done"] and any(config.force for config in configs):
             message += ", and force=true will repeat all: leave out the seeds or strategies of those that are done"
         raise Stopped(signals[0], message)
-    return [(run, outcome.message) for run, outcome in ended if outcome.status == "failed"]
+    return [(to_do[number], ended[number].message) for number in sorted(ended) if ended[number].status == "failed"]
 
 
 def _interpret(run: PlannedRun, outcome: Outcome, stopping: bool) -> Outcome:

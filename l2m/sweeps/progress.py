@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -44,17 +44,23 @@ MAX_BARS = 8
 
 
 class Progress:
-    """Shows a run's epochs on standard output; a bar takes one line of the terminal."""
+    """Shows a run's epochs on standard output; a bar takes one line of the terminal.
 
-    def __init__(self, config: RunConfig, in_parallel: bool = False) -> None:
+    Attributes:
+        left: how many runs it stands for.
+    """
+
+    def __init__(self, config: RunConfig, in_parallel: bool = False, left: int = 1) -> None:
+        self.left = left
         mixing = f" {config.mixing['name']}" if config.mixing["name"] != "none" else ""
         self.name = f"{config.dataset['name']} {config.strategy['name']}{mixing} seed {config.seed}"
         self._epochs = config.epochs
         self._total = "" if config.equal_seconds else f"/{config.epochs}"
         self._metric = TASKS[config.task].metric
-        self._trained = False
+        self._trained = left > 1  # some may continue, others not
         self._pause, self._printed = (MIN_PAUSE, time.monotonic()) if in_parallel else (0.0, 0.0)
-        self._key, self._pipe = str(RunDirectory(config).path), in_parallel and os.environ.get(PIPE)
+        self._key = f"{RunDirectory(config).path}{' and others' if left > 1 else ''}"
+        self._pipe = in_parallel and os.environ.get(PIPE)
         self.bar: Bar | None = None
         if is_watched() and not in_parallel:
             console = Console(highlight=False)
@@ -76,12 +82,18 @@ class Progress:
             print(f"{self.name}: continues after epoch {row.epoch - 1}", flush=True)
         self._trained = True
         if self._pipe:
-            send(self._pipe, self._key, self.name, row.epoch, self._epochs, f"{self._metric} {row.test_metric:.4g}")
+            metric = f"{self._metric} {row.test_metric:.4g}"
+            send(self._pipe, self._key, self.name, row.epoch, self._epochs, metric, self.left)
         elif self.bar:
             self.bar.update(self._job, completed=row.epoch, metric=f"{self._short} {row.test_metric:.4g}")
         elif self._is_due(row.epoch):
             self._printed = time.monotonic()
             print(f"{self.name}: epoch {row.epoch}{self._total}, {self._metric} {row.test_metric:.4g}", flush=True)
+
+    def end(self) -> None:
+        """Remove the bar that another process shows."""
+        if self._pipe:
+            send(self._pipe, self._key)
 
     def _is_due(self, epoch: int) -> bool:
         next_tenth = epoch * MAX_LINES // self._epochs > (epoch - 1) * MAX_LINES // self._epochs
@@ -90,8 +102,7 @@ class Progress:
     def format_result(self, records: Records, trained: bool | None = None) -> str:
         """The final metrics, and where the records are; whether the run was trained now, if no epoch was shown."""
         final = records.final
-        if self._pipe:
-            send(self._pipe, self._key)
+        self.end()
         before = "" if self._trained or trained else "done before: "
         result = f"{self._metric} {final.test_metric:.4g}, worst group {final.worst_group:.4g}"
         if "best_epoch" in records.info:
@@ -106,29 +117,34 @@ def print_data(configs: Iterable[RunConfig]) -> None:
             print("\n".join(format_description(load(config).description or {})), flush=True)
 
 
-def train_group(configs: Sequence[RunConfig]) -> list[str | Exception | Stopped]:
-    """Train runs together, after those that they need; the result of each, or why it has none."""
+def train_group(configs: Sequence[RunConfig]) -> Iterator[tuple[int, str | Exception | Stopped]]:
+    """Train runs together, after those that they need; yields the number of one that has ended, and its result.
+
+    The progress shown is the mean of those that have not ended.
+    """
     needed = {RunDirectory(each).path: each for config in configs for each in needs(config)}
-    ended = train_group(list(needed.values())) if needed else []
+    ended = [result for _, result in train_group(list(needed.values()))] if needed else []
     if stopped := next((each for each in ended if isinstance(each, Stopped)), None):
-        return [stopped] * len(configs)
-    whole = Progress(max(configs, key=lambda config: config.epochs), in_parallel=True)
+        yield from ((number, stopped) for number in range(len(configs)))
+        return
+    whole = Progress(max(configs, key=lambda config: config.epochs), in_parallel=True, left=len(configs))
     whole.name = f"{configs[0].dataset['name']} {len(configs)} runs together"
     trained = 0
 
     def advance(row: EpochRow) -> None:
         nonlocal trained
         trained += 1
-        if trained % len(configs) == 0:
-            whole.advance(replace(row, epoch=trained // len(configs)))  # epochs a run, on average
+        if trained % whole.left == 0:
+            whole.advance(replace(row, epoch=trained // whole.left))
 
-    results = training.train_together(configs, advance)
-    return [
-        Progress(config, in_parallel=True).format_result(result, trained=True)
-        if isinstance(result, Records)
-        else result
-        for config, result in zip(configs, results, strict=True)
-    ]
+    for number, result in training.train_together(configs, advance):
+        rows = len(result.metrics) if isinstance(result, Records) else trained // whole.left
+        trained, whole.left = max(trained - rows, 0), whole.left - 1
+        if isinstance(result, Records):
+            yield number, Progress(configs[number], in_parallel=True).format_result(result, trained=True)
+        else:
+            yield number, result
+    whole.end()
 
 
 def train_with_progress(config: RunConfig, in_parallel: bool = False) -> str:
@@ -221,12 +237,12 @@ class SweepBars:
             else:
                 self.remove(*message)
 
-    def _show(self, key: str, name: str, epoch: int, epochs: int, metric: str) -> None:
+    def _show(self, key: str, name: str, epoch: int, epochs: int, metric: str, runs: int) -> None:
         with self._lock:
             if key not in self._runs:
                 self._runs[key] = self._bar.add_task(name, total=epochs, count="", metric="")
             self._bar.update(self._runs[key], completed=epoch, count=f"{epoch}/{epochs}", metric=metric)
-            self._shares[key] = min(epoch / epochs, 1)
+            self._shares[key] = runs * min(epoch / epochs, 1)
             self._update()
 
     def end(self, path: Path) -> None:

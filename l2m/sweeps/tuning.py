@@ -6,6 +6,7 @@ skipped, and a stopped search continues.
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from math import isfinite
 from statistics import mean
@@ -78,35 +79,37 @@ def tune(
     sampler = optuna.samplers.TPESampler(seed=search.seed, constant_liar=True)
     study, launcher = optuna.create_study(direction="maximize", sampler=sampler), choose_launcher(launcher_settings)
     scored: list[tuple[float, list[str], RunConfig]] = []
-    for first in range(0, search.n_trials, search.n_jobs):
-        trials = [study.ask(space) for _ in range(min(search.n_jobs, search.n_trials - first))]
-        proposed = [[f"{key}={_format_value(value)}" for key, value in trial.params.items()] for trial in trials]
-        batch = [[*fixed, *words, *([] if seed is None else [f"seed={seed}"])] for words in proposed for seed in seeds]
-        runs = [run for run in compose(batch) if run]
-        if len(runs) < len(batch):
-            return
-        if not all(config.validation_fraction for config, _ in runs):
-            raise UserError(
-                "hydra/sweeper=optuna must not choose by the test set, which judges the choice: add "
-                "validation_fraction=0.2 to choose by a part of the training set"
-            )
-        if any(config.dry_run for config, _ in runs):
-            print(f"{search.n_trials} trials of {len(seeds)} runs, {search.n_jobs} at a time; the first of them:")
-            return
-        if not first:
-            print_data(config for config, _ in runs)
-        launch(plan(runs), launcher)
-        for number, (trial, words) in enumerate(zip(trials, proposed, strict=True)):
-            configs = [config for config, _ in runs[number * len(seeds) : (number + 1) * len(seeds)]]
-            values = _last_values(configs, search.metric)
-            name = f"trial {first + number + 1}/{search.n_trials}: {' '.join(words)}"
-            if values is None:
-                study.tell(trial, state=optuna.trial.TrialState.FAIL)
-                print(f"{name}: failed", flush=True)
-                continue
-            study.tell(trial, _sign(configs[0], search.metric) * mean(values))
-            scored.append((mean(values), words, configs[0]))
-            print(f"{name}: {_metric_name(configs[0], search.metric)} {mean(values):.4g}", flush=True)
+    with closing(launcher):
+        for first in range(0, search.n_trials, search.n_jobs):
+            trials = [study.ask(space) for _ in range(min(search.n_jobs, search.n_trials - first))]
+            proposed = [[f"{key}={_format_value(value)}" for key, value in trial.params.items()] for trial in trials]
+            seeded = [[] if seed is None else [f"seed={seed}"] for seed in seeds]
+            batch = [[*fixed, *words, *seed] for words in proposed for seed in seeded]
+            runs = [run for run in compose(batch) if run]
+            if len(runs) < len(batch):
+                return
+            if not all(config.validation_fraction for config, _ in runs):
+                raise UserError(
+                    "hydra/sweeper=optuna must not choose by the test set, which judges the choice: add "
+                    "validation_fraction=0.2 to choose by a part of the training set"
+                )
+            if any(config.dry_run for config, _ in runs):
+                print(f"{search.n_trials} trials of {len(seeds)} runs, {search.n_jobs} at a time; the first of them:")
+                return
+            if not first:
+                print_data(config for config, _ in runs)
+            launch(plan(runs), launcher)
+            for number, (trial, words) in enumerate(zip(trials, proposed, strict=True)):
+                configs = [config for config, _ in runs[number * len(seeds) : (number + 1) * len(seeds)]]
+                values = _last_values(configs, search.metric)
+                name = f"trial {first + number + 1}/{search.n_trials}: {' '.join(words)}"
+                if values is None:
+                    study.tell(trial, state=optuna.trial.TrialState.FAIL)
+                    print(f"{name}: failed", flush=True)
+                    continue
+                study.tell(trial, _sign(configs[0], search.metric) * mean(values))
+                scored.append((mean(values), words, configs[0]))
+                print(f"{name}: {_metric_name(configs[0], search.metric)} {mean(values):.4g}", flush=True)
     if scored:
         _print_best(scored, search, fixed, swept)
 

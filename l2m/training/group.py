@@ -1,6 +1,6 @@
 """Runs of one process that train at the same time, as many as there is room for; when one ends, the next begins."""
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,9 @@ It first yields its trainer when it has the lock, and is sent the list of signal
 rows, or what ended the epoch is thrown.
 """
 
+Result = Records | Exception | Stopped
+"""A run's records, or why there are none."""
+
 
 class Group:
     """Trains runs, by number.
@@ -25,14 +28,10 @@ class Group:
     Args:
         trainings: begin in their order.
         most: at most so many at the same time.
-
-    Attributes:
-        results: by number the records, or why there are none. A run has no result if it cannot be stacked with others,
-            its stack failed, or a signal came first: it is to be trained alone.
     """
 
     def __init__(self, trainings: Mapping[int, Training], most: int) -> None:
-        self.results: dict[int, Records | Exception | Stopped] = {}
+        self._results: list[tuple[int, Result]] = []
         self._trainings, self._most = trainings, most
         self._waiting = list(trainings)
         self._ready: dict[Trainer, int] = {}  # those with a lock
@@ -51,9 +50,15 @@ class Group:
             if self._most > 1 == len(self._ready) and not self._active:
                 self._most = min(self._most, room_for(next(iter(self._ready)), self._most))
 
-    def train(self, signals: list[int]) -> None:
-        """Train the runs that are prepared, and those that wait, until all have ended or a signal has come."""
+    def train(self, signals: list[int]) -> Iterator[tuple[int, Result]]:
+        """Train the runs that are prepared, and those that wait, until all have ended or a signal has come.
+
+        Yields:
+            The number of a run that has ended, and its result. A run has none if it cannot be stacked with others, its
+            stack failed, or a signal came first: it is to be trained alone.
+        """
         together: list[Stack] = []
+        yield from self._pop_results()
         while self._ready or self._active:
             self._start(signals)
             stacked = {trainer for stack in together if not stack.is_released for trainer in stack.trainers}
@@ -65,6 +70,11 @@ class Group:
                 self._end_epoch(stack, stack.run_epoch())
             if not signals:
                 self.prepare()
+            yield from self._pop_results()
+
+    def _pop_results(self) -> Iterator[tuple[int, Result]]:
+        while self._results:
+            yield self._results.pop(0)
 
     def _start(self, signals: list[int]) -> None:
         """Start the runs that are ready."""
@@ -90,6 +100,6 @@ class Group:
         try:
             reached[step()] = number
         except StopIteration as end:
-            self.results[number] = end.value
+            self._results.append((number, end.value))
         except (Exception, Stopped) as error:
-            self.results[number] = error
+            self._results.append((number, error))

@@ -30,7 +30,7 @@ from l2m.training import ranks
 from l2m.training.device import choose_device, torch_state, warn_of_slow_bf16
 from l2m.training.engine import Trainer
 from l2m.training.evaluation import Rows
-from l2m.training.group import Group, Training
+from l2m.training.group import Group, Result, Training
 from l2m.training.kinds import most_together
 from l2m.training.stopping import Stopped, stop_between_epochs
 
@@ -50,7 +50,7 @@ def train(config: RunConfig, on_epoch: Callable[[EpochRow], None] | None = None)
             is not finite (its records are written, marked as failed).
         Stopped: a signal ended it.
     """
-    (result,) = train_together([config], on_epoch)
+    ((_, result),) = train_together([config], on_epoch)
     if not isinstance(result, BaseException):
         return result
     try:
@@ -61,27 +61,30 @@ def train(config: RunConfig, on_epoch: Callable[[EpochRow], None] | None = None)
 
 def train_together(
     configs: Sequence[RunConfig], on_epoch: Callable[[EpochRow], None] | None = None
-) -> list[Records | Exception | Stopped]:
+) -> Iterator[tuple[int, Result]]:
     """Train runs of one device and number of threads as :func:`train` does each, in stacks where runs can be stacked.
 
     When one ends, the next takes its place.
 
-    Returns:
-        The records of each run, or what :func:`train` would raise.
+    Yields:
+        The number of a run that has ended, and its records, or what :func:`train` would raise.
     """
-    configs, results, trainings = list(configs), dict[int, Records | Exception | Stopped](), dict[int, Training]()
+    configs, left, trainings = list(configs), set(range(len(configs))), dict[int, Training]()
     for number, config in enumerate(configs):
+        result: Result
         try:
             configs[number] = config = check(vars(config))
             ranks.check_divisible(config)
             run = RunDirectory(config)
-            if ranks.from_first(partial(_is_done, run, config)):
-                results[number] = run.read()
-            else:
+            if not ranks.from_first(partial(_is_done, run, config)):
                 choose_device(config.device)
                 trainings[number] = _training(config, run, _measure_budget(config), on_epoch)
+                continue
+            result = run.read()
         except Exception as error:
-            results[number] = error
+            result = error
+        left.remove(number)
+        yield number, result
     signals = list[int]()
     if trainings:
         first, in_order = configs[min(trainings)], sorted(trainings, key=lambda number: _lock_order(configs[number]))
@@ -91,14 +94,14 @@ def train_together(
         with torch_state(first), closing(group):
             group.prepare()
             with stop_between_epochs() as signals:
-                group.train(signals)
-        results |= group.results
-    for number in sorted(set(range(len(configs))) - results.keys()):
+                for number, result in group.train(signals):
+                    left.remove(number)
+                    yield number, result
+    for number in sorted(left):
         if signals:
-            results[number] = Stopped(signals[0], f"{RunDirectory(configs[number]).path} was stopped")
+            yield number, Stopped(signals[0], f"{RunDirectory(configs[number]).path} was stopped")
         else:
-            (results[number],) = train_together([configs[number]], on_epoch)
-    return [results.pop(number) for number in range(len(configs))]  # no traceback keeps itself
+            yield from ((number, result) for _, result in train_together([configs[number]], on_epoch))
 
 
 def _lock_order(config: RunConfig) -> tuple[str, Path]:

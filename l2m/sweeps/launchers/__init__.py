@@ -66,6 +66,9 @@ class Launcher(ABC):
         """End the runs at once, after a second signal."""
         raise KeyboardInterrupt
 
+    def close(self) -> None:  # noqa: B027
+        """Release what is kept for the next runs; call it after the last."""
+
 
 LAUNCHERS: Registry[type[Launcher]] = Registry("hydra.launcher", __name__)
 
@@ -79,16 +82,14 @@ def train_and_report(config: RunConfig) -> Outcome:
         return _interpret(config, error)
 
 
-def train_group_and_report(configs: Sequence[RunConfig]) -> list[Outcome]:
-    """Train runs together, or a single one, and report how each ended."""
+def train_group_and_report(configs: Sequence[RunConfig]) -> Iterator[tuple[int, Outcome]]:
+    """Train runs together, or a single one, and report how each ended, by its number, as it ends."""
     if len(configs) == 1:
-        return [train_and_report(configs[0])]
+        yield 0, train_and_report(configs[0])
+        return
     with lasting_output():
-        results = train_group(configs)
-    return [
-        Outcome("done", result) if isinstance(result, str) else _interpret(config, result)
-        for config, result in zip(configs, results, strict=True)
-    ]
+        for number, result in train_group(configs):
+            yield number, Outcome("done", result) if isinstance(result, str) else _interpret(configs[number], result)
 
 
 def _interpret(config: RunConfig, error: Exception | Stopped) -> Outcome:

@@ -7,10 +7,12 @@ on. A worker trains one run, or one group of runs, after another and keeps the l
 import os
 import signal
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from threading import Event, RLock
 from typing import ClassVar
@@ -23,6 +25,7 @@ from tqdm import tqdm
 from l2m.config.run import RunConfig
 from l2m.sweeps.launchers import Launcher, Outcome, train_group_and_report, with_resources
 from l2m.sweeps.plan import plan
+from l2m.sweeps.progress import PIPE
 from l2m.sweeps.together import groups
 from l2m.training.device import keep_memory
 from l2m.training.run import needs
@@ -53,6 +56,10 @@ def visible_gpus(configs: Sequence[RunConfig]) -> list[str]:
     return os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(count)))).split(",")[:count]
 
 
+_ended: Connection
+"""In a worker: where it sends how runs end."""
+
+
 @dataclass
 class _Worker:
     """A worker process, which starts with its first run and again after it died."""
@@ -60,6 +67,20 @@ class _Worker:
     environment: dict[str, str] | None
     executor: ProcessPoolExecutor | None = None
     pid: int | None = None
+    ended: Connection | None = None  # where it sends how runs end
+
+    def start(self) -> None:
+        self.ended, sending = Pipe(duplex=False)
+        self.executor = ProcessPoolExecutor(
+            1, initializer=_begin, initargs=(os.getpid(), sending), env=self.environment
+        )
+        self.pid = self.executor.submit(os.getpid).result()
+        sending.close()  # so that it has no writer when the process dies
+
+    def close(self) -> None:
+        if self.executor:  # killing it, as it is idle, saves a second
+            self.executor.shutdown(wait=True, kill_workers=True)
+        self.executor = self.pid = None
 
 
 class Processes(Launcher):
@@ -88,47 +109,63 @@ class Processes(Launcher):
         together = [group for group in groups(self._configs[len(configs) :], count, device) if group[1:]]
         self._rounds = [[[len(configs) + number for number in group] for group in together], runs]
         environments = [{"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} if gpus[1:] else None for i in range(count)]
-        self._workers, self._free = [_Worker(each) for each in environments], SimpleQueue()
+        if environments != [worker.environment for worker in self._workers]:
+            self.close()
+            self._workers = [_Worker(each) for each in environments]
+        self._free = SimpleQueue()
         for worker in self._workers:
             self._free.put(worker)
 
     def outcomes(self) -> Iterator[tuple[int, Outcome]]:
+        ended: SimpleQueue[tuple[int, Outcome] | None] = SimpleQueue()
         with ThreadPoolExecutor(len(self._workers)) as threads:
             needed, runs = self._rounds
             for trained in as_completed([threads.submit(self._train, group) for group in needed]):
                 trained.result()  # a run that lacks one that failed says so itself
-            for trained in as_completed([threads.submit(self._train, group) for group in runs]):
-                yield from sorted(trained.result().items())
-        for worker in self._workers:
-            if worker.executor:  # killing it, as it is idle, saves a second
-                worker.executor.shutdown(wait=True, kill_workers=True)
+            groups_left = [threads.submit(self._train, group, ended.put) for group in runs]
+            for trained in groups_left:
+                trained.add_done_callback(lambda _: ended.put(None))
+            for _ in groups_left:
+                yield from iter(ended.get, None)
+            for trained in groups_left:
+                trained.result()
 
-    def _train(self, group: list[int]) -> dict[int, Outcome]:
-        """Train runs in a free worker; nothing if the sweep is stopping.
+    def _train(self, group: list[int], report: Callable[[tuple[int, Outcome]], None] = lambda ended: None) -> None:
+        """Train runs in a free worker and report how each ended; none if the sweep is stopping.
 
-        If the worker dies, each run of several is trained again alone, to report the one that ends it.
+        If the worker dies, each of several left is trained again alone, to report the one that ends it.
         """
-        worker = self._free.get()
+        worker, left = self._free.get(), list(group)
         try:
             if worker.executor is None and not self._stopping.is_set():
-                worker.executor = ProcessPoolExecutor(
-                    1, initializer=_begin, initargs=(os.getpid(),), env=worker.environment
-                )
-                worker.pid = worker.executor.submit(os.getpid).result()
-            if worker.executor is None or self._stopping.is_set():  # perhaps before its pid was known
-                return {}
+                worker.start()
+            if (
+                worker.executor is None or worker.ended is None or self._stopping.is_set()
+            ):  # perhaps before its pid was known
+                return
             configs = [self._configs[number] for number in group]
-            outcomes = worker.executor.submit(_work, configs, os.getpid()).result()
-            return dict(zip(group, outcomes, strict=True))
+            done = worker.executor.submit(_work, configs, os.getpid(), os.environ.get(PIPE))
+            with suppress(EOFError, OSError):  # it died
+                for number, outcome in iter(worker.ended.recv, None):
+                    left.remove(group[number])
+                    report((group[number], outcome))
+            done.result()
+            return
         except BrokenProcessPool as error:
             worker.executor = worker.pid = None
             how, hint = ("SIGKILL", ": did it run out of memory?") if "SIGKILL" in str(error) else ("a crash", "")
             lost = Outcome("lost", f"its process was ended by {how}{hint}", str(error))
         finally:
             self._free.put(worker)
-        if not group[1:] or self._stopping.is_set():
-            return dict.fromkeys(group, lost)
-        return {key: outcome for number in group for key, outcome in self._train([number]).items()}
+        for number in left:
+            if not left[1:] or self._stopping.is_set():
+                report((number, lost))
+            else:
+                self._train([number], report)
+
+    def close(self) -> None:
+        for worker in self._workers:
+            worker.close()
 
     def cancel(self) -> None:
         self._stopping.set()
@@ -144,14 +181,23 @@ class Processes(Launcher):
                     os.kill(worker.pid, number)
 
 
-def _begin(parent: int) -> None:
+def _begin(parent: int, ended: Connection) -> None:
+    global _ended
+    _ended = ended
     end_with_parent(parent)
     keep_memory()
     tqdm.set_lock(RLock())  # that of `datasets`: its own, for processes, would be left behind with a warning
 
 
-def _work(configs: Sequence[RunConfig], parent: int) -> list[Outcome]:
-    outcomes = train_group_and_report(configs)
-    if outcomes[0].status == "stopped" and os.getppid() != parent:
-        os._exit(1)  # nobody is left to report to
-    return outcomes
+def _work(configs: Sequence[RunConfig], parent: int, pipe: str | None) -> None:
+    """Train runs and send the number of each, and how it ended, as it ends; then None."""
+    os.environ.update({PIPE: pipe} if pipe else {})
+    try:
+        for number, outcome in train_group_and_report(configs):
+            if outcome.status == "stopped" and os.getppid() != parent:
+                os._exit(1)  # nobody is left to report to
+            with suppress(OSError):
+                _ended.send((number, outcome))
+    finally:
+        with suppress(OSError):
+            _ended.send(None)
