@@ -225,6 +225,8 @@ class SweepBars:
         send(self._pipe)
         self._listener.join(1)
         self._bar.stop()
+        if not self._listener.is_alive():  # whose read would make closing wait
+            self._reader.close()
         self._folder.cleanup()
 
     def _listen(self) -> None:

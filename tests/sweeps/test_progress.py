@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 from made_up import compose
 from rich.console import Console
+from test_sweep import await_true
 
 import l2m
 from l2m.records import EpochRow
-from l2m.sweeps.progress import Progress, send, where_to_look
+from l2m.sweeps.progress import PIPE, Progress, SweepBars, send, where_to_look
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
@@ -78,6 +79,17 @@ def test_messages_to_bars_that_are_gone_are_lost(tmp_path: Path) -> None:
     send(str(tmp_path / "gone"), "key")
     os.mkfifo(tmp_path / "unread")
     send(str(tmp_path / "unread"), "key")
+
+
+def test_a_bar_of_runs_that_train_together_counts_for_all_of_them() -> None:
+    with SweepBars(10) as bars:
+        send(os.environ[PIPE], "key", "8 runs together", 1, 2, "accuracy 0.5", 8)
+        await_true(lambda: bars._bar.tasks[0].completed == 4)
+        bars.end(Path("one of them"))
+        send(os.environ[PIPE], "key", "8 runs together", 1, 2, "accuracy 0.5", 7)
+        await_true(lambda: bars._bar.tasks[0].completed == 1 + 3.5)
+        send(os.environ[PIPE], "key")
+        await_true(lambda: bars._bar.tasks[0].completed == 1)
 
 
 def test_the_end_names_the_folders_of_trackers_and_launchers() -> None:

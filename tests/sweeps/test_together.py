@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from test_sweep import await_true, begin, checkpoints, end, ended_by, statuses, 
 from l2m import compose, train
 from l2m.config.run import RunConfig
 from l2m.records.directory import RunDirectory
+from l2m.sweeps.launchers.processes import Processes
 from l2m.sweeps.together import groups
 from l2m.training.kinds import most_together
 
@@ -113,6 +115,23 @@ def test_a_sweep_trains_together_and_ends_as_alone(tmp_path: Path) -> None:
     np.testing.assert_allclose(ours.metrics[numbers], train(alone).metrics[numbers], rtol=1e-5)
     status, out, _ = end(begin(tmp_path, *words))
     assert (status, "4 runs: 0 done, 4 skipped" in out) == (0, True)
+
+
+def test_a_result_comes_as_its_run_ends_and_workers_stay_until_closed(tmp_path: Path) -> None:
+    one = compose("dataset=digits", "device=cpu", "threads=1", "workers=1", f"results_dir={tmp_path}")
+    short, long = (replace(one, epochs=epochs) for epochs in (2, 500))
+    with closing(Processes()) as launcher:
+        launcher.submit([long, short])
+        outcomes = launcher.outcomes()
+        number, outcome = next(outcomes)
+        assert (number, outcome.status, RunDirectory(long).status()) == (1, "done", "running")
+        assert [number for number, _ in outcomes] == [0]
+        pids = [worker.pid for worker in launcher._workers]
+        launcher.submit([replace(short, seed=1)])
+        assert [outcome.status for _, outcome in launcher.outcomes()] == ["done"]
+        assert [worker.pid for worker in launcher._workers] == pids
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(str(pids[0])), 0)
 
 
 def test_runs_of_a_worker_that_is_killed_train_on_alone(tmp_path: Path) -> None:
