@@ -24,7 +24,7 @@ from pathlib import Path
 
 import torch
 
-from benchmark import growth, memory, parts, rows, startup, storage, suite, table, together, training
+from benchmark import growth, memory, parts, rows, sampling, startup, storage, suite, table, together, training
 from l2m import UserError
 from l2m.files import write_whole
 from l2m.records.provenance import device_name, now, provenance
@@ -120,6 +120,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             write("sweeps", startup.measure_side_by_side(options.rounds, device))
         if "together" in sections:
             write("together", together.measure(options.rounds, device, random))
+        if "compare" in sections:
+            write("compare", startup.measure_comparison(2))
+        if "sampler" in sections:
+            write("sampler", sampling.measure(min(3, options.rounds)))
         if "samples" in sections:
             write("samples", growth.measure_samples(device))
         if "storage" in sections:

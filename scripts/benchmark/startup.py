@@ -8,9 +8,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from loky import cpu_count
@@ -29,6 +31,12 @@ sys.exit("no step was taken")
 """
 """The command line, ended at its first step."""
 
+STRATEGIES = (
+    "learn2mix", "balanced", "class_weighted", "curriculum", "exp3", "focal", "group_dro", "importance_sampling",
+    "ldam", "logit_adjusted", "smote",
+)  # fmt: skip
+"""Of a comparison, beside classical training."""
+
 REGRESSION = (
     "dataset=mean_estimation,wine_quality,california_housing",
     "strategy=classical,learn2mix",
@@ -45,8 +53,8 @@ def measure(times: int, device: str = "auto") -> list[dict[str, Any]]:
         _seconds("-m", "l2m.run", *sweep)
         commands = {
             ("--help", 1.0): lambda: _seconds("-m", "l2m.run", "--help"),
-            ("the first step on MNIST", 4.0): lambda: time_first_step("mnist", folder, device),
-            ("300 finished runs", 60.0): lambda: _seconds("-m", "l2m.run", *sweep),
+            ("the first step on MNIST", 3.5): lambda: time_first_step("mnist", folder, device),
+            ("300 finished runs", 15.0): lambda: _seconds("-m", "l2m.run", *sweep),
         }
         return [
             {"of": of, "asked": target, "seconds": _spread([run() for _ in range(1 if target > 10 else times)])}
@@ -90,6 +98,30 @@ def measure_side_by_side(rounds: int, device: str = "auto") -> dict[str, Any]:
     return {"of": "one after another", "to": "default", "asked": 1.0, "at least": True} | ratio(
         seconds["one after another"], seconds["default"]
     )
+
+
+def measure_comparison(rounds: int) -> dict[str, Any]:
+    """``l2m compare`` by default on a made-up table, without other models; with runs together, against each alone."""
+    with tempfile.TemporaryDirectory() as folder:
+        table = Path(folder, "table.csv")
+        draw_table().to_csv(table, index=False)
+        words = ("dataset=csv", f"dataset.path={table}", "dataset.target=outcome", "opponents=[]", "device=cpu",
+                 f"strategies=[{','.join(STRATEGIES)}]")  # fmt: skip
+
+        def compare(*more: str) -> None:
+            with tempfile.TemporaryDirectory() as results:
+                _seconds("-m", "l2m.compare", *words, f"results_dir={results}", *more)
+
+        seconds = time_in_turns({"together": compare, "alone": partial(compare, "together=1")}, rounds, CPU)
+    return {"asked": 80.0, "seconds": _spread(seconds["together"]), **ratio(seconds["alone"], seconds["together"])}
+
+
+def draw_table(rows: int = 6000, inputs: int = 11) -> pd.DataFrame:
+    """Numbers, and an outcome that one row in ten has, which they decide in part."""
+    numbers = np.random.default_rng(0).standard_normal((rows, inputs + 1))
+    outcome = numbers[:, :3].sum(1) + numbers[:, -1]
+    table = pd.DataFrame(numbers[:, :inputs]).add_prefix("x")
+    return table.assign(outcome=np.where(outcome > np.quantile(outcome, 0.9), "yes", "no"))
 
 
 def _seconds(*arguments: str) -> float:

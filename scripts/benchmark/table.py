@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -140,13 +141,48 @@ def _together(measured: Sequence[Mapping[str, Any]]) -> list[str]:
     )
 
 
+def _compare(measured: Mapping[str, Any]) -> list[str]:
+    seconds = measured["seconds"]
+    text = f" ({seconds['least']:.3g} to {seconds['most']:.3g})"
+    return [
+        "## A comparison",
+        "",
+        "Seconds of `l2m compare opponents=[]` on a table of 6000 rows and 11 numbers, twelve strategies, all else by "
+        f"default: {_against(seconds['median'], measured['asked'], text)}. Times as long with `together=1`: "
+        f"{_ratio({**measured, 'asked': None})}.",
+    ]
+
+
+def _sampler(measured: Sequence[Mapping[str, Any]]) -> list[str]:
+    def seconds(one: Mapping[str, Any], sampler: str, part: str) -> str:
+        times = [each[sampler][part] for each in one["measured"] if sampler in each]
+        return f"{statistics.median(times):.3g} ({min(times):.3g} to {max(times):.3g})" if times else "cannot"
+
+    return _section(
+        "The sampler on large sets",
+        "Seconds until the first batch of 1000, and of all batches of an epoch, from the time of 300 more: median, "
+        "least and most. torch's `WeightedRandomSampler`, with equal shares of groups, draws from 2^24 at most.",
+        ["samples", "groups", "first batch", "weighted", "epoch", "weighted", "peak MiB"],
+        (
+            [_count(one["samples"]), _count(one["groups"]),
+             *(seconds(one, of, part) for part in ("first", "epoch") for of in ("ours", "weighted")),
+             f"{statistics.median(each['peak'] for each in one['measured']) / MIB:.0f}"]
+            for one in measured
+        ),
+    )  # fmt: skip
+
+
+def _count(number: int) -> str:
+    return f"{number:,}".replace(",", " ")
+
+
 def _samples(measured: Sequence[Mapping[str, Any]]) -> list[str]:
     return _section(
         "As the training set grows",
         "An epoch of learn2mix on ten numbers a sample, 1000 samples a batch.",
         ["samples", "seconds a million", "peak MiB", "bytes a sample"],
         (
-            [f"{one['samples']:,}".replace(",", " "), _number(one["seconds a million"]), f"{one['peak'] / MIB:.0f}",
+            [_count(one["samples"]), _number(one["seconds a million"]), f"{one['peak'] / MIB:.0f}",
              f"{one['bytes a sample']:.0f}"]
             for one in measured
         ),
@@ -215,6 +251,8 @@ SECTIONS: dict[str, Callable[[Any], list[str]]] = {
     "start": _start,
     "sweeps": _sweeps,
     "together": _together,
+    "compare": _compare,
+    "sampler": _sampler,
     "samples": _samples,
     "storage": _storage,
     "groups": _groups,

@@ -15,7 +15,7 @@ import torch
 from commands import Command, script
 
 import l2m
-from benchmark import growth, memory, parts, random_data, rows, startup, storage, suite, table, timing
+from benchmark import growth, memory, parts, random_data, rows, sampling, startup, storage, suite, table, timing
 from benchmark.plain import Plain
 from benchmark.random_data import draw, load_or_draw
 from benchmark.rows import ROWS
@@ -324,6 +324,33 @@ def test_growth_is_measured_for_each_size(monkeypatch: pytest.MonkeyPatch) -> No
     result = growth.measure_groups(2, samples=2000, device="cpu")
     assert [one["groups"] for one in result] == [2, 1000]
     assert all(np.isfinite(one["median"]) for one in result)
+
+
+@pytest.mark.long
+def test_samplers_are_measured_as_far_as_they_can_draw(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = sampling.draw_labels(20_000, 50)
+    counts = torch.bincount(labels)
+    assert (labels.shape, len(counts)) == ((20_000,), 50)
+    assert counts[0] / counts[9] == pytest.approx(10, rel=0.15)
+    monkeypatch.setattr(sampling, "SIZES", ((5000, 5000), (20_000, 50)))
+    page = "\n".join(table.SECTIONS["sampler"](sampling.measure(1)))
+    assert page.count("(0.") == 8
+    monkeypatch.setattr(sampling, "MOST", 4999)
+    assert "weighted" not in sampling._measure(5000, 5)
+    page = "\n".join(table.SECTIONS["sampler"]([{"samples": 1, "groups": 1, "measured": [sampling._measure(5000, 5)]}]))
+    assert page.count("cannot") == 2
+
+
+@pytest.mark.long
+def test_a_comparison_is_timed_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = startup.draw_table(rows=200, inputs=3)
+    assert (small["outcome"].value_counts().to_dict(), small.shape) == ({"no": 180, "yes": 20}, (200, 4))
+    monkeypatch.setattr(startup, "draw_table", lambda: small)
+    monkeypatch.setattr(startup, "STRATEGIES", ("balanced",))
+    result = startup.measure_comparison(2)
+    assert result["seconds"]["least"] > 1
+    page = "\n".join(table.SECTIONS["compare"](result | {"seconds": {"median": 81, "least": 80, "most": 82}}))
+    assert "**81 (80 to 82)**, target ≤ 80" in page
 
 
 @pytest.mark.long
