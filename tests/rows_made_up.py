@@ -10,7 +10,7 @@ import numpy as np
 from made_up import record
 
 from l2m.config.run import RunConfig
-from l2m.paper.rows import ROWS
+from l2m.paper.rows import BY_NAME
 from l2m.records import EpochRow, GroupRow
 
 SEEDS = (0, 1, 2)
@@ -25,7 +25,7 @@ GROUPS = {"wine_quality": ("<script>alert('red')</script>", "white & $5 or $6")}
 
 def configuration(row: str, strategy: str) -> RunConfig:
     """The row's own."""
-    return next(each for each in ROWS if each.name == row).configurations()[strategy]
+    return BY_NAME[row].configurations()[strategy]
 
 
 def write(folder: Path, config: RunConfig, final: float) -> Path:

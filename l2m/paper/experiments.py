@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 
 from l2m.config.description import settings
 from l2m.paper import imbalance, published
-from l2m.paper.other_settings import PAIR, VARIED, alternatives, varied_names
+from l2m.paper.other_settings import VARIED, alternatives, pair, varied_names
 from l2m.paper.published import Printed
-from l2m.paper.rows import ROWS, Row
+from l2m.paper.rows import ALL, ROWS, Row
 from l2m.report import drawing
 from l2m.report.runs import CHECKPOINTS, EPOCHS, Runs
 from l2m.report.statistics import half_width
@@ -49,15 +49,15 @@ def figures(all_runs: Sequence[Runs]) -> dict[str, Figure | None]:
 def runs(all_runs: Sequence[Runs]) -> dict[str, list[Runs]]:
     """By the file name of its figure, an experiment's runs: ``subject`` is their panel, ``label`` what varies there."""
     found: dict[str, dict[tuple[str, str], Runs]] = {name: {} for name in TITLES}  # by panel and label
-    for row in ROWS:
+    for row in ALL:
         for name in ("mixing_rate", "cadence"):
             if len(series := varied(row, all_runs, f"strategy.{name}")) > 1:
                 words = name.replace("_", " ")
                 found[name] |= {(row.title, f"{words} {value}"): run for value, run in series.items()}
-                found[name] |= {(row.title, s): run for s, run in row.runs(all_runs).items() if s == PAIR[1]}
+                found[name] |= {(row.title, s): run for s, run in row.runs(all_runs).items() if s == "classical"}
         for one in alternatives(row, all_runs):
             panel = f"{row.title}: {', '.join(varied_names(row))}"
-            for strategy in PAIR:
+            for strategy in pair(row):
                 run = one.runs[strategy]
                 values = [word(run.settings[key]) for key in VARIED[row.name] if key in run.settings]
                 found["settings"][panel, " ".join([strategy, *values])] = run
@@ -123,16 +123,16 @@ def cadence(all_runs: Sequence[Runs]) -> Figure | None:
 def other_settings(all_runs: Sequence[Runs]) -> Figure | None:
     """Test metric at .25E, .5E and E under the settings of :data:`~l2m.paper.other_settings.VARIED`."""
     rows = {}
-    for row in ROWS:
+    for row in ALL:
         if made := sorted(alternatives(row, all_runs), key=lambda one: one.setting):
             differ = [i for i in range(len(made[0].setting)) if len({one.setting[i] for one in made}) > 1]
             varies = ", ".join(varied_names(row)[i] for i in differ)
             names = {one.setting: "\n".join(word(one.setting[i]) for i in differ) for one in made}
             shares = [
-                {s: {names[one.setting]: one.values[s, i] for one in made if (s, i) in one.values} for s in PAIR}
+                {s: {names[one.setting]: one.values[s, i] for one in made if (s, i) in one.values} for s in pair(row)}
                 for i in range(len(CHECKPOINTS))
             ]
-            rows[row] = drawing.metric(made[0].runs[PAIR[0]]), varies, shares
+            rows[row] = drawing.metric(made[0].runs["learn2mix"]), varies, shares
     return checkpoints(rows)
 
 
@@ -157,7 +157,7 @@ def checkpoints(rows: Mapping[Row, tuple[str, str, Sequence[Mapping[str, Values]
             else:
                 place.set_axis_off()
                 place.text(0.5, 0.5, "not run so far", ha="center", transform=place.transAxes)
-    drawing.legend(figure, [s for s in PAIR if any(s in shares[0] for *_, shares in rows.values())])
+    drawing.legend(figure, list(dict.fromkeys(s for *_, shares in rows.values() for s in shares[0])))
     return drawing.note(figure, f"{SIGNS} Lines in bands: the paper's mean ± sd.")
 
 

@@ -12,7 +12,7 @@ import yaml
 from l2m.paper import claims, other_settings
 from l2m.paper import markdown as md
 from l2m.paper.results import Results
-from l2m.paper.rows import ROWS
+from l2m.paper.rows import ALL
 from l2m.paper.studies import STUDIES, Finding
 from l2m.paper.studies.records import Recorded
 from l2m.paper.verdict import EFFECT_RULE, LEVEL_RULE, NOT_RUN, REPLACED, Effect, Judgement, Line, Verdict
@@ -60,7 +60,7 @@ def markdown(results: Results) -> str:
             words = (line.claim, line.paper, line.ours, line.judged.verdict, note)
             rows.append([re.sub(r"[|*]", r"\\\g<0>", word) for word in words])
         lines += md.table(["claim", "paper", "ours", "verdict", "note"], "lllll", rows)
-    if made := {row: some for row in ROWS if (some := other_settings.alternatives(row, results.runs))}:
+    if made := {row: some for row in ALL if (some := other_settings.alternatives(row, results.runs))}:
         lines += ["", "## Which settings come closest to the paper's numbers", "", other_settings.CAPTION]
         for row, settings in made.items():
             lines += ["", f"### {row.title}", "", *other_settings.table(row, settings)]

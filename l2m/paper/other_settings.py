@@ -22,23 +22,30 @@ VARIED = {
     "cifar10": ("learning_rate", "dataset.augmentation"),
     "mnist_reconstruction": ("learning_rate", "optimizer.name", "model.noise"),
     "cifar10_reconstruction": ("model.noise",),
+    "cifar100_v1": ("strategy.weight_inside",),
 }
 """By row, the keys that may differ from its configuration; epochs may be fewer."""
 
-PAIR = ("learn2mix", "classical")
+OPPONENTS = {"cifar100_v1": "focal"}
+"""By row, the strategy beside learn2mix; else classical."""
 
 CAPTION = (
     "Mean ± sd (ddof 1) over n seeds. Distance: our mean − the paper's in the paper's standard deviations, root mean "
     "square over both strategies at the checkpoints that all settings of a row have; the closest is bold. Epochs to a "
-    "level: of the seeds that reach it. Classical training has no cadence, and is the same beside all."
+    "level: of the seeds that reach it. A strategy without the option is the same beside all its values."
 )
+
+
+def pair(row: Row) -> tuple[str, str]:
+    """The two strategies of a row."""
+    return "learn2mix", OPPONENTS.get(row.name, "classical")
 
 
 class Alternative(NamedTuple):
     """A row's runs under one setting."""
 
     setting: tuple[Any, ...]  # the values of the row's varied keys
-    runs: Mapping[str, Runs]  # learn2mix's and classical's
+    runs: Mapping[str, Runs]  # by strategy
     # by strategy and checkpoint of the row's own E, the metric by seed; no key for epochs not reached
     values: Mapping[tuple[str, int], pd.Series[float]]
     distance: float  # see ``CAPTION``; NaN where nothing can be compared
@@ -51,7 +58,7 @@ def alternatives(row: Row, all_runs: Iterable[Runs]) -> list[Alternative]:
     """
     if row.name not in VARIED:
         return []
-    by_setting = {setting: runs for setting, runs in _by_setting(row, all_runs).items() if len(runs) == len(PAIR)}
+    by_setting = {setting: runs for setting, runs in _by_setting(row, all_runs).items() if len(runs) == len(pair(row))}
     if len(by_setting) < 2:
         return []
     epochs = [checkpoint(share, row.configurations()["learn2mix"].epochs) for share in CHECKPOINTS]
@@ -76,13 +83,13 @@ def alternatives(row: Row, all_runs: Iterable[Runs]) -> list[Alternative]:
 
 
 def _by_setting(row: Row, all_runs: Iterable[Runs]) -> dict[tuple[Any, ...], dict[str, Runs]]:
-    """By setting and strategy, the longest runs; classical training has no cadence, and is the same beside all."""
+    """By setting and strategy, the longest runs; a strategy without the varied option is the same beside all."""
     keys, configurations = VARIED[row.name], row.configurations()
-    wanted = {strategy: _fixed(settings(configurations[strategy]), keys) for strategy in PAIR}
+    wanted = {strategy: _fixed(settings(configurations[strategy]), keys) for strategy in pair(row)}
     made: dict[tuple[Any, ...], dict[str, Runs]] = {}
     for run in sorted(all_runs, key=lambda run: -run.settings["epochs"]):
         fixed = _fixed(run.settings, keys)
-        for strategy in PAIR:
+        for strategy in wanted:
             if fixed == wanted[strategy] and run.settings["epochs"] <= configurations[strategy].epochs:
                 made.setdefault(tuple(run.settings.get(key) for key in keys), {}).setdefault(strategy, run)
     for setting, runs in made.items():
@@ -103,20 +110,20 @@ def table(row: Row, made: list[Alternative]) -> list[str]:
     claims = [claim for claim in published.claims("thresholds") if claim.row == row.name and claim.at is not None]
     head = [*names, "strategy", "n", *EPOCHS, "distance", *(f"epochs to {claim.at:g}" for claim in claims)]
     lines = []
-    for strategy in PAIR:
+    for strategy in pair(row):
         numbers = [number.text for number in published.cells(row.name)[strategy]]
         epochs = [number.text for claim in claims if (number := claim.values[strategy])]
         words = [f"{strategy}, the paper", str(published.RUNS), *numbers, "", *epochs]
         lines.append([""] * len(names) + words)
     for one in made:
-        for strategy, run in ((strategy, one.runs[strategy]) for strategy in PAIR):
+        for strategy, run in ((strategy, one.runs[strategy]) for strategy in pair(row)):
             words = [f"{value:g}" if isinstance(value, float) else str(value) for value in one.setting]
             words += [strategy, str(len(run.metrics))]
             for i in range(len(EPOCHS)):
                 cell = one.values.get((strategy, i))
                 words.append("" if cell is None else spread(cell, significant(cell, row.is_percent)))
             distance = f"**{one.distance:.1f}**" if one is made[0] else f"{one.distance:.1f}"
-            words.append(distance if strategy == PAIR[0] else "")
+            words.append(distance if strategy == pair(row)[0] else "")
             for claim in claims:
                 epochs_to = first_epochs(run.curve(), row, claim.at).dropna()
                 words.append(spread(epochs_to, 1) if len(epochs_to) else f"not in {run.settings['epochs']}")

@@ -74,6 +74,26 @@ def test_settings_are_compared_where_all_have_runs(tmp_path: Path) -> None:
     assert figure.axes[0].get_xlabel() == "learning rate"
 
 
+def test_a_row_may_be_about_another_strategy(tmp_path: Path) -> None:
+    ends = {("learn2mix", None): 0.19, ("focal", False): 0.17, ("focal", True): 0.1072}
+    for (strategy, inside), end in ends.items():
+        config = configuration("cifar100_v1", strategy)
+        for seed in (0, 1):
+            choice = config.strategy | ({} if inside is None else {"weight_inside": inside})
+            write(tmp_path, replace(config, strategy=choice, seed=seed), end)
+    row, found = BY_NAME["cifar100_v1"], read_results(tmp_path).runs
+    made = alternatives(row, found)
+    assert [one.setting for one in made] == [(True,), (False,)]
+    assert [{*one.runs} for one in made] == [{"learn2mix", "focal"}] * 2
+    lines = table(row, made)
+    assert lines[0].startswith("| weight inside | strategy | n |")
+    assert lines[3].startswith("|  | focal, the paper | 5 | ")
+    assert lines[5].startswith("| True | focal | 2 | ")
+    figure = experiments.figures(found)["settings"]
+    assert figure is not None
+    assert figure.axes[2].get_title() == "CIFAR-100, first version, E"
+
+
 def test_other_settings_than_the_suspects_stay_out(tmp_path: Path) -> None:
     """Another option of the optimizer, and more epochs, whatever their directories are called."""
     both(tmp_path, "mnist_reconstruction", (9.31, 10.1))
