@@ -27,10 +27,14 @@ def subject_and_label(settings: dict[str, Any], of_dataset: list[dict[str, Any]]
 
 def title(settings: Mapping[str, Any]) -> str:
     """The data set as a heading has it: its name or, of one's own data, ``patients.csv, target outcome``."""
-    if not (path := settings.get("dataset.path")):
-        return str(settings["dataset.name"])
     column = settings.get("dataset.target") or settings.get("dataset.label")
-    return printable(PurePath(path).name + f", target {column}" * bool(column))
+    name = data_name(settings["dataset.name"], settings.get("dataset.path"))
+    return f"{name}, target {printable(column)}" if column else name
+
+
+def data_name(name: str, path: str | None) -> str:
+    """The data set's name or, of one's own data, that of the file or folder."""
+    return printable(PurePath(path).name) if path else name
 
 
 def _test_settings(settings: dict[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bar
 from rich.table import Column
 
+from l2m.config.description import data_name
 from l2m.config.run import RunConfig
 from l2m.data import load
 from l2m.data.own.description import format_description
@@ -53,7 +54,8 @@ class Progress:
     def __init__(self, config: RunConfig, in_parallel: bool = False, left: int = 1) -> None:
         self.left = left
         mixing = f" {config.mixing['name']}" if config.mixing["name"] != "none" else ""
-        self.name = f"{config.dataset['name']} {config.strategy['name']}{mixing} seed {config.seed}"
+        data = data_name(config.dataset["name"], config.dataset.get("path"))
+        self.name = f"{data} {config.strategy['name']}{mixing} seed {config.seed}"
         self._epochs = config.epochs
         self._total = "" if config.equal_seconds else f"/{config.epochs}"
         self._metric = TASKS[config.task].metric
@@ -128,7 +130,8 @@ def train_group(configs: Sequence[RunConfig]) -> Iterator[tuple[int, str | Excep
         yield from ((number, stopped) for number in range(len(configs)))
         return
     whole = Progress(max(configs, key=lambda config: config.epochs), in_parallel=True, left=len(configs))
-    whole.name = f"{configs[0].dataset['name']} {len(configs)} runs together"
+    data = data_name(configs[0].dataset["name"], configs[0].dataset.get("path"))
+    whole.name = f"{data} {len(configs)} runs together"
     trained = 0
 
     def advance(row: EpochRow) -> None:

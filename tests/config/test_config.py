@@ -24,7 +24,7 @@ from l2m.registry import Registry
 from l2m.schema import Range, coerce, type_name
 
 FOUND = {
-    "dataset": 22, "experiment": 31, "imbalance": 12, "mixing": 4, "model": 9, "optimizer": 3, "strategy": 16,
+    "dataset": 22, "experiment": 32, "imbalance": 12, "mixing": 4, "model": 9, "optimizer": 3, "strategy": 16,
     "study": 5, "logger": 4, "hydra/launcher": 3, "hydra/sweeper": 1,
 }  # fmt: skip
 """How many YAML files each group has."""
