@@ -140,6 +140,18 @@ def _write_predictions(request: Request, threshold: str | Sequence[float] | None
     from l2m.trained import Trained
 
     decision = decide(model, threshold, request.costs, request.priors)
+    named = threshold if isinstance(threshold, str) else ",".join(
+        f"{name}:{each:.3g}" for name, each in zip(model.class_names, threshold or (), strict=False)
+    )  # fmt: skip
+    used = {"threshold": named, "costs": request.costs, "priors": request.priors}
+    if words := [f"{option}={value}" for option, value in used.items() if value]:
+        print(f"classes by {' and '.join(words)}", flush=True)
+    if request.costs and not request.priors and model.is_skewed:
+        print(
+            f"{model.folder} may make rare classes too probable, and costs choose by the probabilities: add priors= "
+            "with the classes' shares, or use a model of classical training",
+            file=sys.stderr,
+        )
     inputs, samples = read_unseen(Path(str(request.data)).expanduser(), model.data, model.config.dataset)
     if isinstance(model, Trained):
         table = predict(model, inputs, samples, decision)

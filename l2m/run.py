@@ -40,6 +40,7 @@ def _train(runs: Checked, refused: Refused, sweep: Sweep | None) -> bool:
 
     planned = plan(runs)
     if any(config.dry_run for config, _ in runs):
+        print_data((run.config for run in planned), is_dry=True)
         print(format_plan(planned))
         return False
     if not sweep:

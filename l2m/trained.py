@@ -81,6 +81,11 @@ class Trained:
         """Its loss and its metric."""
         return TASKS[self.config.task]
 
+    @property
+    def is_skewed(self) -> bool:
+        """Whether its probabilities may be those of a population with other shares of the classes."""
+        return (self.config.strategy["name"], self.config.mixing["name"]) != ("classical", "none")
+
     def shares(self) -> Floats:
         """The shares (k,) of the classes that its probabilities are for: those of the batches of the model's epoch.
 

@@ -115,6 +115,11 @@ class Opponent:
         assert self.advised.model
         return predict_values(self.advised.model, self.advised.setting, self.config, self.data, inputs.numpy())
 
+    @property
+    def is_skewed(self) -> bool:
+        """Whether its probabilities are those of a population with other shares of the classes."""
+        return str(self.advised.model).endswith("_balanced")
+
     def shares(self) -> Floats:
         """The shares (k,) of the classes that its probabilities are for."""
         if str(self.advised.model).endswith("_balanced"):

@@ -15,7 +15,7 @@ import pandas as pd
 from l2m.comparison.advice import Advice
 from l2m.comparison.config import BASELINE
 from l2m.comparison.findings import Findings, format_seconds
-from l2m.report.statistics import digits_of, significant, spread
+from l2m.report.statistics import LEVEL, digits_of, significant, spread
 from l2m.training.scores import Floats, by_class
 
 WARNED_OF = ("accuracy", "worst_group", "calibration_error")
@@ -204,8 +204,11 @@ def _describe_test(report: Report) -> str:
     where = "On the test parts" if report.protocol.advised else "On the test part, which had no say in this"
     text = f"{where}: {name} {mean(name)}"
     if name != BASELINE:
-        verdicts = {0: "no reliable difference", 1: "reliably better", -1: "reliably worse"}
-        reliable = verdicts[findings.row(metric, name).verdict]
+        row = findings.row(metric, name)
+        reliable = {0: "no reliable difference", 1: "reliably better", -1: "reliably worse"}[row.verdict]
+        if not row.verdict and row.p_holm < 1 - LEVEL:
+            over = score.scale * row.interval_half_width_over_samples
+            reliable += f": other test samples may change it by {over:.{digits_of(over, score.percent)}f}"
         text += f", {findings.difference(metric, name)}{points} against {BASELINE} ({reliable})"
     means = findings.table["mean"].xs(metric, level="score")
     best = str(means.idxmax() if score.higher_is_better else means.idxmin())

@@ -96,6 +96,7 @@ class ComparisonRunner:
     def print_plan(self) -> None:
         """The runs of choosing; those of training only if nothing is chosen, as they depend on the choice."""
         strategies, options = len(self._settings), self._options
+        print_data((settings[0] for settings in self._settings.values()), is_dry=True)
         if options.choose:
             most = max(map(len, self._settings.values()))
             print(f"choosing, on a validation part, among {most} settings of each of {strategies} strategies:")

@@ -79,9 +79,13 @@ def describe_user_error(error: Exception, keys: type = RunConfig, groups: Sequen
         key, values = match[1], match[2].strip()
         if key == "logger":
             return f"logger={values} gives several values to one run: several loggers at once are 'logger=[{values}]'"
-        if type_name(options_of(keys).get(key)).startswith("tuple"):
+        lists = [name for name, kind in options_of(keys).items() if type_name(kind).startswith("tuple")]
+        if key in lists:
             return f"{key}={values} is not a list: write {key}=[{values}]"
-        return f"{key}={values} gives several values to one run: add -m to sweep over them"
+        if not {key.partition(".")[0]} & {*options_of(keys), *groups}:
+            return _describe_unknown_key(key, keys, groups)
+        as_list = f"write {near}=[{values}], or " if (near := closest(key, lists)) else ""
+        return f"{key}={values} gives several values to one run: {as_list}add -m to sweep over them"
     if match := re.search(r"Sweep parameters '([^']+)'", text):
         return f"{match[1]} gives several values to one run: add -m to sweep over them"
     first, *others = [line.strip().replace("LexerNoViableAltException: ", "") for line in text.strip().splitlines()]

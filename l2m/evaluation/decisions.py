@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from l2m.errors import UserError, shown
+from l2m.errors import UserError, did_you_mean, shown
 
 
 class Classifier(Protocol):
@@ -70,6 +70,12 @@ def _by_class(option: str, text: str, names: tuple[str, ...]) -> NDArray[np.floa
     if len(names) == 2 and len(pairs) == len(numbers) == 1 and option != "costs":
         numbers |= {name: 1 - sum(numbers.values()) for name in names if name not in numbers}
     values = np.array([numbers.get(name, np.nan) for name in names])
+    for name in numbers:
+        if name not in names and len(pairs) <= len(numbers):
+            raise UserError(
+                f"{option}={shown(text, 60)} names {shown(name, 30)}, which is no class{did_you_mean(name, names)}: "
+                f"choose among {shown(', '.join(names), 60)}"
+            )
     is_valid = len(pairs) <= len(numbers) == len(names) and bool(((values > 0) & (values < np.inf)).all())
     rule = "a number above 0"
     if option != "costs":
@@ -77,7 +83,8 @@ def _by_class(option: str, text: str, names: tuple[str, ...]) -> NDArray[np.floa
     if option == "priors":
         is_valid, rule = is_valid and abs(values.sum() - 1) < 1e-3, f"{rule}, with the sum 1,"
     if not is_valid:
-        example = ",".join(f"{name}:{1 / len(names):.2g}" for name in names)
+        each = 1 if option == "costs" else 1 / len(names)
+        example = ",".join(f"{name}:{each:.2g}" for name in names)
         raise UserError(
             f"{option}={shown(text, 60)} does not have {rule} for each of the {len(names)} classes: write it as "
             f"'{option}={shown(example)}'"

@@ -93,8 +93,8 @@ def summarize(task: Task, classes: tuple[str, ...], table: pd.DataFrame) -> Iter
         yield f"predicted: {predicted.mean():.5g} on average, from {predicted.min():.5g} to {predicted.max():.5g}"
     if "unseen" in table:
         new = table.loc[table["unseen"] != "", "unseen"]
-        yield f"{len(new)} samples have categories that the training part did not have"
-        yield from _aligned("unseen", pd.DataFrame({"samples": new.value_counts()}))
+        yield f"{len(new)} samples are unlike all of the training part: new categories, or numbers far off"
+        yield from _aligned("unseen", pd.DataFrame({"samples": new.str.split("; ").explode().value_counts()}))
     if "actual" not in table:
         return
     answered, metric = table.dropna(subset="actual"), task.metric

@@ -112,10 +112,13 @@ class Progress:
         return f"{self.name}: {result}\n  {before}{printable(str(records.path))}"
 
 
-def print_data(configs: Iterable[RunConfig]) -> None:
-    """Print what the data of users are read as, once for each data set; what is wrong with one its runs report."""
+def print_data(configs: Iterable[RunConfig], is_dry: bool = False) -> None:
+    """Print what the data of users are read as, once for each data set.
+
+    What is wrong with one its runs report; if ``is_dry``, without any, it is raised as a UserError.
+    """
     for config in {str(config.dataset): config for config in configs if "path" in config.dataset}.values():
-        with suppress(UserError):
+        with nullcontext() if is_dry else suppress(UserError):
             print("\n".join(format_description(load(config).description or {})), flush=True)
 
 

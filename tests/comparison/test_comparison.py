@@ -162,6 +162,8 @@ def test_a_test_part_that_is_too_small_supports_nothing() -> None:
     findings = judge(runs, "classification", "balanced_accuracy", wide)
     assert verdicts(judged(runs), "balanced_accuracy")["focal"] == 1
     assert verdicts(findings, "balanced_accuracy") == dict.fromkeys(STRATEGIES, 0) | {"smote": 1}
+    text = " ".join(recommend(reported(findings, focal=0.5)))
+    assert "(no reliable difference: other test samples may change it by " in text
     difference = wide["focal"]["balanced_accuracy"] - wide["classical"]["balanced_accuracy"]
     half_width = findings.table.loc[("focal", "balanced_accuracy"), "interval_half_width_over_samples"]
     assert half_width == pytest.approx(stats.norm.ppf(1 - 0.025 / 5) * np.std(difference, ddof=1))

@@ -493,7 +493,7 @@ def test_columns_in_doubt_are_one_line_of_warning_each(file: Path) -> None:
         f"all {flags} rows with flag=1 are of class True: is flag known beforehand?",
         f"all {heat} rows with cause=heat are of class True: is cause known beforehand?",
         f"all {mild} rows with mild=b are of class True: is mild known beforehand?",
-        "id has a different whole number in each row: ignore it if it only names rows",
+        "id has a different whole number in each row: add dataset.ignore=[id] if it only names rows",
         "no two values, so nothing to learn from: empty, state",
         "fix the file if these are one sex: Male, male",
     ]

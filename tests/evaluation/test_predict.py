@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -260,10 +261,18 @@ def test_categories_that_were_not_trained_on_are_reported(
     rows.loc[[0, 7], "ward"] = "East"
     rows.to_csv("new.csv", index=False)
     result = door(f"run={records.path}", "data=new.csv")
-    assert "2 samples have categories that the training part did not have\n" in result.out
+    assert "2 samples are unlike all of the training part: new categories, or numbers far off\n" in result.out
     assert "  ward=East          2\n" in result.out
     found = pd.read_csv("predictions.csv")["unseen"]
     assert found.dropna().to_dict() == {0: "ward=East", 7: "ward=East"}
+    rows["income"] *= 100
+    rows.to_csv("cents.csv", index=False)
+    result = door(f"run={records.path}", "data=cents.csv", "output=cents_scored.csv")
+    found = pd.read_csv("cents_scored.csv")["unseen"]
+    counted = dict(re.findall(r"^  (ward=East|income far off) +(\d+)$", result.out, re.MULTILINE))
+    assert counted == {"ward=East": "2", "income far off": str(found.str.startswith("income far off").sum())}
+    assert found[0] == "income far off; ward=East"
+    assert int(counted["income far off"]) > 30
 
 
 @pytest.mark.parametrize("name", ["wine_quality", "california_housing"])
@@ -575,7 +584,7 @@ def scored(door: Command, table: Path, path: Path, *options: str) -> tuple[pd.Da
 
 def test_classes_are_chosen_by_threshold_or_cost(runs: Callable[..., Run], table: Path, door: Command) -> None:
     """By the rule that scikit-learn's threshold classifiers have, and by the least expected cost."""
-    path = runs(*words_of(table, *ILL))[1].path
+    path = runs(*words_of(table, *ILL), "strategy=classical")[1].path
     plain, _ = scored(door, table, path)
     ill, well = (plain[f"probability {name}"] for name in ("ill", "well"))
     limit = float(ill.median())
@@ -603,6 +612,10 @@ def test_probabilities_are_corrected_by_the_shares_of_the_batches(
     drawn = pd.read_csv(path / "groups.csv").set_index("name")["count"]
     odds = plain["probability ill"] / plain["probability well"] * (0.02 / drawn["ill"]) / (0.98 / drawn["well"])
     np.testing.assert_allclose(rows["probability ill"], odds / (1 + odds), rtol=1e-4)
+    for option, warns in (("priors=ill:0.2", False), ("costs=ill:5,well:1", strategy != "classical")):
+        result = door(f"run={path}", f"data={table}", option, "force=true")
+        assert f"classes by {option}\n" in result.out
+        assert ("may make rare classes too probable" in result.err) == warns
     assert drawn["ill"] / drawn.sum() == pytest.approx(0.2 if strategy == "classical" else 0.5, abs=0.07)
 
 
@@ -624,11 +637,13 @@ def test_classes_have_recall_and_precision(runs: Callable[..., Run], table: Path
 @pytest.mark.parametrize(
     ("target", "option", "fragment"),
     [
-        (ILL, "threshold=sick:0.3", "does not have a number between 0 and 1 for each of the 2 classes: write it as"),
+        (ILL, "threshold=sick:0.3", "names sick, which is no class: choose among ill, well"),
         (ILL, "threshold=1.5", "threshold=well:1.5 does not have a number between 0 and 1"),
         (ILL, "threshold=ill:0.2,ill:0.3", "'threshold=ill:0.5,well:0.5'"),
         (ILL, "costs=ill:5", "costs=ill:5 does not have a number above 0 for each of the 2 classes"),
         (ILL, "costs=ill:5,well:inf", "a number above 0"),
+        (ILL, "costs=ill:5", "write it as 'costs=ill:1,well:1'"),
+        (ILL, "costs=Ill:5,well:1", "names Ill, which is no class (did you mean ill?): choose among ill, well"),
         (ILL, "priors=ill:0.2,well:0.9", "a number between 0 and 1, with the sum 1, for each"),
         (WARD, "priors=ill:0.2", "has other groups than classes, use threshold or costs"),
         (INCOME, "costs=1", "costs=1 is for classes, and the model predicts values: drop it"),

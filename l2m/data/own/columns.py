@@ -32,6 +32,9 @@ LISTED_MARKS = 3
 FEW_CATEGORIES = 20
 """Categories that a column may have, even if most rows have rare ones."""
 
+FAR = 10.0
+"""Standard deviations from the mean of the training part, from which a new number is reported."""
+
 
 def check_columns(names: Iterable[str], columns: Iterable[str], option: str, file: Path | str) -> None:
     """Check that the ``names`` given in ``option`` are among the columns of ``file``.
@@ -247,13 +250,19 @@ def apply(preprocessing: Mapping[str, Any], table: pd.DataFrame, file: Path | st
     return torch.from_numpy(np.concatenate([*numeric, *blocks], 1))
 
 
-def list_unseen(preprocessing: Mapping[str, Any], table: pd.DataFrame) -> pd.Series:
-    """For each row the categories that the training part did not have, as ``ward=north``; empty text where none is."""
+def list_unseen(preprocessing: Mapping[str, Any], table: pd.DataFrame, inputs: Tensor) -> pd.Series:
+    """For each row what the training part did not have, as ``ward=north; age far off``; empty text where there is none.
+
+    These are categories, and numbers more than ``FAR`` standard deviations from the mean; ``inputs`` as :func:`apply`
+    prepared them.
+    """
     unseen = pd.Series("", table.index)
+    for column, far in zip(preprocessing["numbers"], (inputs.abs() > FAR).numpy().T, strict=False):
+        unseen.loc[far] += f"; {column['name']} far off"
     names = [column["name"] for column in preprocessing["categories"]]
     for column, cells in zip(preprocessing["categories"], iterate(table, names), strict=True):
         values, known = as_text(cells), {*column["values"], *column["rare"]}
         new = np.array([text not in known for text in values], bool)
         if new.any():
-            unseen.loc[new] += f" {column['name']}=" + values[new]
-    return unseen.str.strip()
+            unseen.loc[new] += f"; {column['name']}=" + values[new]
+    return unseen.str.removeprefix("; ")

@@ -68,7 +68,9 @@ def find_doubts(
         doubts += [f"{name} gives the target exactly: is it known beforehand?" for name in names]
     for place in np.flatnonzero(is_whole & (spans >= max(len(rows), FEW_VALUES) - 1)).tolist():
         if len(np.unique(numbers[:, place])) == len(rows):
-            doubts.append(f"{numeric[place]} has a different whole number in each row: ignore it if it only names rows")
+            name = str(numeric[place])
+            option = f"dataset.ignore=[{name}]" if name.isidentifier() else f"\"dataset.ignore=['{name}']\""
+            doubts.append(f"{name} has a different whole number in each row: add {option} if it only names rows")
     constant = [*np.array(numeric, object)[~(spans > 0)], *(name for name in others if rows[name].nunique() < 2)]
     if constant:
         doubts.append(f"no two values, so nothing to learn from: {', '.join(constant)}")

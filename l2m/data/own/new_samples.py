@@ -162,7 +162,7 @@ def _read_rows(place: Path, data: Data, choice: Mapping[str, Any]) -> tuple[Tens
     for name in data.preprocessing.get("columns", ()):
         rule = f"fix or drop the row, dataset={choice['name']} has no rule for missing values"
         refuse(table[name].isna().to_numpy(bool), table[name], place, rule)
-    rows, unseen = _read_targets(table, data, choice, place), columns.list_unseen(fitted, table)
+    rows, unseen = _read_targets(table, data, choice, place), columns.list_unseen(fitted, table, inputs)
     return inputs, rows.assign(unseen=unseen) if unseen.any() else rows
 
 

@@ -100,8 +100,8 @@ def number_sheet_rows(content: bytes, file: Path) -> Iterator[tuple[int, list[st
 
     A cell with an error of Excel, such as #N/A or #DIV/0!, is empty.
     """
-    for problem in describe_missing(str(file), "excel", "openpyxl"):
-        raise UserError(f"{problem}, or save it as CSV")
+    if problems := describe_missing(str(file), "excel", "openpyxl"):
+        raise UserError(f"{problems[0]}, or save it as CSV")
     try:
         sheets = pd.read_excel(io.BytesIO(content), sheet_name=None, header=None, dtype=str, na_filter=False)
     except Exception as error:  # whatever openpyxl says
