@@ -32,6 +32,27 @@ def test_the_best_opponent_is_of_all_parts_and_the_chosen_one_of_each() -> None:
     assert line["se, chosen"] == pytest.approx(6)
 
 
+def test_the_docs_have_the_numbers_of_the_records() -> None:
+    rows, summary = (pd.read_csv(FOLDER / f"{name}.csv") for name in ("candidates", "summary"))
+    text = " ".join((ROOT / "docs" / "compare.md").read_text().split())
+    below = -summary.set_index("table")["ahead of the best"]
+    assert (
+        f"on average {below.mean():.1f} points of balanced accuracy below the best of the four usual opponents" in text
+    )
+    assert f"At worst it was {below.max():.1f} points below ({below.idxmax()})" in text
+    assert f"It was {summary['ahead of the chosen'].mean():.1f} points above the opponent" in text
+    scores = rows.pivot(index=["table", "data_seed"], columns="candidate", values="balanced_accuracy")
+    advised = rows[rows["advised"]].set_index(["table", "data_seed"])["balanced_accuracy"]
+    for name, words in {
+        "balanced": "balanced batches are {:.1f} points below the advice",
+        "classical_by_prior": "moved by the prior {:.1f}, ",
+        "learn2mix": "learn2mix {:.1f}, ",
+        "logistic_regression_balanced": "balanced logistic regression {:.1f}, ",
+        "classical": "and classical training {:.1f}.",
+    }.items():
+        assert words.format((advised - scores[name]).mean()) in text
+
+
 def test_the_summary_is_of_the_recorded_candidates() -> None:
     rows, summary = (pd.read_csv(FOLDER / f"{name}.csv") for name in ("candidates", "summary"))
     pd.testing.assert_frame_equal(advice.summarize(rows), summary)
