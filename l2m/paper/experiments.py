@@ -80,7 +80,7 @@ def varied(row: Row, all_runs: Sequence[Runs], key: str) -> Series:
 
 def word(value: object) -> str:
     """A setting's value, short enough for five to stand side by side on an axis, which breaks it at its spaces."""
-    words = {"none": "plain", "standard": "augm."}
+    words = {"none": "plain", "standard": "augm.", "True": "yes", "False": "no"}
     if isinstance(value, float):
         return f"{value:.0e}".replace("e-0", "e-") if 0 < value < 0.01 else f"{value:g}"
     return words.get(str(value), str(value).replace("_", " "))
