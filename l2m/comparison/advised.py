@@ -122,7 +122,7 @@ class Opponent:
 
     def shares(self) -> Floats:
         """The shares (k,) of the classes that its probabilities are for."""
-        if str(self.advised.model).endswith("_balanced"):
+        if self.is_skewed:
             return np.full(len(self.class_names), 1 / len(self.class_names))
         counts = np.bincount(np.asarray(self.data.train.targets), minlength=len(self.class_names))
         return np.asarray(counts / counts.sum())

@@ -55,7 +55,8 @@ class Progress:
         self.left = left
         mixing = f" {config.mixing['name']}" if config.mixing["name"] != "none" else ""
         data = data_name(config.dataset["name"], config.dataset.get("path"))
-        self.name = f"{data} {config.strategy['name']}{mixing} seed {config.seed}"
+        one = f"{config.strategy['name']}{mixing} seed {config.seed}"
+        self.name = f"{data} {one if left == 1 else f'{left} runs together'}"
         self._epochs = config.epochs
         self._total = "" if config.equal_seconds else f"/{config.epochs}"
         self._metric = TASKS[config.task].metric
@@ -136,8 +137,6 @@ def train_group(configs: Sequence[RunConfig]) -> Iterator[tuple[int, str | Excep
         yield from ((number, stopped) for number in range(len(configs)))
         return
     whole = Progress(max(configs, key=lambda config: config.epochs), in_parallel=True, left=len(configs))
-    data = data_name(configs[0].dataset["name"], configs[0].dataset.get("path"))
-    whole.name = f"{data} {len(configs)} runs together"
     trained = 0
 
     def advance(row: EpochRow) -> None:

@@ -44,10 +44,11 @@ def info(config: RunConfig) -> dict[str, object]:
     return dict(RunDirectory(config).read_info())
 
 
-def assert_alike(ours: RunConfig, theirs: RunConfig) -> None:
+def assert_alike(ours: RunConfig, theirs: RunConfig, tolerance: float = 1e-5, later: float = 1e-5) -> None:
     """Two records agree to rounding, which may decide a sample whose two best classes are as likely.
 
-    It may also decide a unit whose input is close to 0, on which Adam's steps then differ: so more after one epoch.
+    Args:
+        later: the tolerance after the first epoch.
     """
     first, second = RunDirectory(ours).read(), RunDirectory(theirs).read()
     for name in ("metrics", "groups"):
@@ -56,13 +57,13 @@ def assert_alike(ours: RunConfig, theirs: RunConfig) -> None:
         for key in mine.select_dtypes("number").columns.drop("seconds", errors="ignore"):
             by_sample = ours.task == "classification" and key in ("test_metric", "worst_group")
             samples = 1 / 40 if name == "groups" or key == "worst_group" else 1 / 800  # of a group, of all
-            for rows, tolerance in ((mine["epoch"] == 1, 1e-5), (mine["epoch"] > 1, 1e-2)):
-                most = samples if by_sample else tolerance
-                np.testing.assert_allclose(mine[key][rows], other[key][rows], rtol=tolerance, atol=most, err_msg=key)
+            for rows, bound in ((mine["epoch"] == 1, tolerance), (mine["epoch"] > 1, later)):
+                most = samples if by_sample else bound
+                np.testing.assert_allclose(mine[key][rows], other[key][rows], rtol=bound, atol=most, err_msg=key)
     parameters, expected = left(first)[2], left(second)[2]
     assert parameters.keys() == expected.keys()
     for name, value in parameters.items():
-        torch.testing.assert_close(value, expected[name], rtol=1e-2, atol=1e-2)
+        torch.testing.assert_close(value, expected[name], rtol=later, atol=later)
 
 
 def train_together(configs: list[RunConfig], on_epoch: Callable[[EpochRow], None] | None = None) -> list[Result]:
@@ -77,13 +78,24 @@ def finished(configs: list[RunConfig]) -> list[Records]:
 
 
 def both_ways(folder: Path, words: Sequence[tuple[str, ...]], row: str = "classification") -> list[list[RunConfig]]:
-    """Train runs together, and each alone; pairs of these, which agree to rounding."""
+    """Train runs together, and each alone; pairs of these, which agree to rounding.
+
+    In one of four, rounding may also switch a unit on whose input is 0 but for 1e-8, as it does for focal loss on one
+    processor: from then on Adam's steps differ.
+    """
     ways = ("together", "alone")
     pairs = [[configured(folder / way, *each, row=row) for way in ways] for each in words]
     finished([ours for ours, _ in pairs])
+    parted = 0
     for ours, alone in pairs:
         train(alone)
-        assert_alike(ours, alone)
+        try:
+            assert_alike(ours, alone)
+        except AssertionError:
+            parted += 1
+            if parted > len(pairs) // 4:
+                raise
+            assert_alike(ours, alone, later=1e-2)
     return pairs
 
 
