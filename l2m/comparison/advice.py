@@ -24,7 +24,7 @@ class Advice:
     Attributes:
         best: the one with the best held-out mean.
         group: those that cannot be distinguished from it, itself among them, the best mean first.
-        probability: that the advised one is the best of all.
+        probability: that one of the group is the best of all.
         expected_loss: how far it is expected to be behind the best of all, in units of the score.
     """
 
@@ -58,5 +58,8 @@ def advise(
     rank = {name: place for place, name in enumerate(simplest)}
     chosen = min(group, key=lambda name: rank.get(name, len(rank)))
     drawn = means.to_numpy() + error * np.random.default_rng(0).standard_normal((DRAWS, k))
-    loss = drawn.max(1) - drawn[:, means.index.get_loc(chosen)]
-    return Advice(chosen, group[0], tuple(group), float((loss == 0).mean()), float(loss.mean()))
+    best = drawn.max(1)
+    loss = best - drawn[:, means.index.get_loc(chosen)]
+    return Advice(
+        chosen, group[0], tuple(group), float((drawn[:, : len(group)].max(1) == best).mean()), float(loss.mean())
+    )

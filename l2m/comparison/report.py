@@ -155,23 +155,12 @@ def recommend(report: Report) -> list[str]:
     score = findings.scores[metric]
     points = " points" if score.percent else ""
     percent = " %" if score.percent else ""
-    sentences = [
-        f"Use {name} ({protocol.rates_text(name)}): its {score.title} on held-out parts of the training set is "
-        f"{report.held_out_text(name)}{percent} ({len(report.held_out)} parts, mean ± standard error)."
-    ]
-    others = [other for other in advice.group if other not in (name, advice.best)]
-    if name != advice.best:
-        sentences.append(
-            f"{advice.best} has the best mean, {report.held_out_text(advice.best)}{percent}, but {name} cannot be "
-            "distinguished from it and is simpler."
-        )
-    if others:
-        verb = "also " * (name != advice.best) + ("are" if others[1:] else "is")
-        sentences.append(f"Within one standard error of the best mean {verb} {_listed(others)}.")
+    sentences = [*_choose(report), *_describe_gains(report)]
     loss = advice.expected_loss * score.scale
+    best = f"one of these {len(advice.group)}" if advice.group[1:] else name
     sentences.append(
-        f"How sure: {name} is the best of all {len(report.held_out.columns)} with a probability of "
-        f"{100 * advice.probability:.0f} %; the expected loss against the best is "
+        f"How sure: {best} is the best of all {len(report.held_out.columns)} with a probability of "
+        f"{100 * advice.probability:.0f} %; with {name} the expected loss against the best is "
         f"{loss:.{digits_of(loss, score.percent)}f}{points}."
     )
     sentences.append(_describe_test(report))
@@ -189,6 +178,56 @@ def recommend(report: Report) -> list[str]:
                 f"{findings.difference(other, name)}."
             )
     return sentences
+
+
+def _choose(report: Report) -> list[str]:
+    """The candidates that may be the best by their held-out scores, and which of them to use."""
+    advice, findings = report.advice, report.findings
+    name, best, score = advice.name, advice.best, findings.scores[findings.metric]
+    percent = " %" if score.percent else ""
+    setting, value = f"{name} ({report.protocol.rates_text(name)})", f"{report.held_out_text(name)}{percent}"
+    parts = f"({len(report.held_out)} parts, mean ± standard error)"
+    others = [f"{each} (the best mean)" if each == best else each for each in advice.group if each != name]
+    further = [each for each in report.held_out if each not in advice.group]
+    if not others:
+        where = f"its {score.title} on held-out parts of the training set is {value} {parts}"
+        return [f"Use {setting}: {where}, and no other candidate is within one standard error of it."]
+    reason = "which has the best mean" if name == best else "the simplest of them"
+    sentences = [
+        f"{len(advice.group)} of {len(report.held_out.columns)} candidates cannot be told apart by their {score.title} "
+        f"on held-out parts of the training set. Use {setting}, {reason}: {value} {parts}.",
+    ]
+    if len(others) <= len(further):
+        return [*sentences, f"Within one standard error of the best mean too: {_listed(others)}."]
+    leader = f" {best} has it, {report.held_out_text(best)}{percent}." * (name != best)
+    which = f"all but {_listed(further)}" if further else "all"
+    return [*sentences, f"Within one standard error of the best mean are {which}.{leader}"]
+
+
+def _describe_gains(report: Report) -> list[str]:
+    """How far ahead the advised candidate is of plain training, of its best moved threshold and of learn2mix."""
+    advice, held_out = report.advice, report.held_out
+    moved = [each for each in held_out if each in (f"{BASELINE}_by_prior", f"{BASELINE}_by_threshold")][:1]
+    names = {BASELINE: ", plain training", **dict.fromkeys(moved, ", its threshold moved alone"), "learn2mix": ""}
+    points = ", in points" * report.findings.scores[report.findings.metric].percent
+    gains = [
+        f"{_gap(report, advice.name, each)} over {each}{what}"
+        for each, what in names.items()
+        if each in held_out and each != advice.name
+    ]
+    text = [f"Gain of {advice.name} there{points} (± standard error): {', '.join(gains)}."] if gains else []
+    if BASELINE in advice.group and advice.group[1:]:
+        text.append("No gain over plain training was seen.")
+    return text
+
+
+def _gap(report: Report, ours: str, theirs: str) -> str:
+    """How much better the first is on the same held-out parts, and the standard error of that, as ``+3.2 ± 1.1``."""
+    score = report.findings.scores[report.findings.metric]
+    values = (report.held_out[ours] - report.held_out[theirs]) * score.scale * (1 if score.higher_is_better else -1)
+    digits = significant(report.held_out[ours] * score.scale, score.percent)
+    error = values.std(ddof=1) * math.sqrt(1 / len(values) + report.protocol.overlap)
+    return f"{values.mean():+.{digits}f} ± {error:.{digits}f}"
 
 
 def _describe_test(report: Report) -> str:

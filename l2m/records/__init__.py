@@ -8,9 +8,10 @@
         run.json      schema, version, commit, torch, device, threads, start, end, seconds, status; its model; of a run
                       from the command line, the command that repeats it; why it failed, where it was resumed, and
                       whether it was forced; with early stopping the best epoch, that of ``model.pt``, and the held-out
-                      metric of each; ``together``, with how many runs it was trained, itself included; for own data
-                      and CIFAR, a fingerprint of the files; for a GPU, versions of CUDA, cuDNN and the driver, and
-                      whether steps were replayed as CUDA graphs
+                      metric of each; ``together``, with how many runs it was trained, itself included: its ``seconds``
+                      are those of all of them, metrics.csv has its share; for own data and CIFAR, a fingerprint of the
+                      files; for a GPU, versions of CUDA, cuDNN and the driver, and whether steps were replayed as CUDA
+                      graphs
         model.pt      parameters, shapes, names and fitted preprocessing, which :mod:`l2m.trained` reads; loads with
                       ``weights_only=True``
         log.txt       of a failed run: the time and the traceback

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -16,6 +18,7 @@ import numpy as np
 import pandas as pd
 import torch
 from loky import cpu_count
+from sklearn.datasets import load_breast_cancer
 
 from benchmark.timing import ratio, time_in_turns, time_once
 
@@ -46,7 +49,7 @@ REGRESSION = (
 
 
 def measure(times: int, device: str = "auto") -> list[dict[str, Any]]:
-    """Seconds of ``--help``, of MNIST to its first step, and of a sweep over 300 finished runs."""
+    """Seconds of ``--help``, until MNIST's first step and a comparison's first run, and of 300 finished runs again."""
     with tempfile.TemporaryDirectory() as folder:
         finished = ("-m", "epochs=1", "dataset.train_sizes=[10,10,10,10]", "batch_size=40", "dataset.test_size=10")
         sweep = (*finished, "seed=range(300)", f"results_dir={folder}", f"device={device}")
@@ -54,6 +57,7 @@ def measure(times: int, device: str = "auto") -> list[dict[str, Any]]:
         commands = {
             ("--help", 1.0): lambda: _seconds("-m", "l2m.run", "--help"),
             ("the first step on MNIST", 3.5): lambda: time_first_step("mnist", folder, device),
+            ("the first run of a comparison", 10.0): lambda: time_first_result(device),
             ("300 finished runs", 15.0): lambda: _seconds("-m", "l2m.run", *sweep),
         }
         return [
@@ -67,6 +71,26 @@ def time_first_step(dataset: str, folder: str, device: str = "auto") -> float:
     return _seconds("-c", FIRST_STEP, f"dataset={dataset}", f"results_dir={folder}", f"device={device}")
 
 
+def time_first_result(device: str = "auto") -> float:
+    """Seconds until a comparison by default on a table of 569 rows shows the first finished run."""
+    frame = load_breast_cancer(as_frame=True).frame
+    with tempfile.TemporaryDirectory() as folder:
+        table = Path(folder, "table.csv")
+        frame.to_csv(table, index=False)
+        command = [sys.executable, "-m", "l2m.compare", "dataset=csv", f"dataset.path={table}", "dataset.target=target",
+                   f"results_dir={folder}", f"device={device}"]  # fmt: skip
+        began = time.monotonic()
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+            assert process.stdout is not None
+            shown = any("[1/" in line for line in process.stdout)
+            seconds = time.monotonic() - began
+            process.send_signal(signal.SIGINT)
+            process.communicate()
+    if not shown:
+        raise RuntimeError(f"{' '.join(command)} showed no finished run")
+    return seconds
+
+
 def measure_regression(times: int, device: str = "auto") -> list[dict[str, Any]]:
     """Seconds of one command for Table 2's regression rows; of these, inside runs, and in their training."""
     rounds = []
@@ -74,7 +98,8 @@ def measure_regression(times: int, device: str = "auto") -> list[dict[str, Any]]
         with tempfile.TemporaryDirectory() as folder:
             whole = _seconds("-m", "l2m.run", "-m", *REGRESSION, f"results_dir={folder}", f"device={device}")
             done = [file.parent for file in Path(folder).rglob("run.json")]
-            inside = [json.loads((run / "run.json").read_text())["seconds"] for run in done]
+            infos = [json.loads((run / "run.json").read_text()) for run in done]
+            inside = [info["seconds"] / info.get("together", 1) for info in infos]
             training = [pd.read_csv(run / "metrics.csv")["seconds"].iloc[-1] for run in done]
         rounds.append((whole, sum(inside) / cpu_count(), sum(training) / cpu_count()))
     wholes, insides, trainings = zip(*rounds, strict=True)

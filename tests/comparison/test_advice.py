@@ -34,7 +34,7 @@ def test_of_those_that_cannot_be_told_apart_the_simplest_is_advised() -> None:
     assert simplest.name == "logistic_regression"
     assert best.name == best.best == simplest.best == table.mean().idxmax()
     assert simplest.expected_loss > best.expected_loss > 0
-    assert simplest.probability < best.probability < 1
+    assert best.probability < 0.9 < simplest.probability, "it is that of the whole group"
     assert advise(table, simplest=["smote", "boosted_trees"]).name == "boosted_trees"
 
 

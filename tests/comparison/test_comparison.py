@@ -143,6 +143,7 @@ def test_a_gain_that_costs_another_score_is_reported() -> None:
     assert "Beware: reliably worse worst group than classical, -" in text
     assert "Beware: reliably worse calibration error than classical, +" in text
     assert "smote" not in text, "it is not recommended"
+    assert "and no other candidate is within one standard error of it." in text
 
 
 def test_the_test_part_reports_and_has_no_say() -> None:
@@ -152,7 +153,29 @@ def test_the_test_part_reports_and_has_no_say() -> None:
     text = " ".join(recommend(report))
     assert text.startswith("Use smote (learning_rate=0.001): its balanced accuracy on held-out parts")
     assert "(no reliable difference); the best there is learn2mix, " in text
-    assert "is the best of all 6 with a probability of 100 %; the expected loss against the best is 0.0" in text
+    assert "smote is the best of all 6 with a probability of 100 %; with smote the expected loss against the" in text
+    gain = 100 * (report.held_out["smote"] - report.held_out["classical"]).mean()
+    assert f"Gain of smote there, in points (± standard error): {gain:+.1f} ± 0." in text
+    assert " over classical, plain training, " in text
+
+
+def test_candidates_that_cannot_be_told_apart_are_named_before_one_of_them() -> None:
+    findings = judged(made_up_runs(np.random.default_rng(4)))
+    flat = reported(findings)
+    tied = replace(flat, advice=advise(flat.held_out, within=100))
+    text = " ".join(recommend(tied))
+    assert text.startswith("6 of 6 candidates cannot be told apart by their balanced accuracy on held-out parts")
+    assert "Use classical (learning_rate=0.001), the simplest of them: " in text
+    assert f"Within one standard error of the best mean are all. {tied.advice.best} has it, 80." in text
+    assert "No gain over plain training was seen." in text
+    assert "one of these 6 is the best of all 6 with a probability of 100 %" in text
+    ours, theirs = (100 * flat.held_out[name] for name in ("classical", "learn2mix"))
+    error = np.std(ours - theirs, ddof=1) * np.sqrt(1 / 5 + 0.25)
+    assert f"{np.mean(ours - theirs):+.1f} ± {error:.1f} over learn2mix." in text
+    strategies = replace(flat, advice=advise(flat.held_out[["smote", "focal"]], within=100))
+    name, other = flat.held_out[["smote", "focal"]].mean().sort_values(ascending=False).index
+    assert f"Use {name} (learning_rate=0.001), which has the best mean: 8" in " ".join(recommend(strategies))
+    assert f"Within one standard error of the best mean too: {other}." in " ".join(recommend(strategies))
 
 
 def test_a_test_part_that_is_too_small_supports_nothing() -> None:
