@@ -15,7 +15,7 @@ import pandas as pd
 from l2m.comparison.advice import Advice
 from l2m.comparison.config import BASELINE
 from l2m.comparison.findings import Findings, format_seconds
-from l2m.report.statistics import LEVEL, digits_of, significant, spread
+from l2m.report.statistics import digits_of, significant
 from l2m.training.scores import Floats, by_class
 
 WARNED_OF = ("accuracy", "worst_group", "calibration_error")
@@ -188,7 +188,7 @@ def _choose(report: Report) -> list[str]:
     setting, value = f"{name} ({report.protocol.rates_text(name)})", f"{report.held_out_text(name)}{percent}"
     parts = f"({len(report.held_out)} parts, mean ± standard error)"
     others = [f"{each} (the best mean)" if each == best else each for each in advice.group if each != name]
-    further = [each for each in report.held_out if each not in advice.group]
+    further = [str(each) for each in report.held_out if each not in advice.group]
     if not others:
         where = f"its {score.title} on held-out parts of the training set is {value} {parts}"
         return [f"Use {setting}: {where}, and no other candidate is within one standard error of it."]
@@ -199,7 +199,7 @@ def _choose(report: Report) -> list[str]:
     ]
     if len(others) <= len(further):
         return [*sentences, f"Within one standard error of the best mean too: {_listed(others)}."]
-    leader = f" {best} has it, {report.held_out_text(best)}{percent}." * (name != best)
+    leader = f" That is {best}'s, {report.held_out_text(best)}{percent}." * (name != best)
     which = f"all but {_listed(further)}" if further else "all"
     return [*sentences, f"Within one standard error of the best mean are {which}.{leader}"]
 
@@ -238,17 +238,18 @@ def _describe_test(report: Report) -> str:
 
     def mean(of: str) -> str:
         values = findings.values(metric, of)
-        return spread(values, significant(values, score.percent)) + " %" * score.percent
+        return f"{values.mean():.{significant(values, score.percent)}f}{' %' * score.percent}"
 
     where = "On the test parts" if report.protocol.advised else "On the test part, which had no say in this"
     text = f"{where}: {name} {mean(name)}"
     if name != BASELINE:
-        row = findings.row(metric, name)
+        row, over = findings.row(metric, name), "splits and seeds" if report.protocol.advised else "seeds"
         reliable = {0: "no reliable difference", 1: "reliably better", -1: "reliably worse"}[row.verdict]
-        if not row.verdict and row.p_holm < 1 - LEVEL:
-            over = score.scale * row.interval_half_width_over_samples
-            reliable += f": other test samples may change it by {over:.{digits_of(over, score.percent)}f}"
-        text += f", {findings.difference(metric, name)}{points} against {BASELINE} ({reliable})"
+        difference, _, by_seeds = findings.difference(metric, name).partition(" ± ")
+        by_samples = score.scale * row.interval_half_width_over_samples
+        if by_samples:
+            over += f" and ± {by_samples:.{digits_of(by_samples, score.percent)}f} over test samples"
+        text += f", {difference}{points} against {BASELINE}, ± {by_seeds} over {over} ({reliable})"
     means = findings.table["mean"].xs(metric, level="score")
     best = str(means.idxmax() if score.higher_is_better else means.idxmin())
     text += f"; the best there is {best}, {mean(best)}" if best != name else "; it is the best there too"
