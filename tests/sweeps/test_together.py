@@ -7,16 +7,19 @@ import os
 import signal
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from loky import ProcessPoolExecutor
 from test_sweep import await_true, begin, checkpoints, end, ended_by, statuses, workers
 
 from l2m import compose, train
 from l2m.config.run import RunConfig
 from l2m.records.directory import RunDirectory
+from l2m.sweeps.launchers import processes
 from l2m.sweeps.launchers.processes import Processes
 from l2m.sweeps.together import groups
 from l2m.training.kinds import most_together
@@ -132,6 +135,22 @@ def test_a_result_comes_as_its_run_ends_and_workers_stay_until_closed(tmp_path: 
         assert [worker.pid for worker in launcher._workers] == pids
     with pytest.raises(ProcessLookupError):
         os.kill(int(str(pids[0])), 0)
+
+
+def test_a_worker_that_the_pool_replaces_between_sweeps_trains_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the pool does where a process has more memory than it expects, which it may notice between any two runs."""
+    monkeypatch.setattr(processes, "ProcessPoolExecutor", partial(ProcessPoolExecutor, timeout=0.2))
+    one = compose("dataset=digits", "device=cpu", "threads=1", "workers=1", "epochs=1", f"results_dir={tmp_path}")
+    pids = set[int]()
+    with closing(Processes()) as launcher:
+        for seed in range(2):
+            launcher.submit([replace(one, seed=seed)])
+            assert [outcome.status for _, outcome in launcher.outcomes()] == ["done"]
+            pids.add(pid := int(str(launcher._workers[0].pid)))
+            await_true(lambda pid=pid: not Path(f"/proc/{pid}").exists())
+    assert len(pids) == 2
 
 
 def test_runs_of_a_worker_that_is_killed_train_on_alone(tmp_path: Path) -> None:

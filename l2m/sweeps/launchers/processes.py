@@ -56,7 +56,10 @@ def visible_gpus(configs: Sequence[RunConfig]) -> list[str]:
     return os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(count)))).split(",")[:count]
 
 
-_ended: Connection
+KEEP = {"LOKY_MAX_MEMORY_LEAK_SIZE": "1e18"}
+"""loky would take a loaded data set for a leak of memory, and replace the process."""
+
+_sending: Connection
 """In a worker: where it sends how runs end."""
 
 
@@ -67,15 +70,13 @@ class _Worker:
     environment: dict[str, str] | None
     executor: ProcessPoolExecutor | None = None
     pid: int | None = None
-    ended: Connection | None = None  # where it sends how runs end
 
     def start(self) -> None:
-        self.ended, sending = Pipe(duplex=False)
+        self.receiving, self.sending = Pipe(duplex=False)  # open on both sides, as loky may replace the process
+        environment = (self.environment or {}) | KEEP
         self.executor = ProcessPoolExecutor(
-            1, initializer=_begin, initargs=(os.getpid(), sending), env=self.environment
+            1, initializer=_begin, initargs=(os.getpid(), self.sending), env=environment
         )
-        self.pid = self.executor.submit(os.getpid).result()
-        sending.close()  # so that it has no writer when the process dies
 
     def close(self) -> None:
         if self.executor:  # killing it, as it is idle, saves a second
@@ -139,16 +140,17 @@ class Processes(Launcher):
         try:
             if worker.executor is None and not self._stopping.is_set():
                 worker.start()
-            if (
-                worker.executor is None or worker.ended is None or self._stopping.is_set()
-            ):  # perhaps before its pid was known
+            if worker.executor is None:
+                return
+            worker.pid = worker.executor.submit(os.getpid).result()
+            if self._stopping.is_set():  # perhaps before its pid was known
                 return
             configs = [self._configs[number] for number in group]
             done = worker.executor.submit(_work, configs, os.getpid(), os.environ.get(PIPE))
-            with suppress(EOFError, OSError):  # it died
-                for number, outcome in iter(worker.ended.recv, None):
-                    left.remove(group[number])
-                    report((group[number], outcome))
+            done.add_done_callback(lambda _: worker.sending.send(None))  # it ended or died
+            for number, outcome in iter(worker.receiving.recv, None):
+                left.remove(group[number])
+                report((group[number], outcome))
             done.result()
             return
         except BrokenProcessPool as error:
@@ -181,23 +183,19 @@ class Processes(Launcher):
                     os.kill(worker.pid, number)
 
 
-def _begin(parent: int, ended: Connection) -> None:
-    global _ended
-    _ended = ended
+def _begin(parent: int, sending: Connection) -> None:
+    global _sending
+    _sending = sending
     end_with_parent(parent)
     keep_memory()
     tqdm.set_lock(RLock())  # that of `datasets`: its own, for processes, would be left behind with a warning
 
 
 def _work(configs: Sequence[RunConfig], parent: int, pipe: str | None) -> None:
-    """Train runs and send the number of each, and how it ended, as it ends; then None."""
+    """Train runs and send the number of each, and how it ended, as it ends."""
     os.environ.update({PIPE: pipe} if pipe else {})
-    try:
-        for number, outcome in train_group_and_report(configs):
-            if outcome.status == "stopped" and os.getppid() != parent:
-                os._exit(1)  # nobody is left to report to
-            with suppress(OSError):
-                _ended.send((number, outcome))
-    finally:
+    for number, outcome in train_group_and_report(configs):
+        if outcome.status == "stopped" and os.getppid() != parent:
+            os._exit(1)  # nobody is left to report to
         with suppress(OSError):
-            _ended.send(None)
+            _sending.send((number, outcome))
