@@ -24,6 +24,7 @@ class Advice:
     Attributes:
         best: the one with the best held-out mean.
         group: those that cannot be distinguished from it, itself among them, the best mean first.
+        margin: how far below the best mean the group reaches, in units of the score.
         probability: that one of the group is the best of all.
         expected_loss: how far it is expected to be behind the best of all, in units of the score.
     """
@@ -31,6 +32,7 @@ class Advice:
     name: str
     best: str
     group: tuple[str, ...]
+    margin: float
     probability: float
     expected_loss: float
 
@@ -54,12 +56,12 @@ def advise(
     residuals = (scores - scores.mean()).sub((scores - scores.mean()).mean(axis=1), axis=0)
     noise = residuals.std(ddof=1).median() * math.sqrt(k / (k - 1))
     error = noise * math.sqrt(1 / n + overlap)
-    group = list(means.index[means >= means.iloc[0] - within * math.sqrt(2) * error])
+    margin = within * math.sqrt(2) * error
+    group = list(means.index[means >= means.iloc[0] - margin])
     rank = {name: place for place, name in enumerate(simplest)}
     chosen = min(group, key=lambda name: rank.get(name, len(rank)))
     drawn = means.to_numpy() + error * np.random.default_rng(0).standard_normal((DRAWS, k))
     best = drawn.max(1)
     loss = best - drawn[:, means.index.get_loc(chosen)]
-    return Advice(
-        chosen, group[0], tuple(group), float((drawn[:, : len(group)].max(1) == best).mean()), float(loss.mean())
-    )
+    of_group = float((drawn[:, : len(group)].max(1) == best).mean())
+    return Advice(chosen, group[0], tuple(group), margin, of_group, float(loss.mean()))

@@ -80,7 +80,8 @@ class Findings:
             return ""
         row, scale = self.row(score, strategy), self.scores[score].scale
         digits = significant(self.values(score, strategy), self.scores[score].percent)
-        return f"{scale * row.minus_classical:+.{digits}f} ± {scale * row.interval_half_width:.{digits}f}"
+        difference = round(scale * row.minus_classical, digits) + 0.0  # no -0.0
+        return f"{difference:+.{digits}f} ± {scale * row.interval_half_width:.{digits}f}"
 
     @cached_property
     def cells(self) -> pd.DataFrame:

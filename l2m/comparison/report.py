@@ -15,11 +15,9 @@ import pandas as pd
 from l2m.comparison.advice import Advice
 from l2m.comparison.config import BASELINE
 from l2m.comparison.findings import Findings, format_seconds
+from l2m.comparison.thresholds import MOVED
 from l2m.report.statistics import digits_of, significant
 from l2m.training.scores import Floats, by_class
-
-WARNED_OF = ("accuracy", "worst_group", "calibration_error")
-"""Scores for which a warning is given if the advised candidate is reliably worse than classical training."""
 
 
 @dataclass(frozen=True)
@@ -156,12 +154,12 @@ def recommend(report: Report) -> list[str]:
     points = " points" if score.percent else ""
     percent = " %" if score.percent else ""
     sentences = [*_choose(report), *_describe_gains(report)]
-    loss = advice.expected_loss * score.scale
+    loss, count = advice.expected_loss * score.scale, len(report.held_out.columns)
     best = f"one of these {len(advice.group)}" if advice.group[1:] else name
     sentences.append(
-        f"How sure: {best} is the best of all {len(report.held_out.columns)} with a probability of "
-        f"{100 * advice.probability:.0f} %; with {name} the expected loss against the best is "
-        f"{loss:.{digits_of(loss, score.percent)}f}{points}."
+        f"How sure: by the noise between held-out parts alone, the best of all {count} is {best} "
+        f"with a probability of {100 * advice.probability:.0f} %, and {name} is expected to be "
+        f"{loss:.{digits_of(loss, score.percent)}f}{points} behind the best."
     )
     sentences.append(_describe_test(report))
     if protocol.advised:
@@ -171,44 +169,53 @@ def recommend(report: Report) -> list[str]:
             f"Of {len(values)} splits, each alone advised {_listed(counts)}, with a mean of "
             f"{np.mean(values):.{digits_of(float(np.mean(values)), score.percent)}f}{percent} on its own test part."
         )
-    for other in WARNED_OF:
-        if other in findings.scores and other != metric and findings.row(other, name).verdict < 0:
-            sentences.append(
-                f"Beware: reliably worse {findings.scores[other].title} than {BASELINE}, "
-                f"{findings.difference(other, name)}."
-            )
+    worse = [
+        f"{each.title} ({findings.difference(other, name)})"
+        for other, each in findings.scores.items()
+        if other != metric and findings.row(other, name).verdict < 0
+    ]
+    if worse:
+        sentences.append(f"Beware: reliably worse than {BASELINE} there: {_listed(worse)}.")
     return sentences
 
 
 def _choose(report: Report) -> list[str]:
-    """The candidates that may be the best by their held-out scores, and which of them to use."""
+    """The candidates that are close to the best by their held-out scores, and which of them to use."""
     advice, findings = report.advice, report.findings
     name, best, score = advice.name, advice.best, findings.scores[findings.metric]
-    percent = " %" if score.percent else ""
+    percent, points = (" %", " points") if score.percent else ("", "")
+    digits = significant(report.held_out[name] * score.scale, score.percent)
+    margin = f"{advice.margin * score.scale:.{digits}f}{points}, one standard error of a difference"
     setting, value = f"{name} ({report.protocol.rates_text(name)})", f"{report.held_out_text(name)}{percent}"
-    parts = f"({len(report.held_out)} parts, mean ± standard error)"
-    others = [f"{each} (the best mean)" if each == best else each for each in advice.group if each != name]
+    parts = f"({len(report.held_out)} parts, mean ± standard error; a little optimistic, as this score also chose)"
+    others = [each for each in advice.group if each != name]
     further = [str(each) for each in report.held_out if each not in advice.group]
     if not others:
         where = f"its {score.title} on held-out parts of the training set is {value} {parts}"
-        return [f"Use {setting}: {where}, and no other candidate is within one standard error of it."]
+        return [f"Use {setting}: {where}.", f"No other candidate is within {margin}."]
     reason = "which has the best mean" if name == best else "the simplest of them"
-    sentences = [
-        f"{len(advice.group)} of {len(report.held_out.columns)} candidates cannot be told apart by their {score.title} "
-        f"on held-out parts of the training set. Use {setting}, {reason}: {value} {parts}.",
-    ]
-    if len(others) <= len(further):
-        return [*sentences, f"Within one standard error of the best mean too: {_listed(others)}."]
-    leader = f" That is {best}'s, {report.held_out_text(best)}{percent}." * (name != best)
-    which = f"all but {_listed(further)}" if further else "all"
-    return [*sentences, f"Within one standard error of the best mean are {which}.{leader}"]
+    first = (
+        f"{len(advice.group)} of {len(report.held_out.columns)} candidates are within {margin}, of the best mean of "
+        f"{score.title} on held-out parts of the training set, and others may be as good. Use {setting}, {reason}: "
+        f"{value} {parts}."
+    )
+    outside = f"Further behind: {_listed(further)}." if further else "These are all."
+    sentences = [first, f"The rest of them: {_listed(others)}." if len(others) <= len(further) else outside]
+    if name != best:
+        sentences.append(f"The best mean is that of {best}, {report.held_out_text(best)}{percent}.")
+    return sentences
 
 
 def _describe_gains(report: Report) -> list[str]:
-    """How far ahead the advised candidate is of plain training, of its best moved threshold and of learn2mix."""
+    """How far ahead the advised candidate is of plain training, of a threshold moved instead, and of learn2mix."""
     advice, held_out = report.advice, report.held_out
-    moved = [each for each in held_out if each in (f"{BASELINE}_by_prior", f"{BASELINE}_by_threshold")][:1]
-    names = {BASELINE: ", plain training", **dict.fromkeys(moved, ", its threshold moved alone"), "learn2mix": ""}
+    plain = next((each for each in MOVED if advice.name.startswith(each)), BASELINE)
+    moved = [each for each in held_out if each in (f"{plain}_by_prior", f"{plain}_by_threshold")][:1]
+    names = {
+        BASELINE: ", plain training",
+        **dict.fromkeys(moved, f", {plain} with its threshold moved"),
+        "learn2mix": "",
+    }
     points = ", in points" * report.findings.scores[report.findings.metric].percent
     gains = [
         f"{_gap(report, advice.name, each)} over {each}{what}"
@@ -249,7 +256,7 @@ def _describe_test(report: Report) -> str:
         by_samples = score.scale * row.interval_half_width_over_samples
         if by_samples:
             over += f" and ± {by_samples:.{digits_of(by_samples, score.percent)}f} over test samples"
-        text += f", {difference}{points} against {BASELINE}, ± {by_seeds} over {over} ({reliable})"
+        text += f", {difference}{points} against {BASELINE}, ± {by_seeds} over {over} with 95 % ({reliable})"
     means = findings.table["mean"].xs(metric, level="score")
     best = str(means.idxmax() if score.higher_is_better else means.idxmin())
     text += f"; the best there is {best}, {mean(best)}" if best != name else "; it is the best there too"

@@ -130,9 +130,12 @@ def format_caption(report: Report) -> list[str]:
     interval = f"t-interval; the {others} intervals of a score hold at once with 95 % (Bonferroni)"
     share = f"{100 * protocol.validation_fraction:g} % of the training set"
     corrected = f", corrected for {others} comparisons (Holm)" if others > 1 else ""
+    strict = " Holm is less strict than Bonferroni: an interval beside a mark may include 0." if others > 1 else ""
     unit, over, covers = "seeds", f"{findings.runs['seed'].nunique()} seeds", ""
     reliable = ", and the difference is larger than its uncertainty from the choice of test samples"
-    uncovered = f"how the test part and any imbalance were drawn (only data_seed={protocol.data_seed})"
+    uncovered = (
+        f"another training set, as there is one split and one draw of any imbalance (data_seed={protocol.data_seed})"
+    )
     if protocol.advised:
         unit, over, reliable = "splits", f"{len(protocol.advised)} splits, each the mean of its seeds,", ""
         covers = ". It covers the split, and is widened because training sets overlap (Nadeau and Bengio, 2003)"
@@ -146,7 +149,8 @@ def format_caption(report: Report) -> list[str]:
         f"for choosing nor for the advice; its smallest group ({protocol.smallest[0]}) has {protocol.smallest[1]}. "
         f"− {BASELINE}: paired difference on the same {unit} ± half of its "
         f"{interval if others > 1 else '95 % t-interval'}{covers}. + and - mark reliably better and worse, score by "
-        f"score: the paired t-test has p below 5 %{corrected}{reliable}.",
+        f"score: the paired t-test has p below 5 %{corrected}{reliable}.{strict} An sd of 0 is that of a model that "
+        f"does not depend on the seed.",
         f"By {DRAWS} bootstrap draws of test samples, that uncertainty of differences in {title} is {_range(findings)}"
         f"{', for all at once' if others > 1 else ''} with 95 %." * bool(reliable),
         f"Not covered: {uncovered}, and data gathered elsewhere.",

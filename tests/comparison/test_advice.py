@@ -44,8 +44,9 @@ def test_the_group_is_what_lies_within_so_many_standard_errors() -> None:
     error = difference.std(ddof=1) / np.sqrt(5)
     for within in (0.99, 1.01):
         for overlap, factor in ((0.0, 1.0), (0.25, np.sqrt(1 + 5 * 0.25))):
-            group = advise(table, within=within * abs(difference.mean()) / (error * factor), overlap=overlap).group
-            assert len(group) == (1 if within < 1 else 2), "of two candidates it is the paired standard error"
+            advice = advise(table, within=within * abs(difference.mean()) / (error * factor), overlap=overlap)
+            assert len(advice.group) == (1 if within < 1 else 2), "of two candidates it is the paired standard error"
+            assert advice.margin == pytest.approx(within * abs(difference.mean()))
 
 
 def test_one_noisy_candidate_does_not_join_the_group_by_its_noise() -> None:
