@@ -196,8 +196,8 @@ def _choose(report: Report) -> list[str]:
     reason = "which has the best mean" if name == best else "the simplest of them"
     first = (
         f"{len(advice.group)} of {len(report.held_out.columns)} candidates are within {margin}, of the best mean of "
-        f"{score.title} on held-out parts of the training set, and others may be as good. Use {setting}, {reason}: "
-        f"{value} {parts}."
+        f"{score.title} on held-out parts of the training set: a rule for choosing, not a test. "
+        f"Use {setting}, {reason}: {value} {parts}."
     )
     outside = f"Further behind: {_listed(further)}." if further else "These are all."
     sentences = [first, f"The rest of them: {_listed(others)}." if len(others) <= len(further) else outside]
@@ -234,7 +234,7 @@ def _gap(report: Report, ours: str, theirs: str) -> str:
     values = (report.held_out[ours] - report.held_out[theirs]) * score.scale * (1 if score.higher_is_better else -1)
     digits = significant(report.held_out[ours] * score.scale, score.percent)
     error = values.std(ddof=1) * math.sqrt(1 / len(values) + report.protocol.overlap)
-    return f"{values.mean():+.{digits}f} ± {error:.{digits}f}"
+    return f"{round(values.mean(), digits) + 0.0:+.{digits}f} ± {error:.{digits}f}"  # no -0.0
 
 
 def _describe_test(report: Report) -> str:
