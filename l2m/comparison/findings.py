@@ -38,6 +38,7 @@ class Findings:
         runs: a row a training: ``strategy``, ``seed``, the task's scores, ``seconds``; the same seeds for each.
         metric: the score that decides.
         table: a row a strategy and score (the index), in the order of ``runs``, ``metric`` first; shares in [0, 1].
+            ``half_width_over_samples`` is that of the mean's 95 % interval over draws of test samples.
             ``minus_classical`` is a mean over the same seeds, NaN for classical. ``interval_half_width`` is that of its
             t-interval, ``interval_half_width_over_samples`` over draws of test samples; with 95 % those of all
             strategies hold at once (Bonferroni). ``p_holm`` is of the paired t-test over seeds, adjusted by Holm.
@@ -166,13 +167,18 @@ def _rows(
     for name in names:
         row = {"strategy": name, "score": score, "n_seeds": len(values)}
         row |= {"mean": values[name].mean(), "sd": values[name].std(ddof=1)}
+        row["half_width_over_samples"] = _half_width(drawn[name][score])
         if name != BASELINE:
             row["minus_classical"], row["interval_half_width"], _ = paired(values[name], ours, len(others), overlap)
             difference = drawn[name][score] - drawn[BASELINE][score]
-            z = stats.norm.ppf(1 - (1 - LEVEL) / (2 * len(others)))
-            row["interval_half_width_over_samples"] = float(z * np.nanstd(difference, ddof=1))
+            row["interval_half_width_over_samples"] = _half_width(difference, len(others))
             row["p_holm"] = p[name]
         yield row
+
+
+def _half_width(drawn: Floats, comparisons: int = 1) -> float:
+    """That of an interval from bootstrap draws; those of all comparisons hold at once (Bonferroni)."""
+    return float(stats.norm.ppf(1 - (1 - LEVEL) / (2 * comparisons)) * np.nanstd(drawn, ddof=1))
 
 
 def format_seconds(findings: Findings, strategy: str) -> str:

@@ -156,10 +156,11 @@ def recommend(report: Report) -> list[str]:
     sentences = [*_choose(report), *_describe_gains(report)]
     loss, count = advice.expected_loss * score.scale, len(report.held_out.columns)
     best = f"one of these {len(advice.group)}" if advice.group[1:] else name
+    likely = "more than 99 %" if advice.probability > 0.99 else f"{100 * advice.probability:.0f} %"
     sentences.append(
         f"How sure: by the noise between held-out parts alone, the best of all {count} is {best} "
-        f"with a probability of {100 * advice.probability:.0f} %, and {name} is expected to be "
-        f"{loss:.{digits_of(loss, score.percent)}f}{points} behind the best."
+        f"with a probability of {likely}, and the best may be ahead of {name} "
+        f"by {loss:.{digits_of(loss, score.percent)}f}{points} on average."
     )
     sentences.append(_describe_test(report))
     if protocol.advised:
@@ -175,7 +176,7 @@ def recommend(report: Report) -> list[str]:
         if other != metric and findings.row(other, name).verdict < 0
     ]
     if worse:
-        sentences.append(f"Beware: reliably worse than {BASELINE} there: {_listed(worse)}.")
+        sentences.append(f"Beware: reliably worse than {BASELINE} there, ± over seeds: {_listed(worse)}.")
     return sentences
 
 
@@ -185,9 +186,9 @@ def _choose(report: Report) -> list[str]:
     name, best, score = advice.name, advice.best, findings.scores[findings.metric]
     percent, points = (" %", " points") if score.percent else ("", "")
     digits = significant(report.held_out[name] * score.scale, score.percent)
-    margin = f"{advice.margin * score.scale:.{digits}f}{points}, one standard error of a difference"
+    margin = f"{advice.margin * score.scale:.{digits}f}{points}, a typical standard error of a difference"
     setting, value = f"{name} ({report.protocol.rates_text(name)})", f"{report.held_out_text(name)}{percent}"
-    parts = f"({len(report.held_out)} parts, mean ± standard error; a little optimistic, as this score also chose)"
+    parts = f"({len(report.held_out)} parts, mean ± standard error; optimistic, as this score also chose)"
     others = [each for each in advice.group if each != name]
     further = [str(each) for each in report.held_out if each not in advice.group]
     if not others:
@@ -248,18 +249,22 @@ def _describe_test(report: Report) -> str:
         return f"{values.mean():.{significant(values, score.percent)}f}{' %' * score.percent}"
 
     where = "On the test parts" if report.protocol.advised else "On the test part, which had no say in this"
+    by_samples = score.scale * findings.row(metric, name).half_width_over_samples
     text = f"{where}: {name} {mean(name)}"
+    if by_samples:
+        text += f" (± {by_samples:.{digits_of(by_samples, score.percent)}f} over test samples)"
     if name != BASELINE:
         row, over = findings.row(metric, name), "splits and seeds" if report.protocol.advised else "seeds"
         reliable = {0: "no reliable difference", 1: "reliably better", -1: "reliably worse"}[row.verdict]
         difference, _, by_seeds = findings.difference(metric, name).partition(" ± ")
         by_samples = score.scale * row.interval_half_width_over_samples
         if by_samples:
-            over += f" and ± {by_samples:.{digits_of(by_samples, score.percent)}f} over test samples"
-        text += f", {difference}{points} against {BASELINE}, ± {by_seeds} over {over} with 95 % ({reliable})"
-    means = findings.table["mean"].xs(metric, level="score")
-    best = str(means.idxmax() if score.higher_is_better else means.idxmin())
-    text += f"; the best there is {best}, {mean(best)}" if best != name else "; it is the best there too"
+            over += f", ± {by_samples:.{digits_of(by_samples, score.percent)}f} over test samples"
+        text += f", {difference}{points} against {BASELINE} (± {by_seeds} over {over}, with 95 %: {reliable})"
+    means = findings.table["mean"].xs(metric, level="score").sort_values(ascending=not score.higher_is_better)
+    better = list(means.index[: list(means.index).index(name)])
+    count = f"{len(better)} of the other {len(means) - 1} {'are' if better[1:] else 'is'} better there"
+    text += f". {count}, the best is {better[0]}, {mean(better[0])}" if better else ". It is the best there too"
     return f"{text}. {name} takes {format_seconds(findings, name)} s a training."
 
 

@@ -24,8 +24,8 @@ MOST_CLASSES = 8
 
 NOTES = {
     "calibration_error": (
-        f"Calibration error: expected, {BINS} bins of equal width (Guo et al., 2017, On Calibration of Modern Neural "
-        "Networks)."
+        f"Calibration error: expected, {BINS} bins of equal width, of the predicted class (Guo et al., 2017, On "
+        "Calibration of Modern Neural Networks)."
     ),
     "worst_group": "Worst group: the lowest accuracy of any group.",
     "roc_auc": "ROC AUC and PR AUC: of two classes PR AUC is the rarer one's; of more both are means over the classes.",
@@ -144,13 +144,14 @@ def format_caption(report: Report) -> list[str]:
         f"Held-out: {title} on {len(report.held_out)} parts of {share} each, of a training without that part; se is "
         "the standard error of its mean, widened because the parts' training sets overlap (Nadeau and Bengio, 2003). "
         "* marks the advised candidate; = those that, like it, are within one standard error of a difference from the "
-        "best mean.",
+        "best mean, from the median noise of all candidates. Simplest: linear models, then classical training, boosted "
+        "trees, other strategies; of each, plain, with class weights, by the prior, with a chosen threshold.",
         f"Test: mean ± sd (ddof 1) over {over} on the test part, {protocol.samples} samples that were used neither "
         f"for choosing nor for the advice; its smallest group ({protocol.smallest[0]}) has {protocol.smallest[1]}. "
         f"− {BASELINE}: paired difference on the same {unit} ± half of its "
         f"{interval if others > 1 else '95 % t-interval'}{covers}. + and - mark reliably better and worse, score by "
         f"score: the paired t-test has p below 5 %{corrected}{reliable}.{strict} An sd of 0 is that of a model that "
-        f"does not depend on the seed.",
+        f"does not depend on the seed, or predicts one class always.",
         f"By {DRAWS} bootstrap draws of test samples, that uncertainty of differences in {title} is {_range(findings)}"
         f"{', for all at once' if others > 1 else ''} with 95 %." * bool(reliable),
         f"Not covered: {uncovered}, and data gathered elsewhere.",
@@ -172,7 +173,8 @@ def _describe_choice(protocol: Protocol, title: str, share: str) -> list[str]:
     seeds = f"{protocol.choice_seeds} seed{'s' * (protocol.choice_seeds > 1)}"
     paragraphs = [
         f"Rates were chosen among {each}, by {title} on the first held-out part, {share}, over {seeds}, or by log loss "
-        "for models whose threshold is moved; everything else is at its default."
+        f"for models whose threshold is moved too, which their own {title} may suffer from; everything else is at its "
+        "default."
     ]
     if protocol.epochs:
         paragraphs.append(

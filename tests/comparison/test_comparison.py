@@ -140,10 +140,10 @@ def test_a_gain_that_costs_another_score_is_reported() -> None:
         calibration_error={"focal": 0.2, "smote": 0.2},
     )
     text = " ".join(recommend(reported(judged(runs), focal=0.1)))
-    worse = text.partition("Beware: reliably worse than classical there: ")[2]
+    worse = text.partition("Beware: reliably worse than classical there, ± over seeds: ")[2]
     assert re.fullmatch(r"accuracy \(-.*\), worst group \(-.*\) and calibration error \(\+.*\)\.", worse)
     assert "smote" not in text, "it is not recommended"
-    assert "No other candidate is within 0.1 points, one standard error of a difference." in text
+    assert "No other candidate is within 0.1 points, a typical standard error of a difference." in text
 
 
 def test_the_test_part_reports_and_has_no_say() -> None:
@@ -152,9 +152,10 @@ def test_the_test_part_reports_and_has_no_say() -> None:
     assert report.recommended == "smote"
     text = " ".join(recommend(report))
     assert text.startswith("Use smote (learning_rate=0.001): its balanced accuracy on held-out parts")
-    assert "(no reliable difference); the best there is learn2mix, " in text
+    assert re.search(r": no reliable difference\)\. 1 of the other 5 is better there, the best is learn2mix, 9", text)
     assert (
-        "the best of all 6 is smote with a probability of 100 %, and smote is expected to be 0.0 points behind" in text
+        "the best of all 6 is smote with a probability of more than 99 %, and the best may be ahead of smote by 0.0"
+        in text
     )
     gain = 100 * (report.held_out["smote"] - report.held_out["classical"]).mean()
     assert f"Gain of smote there, in points (± standard error): {gain:+.1f} ± 0." in text
@@ -167,13 +168,13 @@ def test_candidates_that_cannot_be_told_apart_are_named_before_one_of_them() -> 
     tied = replace(flat, advice=advise(flat.held_out, within=100))
     text = " ".join(recommend(tied))
     assert re.match(
-        r"6 of 6 candidates are within \d\.\d points, one standard error of a difference, of the best mean of balanced",
+        r"6 of 6 candidates are within \d\.\d points, a typical standard error of a difference, of the best mean of ",
         text,
     )
     assert "Use classical (learning_rate=0.001), the simplest of them: " in text
     assert f"These are all. The best mean is that of {tied.advice.best}, 80." in text
     assert "No gain over plain training was seen." in text
-    assert "the best of all 6 is one of these 6 with a probability of 100 %" in text
+    assert "the best of all 6 is one of these 6 with a probability of more than 99 %" in text
     ours, theirs = (100 * flat.held_out[name] for name in ("classical", "learn2mix"))
     error = np.std(ours - theirs, ddof=1) * np.sqrt(1 / 5 + 0.25)
     assert f"{np.mean(ours - theirs):+.1f} ± {error:.1f} over learn2mix." in text
@@ -191,10 +192,12 @@ def test_a_test_part_that_is_too_small_supports_nothing() -> None:
     assert verdicts(judged(runs), "balanced_accuracy")["focal"] == 1
     assert verdicts(findings, "balanced_accuracy") == dict.fromkeys(STRATEGIES, 0) | {"smote": 1}
     text = " ".join(recommend(reported(findings, focal=0.5)))
-    assert " over test samples with 95 % (no reliable difference)" in text
+    assert " over test samples, with 95 %: no reliable difference)" in text
     difference = wide["focal"]["balanced_accuracy"] - wide["classical"]["balanced_accuracy"]
     half_width = findings.table.loc[("focal", "balanced_accuracy"), "interval_half_width_over_samples"]
     assert half_width == pytest.approx(stats.norm.ppf(1 - 0.025 / 5) * np.std(difference, ddof=1))
+    of_mean = 100 * stats.norm.ppf(0.975) * np.std(wide["focal"]["balanced_accuracy"], ddof=1)
+    assert f" % (± {of_mean:.1f} over test samples), +" in text
 
 
 def test_resampling_gives_the_standard_error_of_a_mean() -> None:
