@@ -18,7 +18,7 @@ from scipy import stats
 
 from l2m.comparison.candidates import Candidate
 from l2m.comparison.config import BASELINE
-from l2m.report.statistics import LEVEL, holm, paired, paired_p, significant, spread
+from l2m.report.statistics import LEVEL, holm, paired, paired_p, signed, significant, spread
 from l2m.training.scores import SCORES, Floats, Score, resample
 
 DRAWS = 200
@@ -81,8 +81,7 @@ class Findings:
             return ""
         row, scale = self.row(score, strategy), self.scores[score].scale
         digits = significant(self.values(score, strategy), self.scores[score].percent)
-        difference = round(scale * row.minus_classical, digits) + 0.0  # no -0.0
-        return f"{difference:+.{digits}f} ± {scale * row.interval_half_width:.{digits}f}"
+        return f"{signed(scale * row.minus_classical, digits)} ± {scale * row.interval_half_width:.{digits}f}"
 
     @cached_property
     def cells(self) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from l2m.comparison.advice import Advice
 from l2m.comparison.config import BASELINE
 from l2m.comparison.findings import Findings, format_seconds
 from l2m.comparison.thresholds import MOVED
-from l2m.report.statistics import digits_of, significant
+from l2m.report.statistics import digits_of, signed, significant
 from l2m.training.scores import Floats, by_class
 
 
@@ -212,8 +212,9 @@ def _describe_gains(report: Report) -> list[str]:
     advice, held_out = report.advice, report.held_out
     plain = next((each for each in MOVED if advice.name.startswith(each)), BASELINE)
     moved = [each for each in held_out if each in (f"{plain}_by_prior", f"{plain}_by_threshold")][:1]
+    tuned = " tuned by log loss" * (bool(report.protocol.tried) and f"{BASELINE}_by_prior" in held_out)
     names = {
-        BASELINE: ", plain training",
+        BASELINE: f", plain training{tuned}",
         **dict.fromkeys(moved, f", {plain} with its threshold moved"),
         "learn2mix": "",
     }
@@ -235,7 +236,7 @@ def _gap(report: Report, ours: str, theirs: str) -> str:
     values = (report.held_out[ours] - report.held_out[theirs]) * score.scale * (1 if score.higher_is_better else -1)
     digits = significant(report.held_out[ours] * score.scale, score.percent)
     error = values.std(ddof=1) * math.sqrt(1 / len(values) + report.protocol.overlap)
-    return f"{round(values.mean(), digits) + 0.0:+.{digits}f} ± {error:.{digits}f}"  # no -0.0
+    return f"{signed(float(values.mean()), digits)} ± {error:.{digits}f}"
 
 
 def _describe_test(report: Report) -> str:
@@ -252,7 +253,7 @@ def _describe_test(report: Report) -> str:
     by_samples = score.scale * findings.row(metric, name).half_width_over_samples
     text = f"{where}: {name} {mean(name)}"
     if by_samples:
-        text += f" (± {by_samples:.{digits_of(by_samples, score.percent)}f} over test samples)"
+        text += f" (± {by_samples:.{digits_of(by_samples, score.percent)}f} over test samples, 95 %)"
     if name != BASELINE:
         row, over = findings.row(metric, name), "splits and seeds" if report.protocol.advised else "seeds"
         reliable = {0: "no reliable difference", 1: "reliably better", -1: "reliably worse"}[row.verdict]
@@ -260,11 +261,15 @@ def _describe_test(report: Report) -> str:
         by_samples = score.scale * row.interval_half_width_over_samples
         if by_samples:
             over += f", ± {by_samples:.{digits_of(by_samples, score.percent)}f} over test samples"
-        text += f", {difference}{points} against {BASELINE} (± {by_seeds} over {over}, with 95 %: {reliable})"
-    means = findings.table["mean"].xs(metric, level="score").sort_values(ascending=not score.higher_is_better)
-    better = list(means.index[: list(means.index).index(name)])
-    count = f"{len(better)} of the other {len(means) - 1} {'are' if better[1:] else 'is'} better there"
-    text += f". {count}, the best is {better[0]}, {mean(better[0])}" if better else ". It is the best there too"
+        text += f", {difference}{points} against {BASELINE} (± {by_seeds} over {over}, 95 %: {reliable})"
+    means = findings.table["mean"].xs(metric, level="score") * (1 if score.higher_is_better else -1)
+    shown = (means * score.scale).round(significant(findings.values(metric, name), score.percent))
+    better, others = means[shown > shown[name]], len(means) - 1
+    if better.empty:
+        text += f". None of the other {others} has a better mean there"
+    else:
+        verb, best = "have" if better.size > 1 else "has", str(better.idxmax())
+        text += f". {better.size} of the other {others} {verb} a better mean there, the best {best}, {mean(best)}"
     return f"{text}. {name} takes {format_seconds(findings, name)} s a training."
 
 

@@ -152,7 +152,8 @@ def format_caption(report: Report) -> list[str]:
         f"{interval if others > 1 else '95 % t-interval'}{covers}. + and - mark reliably better and worse, score by "
         f"score: the paired t-test has p below 5 %{corrected}{reliable}.{strict} An sd of 0 is that of a model that "
         f"does not depend on the seed, or predicts one class always.",
-        f"By {DRAWS} bootstrap draws of test samples, that uncertainty of differences in {title} is {_range(findings)}"
+        f"By {DRAWS} bootstrap draws of test samples, so to about 5 %, that uncertainty of differences in {title} is "
+        f"{_range(findings)}"
         f"{', for all at once' if others > 1 else ''} with 95 %." * bool(reliable),
         f"Not covered: {uncovered}, and data gathered elsewhere.",
         *_describe_choice(protocol, title, share),
@@ -183,8 +184,8 @@ def _describe_choice(protocol: Protocol, title: str, share: str) -> list[str]:
         )
     if protocol.edges:
         paragraphs.append(
-            f"At the edge of the learning rates that were tried, so that others may be better: "
-            f"{', '.join(protocol.edges)}. Widen learning_rates."
+            "With the lowest or the highest of the learning rates that were tried, so that a wider range of "
+            f"learning_rates may improve them: {', '.join(protocol.edges)}."
         )
     return paragraphs
 

@@ -109,6 +109,11 @@ def digits_of(mean: float, percent: bool) -> int:
     return 3 - math.floor(math.log10(mean)) - 1 if 0 < mean < 0.1 else decimals(mean, percent)
 
 
+def signed(difference: float, digits: int) -> str:
+    """``+3.2``, and ``0.0`` without a sign."""
+    return f"{rounded:+.{digits}f}" if (rounded := round(difference, digits)) else f"{0:.{digits}f}"
+
+
 def interval(mean: float, half_width: float, n: int, digits: int) -> str:
     """``+6.2 ± 3.1``: a difference and half of its interval; one seed has no interval, none no difference.
 

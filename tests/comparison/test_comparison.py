@@ -152,7 +152,9 @@ def test_the_test_part_reports_and_has_no_say() -> None:
     assert report.recommended == "smote"
     text = " ".join(recommend(report))
     assert text.startswith("Use smote (learning_rate=0.001): its balanced accuracy on held-out parts")
-    assert re.search(r": no reliable difference\)\. 1 of the other 5 is better there, the best is learn2mix, 9", text)
+    assert re.search(
+        r": no reliable difference\)\. 1 of the other 5 has a better mean there, the best learn2mix, 9", text
+    )
     assert (
         "the best of all 6 is smote with a probability of more than 99 %, and the best may be ahead of smote by 0.0"
         in text
@@ -192,12 +194,12 @@ def test_a_test_part_that_is_too_small_supports_nothing() -> None:
     assert verdicts(judged(runs), "balanced_accuracy")["focal"] == 1
     assert verdicts(findings, "balanced_accuracy") == dict.fromkeys(STRATEGIES, 0) | {"smote": 1}
     text = " ".join(recommend(reported(findings, focal=0.5)))
-    assert " over test samples, with 95 %: no reliable difference)" in text
+    assert " over test samples, 95 %: no reliable difference)" in text
     difference = wide["focal"]["balanced_accuracy"] - wide["classical"]["balanced_accuracy"]
     half_width = findings.table.loc[("focal", "balanced_accuracy"), "interval_half_width_over_samples"]
     assert half_width == pytest.approx(stats.norm.ppf(1 - 0.025 / 5) * np.std(difference, ddof=1))
     of_mean = 100 * stats.norm.ppf(0.975) * np.std(wide["focal"]["balanced_accuracy"], ddof=1)
-    assert f" % (± {of_mean:.1f} over test samples), +" in text
+    assert f" % (± {of_mean:.1f} over test samples, 95 %), +" in text
 
 
 def test_resampling_gives_the_standard_error_of_a_mean() -> None:
