@@ -1,6 +1,6 @@
 """Describes in words how configurations differ."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
@@ -17,12 +17,14 @@ def settings(config: RunConfig) -> dict[str, Any]:
     return flat | {key: value for key, value in science.items() if key not in (*GROUPS, "seed")}
 
 
-def subject_and_label(settings: dict[str, Any], of_dataset: list[dict[str, Any]]) -> dict[str, Any]:
-    """``subject`` and ``label`` of a configuration among all of its data set."""
-    subject, named = _test_settings(settings), title(settings)
-    same = [other for other in of_dataset if _test_settings(other) == subject]
-    words = [named, *_differing(subject, [other for other in of_dataset if title(other) == named])]
-    return {"subject": " ".join(words), "label": label(settings, same)}
+def subjects_and_labels(of_dataset: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """``subject`` and ``label`` of each configuration among all of its data set."""
+    subjects, titles = [_test_settings(each) for each in of_dataset], [title(each) for each in of_dataset]
+    for settings, subject, named in zip(of_dataset, subjects, titles, strict=True):
+        same = [other for other, of_other in zip(of_dataset, subjects, strict=True) if of_other == subject]
+        namesakes = [other for other, of_other in zip(of_dataset, titles, strict=True) if of_other == named]
+        words = [named, *_differing(subject, namesakes)]
+        yield {"subject": " ".join(words), "label": label(settings, same)}
 
 
 def title(settings: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from l2m.catalog import registries
 from l2m.config.checking import read_config
 from l2m.config.choices import GROUPS
-from l2m.config.description import settings, subject_and_label
+from l2m.config.description import settings, subjects_and_labels
 from l2m.config.run import RunConfig
 from l2m.data.fingerprint import recorded
 from l2m.errors import UserError, cause, shown
@@ -76,9 +77,13 @@ class Runs:
 
     def is_baseline_of(self, other: Runs) -> bool:
         """Whether this is shuffled classical training, all else as in ``other``."""
-        rest = [{k: v for k, v in runs.settings.items() if not k.startswith("strategy.")} for runs in (self, other)]
-        shuffled = self.settings.get("strategy.batches") == "shuffled"
-        return self.strategy == "classical" and shuffled and self.dataset == other.dataset and rest[0] == rest[1]
+        shuffled = self.strategy == "classical" and self.settings.get("strategy.batches") == "shuffled"
+        if not shuffled or self.dataset != other.dataset:
+            return False
+        ours, theirs = (
+            {k: v for k, v in runs.settings.items() if not k.startswith("strategy.")} for runs in (self, other)
+        )
+        return ours == theirs
 
     @property
     def task(self) -> Task:
@@ -187,15 +192,12 @@ def read_runs(results_dir: Path, may_be_empty: bool = False, folders: Iterable[P
         hint = f"name {near[0]}, which does" if near else f"train some with results_dir={results_dir}"
         which = "finished runs that can be read" if problems else "finished runs"
         raise UserError("\n".join([*problems, f"{results_dir}/runs holds no {which}: {hint}"]))
-    merged = [
-        replace(
-            runs,
-            **subject_and_label(
-                runs.settings, [other.settings for other in by_settings.values() if other.dataset == runs.dataset]
-            ),
-        )
-        for runs in sorted(by_settings.values(), key=lambda runs: (runs.dataset, runs.strategy))
-    ]
+    merged: list[Runs] = []
+    ordered = sorted(by_settings.values(), key=lambda runs: (runs.dataset, runs.strategy))
+    for _, some in groupby(ordered, key=lambda runs: runs.dataset):
+        alike = list(some)
+        words = subjects_and_labels([runs.settings for runs in alike])
+        merged += [replace(runs, **each) for runs, each in zip(alike, words, strict=True)]
     return RunsRead(merged, problems, unfinished)
 
 
