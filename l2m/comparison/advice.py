@@ -23,7 +23,7 @@ class Advice:
 
     Attributes:
         best: the one with the best held-out mean.
-        group: those that cannot be distinguished from it, itself among them, the best mean first.
+        group: those within ``margin`` of it, itself among them, the best mean first.
         margin: how far below the best mean the group reaches, in units of the score.
         probability: that one of the group is the best of all.
         expected_loss: how far it is expected to be behind the best of all, in units of the score.

@@ -1,7 +1,6 @@
 """All that a comparison ends in: the advice, the scores behind it, and what they mean in words and as plain values."""
 
 import json
-import math
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,8 +14,8 @@ import pandas as pd
 from l2m.comparison.advice import Advice
 from l2m.comparison.config import BASELINE
 from l2m.comparison.findings import Findings, format_seconds
-from l2m.comparison.thresholds import MOVED
-from l2m.report.statistics import digits_of, signed, significant
+from l2m.comparison.thresholds import MOVED, moved_rows
+from l2m.report.statistics import digits_of, signed, significant, standard_error
 from l2m.training.scores import Floats, by_class
 
 
@@ -111,8 +110,8 @@ class Report:
         """The mean over held-out parts and its standard error, as ``91.2 ± 0.8``, in % if it is a share."""
         score = self.findings.scores[self.findings.metric]
         values = self.held_out[name] * score.scale
-        digits, factor = significant(values, score.percent), math.sqrt(1 / len(values) + self.protocol.overlap)
-        return f"{values.mean():.{digits}f} ± {factor * values.std(ddof=1):.{digits}f}"
+        digits, error = significant(values, score.percent), standard_error(values, self.protocol.overlap)
+        return f"{values.mean():.{digits}f} ± {error:.{digits}f}"
 
     def by_class(self, name: str) -> pd.DataFrame:
         """A row a class: test ``samples``, ``recall`` and ``precision`` in [0, 1]."""
@@ -211,8 +210,8 @@ def _describe_gains(report: Report) -> list[str]:
     """How far ahead the advised candidate is of plain training, of a threshold moved instead, and of learn2mix."""
     advice, held_out = report.advice, report.held_out
     plain = next((each for each in MOVED if advice.name.startswith(each)), BASELINE)
-    moved = [each for each in held_out if each in (f"{plain}_by_prior", f"{plain}_by_threshold")][:1]
-    tuned = " tuned by log loss" * (bool(report.protocol.tried) and f"{BASELINE}_by_prior" in held_out)
+    moved = [each for each in held_out if each in moved_rows(plain)][:1]
+    tuned = " tuned by log loss" * any(report.protocol.tried and row in held_out for row in moved_rows(BASELINE))
     names = {
         BASELINE: f", plain training{tuned}",
         **dict.fromkeys(moved, f", {plain} with its threshold moved"),
@@ -235,7 +234,7 @@ def _gap(report: Report, ours: str, theirs: str) -> str:
     score = report.findings.scores[report.findings.metric]
     values = (report.held_out[ours] - report.held_out[theirs]) * score.scale * (1 if score.higher_is_better else -1)
     digits = significant(report.held_out[ours] * score.scale, score.percent)
-    error = values.std(ddof=1) * math.sqrt(1 / len(values) + report.protocol.overlap)
+    error = standard_error(values, report.protocol.overlap)
     return f"{signed(float(values.mean()), digits)} ± {error:.{digits}f}"
 
 
@@ -249,21 +248,23 @@ def _describe_test(report: Report) -> str:
         values = findings.values(metric, of)
         return f"{values.mean():.{significant(values, score.percent)}f}{' %' * score.percent}"
 
+    def over_samples(half_width: float) -> list[str]:
+        shown = score.scale * half_width
+        return [f"± {shown:.{digits_of(shown, score.percent)}f} over test samples"] if shown else []
+
     where = "On the test parts" if report.protocol.advised else "On the test part, which had no say in this"
-    by_samples = score.scale * findings.row(metric, name).half_width_over_samples
+    row, digits = findings.row(metric, name), significant(findings.values(metric, name), score.percent)
     text = f"{where}: {name} {mean(name)}"
-    if by_samples:
-        text += f" (± {by_samples:.{digits_of(by_samples, score.percent)}f} over test samples, 95 %)"
+    text += "".join(f" ({each}, 95 %)" for each in over_samples(row.half_width_over_samples))
     if name != BASELINE:
-        row, over = findings.row(metric, name), "splits and seeds" if report.protocol.advised else "seeds"
         reliable = {0: "no reliable difference", 1: "reliably better", -1: "reliably worse"}[row.verdict]
-        difference, _, by_seeds = findings.difference(metric, name).partition(" ± ")
-        by_samples = score.scale * row.interval_half_width_over_samples
-        if by_samples:
-            over += f", ± {by_samples:.{digits_of(by_samples, score.percent)}f} over test samples"
-        text += f", {difference}{points} against {BASELINE} (± {by_seeds} over {over}, 95 %: {reliable})"
+        unit = "splits and seeds" if report.protocol.advised else "seeds"
+        over_seeds = f"± {score.scale * row.interval_half_width:.{digits}f} over {unit}"
+        widths = ", ".join([over_seeds, *over_samples(row.interval_half_width_over_samples)])
+        difference = signed(score.scale * row.minus_classical, digits)
+        text += f", {difference}{points} against {BASELINE} ({widths}, 95 %: {reliable})"
     means = findings.table["mean"].xs(metric, level="score") * (1 if score.higher_is_better else -1)
-    shown = (means * score.scale).round(significant(findings.values(metric, name), score.percent))
+    shown = (means * score.scale).round(digits)
     better, others = means[shown > shown[name]], len(means) - 1
     if better.empty:
         text += f". None of the other {others} has a better mean there"

@@ -59,6 +59,11 @@ def geometric_interval(values: pd.DataFrame) -> tuple[pd.Series[float], ...]:
     return np.exp(mean), np.exp(mean - half), np.exp(mean + half)
 
 
+def standard_error(values: pd.Series[float], overlap: float = 0.0) -> float:
+    """Of the mean of values; ``overlap`` is that of :func:`half_width`."""
+    return float(values.std(ddof=1)) * math.sqrt(1 / len(values) + overlap)
+
+
 def paired(ours: pd.Series[float], theirs: pd.Series[float], comparisons: int = 1, overlap: float = 0.0) -> Difference:
     """Ours − theirs on the seeds that both have; the mean is NaN where they have none in common."""
     difference = (ours - theirs).dropna()
@@ -74,7 +79,7 @@ def paired_p(ours: pd.Series[float], theirs: pd.Series[float], overlap: float = 
     n = len(difference)
     if n < 2 or not difference.any():
         return 1.0
-    error = float(difference.std(ddof=1)) * math.sqrt(1 / n + overlap)
+    error = standard_error(difference, overlap)
     return 2 * float(stats.t.sf(abs(float(difference.mean())) / error, n - 1)) if error else 0.0
 
 

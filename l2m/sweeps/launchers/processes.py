@@ -71,12 +71,13 @@ class _Worker:
     executor: ProcessPoolExecutor | None = None
     pid: int | None = None
 
-    def start(self) -> None:
+    def start(self) -> ProcessPoolExecutor:
         self.receiving, self.sending = Pipe(duplex=False)  # open on both sides, as loky may replace the process
         environment = (self.environment or {}) | KEEP
         self.executor = ProcessPoolExecutor(
             1, initializer=_begin, initargs=(os.getpid(), self.sending), env=environment
         )
+        return self.executor
 
     def close(self) -> None:
         if self.executor:  # killing it, as it is idle, saves a second
@@ -138,15 +139,14 @@ class Processes(Launcher):
         """
         worker, left = self._free.get(), list(group)
         try:
-            if worker.executor is None and not self._stopping.is_set():
-                worker.start()
-            if worker.executor is None:
+            if self._stopping.is_set():
                 return
-            worker.pid = worker.executor.submit(os.getpid).result()
+            executor = worker.executor or worker.start()
+            worker.pid = executor.submit(os.getpid).result()
             if self._stopping.is_set():  # perhaps before its pid was known
                 return
             configs = [self._configs[number] for number in group]
-            done = worker.executor.submit(_work, configs, os.getpid(), os.environ.get(PIPE))
+            done = executor.submit(_work, configs, os.getpid(), os.environ.get(PIPE))
             done.add_done_callback(lambda _: worker.sending.send(None))  # it ended or died
             for number, outcome in iter(worker.receiving.recv, None):
                 left.remove(group[number])
