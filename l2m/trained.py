@@ -21,7 +21,7 @@ from l2m.records.reading import NewerRecord, read_info, read_model, read_tables
 from l2m.strategies import STRATEGIES, Strategy
 from l2m.tasks import TASKS, Task
 from l2m.training.device import choose_device, compute_like
-from l2m.training.scores import Floats
+from l2m.training.results import Floats
 
 LISTED = 10
 """Runs that are listed to choose from."""

@@ -20,7 +20,7 @@ from l2m.config.run import RunConfig
 from l2m.data import Data, load
 from l2m.errors import UserError, cause
 from l2m.tasks import TASKS, Task
-from l2m.training.scores import Floats
+from l2m.training.results import Floats
 
 if TYPE_CHECKING:
     from l2m.comparison.report import Report

@@ -14,7 +14,8 @@ from l2m.config.run import RunConfig
 from l2m.data import load
 from l2m.records.directory import RunDirectory
 from l2m.training.device import torch_state
-from l2m.training.scores import SampleResults, Score, sample_results
+from l2m.training.results import SampleResults, sample_results
+from l2m.training.scores import Score
 
 Rule = Callable[[SampleResults], SampleResults]
 """Predicts the classes by another rule."""

@@ -19,7 +19,8 @@ from scipy import stats
 from l2m.comparison.candidates import Candidate
 from l2m.comparison.config import BASELINE
 from l2m.report.statistics import LEVEL, holm, paired, paired_p, signed, significant, spread
-from l2m.training.scores import SCORES, Floats, Score, resample
+from l2m.training.results import Floats
+from l2m.training.scores import SCORES, Score, resample
 
 DRAWS = 200
 """Bootstrap draws of a test part: its standard errors have a relative error of 5 %."""

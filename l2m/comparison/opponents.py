@@ -14,7 +14,7 @@ import torch
 from l2m.comparison.thresholds import moved_rows
 from l2m.config.run import RunConfig
 from l2m.data import Data
-from l2m.training.scores import Floats, SampleResults, sample_results
+from l2m.training.results import Floats, SampleResults, sample_results
 
 Setting = Mapping[str, float]
 

@@ -16,7 +16,8 @@ from l2m.comparison.config import BASELINE
 from l2m.comparison.findings import Findings, format_seconds
 from l2m.comparison.thresholds import MOVED, moved_rows
 from l2m.report.statistics import digits_of, signed, significant, standard_error
-from l2m.training.scores import Floats, by_class
+from l2m.training.results import Floats
+from l2m.training.scores import by_class
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from l2m.training.scores import SampleResults, Score
+from l2m.training.results import SampleResults
+from l2m.training.scores import Score
 
 MOVED = ("classical", "logistic_regression", "boosted_trees")
 """Models whose threshold is moved: they are trained without regard to imbalance."""

@@ -12,7 +12,7 @@ from l2m.errors import shown
 from l2m.evaluation.decisions import Decision
 from l2m.tasks import Task
 from l2m.trained import Trained
-from l2m.training.scores import Floats
+from l2m.training.results import Floats
 
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 """Beginnings of what a spreadsheet computes, unless the whole text is a number."""

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from l2m.config.run import METRICS, RunConfig
 from l2m.data import Data, Split
-from l2m.training.scores import SCORES, sample_results
+from l2m.training.results import sample_results
+from l2m.training.scores import SCORES
 
 
 class EarlyStopping:

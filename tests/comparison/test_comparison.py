@@ -21,7 +21,8 @@ from l2m.comparison.report import Protocol, Report, recommend
 from l2m.comparison.tables import format_caption, format_csv, format_markdown, format_terminal
 from l2m.comparison.writing import draw_differences
 from l2m.report.statistics import half_width, holm, paired_p
-from l2m.training.scores import LABELS, VALUES, SampleResults, label_results
+from l2m.training.results import SampleResults, label_results
+from l2m.training.scores import LABELS, VALUES
 
 STRATEGIES = ("classical", "learn2mix", "balanced", "focal", "smote", "exp3")
 

@@ -23,7 +23,8 @@ from l2m.comparison.candidates import Candidate, Result, with_threshold
 from l2m.comparison.opponents import Fitted
 from l2m.comparison.thresholds import MOVED, by_prior, by_threshold, choose_threshold, moved_rows
 from l2m.data import load
-from l2m.training.scores import LABELS, SampleResults, label_results
+from l2m.training.results import SampleResults, label_results
+from l2m.training.scores import LABELS
 
 
 @pytest.fixture(scope="module")

@@ -13,17 +13,9 @@ from sklearn import metrics
 
 from l2m.config.run import METRICS
 from l2m.data import Data, Split
-from l2m.training.scores import (
-    LABELS,
-    SCORES,
-    VALUES,
-    SampleResults,
-    by_class,
-    label_results,
-    resample,
-    sample_results,
-    value_results,
-)
+from l2m.training import scores
+from l2m.training.results import SampleResults, label_results, sample_results, value_results
+from l2m.training.scores import LABELS, SCORES, VALUES, by_class, resample
 
 
 def made_up(classes: int, size: int = 400) -> SampleResults:
@@ -125,15 +117,33 @@ def test_a_class_that_is_predicted_but_not_there_is_no_class() -> None:
     assert LABELS["mcc"].of(alone) == 0
 
 
-def test_a_bootstrap_draw_scores_the_samples_that_it_picked() -> None:
-    on = replace(made_up(2), weights=np.ones(400))
-    index = np.random.default_rng(0).integers(400, size=400)
-    (drawn,) = resample(LABELS.values(), on, 1)
-    picked = replace(
-        label_results(np.log(on.probabilities)[index], on.targets[index], on.groups[index], on.prior),
-        labels=on.labels[index],
-    )
-    assert drawn == pytest.approx([score.of(picked) for score in LABELS.values()])
+@pytest.mark.parametrize("classes", [2, 4])
+def test_bootstrap_draws_score_the_samples_that_they_picked(classes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    on, rng = replace(made_up(classes), weights=np.ones(400)), np.random.default_rng(0)
+    expected = []
+    for index in (rng.integers(400, size=400) for _ in range(3)):
+        logits, targets, groups = np.log(on.probabilities)[index], on.targets[index], on.groups[index]
+        picked = replace(label_results(logits, targets, groups, on.prior), labels=on.labels[index])
+        expected.append([score.of(picked) for score in LABELS.values()])
+    monkeypatch.setattr(scores, "AT_ONCE", 2 * 400)
+    assert resample(LABELS.values(), on, 3) == pytest.approx(np.array(expected))
+
+
+def test_draws_without_a_class_have_no_ranking_of_it() -> None:
+    on = made_up(2)
+    without = on.weights * (on.targets == 0)
+    both = replace(on, weights=np.stack([on.weights, without]))
+    for name, score in LABELS.items():
+        expected = [score.of(on), score.of(replace(on, weights=without))]
+        assert score.compute(both) == pytest.approx(expected, nan_ok=True), name
+
+
+def test_bootstrap_draws_of_values_score_the_samples_that_they_picked() -> None:
+    values, truth = np.random.default_rng(7).normal(size=(2, 50, 1))
+    index, groups = np.random.default_rng(0).integers(50, size=50), np.arange(50) % 2
+    picked = value_results(values[index], truth[index], groups[index])
+    (drawn,) = resample(VALUES.values(), value_results(values, truth, groups), 1)
+    assert drawn == pytest.approx([score.of(picked) for score in VALUES.values()])
 
 
 def test_certain_and_right_is_calibrated_certain_and_wrong_is_not() -> None:
