@@ -1,13 +1,11 @@
 """The directory of one run."""
 
 import contextlib
-import csv
-import io
 import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -239,12 +237,12 @@ class RunDirectory:
         return round(self._earlier_seconds + time.monotonic() - self._began, 3)
 
     def _write_tables(self) -> None:
+        import pandas as pd  # not before the run ends
+
         for name, kind, rows in (("metrics.csv", EpochRow, self._rows), ("groups.csv", GroupRow, self._groups)):
-            text = io.StringIO(newline="")
-            table = csv.writer(text, lineterminator="\n")
-            table.writerow(field.name for field in fields(kind))
-            table.writerows(map(_format_cells, rows))
-            self._write(name, text.getvalue().encode())
+            table = pd.DataFrame(list(map(vars, rows)), columns=[field.name for field in fields(kind)])
+            text = table.to_csv(index=False, float_format="%.7g", lineterminator="\n")
+            self._write(name, text.encode())
             packed_path(self.path / name).unlink(missing_ok=True)  # of the run that this one repeats
 
     def _write_failure(self, problem: str, log: str, **info: float) -> None:
@@ -272,9 +270,3 @@ class RunDirectory:
 
     def _write(self, name: str, content: bytes | memoryview, flush: bool = False) -> None:
         write_whole(self.path / name, content, flush, WRITE_REMEDY)
-
-
-def _format_cells(row: EpochRow | GroupRow) -> list[str]:
-    """A row of a table as text; a missing number is empty."""
-    numbers = (f"{value:.7g}" if isinstance(value, float) else str(value) for value in astuple(row))
-    return ["" if text == "nan" else text for text in numbers]

@@ -434,6 +434,17 @@ def test_what_storage_has_no_room_for_is_refused_beforehand(
     assert "0 MiB free" in str(outcome(folder, "dataset.storage=mapped", "dataset.resize=17"))
 
 
+def test_a_class_may_have_the_name_of_a_missing_number(tmp_path: Path) -> None:
+    for name in ("nan", "inf"):
+        for i in range(4):
+            write(tmp_path / "set" / name, f"{i}.png", (10, i, 200))
+    config = compose(
+        "dataset=image_folder", f"dataset.path={tmp_path / 'set'}", "dataset.resize=8", "model=mlp", "epochs=1",
+        "batch_size=2", "device=cpu", f"results_dir={tmp_path}",
+    )  # fmt: skip
+    assert set(train(config).groups["name"]) == {"nan", "inf"}
+
+
 @pytest.mark.parametrize("strategy", ["smote", "resampled"])
 def test_strategies_that_make_samples_refuse_a_mapped_set(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strategy: str
