@@ -9,7 +9,7 @@ import numpy as np
 
 import l2m.trained
 from l2m.comparison.opponents import Fitted, Setting
-from l2m.comparison.thresholds import by_prior, by_threshold, choose_threshold, moved_rows
+from l2m.comparison.thresholds import by_prior, by_threshold, choose_threshold
 from l2m.config.run import RunConfig
 from l2m.data import load
 from l2m.records.directory import RunDirectory
@@ -80,28 +80,8 @@ def trained(setting: RunConfig, rates: Mapping[str, float], tried: int) -> Candi
     return Candidate(rates, tried, held_out, keep_last(tested))
 
 
-def with_prior(plain: Candidate) -> Candidate:
-    """A candidate, each probability divided by the class's share of the training set."""
-    return _moved(plain, by_prior, lambda part: by_prior)
-
-
-def with_threshold(plain: Candidate, score: Score, parts: int) -> Candidate:
-    """A candidate for two classes, with the threshold that is best on the held-out parts.
-
-    A held-out part is scored with the threshold of the others.
-    """
-    held = [plain.held_out(part).samples for part in range(parts)]
-    rules = [_best_threshold(score, held[:part] + held[part + 1 :]) for part in range(parts)]
-    rule = _best_threshold(score, held)
-    return _moved(plain, rule, rules.__getitem__, **rule.keywords)
-
-
-def _best_threshold(score: Score, parts: Sequence[SampleResults]) -> partial[SampleResults]:
-    return partial(by_threshold, threshold=choose_threshold(score, parts))
-
-
-def _moved(plain: Candidate, rule: Rule, of_part: Callable[[int], Rule], **rates: float) -> Candidate:
-    """A candidate whose classes are predicted by a rule, on a held-out part by that of the part."""
+def _moved(plain: Candidate, rules: Sequence[Rule], **rates: float) -> Candidate:
+    """A candidate whose classes are predicted by a rule: one for each held-out part, and one for the test part."""
 
     def moved(result: Result, rule: Rule) -> Result:
         return replace(result, samples=rule(result.samples))
@@ -109,8 +89,8 @@ def _moved(plain: Candidate, rule: Rule, of_part: Callable[[int], Rule], **rates
     return replace(
         plain,
         rates={**plain.rates, **rates},
-        held_out=lambda part: moved(plain.held_out(part), of_part(part)),
-        tested=lambda seed: moved(plain.tested(seed), rule),
+        held_out=lambda part: moved(plain.held_out(part), rules[part]),
+        tested=lambda seed: moved(plain.tested(seed), rules[-1]),
     )
 
 
@@ -139,9 +119,17 @@ def opponent(
 
 
 def moved_thresholds(name: str, plain: Candidate, score: Score, parts: int, classes: int) -> dict[str, Candidate]:
-    """A model with its threshold moved, by name; none where the score does not depend on it."""
+    """A model with its threshold moved, by name; none where the score does not depend on it.
+
+    By the prior, each probability is divided by the class's share of the training set. Of two classes the threshold is
+    the one that is best on the held-out parts; a held-out part is scored with that of the others.
+    """
     if not score.by_label:
         return {}
-    by_rule = {"prior": lambda: with_prior(plain), "threshold": lambda: with_threshold(plain, score, parts)}
-    rules = {row: row.rpartition("_")[2] for row in moved_rows(name)}
-    return {row: by_rule[rule]() for row, rule in rules.items() if rule == "prior" or classes == 2}
+    moved = {f"{name}_by_prior": _moved(plain, [by_prior] * (parts + 1))}
+    if classes == 2:
+        held = [plain.held_out(part).samples for part in range(parts)]
+        chosen = [choose_threshold(score, held[:part] + held[part + 1 :]) for part in range(parts + 1)]
+        rules = [partial(by_threshold, threshold=threshold) for threshold in chosen]
+        moved[f"{name}_by_threshold"] = _moved(plain, rules, threshold=chosen[-1])
+    return moved

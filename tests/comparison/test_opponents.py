@@ -19,7 +19,7 @@ from sklearn.metrics import average_precision_score, balanced_accuracy_score
 
 from l2m import compare, compose, predict
 from l2m.comparison.advised import describe, read
-from l2m.comparison.candidates import Candidate, Result, with_threshold
+from l2m.comparison.candidates import Candidate, Result, moved_thresholds
 from l2m.comparison.opponents import Fitted
 from l2m.comparison.thresholds import MOVED, by_prior, by_threshold, choose_threshold, moved_rows
 from l2m.data import load
@@ -220,7 +220,7 @@ def test_the_chosen_threshold_is_the_best_one_on_all_parts_together() -> None:
 def test_a_held_out_part_has_no_say_in_its_own_threshold() -> None:
     parts, score = [made_up(seed) for seed in range(3)], LABELS["balanced_accuracy"]
     classical = Candidate({}, 1, lambda part: Result(parts[part], {}), lambda seed: Result(made_up(9), {}))
-    moved = with_threshold(classical, score, 3)
+    moved = moved_thresholds("classical", classical, score, 3, 2)["classical_by_threshold"]
     own = choose_threshold(score, [parts[1], parts[2]])
     assert moved.held_out(0).samples.labels.tolist() == by_threshold(parts[0], own).labels.tolist()
     threshold = choose_threshold(score, parts)
