@@ -1,21 +1,18 @@
 """How much imbalance adaptive mixing takes, and at which learning rate: the records of ``imbalance_and_rate``."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cache
 from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import yaml
 from matplotlib.figure import Figure
 
+from l2m.config.composing import compose_sweep
 from l2m.config.description import settings
-from l2m.config.user_folders import conf_dir
 from l2m.paper import cells, markdown
 from l2m.paper.cells import COLUMNS
-from l2m.paper.rows import BY_NAME
 from l2m.report import drawing
 from l2m.report.runs import Runs
 from l2m.report.statistics import half_width, paired
@@ -125,18 +122,9 @@ def figure(all_runs: Sequence[Runs]) -> Figure | None:
 
 @cache
 def _wanted() -> dict[Place, dict[str, Any]]:
-    """The settings of each place of the experiment, as its YAML has them."""
-    content = yaml.safe_load((conf_dir() / "experiment" / f"{EXPERIMENT}.yaml").read_text(encoding="utf-8"))
-    swept = content["hydra"]["sweeper"]["params"]
-    groups = tuple(content["imbalance"]["groups"])
-    wanted = {}
-    keys = (swept[key].split(",") for key in ("learning_rate", "imbalance.factor", "strategy"))
-    for rate, factor, strategy in product(*keys):
-        config = replace(
-            BY_NAME[swept["dataset"]].configurations()[strategy],
-            epochs=content["epochs"],
-            learning_rate=float(rate),
-            imbalance={"name": "step", "keep": "random", "groups": groups, "factor": float(factor)},
-        )
-        wanted[Place(float(rate), round(1 / float(factor)), strategy)] = settings(config)
-    return wanted
+    """The settings of each place of the experiment, as its YAML has them; by rate, then by ratio."""
+    configs = [config for config, _ in compose_sweep(f"+experiment={EXPERIMENT}", "seed=0")[0]]
+    wanted = {
+        Place(c.learning_rate, round(1 / c.imbalance["factor"]), c.strategy["name"]): settings(c) for c in configs
+    }
+    return {place: wanted[place] for place in sorted(wanted, key=lambda place: place[:2])}

@@ -5,7 +5,7 @@ It extends the page of :mod:`l2m.report.page` by the verdicts, the paper's numbe
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -16,13 +16,14 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from l2m.files import write_whole
-from l2m.paper import cells, experiments, page_data, published
+from l2m.paper import cells, experiments, published
+from l2m.paper.cells import Cell
 from l2m.paper.results import Results
-from l2m.paper.rows import MIXERS, ROWS, VARIANTS, Row, commands, missing
-from l2m.paper.verdict import BESIDE_RULE, EFFECT_RULE, LEVEL_RULE, REPLACED, Verdict
+from l2m.paper.rows import CONTROLS, MIXERS, ROWS, VARIANTS, Row, commands, missing
+from l2m.paper.verdict import BESIDE, BESIDE_RULE, EFFECT_RULE, LEVEL_RULE, REPLACED, Verdict, paper_effect
 from l2m.report import drawing
 from l2m.report import page as report
-from l2m.report.page_data import curves, records
+from l2m.report.page_data import curves, effect, records, rounded
 from l2m.report.runs import EPOCHS, Runs
 
 SYMBOLS: dict[Verdict, str] = {
@@ -96,7 +97,7 @@ def section(row: Row, all_runs: Sequence[Runs], folder: Path) -> dict[str, Any]:
         {strategy: made for strategy, made in each.items() if made[-1].epoch}
         for each in (cells.measure(row, all_runs, column, MIXERS) for column in ("test_metric", "worst_group"))
     )
-    effects = {"test_metric": page_data.effects(measured, True), "worst_group": page_data.effects(worst, False)}
+    effects = {"test_metric": row_effects(measured, True), "worst_group": row_effects(worst, False)}
     printed = published.cells(row.name)
     made = records(row.name, runs, folder)
     for run in made.values():
@@ -123,6 +124,30 @@ def section(row: Row, all_runs: Sequence[Runs], folder: Path) -> dict[str, Any]:
             "shown": ["learn2mix", "classical", "stratified"],
         },
     }
+
+
+def row_effects(row_cells: Mapping[str, list[Cell]], is_claim: bool) -> dict[str, list[dict[str, Any]]]:
+    """By opponent and at .25E, .5E and E: learn2mix − the opponent, in the unit of the cells.
+
+    Each is an :func:`~l2m.report.page_data.effect` with a ``note`` and the ``paper``'s difference with two standard
+    errors. ``is_claim`` says whether the metric is the paper's.
+    """
+    made: dict[str, list[dict[str, Any]]] = {}
+    for strategy, row in row_cells.items():
+        words = {} if is_claim and strategy not in (*CONTROLS, *MIXERS) else BESIDE
+        for i, cell in enumerate(row):
+            judged = row_cells.get(cell.equal_to or strategy, row)[i].judged
+            if judged is None or judged.difference.n == 0:
+                continue
+            verdict, paper = words.get(judged.verdict, judged.verdict), judged.paper
+            beside = {
+                "note": judged.note,
+                "paper": paper and [rounded(paper.mean), paper.error and rounded(2 * paper.error)],
+                "paper_text": paper_effect(paper, cell.digits),
+            }
+            base = float(cell.values.mean())
+            made.setdefault(strategy, []).append(effect(judged.difference, cell.digits, base, verdict, **beside))
+    return made
 
 
 def svg(figure: Figure, salt: str) -> Markup:

@@ -56,6 +56,9 @@ REPLACED = (
 
 BESIDE_RULE = "Beside balanced and stratified, which the paper does not compare with: better, undecided or worse."
 
+BESIDE: dict[Verdict, Verdict] = {"same sign": "better", "opposite": "worse", "inconclusive": "undecided"}
+"""Words for effects that the paper does not claim."""
+
 
 class PaperEffect(NamedTuple):
     """The paper's Δ = learn2mix − the other, and its standard error; None where it prints no sd."""
@@ -154,8 +157,7 @@ def judge(
 def beside(ours: pd.Series[float] | None, theirs: pd.Series[float] | None, higher_is_better: bool) -> Judgement:
     """Learn2mix beside a strategy that the paper does not compare it with: better, worse or undecided."""
     judged = judge(ours, theirs, (None, None), higher_is_better)
-    words: dict[Verdict, Verdict] = {"same sign": "better", "opposite": "worse", "inconclusive": "undecided"}
-    return judged._replace(verdict=words.get(judged.verdict, judged.verdict))
+    return judged._replace(verdict=BESIDE.get(judged.verdict, judged.verdict))
 
 
 def level(values: pd.Series[float], printed: Printed | None) -> Level | None:
