@@ -128,15 +128,16 @@ def worst(all_runs: Sequence[Runs]) -> list[Line]:
     return lines
 
 
-def controls(all_runs: Sequence[Runs]) -> list[Line]:
+def controls(results: Results) -> list[Line]:
     """Learn2mix at E beside equal shares throughout, and the training set's in every batch; equal runs once."""
     lines = []
     for row in ROWS:
-        runs = row.runs(all_runs)
+        runs = row.runs(results.runs)
         ends, equal = {s: run.at(1.0) for s, run in runs.items()}, equal_strategies(runs)
         for other in (s for s in CONTROLS if s not in equal):
             claim = f"{row.title}: {_with_equals(other, equal)}"
-            lines.append(_line(f"controls.{row.name}.{other}", claim, ends, other, row.is_percent))
+            line = _line(f"controls.{row.name}.{other}", claim, ends, other, row.is_percent)
+            lines.append(_priced(line, results.benches))
     return lines
 
 

@@ -48,7 +48,7 @@ def markdown(results: Results) -> str:
         "same seeds ± half of its 95 % t-interval, the paper's ± 2 of its standard errors; n is how many seeds both "
         "have. v1, v2 and v3 are the paper's versions.",
     ]
-    for heading, section in {**of_rows, BESIDE: claims.controls(results.runs), **studied}.items():
+    for heading, section in {**of_rows, BESIDE: claims.controls(results), **studied}.items():
         lines += ["", f"## {heading}", ""]
         if heading in introductions:
             lines += [introductions[heading].replace("*", r"\*"), ""]

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+from itertools import chain
 from pathlib import Path
 
 import pandas as pd
@@ -378,7 +379,7 @@ def test_verdicts_stand_in_the_file_of_both_tables(found: Results) -> None:
 
 def test_ledger_has_every_claim_and_only_notes_that_are_used(found: Results) -> None:
     studied = ledger.of_studies(found.studies)
-    sections = [*claims.sections(found).values(), claims.controls(found.runs), *studied.values()]
+    sections = [*claims.sections(found).values(), claims.controls(found), *studied.values()]
     keys = [line.key for lines in sections for line in lines]
     assert len(keys) == len(set(keys))
     for row in (*ROWS, *VARIANTS):
@@ -428,7 +429,7 @@ def test_strategies_that_are_equal_by_construction_are_run_and_counted_once(tmp_
     keys = [line.key for line in (*final, *claims.faster(found.runs), *claims.prose(found.runs))]
     assert not any(key.startswith(("final.cifar10.", "faster.cifar10.", "threshold.cifar10.")) and "smote" in key
                    for key in keys)  # fmt: skip
-    controls = [line.claim for line in claims.controls(found.runs) if line.claim.startswith("CIFAR-10:")]
+    controls = [line.claim for line in claims.controls(found) if line.claim.startswith("CIFAR-10:")]
     assert controls == ["CIFAR-10: stratified = balanced"]
 
 
@@ -438,6 +439,8 @@ def test_cost_and_the_limit_of_the_proportions(committed_results: Results) -> No
     cost = {line.key: line for line in claims.overhead(found.benches)}
     assert cost["overhead.fashion_mnist"].judged.verdict == "confirmed"
     assert cost["overhead.wine_quality"].judged.verdict == "contradicted"
+    lines = [*chain(*claims.sections(found).values()), *claims.controls(found)]
+    assert not [line.key for line in lines if line.judged.verdict == "not run" and not line.judged.note]
     limit = claims.arrived(found.runs)
     assert limit.judged.verdict == "confirmed"
     not_run = [line for lines in claims.sections(found).values() for line in lines if line.judged.verdict == "not run"]
