@@ -76,6 +76,7 @@ class Trainer:
 
         self.strategy: strategies.Strategy = strategies.STRATEGIES.build(config.strategy)
         self.mixing: mixing.Mixing | None = mixing.MIXINGS.build(config.mixing)
+        checks.check_repeatable(self.strategy, config)
         scoring, teachers = self.strategy.needs(config), self.mixing.needs(config) if self.mixing else {}
         needed = (scoring | teachers).items()
         trained = {name: self._build_trained(loaded, run, parameters_of(run)) for name, run in needed if parameters_of}
@@ -119,6 +120,7 @@ class Trainer:
         rate = self.config.learning_rate
         if self.config.schedule == "cosine":
             rate = optimizers.annealed(rate, self.epoch, self.config.epochs)
+        if self.config.schedule == "cosine" or self.config.warmup_steps:  # a stack may have warmed up without it
             optimizers.set_rate(self.optimizer, rate)
         return rate
 

@@ -328,6 +328,18 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(hypergradient: str, tmp_p
     assert same(train(config), train(tiny(tmp_path / "whole", tmp_path, *words)))
 
 
+@pytest.mark.parametrize("choice", ["mixing=mixup", "warmup_steps=3", "max_gradient_norm=0.1"])
+def test_steps_that_cannot_be_repeated_are_refused(choice: str, tmp_path: Path) -> None:
+    config = tiny(tmp_path, tmp_path, "dataset=digits", choice)
+    with pytest.raises(
+        UserError, match=rf"strategy=bilevel repeats the steps, but without {choice}: drop one of the two"
+    ):
+        train(config)
+    assert not list(tmp_path.glob("runs/**/run.json"))
+    first_order = tiny(tmp_path, tmp_path, "dataset=digits", choice, "strategy.hypergradient=first_order")
+    assert train(first_order).info["status"] == "done"
+
+
 def test_an_operation_without_second_derivatives_is_reported(tmp_path: Path, tiny_data: Path) -> None:
     row = ("dataset=cifar10", "model=mobilenet_v3", "model.resolution=32", "batch_size=15")
     with pytest.raises(UserError, match=r"second derivatives .*hardsigmoid.*: use strategy.hypergradient=first_order"):

@@ -320,3 +320,11 @@ def test_a_run_that_ends_makes_room_for_the_next(tmp_path: Path) -> None:
              for seed, epochs in enumerate((2, 3, 4, 3, 2, 3))]  # fmt: skip
     for ours, _ in both_ways(tmp_path, words):
         assert info(ours)["together"] == 3
+
+
+def test_a_run_that_is_alone_after_warming_up_with_another_has_its_whole_rate(tmp_path: Path) -> None:
+    words = [("epochs=6", "seed=0"), ("epochs=1", "model.hidden=48"), ("epochs=1", "seed=1")]
+    shared = ("model=mlp", "optimizer=adam", "learning_rate=3e-3", "together=2")
+    steps = configured(tmp_path, *shared).batch_size and Trainer(configured(tmp_path, *shared)).steps
+    ours, _ = both_ways(tmp_path, [(*shared, f"warmup_steps={2 * steps - 1}", *each) for each in words])[0]
+    assert info(ours)["together"] == 2
