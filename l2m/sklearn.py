@@ -88,7 +88,8 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         targets, group = targets[kept], torch.from_numpy(numbered)
         whole, stopping, k = Split(_dense(X)[kept], targets, group), None, len(self.groups_)
         if options["early_stopping"]:
-            alike = targets if self.task == "classification" else group
+            both = torch.stack([targets, group], 1) if self.task == "classification" else group
+            alike = both.unique(return_inverse=True, dim=0)[1]
             held = held_out(alike, options["validation_fraction"], generator(seed, "held out"))
             if not held.any():
                 raise UserError("early_stopping=True has nothing to hold out of classes or groups of 1 sample: drop it")

@@ -240,6 +240,19 @@ def test_early_stopping_keeps_the_best_epoch(digits: Any, estimator: Any) -> Non
         estimator(early_stopping=True, epochs=1).fit([[0], [1]], [0, 1], groups=[0, 1])
 
 
+@pytest.mark.parametrize("strategy", ["learn2mix", "focal"])
+def test_early_stopping_leaves_some_of_each_group_to_train_on(strategy: str) -> None:
+    rng = np.random.default_rng(0)
+    groups = np.repeat([0, 1, 2, 3], [18, 20, 1, 1])
+    targets = rng.permutation(np.arange(40) % 2)
+    inputs = rng.normal(size=(40, 3)) + 4 * targets[:, None]
+    options = {"early_stopping": True, "validation_fraction": 0.3, "n_iter_no_change": 60, "learning_rate": 0.01}
+    for seed in range(8):
+        subject = Learn2MixClassifier(strategy=strategy, epochs=60, random_state=seed, **options)
+        losses = subject.fit(inputs, targets, groups=groups).loss_curve_
+        assert losses[-1] < losses[0] / 4
+
+
 @pytest.mark.parametrize("name", sorted(set(STRATEGIES.names()) - {"bilevel", "curriculum", "pike"}))
 def test_every_strategy_of_single_trainings_fits(digits: Any, name: str) -> None:
     train, test, labels, test_labels = digits

@@ -63,14 +63,17 @@ def combine(reports: Sequence[Report]) -> Report:
     columns = [*one.findings.scores, "seconds"]
     means = [report.findings.runs.groupby("strategy")[columns].mean().loc[list(held_out)] for report in reports]
     runs = pd.concat([mean.assign(seed=seed) for mean, seed in zip(means, seeds, strict=True)]).reset_index()
-    advice = advise(held_out if score.higher_is_better else -held_out, overlap=one.protocol.overlap)
+    of_all, *advised = (
+        advise(each if score.higher_is_better else -each, overlap=one.protocol.overlap)
+        for each in (held_out, *(report.held_out[names] for report in reports))
+    )
     return Report(
-        advice,
+        of_all,
         held_out,
         judge(runs, one.findings.task, one.findings.metric, overlap=one.protocol.test_overlap),
-        replace(one.protocol, advised=tuple(report.recommended for report in reports)),
+        replace(one.protocol, advised=tuple(advice.name for advice in advised)),
         {name: np.mean([each.confusion[name] for each in reports], axis=0) for name in names if one.confusion},
         one.classes,
         one.path,
-        describe(one, advice.name),
+        describe(one, of_all.name),
     )

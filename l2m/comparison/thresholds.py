@@ -34,7 +34,7 @@ def by_threshold(results: SampleResults, threshold: float) -> SampleResults:
 
 
 def choose_threshold(score: Score, parts: Sequence[SampleResults]) -> float:
-    """The threshold with the best score on held-out parts taken together; of equal ones the middle one.
+    """The threshold in (0, 1) with the best score on held-out parts taken together; of equal ones the middle one.
 
     Tried are the quantiles of the probabilities of the second class.
     """
@@ -43,7 +43,8 @@ def choose_threshold(score: Score, parts: Sequence[SampleResults]) -> float:
         for name in ("groups", "weights", "targets", "probabilities")
     }
     together = replace(parts[0], **joined)
-    tried = np.unique(np.quantile(np.asarray(together.probabilities)[:, 1], np.linspace(0, 1, MOST)))
+    quantiles = np.quantile(np.asarray(together.probabilities)[:, 1], np.linspace(0, 1, MOST))
+    tried = np.unique(quantiles.clip(np.finfo(float).tiny, np.nextafter(1, 0)))
     scores = np.array([score.of(by_threshold(together, threshold)) for threshold in tried])
     best = np.flatnonzero(scores == (scores.max() if score.higher_is_better else scores.min()))
     return float(tried[best[len(best) // 2]])

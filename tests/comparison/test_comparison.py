@@ -18,6 +18,7 @@ from l2m.comparison.advice import advise
 from l2m.comparison.candidates import Candidate, Result
 from l2m.comparison.findings import DRAWS, Findings, judge, score_test_part
 from l2m.comparison.report import Protocol, Report, recommend
+from l2m.comparison.splits import combine
 from l2m.comparison.tables import format_caption, format_csv, format_markdown, format_terminal
 from l2m.comparison.writing import draw_differences
 from l2m.report.statistics import half_width, holm, paired_p
@@ -201,6 +202,23 @@ def test_a_test_part_that_is_too_small_supports_nothing() -> None:
     assert half_width == pytest.approx(stats.norm.ppf(1 - 0.025 / 5) * np.std(difference, ddof=1))
     of_mean = 100 * stats.norm.ppf(0.975) * np.std(wide["focal"]["balanced_accuracy"], ddof=1)
     assert f" % (± {of_mean:.1f} over test samples, 95 %), +" in text
+
+
+def test_splits_are_combined_without_a_candidate_that_one_of_them_lacks() -> None:
+    runs = made_up_runs(np.random.default_rng(13), {"focal": 0.1}).assign(run="csv/classical/seed0-1")
+    whole = reported(judged(runs), focal=0.1)
+    held_out = whole.held_out.drop(columns="focal")
+    lacking = replace(
+        whole,
+        advice=advise(held_out),
+        held_out=held_out,
+        findings=judged(runs[runs["strategy"] != "focal"]),
+        protocol=replace(whole.protocol, data_seed=43),
+    )
+    both = combine([whole, lacking])
+    assert whole.recommended == "focal"
+    assert "focal" not in (both.recommended, *both.protocol.advised, *both.held_out)
+    assert "Of 2 splits, each alone advised" in " ".join(recommend(both))
 
 
 def test_resampling_gives_the_standard_error_of_a_mean() -> None:

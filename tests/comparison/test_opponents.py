@@ -23,6 +23,7 @@ from l2m.comparison.candidates import Candidate, Result, moved_thresholds
 from l2m.comparison.opponents import Fitted
 from l2m.comparison.thresholds import MOVED, by_prior, by_threshold, choose_threshold, moved_rows
 from l2m.data import load
+from l2m.evaluation.decisions import decide
 from l2m.training.results import SampleResults, label_results
 from l2m.training.scores import LABELS
 
@@ -215,6 +216,20 @@ def test_the_chosen_threshold_is_the_best_one_on_all_parts_together() -> None:
     finer = np.linspace(0, 1, 2001)
     assert together(threshold) >= max(map(together, finer)) - 0.01
     assert together(threshold) > together(0.5) + 0.1
+
+
+def test_a_threshold_that_certain_predictions_reach_decides_as_it_was_scored() -> None:
+    rng = np.random.default_rng(0)
+    targets = (np.arange(100) < 30).astype(int)
+    logits = np.where(rng.random(100) < 0.9, 40, 20) * np.where(targets, 1, np.where(rng.random(100) < 0.3, 0.5, -1))
+    part = label_results(np.stack([0 * logits, logits], 1), targets, targets, np.array([0.7, 0.3]))
+    assert (part.probabilities[:, 1] == 1).any()
+    threshold = choose_threshold(LABELS["balanced_accuracy"], [part, part])
+    assert 0 < threshold < 1
+    scored = by_threshold(part, threshold).labels
+    decision = decide(SimpleNamespace(class_names=("no", "yes")), (1 - threshold, threshold), None, None)
+    assert (part.probabilities * decision.preference).argmax(1).tolist() == scored.tolist()
+    assert 0 < scored.mean() < 1
 
 
 def test_a_held_out_part_has_no_say_in_its_own_threshold() -> None:
