@@ -6,6 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from l2m.data.images import READABLE, list_files
+
 PATH_OPTIONS = ("path", "test_path", "features", "weights")
 """Options of data sets that name a file or a folder, or may do so."""
 
@@ -24,7 +26,7 @@ def fingerprint(dataset: Mapping[str, Any], data_dir: Path, weights: str | None 
     fingerprint.
     """
     files = _of_dataset(dataset, data_dir)
-    if weights is None:
+    if weights is None or (files is None and (dataset["name"] in CIFAR or _own_files(dataset))):
         return files
     file = Path(weights).expanduser()
     return _of_files([(f"{files} {file.name}", file)]) if file.is_file() else None
@@ -33,15 +35,25 @@ def fingerprint(dataset: Mapping[str, Any], data_dir: Path, weights: str | None 
 def _of_dataset(dataset: Mapping[str, Any], data_dir: Path) -> str | None:
     if dataset["name"] in CIFAR:
         return _of_cifar(CIFAR[dataset["name"]], data_dir)
+    if not all(place.exists() for place in _own_files(dataset)):
+        return None
     places = [Path(dataset[option]).expanduser() for option in PATH_OPTIONS if dataset.get(option)]
     places = [place for place in places if place.exists()]
     if not places:
         return None
+    kinds = READABLE if dataset["name"] == "image_folder" else ("",)
     return _of_files(
         (str(file.relative_to(place)), file)
         for place in places
-        for file in ([place] if place.is_file() else sorted(each for each in place.rglob("*") if each.is_file()))
+        for file in ([place] if place.is_file() else list_files(place))
+        if file.name.lower().endswith(kinds)
     )
+
+
+def _own_files(dataset: Mapping[str, Any]) -> list[Path]:
+    """The places of a user's own samples; not names at Hugging Face."""
+    places = [Path(dataset[option]).expanduser() for option in ("path", "test_path") if dataset.get(option)]
+    return [place for place in places if place.exists()] if dataset["name"].startswith("hugging_face") else places
 
 
 def recorded(dataset: Mapping[str, Any], info: Mapping[str, Any]) -> str | None:

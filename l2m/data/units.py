@@ -46,6 +46,11 @@ class Units(NamedTuple):
                 f"{self.option} has {different} different values for a split into {parts} parts: use another column, "
                 "or hold out a larger share"
             )
+        if (largest := int(torch.bincount(groups).max())) < parts:
+            raise UserError(
+                f"{self.option} splits into {parts} parts, but no class or group has more than {largest} samples: hold "
+                "out a larger share, or add rows"
+            )
         folds = StratifiedGroupKFold(parts, shuffle=True, random_state=int(torch.randint(2**31, (), generator=order)))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a group in few units, which is checked afterwards

@@ -1,5 +1,6 @@
 """Predicted classes by thresholds or costs, and probabilities for a population with other shares of the classes."""
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -61,8 +62,10 @@ def decide(
 
 
 def _by_class(option: str, text: str, names: tuple[str, ...]) -> NDArray[np.float64]:
-    """The numbers (k,) in ``NAME:number,...``."""
-    pairs = [part.rpartition(":") for part in text.split(",")]
+    """The numbers (k,) in ``NAME:number,...``; a name may have commas and colons."""
+    known = "|".join(map(re.escape, names))
+    parts = re.split(rf",(?=(?:{known}):)", text) if any("," in name for name in names) else text.split(",")
+    pairs = [part.rpartition(":") for part in parts]
     try:
         numbers = {name: float(number) for name, _, number in pairs}
     except ValueError:
@@ -70,7 +73,7 @@ def _by_class(option: str, text: str, names: tuple[str, ...]) -> NDArray[np.floa
     if len(names) == 2 and len(pairs) == len(numbers) == 1 and option != "costs":
         numbers |= {name: 1 - sum(numbers.values()) for name in names if name not in numbers}
     values = np.array([numbers.get(name, np.nan) for name in names])
-    for name in numbers:
+    for name in filter(None, numbers):
         if name not in names and len(pairs) <= len(numbers):
             raise UserError(
                 f"{option}={shown(text, 60)} names {shown(name, 30)}, which is no class{did_you_mean(name, names)}: "

@@ -114,7 +114,8 @@ class RunDirectory:
         self._info["status"] = "running"
         self._write_config()
         if data:
-            self._write("data.json", (json.dumps(data, indent=1, ensure_ascii=False) + "\n").encode())
+            text = json.dumps(data, indent=1, ensure_ascii=False) + "\n"
+            self._write("data.json", text.encode(errors="backslashreplace"))  # of a name that is not text
         self._write_info()
         return checkpoint.state if checkpoint else None
 

@@ -71,7 +71,7 @@ def clean(
     """
     if both := sorted({*numbers} & {*categorical}):
         raise UserError(f"{file} has {both[0]} in dataset.numbers and in dataset.categorical: name it in one")
-    marks = parse_numbers(pd.Series([_with_point(mark, decimal) for mark in missing], dtype="str"))
+    marks = parse_numbers(pd.Series([with_point(mark, decimal) for mark in missing], dtype="str"))
     if missing:
         table = table.mask(table.isin(missing))
     if not (numbers or decimal == "comma" or np.isfinite(marks).any()):
@@ -85,14 +85,15 @@ def clean(
                 grouped = cells.str.fullmatch(r"[+-]?\d{1,3}(\.\d{3})+", na=False).to_numpy(bool)
                 rule = f"fix the cell, or train with 'dataset.numbers=[\"{name}\"]' if it separates thousands"
                 refuse(grouped, cells, file, rule, ", a number with a point, beside dataset.decimal=comma")
-                cells = cells.map(lambda text: _with_point(text, "comma"), na_action="ignore")
+                cells = cells.map(lambda text: with_point(text, "comma"), na_action="ignore")
         if name not in categorical and (equal := np.isin(parse_numbers(cells), marks[np.isfinite(marks)])).any():
             cells = cells.mask(equal)
         read[name] = cells
     return pd.DataFrame(read, table.index)
 
 
-def _with_point(text: str, decimal: Decimal) -> str:
+def with_point(text: str, decimal: Decimal) -> str:
+    """A number with a decimal point; other text as it is."""
     return re.sub(r"^([+-]?\d*),(\d+(?:[eE][+-]?\d+)?)$", r"\1.\2", text) if decimal == "comma" else text
 
 

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from l2m.data.own.cells import Decimal, as_text, parse_formatted
+from l2m.data.own.description import place_names
 from l2m.data.tables import LARGEST, parse_numbers, refuse
 from l2m.errors import UserError, did_you_mean, shown
 
@@ -217,7 +218,7 @@ def apply(preprocessing: Mapping[str, Any], table: pd.DataFrame, file: Path | st
 
     In this order: numbers, standardised; for each that the training part lacked somewhere, whether it is missing, also
     standardised; for each categorical column a 0 or 1 for each of its values, and one for the rare ones together. A
-    value that the training part did not have counts as rare, or is 0 everywhere.
+    value that the training part did not have counts as rare, or is 0 everywhere; ``1`` and ``1.0`` are the same value.
 
     Args:
         preprocessing: from :func:`fit`, or the ``preprocessing`` of a run's data.
@@ -241,8 +242,8 @@ def apply(preprocessing: Mapping[str, Any], table: pd.DataFrame, file: Path | st
         if "missing_sd" in column:
             missing.append((empty - column["missing_mean"]) / column["missing_sd"])
     for column, cells in zip(preprocessing["categories"], cells_of, strict=True):
-        places = {value: i for i, value in enumerate(column["values"])}
-        place = [places.get(text, -1) for text in as_text(cells)]
+        codes, texts = pd.factorize(as_text(cells))
+        place = place_names(texts, column["values"])[codes]
         block = np.zeros((len(table), len(column["values"]) + 1), np.float32)
         block[np.arange(len(table)), place] = 1  # other values, at −1, in the last column
         blocks.append(block if column["rare"] else block[:, :-1])
@@ -261,8 +262,8 @@ def list_unseen(preprocessing: Mapping[str, Any], table: pd.DataFrame, inputs: T
         unseen.loc[far] += f"; {column['name']} far off"
     names = [column["name"] for column in preprocessing["categories"]]
     for column, cells in zip(preprocessing["categories"], iterate(table, names), strict=True):
-        values, known = as_text(cells), {*column["values"], *column["rare"]}
-        new = np.array([text not in known for text in values], bool)
+        codes, texts = pd.factorize(as_text(cells))
+        new = (place_names(texts, [*column["values"], *column["rare"]]) < 0)[codes]
         if new.any():
-            unseen.loc[new] += f"; {column['name']}=" + values[new]
+            unseen.loc[new] += f"; {column['name']}=" + texts[codes[new]]
     return unseen.str.removeprefix("; ")

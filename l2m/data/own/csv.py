@@ -9,7 +9,7 @@ import pandas as pd
 
 from l2m.data import DATASETS, Data, Source
 from l2m.data.own import columns
-from l2m.data.own.cells import Decimal, clean
+from l2m.data.own.cells import Decimal, clean, with_point
 from l2m.data.own.csv_rows import Header, Separator, read_rows
 from l2m.data.own.targets import TestFraction, assemble_table, encode, read_part, split_rows
 from l2m.data.tables import parse_numbers, refuse
@@ -68,7 +68,7 @@ def csv(
 
     meaning: Any = {"missing": missing, "numbers": numbers, "decimal": decimal, "categorical": categorical}
     whole, tested = read_part(clean(table, may_be_numbers, file, **meaning), file, target, group, bins), None
-    whole = replace(whole, units=_read_units(table, file, split_by, split_order))
+    whole = replace(whole, units=_read_units(table, file, split_by, split_order, decimal))
     if test_path:
         place = Path(test_path).expanduser()
         rows = read_rows(place, *written)
@@ -81,7 +81,7 @@ def csv(
     return assemble_table(whole, tested, split, inputs, categorical, max_categories, decimal, ignored)
 
 
-def _read_units(rows: pd.DataFrame, place: Path, by: str | None, order: str | None) -> Units | None:
+def _read_units(rows: pd.DataFrame, place: Path, by: str | None, order: str | None, decimal: Decimal) -> Units | None:
     """What a split must not separate, from the column ``by`` or ``order``; an empty cell is an error."""
     if by and order:
         raise UserError(f"dataset.split_by={by} and dataset.split_order={order} are two ways to split: drop one")
@@ -89,7 +89,9 @@ def _read_units(rows: pd.DataFrame, place: Path, by: str | None, order: str | No
         return Units("dataset.split_by", encode(rows[by], place, None)[0], False)
     if not order:
         return None
-    moments: pd.Series[Any] = pd.Series(parse_numbers(rows[order]))
+    moments: pd.Series[Any] = pd.Series(
+        parse_numbers(rows[order].map(partial(with_point, decimal=decimal), na_action="ignore"))
+    )
     if moments.isna().all():
         moments = pd.to_datetime(rows[order], format="ISO8601", errors="coerce", utc=True)
     rule = "dataset.split_order needs a number or a date like 2026-01-31 in every row, fix or drop it"

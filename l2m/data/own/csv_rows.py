@@ -40,6 +40,7 @@ def read_rows(
     encoding: str = "utf-8",
     header: Header = "line",
     names: tuple[str, ...] = (),
+    may_be_single: bool = False,
 ) -> pd.DataFrame:
     """The rows of a table in text, Excel or Parquet, as text without surrounding blanks; NaN where a cell is empty.
 
@@ -51,6 +52,7 @@ def read_rows(
         separator: of the cells; ``auto`` is the one that splits the first line into most cells.
         header: whether the first line names the columns.
         names: of the columns of a file without such a line; by default they are numbered from 1.
+        may_be_single: whether a text may have one column, without separators.
 
     Raises:
         UserError: the file is not there, is not a table of its kind or not text in this encoding, has no rows, lacks or
@@ -71,7 +73,7 @@ def read_rows(
     else:
         text = _decode(content, encoding, file)
         del content
-        numbered = _parse(text, _separator(text, separator, file), file)
+        numbered = _parse(text, _separator(text, separator, file, may_be_single), file)
     first = next(numbered, None)
     if first is None:
         raise UserError(f"{file} is empty: put a table there whose first line names the columns")
@@ -141,14 +143,14 @@ def _decode(content: bytes, encoding: str, file: Path) -> str:
         ) from error
 
 
-def _separator(text: str, asked: Separator, file: Path) -> str:
+def _separator(text: str, asked: Separator, file: Path, may_be_single: bool) -> str:
     """The character between the cells of the first line."""
     match = re.search(r"\S[^\r\n]*", text)
     first = match[0] if match else ""
     cells = {name: _cells(first, sign) for name, sign in SEPARATORS.items()}
     most = max(cells, key=lambda name: cells[name])
     chosen = most if asked == "auto" else asked
-    if first and cells[chosen] == 1:
+    if first and cells[chosen] == 1 and not (may_be_single and cells[most] == 1):
         if asked == "auto":
             problem = f"has one column only, {shown(first, 60)}"
             raise UserError(f"{file} {problem}: put commas, semicolons, tabs or bars between its cells")

@@ -1,7 +1,7 @@
 """What a user's data were read as, in plain values for a file and in a few lines to print before training."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from textwrap import fill
 from typing import Any
@@ -30,6 +30,16 @@ CHANCE = 1e-6
 def number_value(text: str) -> Decimal | None:
     """The exact value of a number written as text; None if it is not one."""
     return Decimal(text) if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", text, re.ASCII) else None
+
+
+def place_names(own: Iterable[str], names: Sequence[str]) -> NDArray[np.int64]:
+    """The indices (n,) in ``names`` of n others: of the same text, or the only one that is the same number; or −1."""
+    by_text = {name: i for i, name in enumerate(names)}
+    by_value: dict[object, int] = {None: -1}  # no number, or the same as another name
+    for name, i in by_text.items():
+        value = number_value(name)
+        by_value[value] = -1 if value in by_value else i
+    return np.array([by_text.get(name, by_value.get(number_value(name), -1)) for name in own], np.int64)
 
 
 def find_alike(names: Sequence[str]) -> list[list[str]]:
@@ -69,7 +79,11 @@ def find_doubts(
     for place in np.flatnonzero(is_whole & (spans >= max(len(rows), FEW_VALUES) - 1)).tolist():
         if len(np.unique(numbers[:, place])) == len(rows):
             name = str(numeric[place])
-            option = f"dataset.ignore=[{name}]" if name.isidentifier() else f"\"dataset.ignore=['{name}']\""
+            option = (
+                f"dataset.ignore=[{name}]"
+                if name.isascii() and name.isidentifier()
+                else f"\"dataset.ignore=['{name}']\""
+            )
             doubts.append(f"{name} has a different whole number in each row: add {option} if it only names rows")
     constant = [*np.array(numeric, object)[~(spans > 0)], *(name for name in others if rows[name].nunique() < 2)]
     if constant:

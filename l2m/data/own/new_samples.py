@@ -16,10 +16,10 @@ from l2m.data.images import READABLE, list_files, read_image, resize_all, sort_f
 from l2m.data.own import columns
 from l2m.data.own.cells import as_text, clean
 from l2m.data.own.csv_rows import read_rows
+from l2m.data.own.description import place_names
 from l2m.data.own.features import features_of_unseen
 from l2m.data.own.hugging_face import READERS
 from l2m.data.own.table_files import read_parquet
-from l2m.data.own.targets import place_names
 from l2m.data.tables import parse_numbers, read_table, refuse
 from l2m.data.tokens import encode_unseen
 from l2m.errors import UserError, printable, shown
@@ -125,6 +125,8 @@ def _read_texts(place: Path, data: Data, choice: Mapping[str, Any]) -> tuple[Ten
         else:
             table = read_table(place, dtype=str, keep_default_na=False, encoding="utf-8").map(str.strip)
             table.index = pd.RangeIndex(1, len(table) + 1, name="row")
+        if table.empty:
+            raise UserError(f"{place} has no rows: put a table with some there")
         columns.check_columns(fitted["columns"], table.columns, "a column of text", place)
         texts = [" ".join(row).strip() for row in table[list(fitted["columns"])].itertuples(index=False)]
         rows = _read_targets(table, data, choice, place)
@@ -147,8 +149,9 @@ def _read_rows(place: Path, data: Data, choice: Mapping[str, Any]) -> tuple[Tens
     """The rows of a table, prepared as those that the model was trained on."""
     if place.is_dir():
         raise UserError(f"{place} is a folder, but the model takes the rows of a table: name its file")
-    table = read_rows(place, **{key: choice[key] for key in WRITTEN if key in choice})
     fitted = data.preprocessing
+    alone = len(fitted.get("columns", ())) + len(fitted.get("numbers", ())) + len(fitted.get("categories", ())) == 1
+    table = read_rows(place, **{key: choice[key] for key in WRITTEN if key in choice}, may_be_single=alone)
     if "columns" in fitted:  # a published table: no cell of it is missing
         fitted = {"categories": [], "numbers": [
             {"name": name, "median": mean, "mean": mean, "sd": sd}

@@ -84,7 +84,9 @@ def read_parquet(content: bytes, file: Path) -> pd.DataFrame:
         table = pd.read_parquet(io.BytesIO(content), dtype_backend="pyarrow")
     except Exception as error:  # whatever pyarrow says
         raise UserError(f"{file} cannot be read as Parquet ({cause(error)}): put a whole one there") from error
-    return typed_as_text(table.reset_index(drop=table.index.names == [None]))
+    for level in reversed(range(table.index.nlevels)):
+        table = table.reset_index(level, drop=table.index.names[level] in (None, *table.columns))
+    return typed_as_text(table)
 
 
 def typed_as_text(table: pd.DataFrame) -> pd.DataFrame:

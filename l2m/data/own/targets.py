@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +17,7 @@ from torch import Tensor
 from l2m.data import Data, Split
 from l2m.data.own import columns
 from l2m.data.own.cells import Decimal, as_text, parse_formatted
-from l2m.data.own.description import find_alike, find_doubts, number_value
+from l2m.data.own.description import find_alike, find_doubts, number_value, place_names
 from l2m.data.tables import LARGEST, locate, parse_numbers, refuse
 from l2m.data.units import Units
 from l2m.data.validation import held_out
@@ -120,16 +120,6 @@ def encode(
     return places, names
 
 
-def place_names(own: Iterable[str], names: Sequence[str]) -> NDArray[np.int64]:
-    """The indices (n,) in ``names`` of n others: of the same text, or the only one that is the same number; or −1."""
-    by_text = {name: i for i, name in enumerate(names)}
-    by_value: dict[object, int] = {None: -1}  # no number, or the same as another name
-    for name, i in by_text.items():
-        value = number_value(name)
-        by_value[value] = -1 if value in by_value else i
-    return np.array([by_text.get(name, by_value.get(number_value(name), -1)) for name in own], np.int64)
-
-
 def _edges(targets: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
     """Quantiles between ``bins`` groups; fewer where quantiles coincide."""
     edges = np.unique(np.quantile(targets, np.arange(1, bins) / bins))
@@ -138,7 +128,8 @@ def _edges(targets: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
 
 def _bin(part: Part, edges: NDArray[np.float64]) -> Part:
     """The part with the bins between ``edges`` as groups."""
-    texts = [f"{edge:.6g}" for edge in edges]
+    all_digits = ([f"{edge:.{digits}g}" for edge in edges] for digits in range(6, 18))
+    texts = next(texts for texts in all_digits if len(set(texts)) == len(edges))
     between = [f"{low} to {high}" for low, high in pairwise(texts)]
     names = (f"up to {texts[0]}", *between, f"above {texts[-1]}") if texts else ("all",)
     return replace(part, groups=np.searchsorted(edges, part.targets), group_names=names, edges=tuple(edges.tolist()))
