@@ -9,7 +9,7 @@ import numpy as np
 
 import l2m.trained
 from l2m.comparison.opponents import Fitted, Setting
-from l2m.comparison.thresholds import by_prior, by_threshold, choose_threshold
+from l2m.comparison.thresholds import by_prior, by_threshold, choose_threshold, moved_rows
 from l2m.config.run import RunConfig
 from l2m.data import load
 from l2m.records.directory import RunDirectory
@@ -126,10 +126,11 @@ def moved_thresholds(name: str, plain: Candidate, score: Score, parts: int, clas
     """
     if not score.by_label:
         return {}
-    moved = {f"{name}_by_prior": _moved(plain, [by_prior] * (parts + 1))}
+    row_by_prior, row_by_threshold = moved_rows(name)
+    moved = {row_by_prior: _moved(plain, [by_prior] * (parts + 1))}
     if classes == 2:
         held = [plain.held_out(part).samples for part in range(parts)]
         chosen = [choose_threshold(score, held[:part] + held[part + 1 :]) for part in range(parts + 1)]
         rules = [partial(by_threshold, threshold=threshold) for threshold in chosen]
-        moved[f"{name}_by_threshold"] = _moved(plain, rules, threshold=chosen[-1])
+        moved[row_by_threshold] = _moved(plain, rules, threshold=chosen[-1])
     return moved

@@ -6,8 +6,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from l2m.data.images import READABLE, list_files
-
 PATH_OPTIONS = ("path", "test_path", "features", "weights")
 """Options of data sets that name a file or a folder, or may do so."""
 
@@ -35,6 +33,8 @@ def fingerprint(dataset: Mapping[str, Any], data_dir: Path, weights: str | None 
 def _of_dataset(dataset: Mapping[str, Any], data_dir: Path) -> str | None:
     if dataset["name"] in CIFAR:
         return _of_cifar(CIFAR[dataset["name"]], data_dir)
+    from l2m.data.images import READABLE, list_files
+
     if not all(place.exists() for place in _own_files(dataset)):
         return None
     places = [Path(dataset[option]).expanduser() for option in PATH_OPTIONS if dataset.get(option)]
