@@ -35,18 +35,18 @@ def _of_dataset(dataset: Mapping[str, Any], data_dir: Path) -> str | None:
         return _of_cifar(CIFAR[dataset["name"]], data_dir)
     from l2m.data.images import READABLE, list_files
 
-    if not all(place.exists() for place in _own_files(dataset)):
+    own, is_of_images = _own_files(dataset), dataset["name"] == "image_folder"
+    if not all(place.exists() for place in own):
         return None
     places = [Path(dataset[option]).expanduser() for option in PATH_OPTIONS if dataset.get(option)]
     places = [place for place in places if place.exists()]
     if not places:
         return None
-    kinds = READABLE if dataset["name"] == "image_folder" else ("",)
     return _of_files(
         (str(file.relative_to(place)), file)
         for place in places
         for file in ([place] if place.is_file() else list_files(place))
-        if file.name.lower().endswith(kinds)
+        if not (is_of_images and place in own) or file.suffix.lower() in READABLE
     )
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from l2m import RunConfig, UserError, compose, predict, train
 from l2m.data import Data, load
+from l2m.data.fingerprint import fingerprint
 from l2m.evaluation.decisions import decide
 from l2m.records import Records
 
@@ -82,6 +83,19 @@ def test_files_that_are_not_read_do_not_change_a_data_set(tmp_path: Path) -> Non
     (tmp_path / "pets" / "cat" / "0.png").unlink()
     with pytest.raises(UserError, match="was trained on other files"):
         train(compose(*words))
+
+
+def test_the_network_and_the_weights_of_features_belong_to_a_data_set(tmp_path: Path) -> None:
+    for name in ("pets/cat.png", "network/config.json", "network.pt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("before")
+    chosen = {"name": "image_folder", "path": str(tmp_path / "pets"), "features": str(tmp_path / "network"),
+              "weights": str(tmp_path / "network.pt")}  # fmt: skip
+    seen = [fingerprint(chosen, tmp_path)]
+    for name in ("pets/cat.png", "network/config.json", "network.pt"):
+        (tmp_path / name).write_text("after")
+        seen.append(fingerprint(chosen, tmp_path))
+    assert len(set(seen)) == 4
 
 
 @pytest.mark.parametrize("gone", ["train.csv", "test.csv"])
