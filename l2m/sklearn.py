@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_type_hints
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from pandas import isna
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import recall_score
@@ -79,6 +80,8 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
     def _train(self, X: Any, targets: Tensor, groups: ArrayLike, outputs: int, weights: ArrayLike | None) -> None:
         options = self._options()
         check_consistent_length(X, groups)
+        if isna(np.asarray(groups, object)).any():
+            raise UserError("a sample has no group: give those that have none a group of their own")
         if (kind := type_of_target(groups)) not in ("binary", "multiclass"):
             raise UserError(f"groups must be one label a sample, not {kind}: bin numbers first, as numpy.digitize does")
         weight = torch.from_numpy(_check_sample_weight(weights, X, dtype=np.float64, ensure_non_negative=True))
@@ -108,6 +111,8 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         if split is not whole and (weight != 1).any():
             raise UserError(f"strategy={self.strategy} makes a training set of its own, without weights: drop them")
 
+        self.validation_scores_: list[float] | None = None
+        self.best_iter_: int | None = None
         self.loss_curve_: list[float] = []
         proportions = []
         for epoch in range(1, epochs + 1):
@@ -196,7 +201,8 @@ class Learn2MixClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         classes_: (c,), in the order of ``predict_proba``.
         groups_: (k,) groups, in the order of ``proportions_curve_``: the classes, unless ``fit`` got others.
         n_iter_: epochs trained.
-        best_iter_, validation_scores_: with early stopping the best epoch, from 1, and the held-out score of each.
+        best_iter_, validation_scores_: with early stopping the best epoch, from 1, and the held-out score of each, else
+            None.
         loss_curve_: the mean loss of each epoch's batches.
         proportions_curve_: (epochs, k), the groups' shares of each epoch's batches.
         network_: the trained ``torch.nn.Sequential``.
@@ -208,7 +214,7 @@ class Learn2MixClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
     task = "classification"
 
     def fit(
-        self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+        self, X: ArrayLike, y: ArrayLike, *, groups: ArrayLike | None = None, sample_weight: ArrayLike | None = None
     ) -> Learn2MixClassifier:
         """Train on a table X (N, d), which may be sparse and is made dense, with labels y (N,).
 
@@ -274,7 +280,7 @@ class Learn2MixRegressor(RegressorMixin, _Estimator):  # type: ignore[misc]
     task = "regression"
 
     def fit(
-        self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+        self, X: ArrayLike, y: ArrayLike, *, groups: ArrayLike | None = None, sample_weight: ArrayLike | None = None
     ) -> Learn2MixRegressor:
         """Train on a table X (N, d), which may be sparse and is made dense, with targets y (N,).
 

@@ -110,7 +110,7 @@ def test_targets_make_bins(bins: int, values: list[int], groups: list[int]) -> N
 def test_groups_may_be_other_than_labels_and_of_any_kind(digits: Any) -> None:
     train, _, labels, _ = digits
     groups = np.where(labels > 4, "many", "few")
-    subject = Learn2MixClassifier(epochs=3, mixing_rate=1, random_state=0).fit(train, labels, groups)
+    subject = Learn2MixClassifier(epochs=3, mixing_rate=1, random_state=0).fit(train, labels, groups=groups)
     assert subject.groups_.tolist() == ["few", "many"]
     assert subject.proportions_curve_[0].tolist() == pytest.approx([(labels <= 4).mean(), (labels > 4).mean()])
     assert subject.proportions_curve_[1][0] > subject.proportions_curve_[0][0]
@@ -167,6 +167,19 @@ def test_groups_of_other_length_are_refused() -> None:
 def test_groups_that_are_no_labels_are_refused() -> None:
     with pytest.raises(UserError, match="one label a sample, not continuous"):
         Learn2MixClassifier().fit([[0], [1], [2]], [0, 1, 1], groups=[0.1, 0.2, 0.3])
+
+
+@pytest.mark.parametrize("groups", [["a", None, "b"], [None, None, "a"], [0.0, float("nan"), 1.0]])
+def test_a_sample_without_a_group_is_refused(groups: list[Any]) -> None:
+    with pytest.raises(UserError, match="a sample has no group: give those that have none a group of their own"):
+        Learn2MixClassifier().fit([[0], [1], [2]], [0, 1, 1], groups=groups)
+
+
+def test_groups_and_weights_are_given_by_name() -> None:
+    """As a third argument, weights would be taken for groups."""
+    for estimator in (Learn2MixClassifier(), Learn2MixRegressor()):
+        with pytest.raises(TypeError, match="positional arguments"):
+            estimator.fit([[0], [1], [2]], [0, 1, 1], [1, 2, 2])
 
 
 # Weights, sparse tables, early stopping, strategies
@@ -236,6 +249,8 @@ def test_early_stopping_keeps_the_best_epoch(digits: Any, estimator: Any) -> Non
     kept = estimator(early_stopping=True, n_iter_no_change=200, validation_fraction=0.3, **options)
     shorter = kept.set_params(epochs=stopped.best_iter_).fit(train, labels)
     assert np.array_equal(shorter.predict(test), stopped.predict(test))
+    whole = stopped.set_params(early_stopping=False, epochs=1).fit(train, labels)
+    assert (whole.n_iter_, whole.best_iter_, whole.validation_scores_) == (1, None, None)
     with pytest.raises(UserError, match="has nothing to hold out of classes or groups of 1 sample: drop it"):
         estimator(early_stopping=True, epochs=1).fit([[0], [1]], [0, 1], groups=[0, 1])
 

@@ -30,6 +30,7 @@ class Epoch:
         began: ``owed`` before the first batch.
         drawn: batches drawn.
         reached: batches drawn, or drawn before this epoch was loaded from a state, whichever is more.
+        is_pass: whether an iterator draws it; an update that ends it leaves nothing of it.
         changes: for each change of the proportions the first batch that was drawn at them, and the proportions (k,).
     """
 
@@ -49,6 +50,7 @@ class Epoch:
         self._taken: Ints = np.zeros_like(labels.sizes)  # samples drawn of each group: τ of eq. 12, before its modulo
         self.began = self._owed = owed
         self.drawn = self.reached = 0
+        self.is_pass = False
         self.changes: list[tuple[int, Floats]] = []
         self._alpha = self._wanted = np.zeros(0)
         self._many = len(owed) > max(_GROUPS, _GROUPS_A_SAMPLE * batch_size)

@@ -65,6 +65,8 @@ def as_array(name: str, values: ArrayLike | Tensor) -> NDArray[Any]:
     if isinstance(values, Tensor):
         values = values.detach().cpu()
         return (values.double() if values.is_floating_point() else values).numpy()  # numpy has no bfloat16
+    if isinstance(values, (list, tuple)):
+        values = [as_array(name, each) if isinstance(each, Tensor) else each for each in values]
     try:
         return np.asarray(values)
     except ValueError:

@@ -182,7 +182,7 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
         epoch = self._newest
         drawn = epoch.drawn if epoch else len(self)
         trained = drawn if batches is None else batches
-        if self._ended and trained == 0:
+        if self._ended and (trained == 0 or (batches is None and epoch and epoch.is_pass)):
             trained = len(self)
         elif trained != drawn and (self._ended or trained not in range(drawn)):
             raise UserError(
@@ -207,7 +207,7 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from a ``state_dict``; the next pass over the sampler yields the rest of the epoch, if any.
+        """Continue from a ``state_dict`` of any device; the next pass yields the rest of the epoch, if any.
 
         Raises:
             ValueError: the state is of a sampler with other labels, batch size or batches an epoch, or of none.
@@ -216,6 +216,7 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
             raise UserError(
                 f"the state has {', '.join(state) or 'nothing'}: pass what the sampler's state_dict returned"
             )
+        state = {name: value.cpu() if isinstance(value, Tensor) else value for name, value in state.items()}
         sizes, batch_size = state["sizes"].numpy(), state["batch_size"]
         batches = state["epoch_batches"]
         if not np.array_equal(sizes, self._labels.sizes) or (batch_size, batches) != (self.batch_size, len(self)):
@@ -251,6 +252,7 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
     def _epoch(self) -> Iterator[list[int]]:
         resumed, self._resumed = self._resumed, None
         epoch = resumed if resumed and resumed.drawn < len(self) else self._begin()
+        epoch.is_pass = True
         while epoch.drawn < len(self):
             yield self._draw(epoch)[0].tolist()
 

@@ -65,6 +65,7 @@ class ShardedBatchSampler(Sampler[list[int]]):
                 f"use {nearest}"
             )
         if self._distributed:
+            sampler._ended = sampler._resumed is None  # a pass that was left is over
             states = [sampler.state_dict()]
             distributed.broadcast_object_list(states)
             sampler.load_state_dict(states[0])

@@ -1,5 +1,6 @@
 """``StreamMixer``: batches from sources that are read in order, at shares that follow the sources' losses."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from itertools import islice
@@ -27,8 +28,9 @@ class StreamMixer(IterableDataset[list[tuple[int, Any]]]):
     """Yields batches of ``(source, sample)``; ``add`` moves the sources' shares towards their losses.
 
     Use it as ``DataLoader(StreamMixer(sources, ...), batch_size=None, collate_fn=default_collate)``. Every batch has
-    exactly ``batch_size`` samples in random order, and a source's samples are within one of what it is due. Ranks and
-    workers read every n-th sample of each source. A pass begins all sources anew, unless it was loaded from a state.
+    exactly ``batch_size`` samples in random order, and in each worker a source's samples are within one of what it is
+    due. Ranks and workers read every n-th sample of each source. A pass begins all sources anew, unless it was loaded
+    from a state.
 
     Args:
         sources: k iterables by name, numbered in this order. Those with a ``state_dict`` resume by it; others are read
@@ -44,7 +46,7 @@ class StreamMixer(IterableDataset[list[tuple[int, Any]]]):
         ends: a source that ends begins again (``cycle``), or so until the last has ended once (``last``), or ends the
             pass at once (``first``). The last, incomplete batch is dropped.
         prefetched: batches that a loader with workers draws ahead: ``num_workers * prefetch_factor``. An update acts so
-            many batches later, and thus at the same batch in every run.
+            many batches later, and thus at the same batch in every run, until one of several workers has ended.
         split_themselves: whether sources divide themselves among workers and ranks; needed for ``IterableDataset``.
         num_replicas: ranks that draw batches of their own.
         rank: the number of this one, from 0.
@@ -90,8 +92,15 @@ class StreamMixer(IterableDataset[list[tuple[int, Any]]]):
         self._seed: int = check_argument("seed", seed, Annotated[int, Range(0)], "of the order within batches")
         self._tokens, self._split = tokens, split_themselves
         self._reference = as_array("reference_losses", np.zeros(k) if reference_losses is None else reference_losses)
-        if self._reference.shape != (k,):
-            raise UserError(f"reference_losses must be {k} numbers, one a source, not {self._reference.tolist()}")
+        if (
+            self._reference.dtype.kind not in "biuf"
+            or self._reference.shape != (k,)
+            or not np.isfinite(self._reference).all()
+        ):
+            raise UserError(
+                f"reference_losses must be {k} finite numbers, one a source, not {self._reference.tolist()}"
+            )
+        self._lowest = -np.inf if reference_losses is None else 0.0  # of what exceeds them
         self._losses = GroupLosses(k)
         rate = check_argument("mixing_rate", mixing_rate, Annotated[float, Range(0)], "the rule's rate")
         self._rule = Learn2MixBatchSampler(
@@ -103,7 +112,10 @@ class StreamMixer(IterableDataset[list[tuple[int, Any]]]):
         changes = torch.full((2 + self._ahead // self._every, 1 + k), torch.inf, dtype=torch.float64)
         self._changes = changes.share_memory_()  # seen by workers: the first batch at these shares, and the shares
         self._changes[0] = torch.cat([torch.zeros(1), self.proportions])
+        self._passes = torch.zeros(1 + self._ahead, dtype=torch.int64).share_memory_()  # one a worker, as in _number
+        self._over = torch.full((1,), -1).share_memory_()  # the last pass of workers of which one has ended
         self._pass: dict[str, Any] = {}
+        self._process = 0  # that began it
         self._resumed: dict[str, Any] | None = None
 
     @property
@@ -121,7 +133,7 @@ class StreamMixer(IterableDataset[list[tuple[int, Any]]]):
         if steps % self._every:
             return
         means, seen = self._losses.end_part()
-        excess = (means - torch.from_numpy(self._reference)).clamp_min(0)
+        excess = (means - torch.from_numpy(self._reference)).clamp_min(self._lowest)
         self._rule.update(excess, seen)  # only checks the losses if the rule is another
         if self._weights:
             self._weights.move(-excess.where(seen, excess[seen].mean()))
@@ -144,7 +156,7 @@ class StreamMixer(IterableDataset[list[tuple[int, Any]]]):
             raise UserError(
                 f"prefetched={self._ahead} is too small for {workers} workers: give num_workers * prefetch_factor"
             )
-        if info and self._pass and not state:
+        if info and self._process == os.getpid() and not state:
             raise UserError("a worker cannot begin a second pass: leave out persistent_workers")
         if parts > 1 and self._split is None and any(isinstance(each, IterableDataset) for each in self._sources):
             raise UserError(
@@ -153,17 +165,24 @@ class StreamMixer(IterableDataset[list[tuple[int, Any]]]):
             )
         if self._split:
             parts, part = 1, 0
+        if state and state["over"]:
+            if info:
+                return  # its loader goes on with the other workers
+            self._pass, state = state, None
+        if not state:
+            own = self._number_of_pass(info) if info else 0
+            rounds = [each + 1 + own for each in self._pass.get("rounds", [-1] * k)]
         now = self._pass = state or {
             "first": self._losses.batches, "drawn": 0, "owed": [0.0] * k, "tokens": [0] * k, "counted": [0] * k,
-            "samples": [0] * k, "rounds": [each + 1 for each in self._pass.get("rounds", [-1] * k)], "ended": [],
-            "sources": {},
+            "samples": [0] * k, "rounds": rounds, "ended": [], "sources": {}, "number": own, "over": False,
         }  # fmt: skip
+        self._process = os.getpid()
         streams = [self._read(source, now, parts, part) for source in range(k)]
         number, used = -1, torch.zeros(1)
         while True:
             changes = self._changes.clone()  # whole, as the main process may write a row meanwhile
             first = changes[:, 0]
-            if ((first > used[0]) & (first <= number)).any():
+            if ((first > used[0]) & (first <= number)).any() and now["number"] != self._over:
                 raise UserError(
                     f"batch {number} was drawn before an update that it should follow: call add after every batch, and "
                     f"give prefetched=num_workers * prefetch_factor, one more with Accelerate, not {self._ahead}"
@@ -176,9 +195,19 @@ class StreamMixer(IterableDataset[list[tuple[int, Any]]]):
             order = np.random.default_rng((self._seed, number)).permutation(np.repeat(np.arange(k), counts))
             batch = [(int(source), sample) for source in order for sample in islice(streams[source], 1)]
             if len(batch) < self._size:
+                now["over"] = True
+                if info:  # the others come sooner from here on, so they cannot know their numbers
+                    self._over.fill_(now["number"])
                 return
             now["owed"], now["drawn"] = owed.tolist(), now["drawn"] + 1
             yield batch
+
+    def _number_of_pass(self, info: Any) -> int:
+        """From 0, equal in all workers of a pass: those that began it say it, beside the seed that the loader drew."""
+        seed, known = (info.seed - info.id) % 2**31, self._passes.tolist()
+        number: int = next((each >> 31 for each in known if each % 2**31 == seed), (max(known) >> 31) + 1)
+        self._passes[info.id] = number << 31 | seed
+        return number
 
     def _read(self, number: int, now: dict[str, Any], parts: int, part: int) -> Iterator[Any]:
         """Every ``parts``-th sample of a source, from where the pass ``now`` is, again and again."""
@@ -218,23 +247,30 @@ class StreamMixer(IterableDataset[list[tuple[int, Any]]]):
         state: dict[str, Any] = {"pass": now}
         if not get_worker_info():
             state |= {"names": self._names, "changes": self._changes.clone(), "losses": self._losses.state_dict()}
-            state["rule"] = (self._weights or self._rule).state_dict()
+            state |= {"rule": (self._weights or self._rule).state_dict(), "passes": int(self._passes.max()) >> 31}
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a ``state_dict``: the next pass yields what would have followed.
 
         Raises:
-            ValueError: the state is of other sources.
+            ValueError: the state is of other sources, of another rule, or of none.
         """
-        self._resumed = deepcopy(state["pass"]) or None
+        if "pass" not in state:
+            raise UserError(f"the state has {', '.join(state) or 'nothing'}: pass what the mixer's state_dict returned")
         if get_worker_info():
+            self._resumed = deepcopy(state["pass"]) or None
             return
         if state["names"] != self._names or state["changes"].shape != self._changes.shape:
             raise UserError(
                 f"the state is of the sources {', '.join(state['names'])}, but these are {', '.join(self._names)}: use "
                 "the same, with the same prefetched and update_every"
             )
-        self._changes.copy_(state["changes"])
+        rule = self._weights or self._rule
+        if state["rule"].keys() != rule.state_dict().keys():
+            raise UserError("the state is of another rule: use the same")
+        rule.load_state_dict(state["rule"])
         self._losses.load_state_dict(state["losses"])
-        (self._weights or self._rule).load_state_dict(state["rule"])
+        self._changes.copy_(state["changes"])
+        self._passes.fill_(state["passes"] << 31)
+        self._resumed = deepcopy(state["pass"]) or None

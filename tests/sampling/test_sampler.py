@@ -286,6 +286,13 @@ def test_a_group_never_seen_takes_the_mean_of_those_seen() -> None:
     assert subject.proportions.tolist() == pytest.approx([1 / 4.5, 2 / 4.5, 1.5 / 4.5])
 
 
+def test_lists_of_tensors_are_taken() -> None:
+    subject, same = sampler([0, 1], 1), sampler([0, 1], 1)
+    subject.update([torch.tensor(1.0), torch.tensor(3.0, requires_grad=True)])
+    same.update([1.0, 3.0])
+    assert torch.equal(subject.proportions, same.proportions)
+
+
 def test_tensors_are_taken() -> None:
     subject = sampler(labelled([1, 1, 2]), 2, mixing_rate=1, proportions=torch.tensor([0.5, 0.25, 0.25]))
     assert subject.proportions.tolist() == [0.5, 0.25, 0.25]
@@ -416,6 +423,29 @@ def test_an_epoch_that_update_ended_early_is_not_gone_on_with() -> None:
     subject.update([1.0, 2.0])
     again.load_state_dict(subject.state_dict(batches=0))
     assert [list(again), list(again)] == [list(subject), list(subject)]
+
+
+def test_a_pass_left_early_is_not_gone_on_with_after_its_update() -> None:
+    subject, again = sampler(labelled([30, 20]), 5), sampler(labelled([30, 20]), 5, seed=9)
+    for _ in range(2):  # then a pass that goes on has another begin and be left meanwhile
+        passing = iter(subject)
+        next(passing), next(passing)
+        next(iter(subject))
+        subject.update([1.0, 2.0])
+        again.load_state_dict(subject.state_dict())
+        assert [list(again), list(again)] == [list(subject), list(subject)]
+
+
+def test_a_state_may_be_loaded_to_any_device() -> None:
+    """As ``torch.load(file, map_location=device)`` does beside a model."""
+    subject, again = sampler(labelled([30, 20]), 5), sampler(labelled([30, 20]), 5, seed=9)
+    passing = iter(subject)
+    next(passing)
+    state = subject.state_dict()
+    with fake_gpu():
+        state = {name: value.cuda() if isinstance(value, torch.Tensor) else value for name, value in state.items()}
+        again.load_state_dict(state)
+    assert list(again) == list(passing)
 
 
 def test_a_state_does_not_move_with_its_sampler() -> None:

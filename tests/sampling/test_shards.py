@@ -107,6 +107,9 @@ def process(rank: int, folder: Path) -> None:
         list(shards)
     except UserError as error:
         record["refusal"] = str(error)
+    left = sampler()
+    next(iter(ShardedBatchSampler(left)))
+    record["after a pass that was left"] = len(list(ShardedBatchSampler(left)))
     own = [distributed.new_group([each]) for each in (0, 1)][rank]
     losses = GroupLosses(1, process_group=own)
     losses.add([1.0 + rank], [0])
@@ -128,4 +131,5 @@ def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
         torch.testing.assert_close(first[name], expected[name], rtol=1e-5, atol=1e-6)
     assert not torch.equal(expected["proportions"][0], expected["proportions"][2])
     assert (first["own"], second["own"]) == (1, 2)
+    assert [each["after a pass that was left"] for each in (first, second)] == [7, 7]
     assert "sampler of rank 1 differs from that of rank 0" in first["refusal"] == second["refusal"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 import time
 import warnings
@@ -18,7 +19,7 @@ import pytest
 import torch
 from datasets import Dataset
 from datasets.distributed import split_dataset_by_node
-from torch.utils.data import DataLoader, default_collate, get_worker_info
+from torch.utils.data import DataLoader, IterableDataset, default_collate, get_worker_info
 
 from l2m import Learn2MixBatchSampler, StreamMixer, UserError
 
@@ -119,6 +120,16 @@ def test_sources_begin_again_without_end() -> None:
     assert [sample for batch in islice(mixer, 6) for source, sample in batch if source == 0] == [0, 1, 2] * 4
 
 
+@pytest.mark.parametrize("ends", ["first", "last"])
+def test_a_pass_that_has_ended_is_not_gone_on_with(ends: Any) -> None:
+    parts = {"a": range(8), "b": range(100, 120)}
+    whole, other = (StreamMixer(parts, batch_size=4, ends=ends, update_every=3) for _ in range(2))
+    for batch in whole:
+        whole.add([1.0 + source for source, _ in batch], numbers(batch))
+    other.load_state_dict(whole.state_dict())
+    assert [list(other), list(other)] == [list(whole), list(whole)]
+
+
 # Workers and ranks
 
 
@@ -173,6 +184,42 @@ def test_an_update_that_comes_too_late_is_noticed() -> None:
         list(islice(steps(loader, mixer, 0.01), 60))
 
 
+class Shards(IterableDataset[int]):
+    """Divides its three shards among the workers."""
+
+    def __iter__(self) -> Iterator[int]:
+        info = get_worker_info()
+        assert info
+        return iter([100 * shard + n for shard in range(3)[info.id :: info.num_workers] for n in range(100)])
+
+
+@pytest.mark.parametrize("ends", ["first", "last"])
+def test_updates_go_on_when_one_worker_has_ended(ends: Any) -> None:
+    """Two passes: in the second, too, an update that comes too late before that would be noticed."""
+    mixer = StreamMixer(
+        {"a": Shards(), "b": Shards()}, batch_size=8, ends=ends, prefetched=4, split_themselves=True, update_every=10
+    )
+    loader = DataLoader(mixer, batch_size=None, num_workers=2, collate_fn=default_collate)
+    for _ in range(2):
+        assert len(list(steps(loader, mixer))) > 60
+
+
+def test_passes_of_workers_are_shuffled_anew_and_alike_in_all_workers() -> None:
+    stream = Dataset.from_dict({"x": list(range(40))}).to_iterable_dataset(num_shards=4).shuffle(seed=1, buffer_size=5)
+    mixer = StreamMixer({"a": stream}, batch_size=4, ends="last", prefetched=4, split_themselves=True)
+    loader = DataLoader(mixer, batch_size=None, num_workers=2, collate_fn=flat)
+    passes = [[sample for _, samples in loader for sample in samples.tolist()] for _ in range(3)]
+    assert all(sorted(drawn) == list(range(40)) for drawn in passes)
+    assert len(set(map(tuple, passes))) == 3
+
+
+def test_a_look_at_a_batch_leaves_workers_their_pass() -> None:
+    mixer = StreamMixer({"a": range(40)}, batch_size=8, ends="first", prefetched=2)
+    next(iter(mixer))
+    loader = DataLoader(mixer, batch_size=None, num_workers=1, collate_fn=default_collate)
+    assert [sample for _, samples in loader for sample in samples.tolist()] == [*range(40)]
+
+
 def test_too_few_prefetched_batches_are_refused_before_training() -> None:
     loader = DataLoader(StreamMixer(SOURCES, batch_size=8), batch_size=None, num_workers=2)
     with pytest.raises(
@@ -186,6 +233,8 @@ def test_losses_that_are_no_numbers_are_refused() -> None:
         mixer = StreamMixer(SOURCES, batch_size=8, rule=rule, update_every=1)
         with pytest.raises(UserError, match=r"the loss of group 1 is nan: .*has training diverged"):
             mixer.add([1.0, float("nan")], [0, 1])
+        with pytest.raises(UserError, match=r"the loss of group 0 is -1.0: losses must be finite and at least 0"):
+            mixer.add([-1.0, 1.0], [0, 1])
 
 
 # Saved loops
@@ -299,6 +348,32 @@ def test_a_loop_goes_on_from_where_it_was_saved(situation: Situation) -> None:
     assert len({sum(numbers) for numbers, _ in whole}) > 2
 
 
+@pytest.mark.extras
+@pytest.mark.filterwarnings("ignore")  # of libraries that are not ours
+@pytest.mark.parametrize("saved", [10, 62, 75])
+def test_a_loop_goes_on_when_one_worker_has_ended(saved: int) -> None:
+    """Of 75 steps; the worker with one shard ends after 50."""
+    loaders = pytest.importorskip("torchdata.stateful_dataloader")
+    mixers = [
+        StreamMixer({"a": Shards(), "b": Shards()}, batch_size=8, ends="first", prefetched=4, split_themselves=True)
+        for _ in range(2)
+    ]
+    both = [
+        loaders.StatefulDataLoader(mixer, batch_size=None, collate_fn=default_collate, num_workers=2)
+        for mixer in mixers
+    ]
+    whole = []
+    for batch in steps(both[0], mixers[0]):
+        whole.append(batch)
+        if len(whole) == saved:
+            state, loader_state = mixers[0].state_dict(), both[0].state_dict()
+    mixers[1].load_state_dict(state)
+    both[1].load_state_dict(loader_state)
+    assert list(steps(both[1], mixers[1])) == whole[saved:]
+    assert len(whole) == 75
+    assert [len(list(loader)) for loader in both] == [75, 75]
+
+
 # datasets and torch
 
 
@@ -373,7 +448,10 @@ def test_datasets_skips_its_shuffle_buffer_when_it_goes_on() -> None:
         ({"seed": -1}, r"seed=-1 must be at least 0"),
         ({"rank": 2, "num_replicas": 2}, r"rank=2 must be"),
         ({"update_every": 0}, r"update_every=0 must be at least 1"),
-        ({"reference_losses": [1.0]}, r"reference_losses must be 3 numbers"),
+        ({"reference_losses": [1.0]}, r"reference_losses must be 3 finite numbers"),
+        ({"reference_losses": [1.0, math.nan, 1.0]}, r"reference_losses must be 3 finite numbers"),
+        ({"reference_losses": [1.0, None, 1.0]}, r"reference_losses must be 3 finite numbers"),
+        ({"reference_losses": ["1", "2", "3"]}, r"reference_losses must be 3 finite numbers"),
     ],
 )
 def test_a_wrong_value_is_named(options: dict[str, Any], problem: str) -> None:
@@ -394,6 +472,13 @@ def test_sources_without_samples_and_states_of_others_are_named() -> None:
             list(islice(StreamMixer({"a": range(9), "b": source}, batch_size=4), 9))
     with pytest.raises(UserError, match="the state is of the sources a, b, c, but these are a, d: use the same"):
         StreamMixer({"a": [1], "d": [1]}, batch_size=1).load_state_dict(StreamMixer(SOURCES, batch_size=1).state_dict())
+    other = StreamMixer(SOURCES, batch_size=1, rule="exponentiated")
+    shares = other.proportions
+    with pytest.raises(UserError, match="the state is of another rule: use the same"):
+        other.load_state_dict(StreamMixer(SOURCES, batch_size=1, proportions=[0.5, 0.3, 0.2]).state_dict())
+    assert torch.equal(other.state_dict()["changes"][0, 1:], shares)
+    with pytest.raises(UserError, match=r"the state has sizes, .*: pass what the mixer's state_dict returned"):
+        other.load_state_dict(Learn2MixBatchSampler([0, 1], batch_size=1).state_dict())
     with pytest.raises(UserError, match="sources must be iterables by name, not list: give"):
         StreamMixer([range(3)], batch_size=1)  # type: ignore[arg-type]
     loader = DataLoader(
