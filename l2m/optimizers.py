@@ -80,6 +80,11 @@ class _Fused:
         for each in self._parameters:
             each.grad = None
 
+    @staticmethod
+    def _gradients(parameters: Sequence[Tensor]) -> list[Tensor]:
+        """0 where no output depends on a parameter."""
+        return [torch.zeros_like(each) if each.grad is None else each.grad for each in parameters]
+
     def _parts(self, *lists: list[Tensor]) -> list[tuple[Any, ...]]:
         """By group of parameters its options, and its part of the parameters and of ``lists`` by parameter."""
         ends = list(accumulate(self._sizes))
@@ -116,11 +121,11 @@ class _Adam(_Fused):
 
     @torch.no_grad()
     def step(self) -> None:
-        """Update every parameter; each must have a gradient."""
+        """Update every parameter."""
         self._steps += 1
         for group, parameters, first, second, steps in self._grouped:
             self._kernel(
-                parameters, [each.grad for each in parameters], first, second, [], steps, lr=group["lr"],
+                parameters, self._gradients(parameters), first, second, [], steps, lr=group["lr"],
                 beta1=group["beta1"], beta2=group["beta2"], eps=group["eps"], weight_decay=group["weight_decay"],
                 amsgrad=False, maximize=False,
             )  # fmt: skip
@@ -168,10 +173,10 @@ class _SGD(_Fused):
 
     @torch.no_grad()
     def step(self) -> None:
-        """Update every parameter; each must have a gradient."""
+        """Update every parameter."""
         for group, parameters, moments in self._grouped:
             torch._fused_sgd_(
-                parameters, [each.grad for each in parameters], moments, lr=group["lr"], momentum=group["momentum"],
+                parameters, self._gradients(parameters), moments, lr=group["lr"], momentum=group["momentum"],
                 weight_decay=group["weight_decay"], nesterov=group["nesterov"], dampening=0.0, maximize=False,
                 is_first_step=False,  # the first adds to 0, which is the same
             )  # fmt: skip

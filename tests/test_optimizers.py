@@ -53,6 +53,18 @@ def test_steps_are_those_of_torch(choice: dict[str, object], reference: object) 
     assert not torch.equal(ours[0], parameters()[0])
 
 
+@pytest.mark.parametrize("choice", [{"name": "adam"}, {"name": "sgd"}])
+def test_a_parameter_that_no_output_depends_on_stays(choice: dict[str, object]) -> None:
+    used, unused = torch.nn.Parameter(torch.ones(2)), torch.nn.Parameter(torch.ones(3))
+    optimizer = OPTIMIZERS.build(choice, [used, unused], 0.1)
+    for _ in range(2):
+        optimizer.zero_grad()
+        used.sum().backward()
+        optimizer.step()
+    assert (used < 1).all()
+    assert torch.equal(unused, torch.ones(3))
+
+
 @pytest.mark.parametrize("choice", [{"name": "adam", **OPTIONS}, {"name": "adamw", "weight_decay": 0.3}, NESTEROV])
 def test_steps_of_runs_are_those_of_each(choice: dict[str, object]) -> None:
     rates, alone = (0.01, 0.03), [torch.nn.Parameter(torch.randn(50)) for _ in range(2)]

@@ -47,6 +47,13 @@ MEANINGS = ("config-dir", "config-path", "config-name")
 MEANING = re.compile(r"--config-(dir|path|name)\b|-c[dpn]\b")
 
 
+WRITES_NOTHING = (
+    "hydra.output_subdir=null", "hydra.run.dir=.", "hydra.sweep.dir=${scratch:}", "hydra.sweep.subdir=.",
+    "hydra/job_logging=none", "hydra/hydra_logging=none",
+)  # fmt: skip
+"""What ``conf/config.yaml`` has Hydra do."""
+
+
 @dataclass(frozen=True)
 class Sweep:
     """Hydra's settings of a sweep."""
@@ -106,8 +113,10 @@ def run_command(
     pairs = [(f"--{kind}", getattr(options, kind.replace("-", "_"))) for kind in MEANINGS]
     moved = [*options.overrides, *(value for _, value in pairs)]
     flags = [word for word in sys.argv[1:] if word not in moved and not MEANING.match(word)]
+    unwritten: Sequence[str] = ()
     if options.config_path:  # Hydra would look for it beside this module
         pairs[1] = ("--config-path", os.path.abspath(options.config_path))
+        unwritten = WRITES_NOTHING  # a record has no settings of Hydra
     repeated = [word for flag, value in pairs if value for word in (flag, value)]
     sys.argv[1:] = [*flags, *repeated, *options.overrides]  # Hydra takes no flags between or after other words
     checked: Any = None
@@ -160,6 +169,7 @@ def run_command(
                 options.overrides = overrides
             if not options.shell_completion:
                 check_words(options.overrides, help_page.groups)
+                sys.argv += unwritten
             import_user_files(help_page.groups)  # for resolvers that they register
             job()
             if sweep and not (runs or refused or sweep.tuned):

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from l2m.config.choices import GROUPS, registries
-from l2m.config.run import LATER_KEYS, METRICS, RunConfig
+from l2m.config.run import LATER_KEYS, METRICS, UNMIXED, RunConfig
 from l2m.config.user_folders import describe_missing_file
 from l2m.errors import UserError, describe_missing
 from l2m.files import read_text
@@ -85,9 +85,24 @@ def check(raw: Mapping[str, Any]) -> RunConfig:
     if values.get("validation_part") and not values.get("validation_fraction"):
         part = values["validation_part"]
         problems.append(f"validation_part={part} of no held-out samples: set validation_fraction=0.2, for example")
+    problems = problems or _describe_unrepeatable(values, registry["strategy"])
     if problems:
         raise UserError("\n".join(problems))
     return RunConfig(**values)
+
+
+def _describe_unrepeatable(values: Mapping[str, Any], registry: Registry[Any]) -> list[str]:
+    """What a strategy that repeats its steps would not repeat."""
+    name = values["strategy"]["name"]
+    if not registry[name].rewinds or not registry.build(values["strategy"]).rewinds:  # a class has a property
+        return []
+    keys = {"mixing": values.get("mixing", UNMIXED)["name"], "warmup_steps": values.get("warmup_steps", 0),
+            "max_gradient_norm": values.get("max_gradient_norm")}  # fmt: skip
+    return [
+        f"strategy={name} repeats the steps, but without {key}={value}: drop one of the two"
+        for key, value in keys.items()
+        if value not in ("none", 0, None)
+    ]
 
 
 def _describe_stopping_problems(values: Mapping[str, Any]) -> list[str]:

@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from l2m.config.run import RunConfig
 from l2m.data import Batch, Split
 from l2m.errors import UserError
 from l2m.seeding import to_device
@@ -21,16 +20,6 @@ def build_alone(choice: Mapping[str, Any], task: str) -> Strategy:
         why = "needs more than the batches of one training" if able else f"is not defined for {task}"
         raise UserError(f"strategy={choice['name']} {why}: use python -m l2m.run for it, or another strategy here")
     return strategy
-
-
-def check_repeatable(strategy: Strategy, config: RunConfig) -> None:
-    """Check that a strategy that repeats the steps gets all that they depend on: batches and their losses."""
-    others = {"mixing": config.mixing["name"], "warmup_steps": config.warmup_steps,
-              "max_gradient_norm": config.max_gradient_norm}  # fmt: skip
-    for key, value in others.items():
-        if strategy.rewinds and value not in ("none", 0, None):
-            name = config.strategy["name"]
-            raise UserError(f"strategy={name} repeats the steps, but without {key}={value}: drop one of the two")
 
 
 def prepare_checked(strategy: Strategy, context: Context) -> Split:

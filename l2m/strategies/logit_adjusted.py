@@ -27,7 +27,8 @@ class LogitAdjusted(Strategy):
 
     def prepare(self, context: Context) -> Split:
         sizes = class_sizes(context)
-        self._offset = (self.temperature * (sizes / sizes.sum()).log()).float().to(context.device)
+        shares = sizes.clamp_min(1e-300) / sizes.sum()  # finite for a class without samples, as mixed labels need it
+        self._offset = (self.temperature * shares.log()).float().to(context.device)
         return super().prepare(context)
 
     def adjust(self, outputs: Tensor, targets: Tensor) -> Tensor:

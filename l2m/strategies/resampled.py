@@ -37,6 +37,10 @@ class Resampled(Strategy):
 
     tasks = frozenset({"classification"})
 
+    def __post_init__(self) -> None:
+        if "random_state" in (self.options or {}):
+            raise UserError("strategy.options: random_state follows the run's seed: leave it out")
+
     def prepare(self, context: Context) -> Split:
         super().prepare(context)
         train, labels = context.train, torch.as_tensor(context.train.targets)
@@ -74,6 +78,8 @@ def _sampler(method: str, options: dict[str, Any], seed: int) -> Any:
     kind = next(
         getattr(module, method) for module in (over_sampling, under_sampling, combine) if hasattr(module, method)
     )
+    if isinstance(counts := options.get("sampling_strategy"), dict):  # a record has its classes as text
+        options = options | {"sampling_strategy": {int(label): count for label, count in counts.items()}}
     sampler = kind(**options)
     return sampler.set_params(random_state=seed) if "random_state" in sampler.get_params() else sampler
 

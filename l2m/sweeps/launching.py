@@ -28,13 +28,16 @@ def sweep(*overrides: str, config_dir: str | os.PathLike[str] | None = None) -> 
         config_dir: a folder with your own choices, as in ``--config-dir`` (:mod:`l2m.config.user_folders`).
 
     Returns:
-        The records of the runs, in the sweep's order.
+        The records of the runs, in the sweep's order; with ``dry_run=true``, which prints the plan, of those done.
 
     Raises:
         UserError: the overrides are not valid, or runs failed, after all others are done; a line each.
     """
     runs, settings = compose_sweep(*overrides, config_dir=config_dir)
     planned = plan(runs)
+    if any(run.config.dry_run for run in planned):
+        print(format_plan(planned))
+        return [RunDirectory(run.config).read() for run in planned if run.status == "done"]
     with closing(choose_launcher(settings)) as launcher:
         failed = launch(planned, launcher)
     if failed:

@@ -62,12 +62,12 @@ def plan(runs: Iterable[tuple[RunConfig, str]]) -> list[PlannedRun]:
 
 
 def format_plan(runs: Sequence[PlannedRun], workers: int = 1) -> str:
-    """How many of the runs, and of those they need, are done, failed and to do, and how long the rest may take.
+    """How many of the runs, and of those they still need, are done, failed and to do, and how long the rest may take.
 
     The time left is estimated from finished runs of the same data set in ``results_dir``: the median of their seconds
     an epoch, with evaluation, of the same strategy if possible. ``workers`` runs are trained in parallel.
     """
-    needed = plan([(config, "") for run in runs for config in needs(run.config)])
+    needed = plan([(config, "") for run in runs if run.to_do for config in needs(run.config)])
     everything = list({run.path: run for run in (*needed, *runs)}.values())
     left = [run for run in everything if run.to_do]
     failed = [run for run in left if run.status == "failed"]

@@ -27,6 +27,7 @@ from l2m.errors import UserError, printable
 from l2m.records import EpochRow, Records
 from l2m.records.directory import RunDirectory
 from l2m.tasks import TASKS
+from l2m.training import ranks
 from l2m.training import run as training
 from l2m.training.run import needs
 from l2m.training.stopping import Stopped
@@ -157,7 +158,9 @@ def train_group(configs: Sequence[RunConfig]) -> Iterator[tuple[int, str | Excep
 
 def train_with_progress(config: RunConfig, in_parallel: bool = False) -> str:
     """Train a run, after those that it needs, and show the progress, in few lines if ``in_parallel``; its result."""
-    for needed in needs(config):
+    run = RunDirectory(config)
+    is_done = ranks.from_first(lambda: run.status() == "done" and not config.force)
+    for needed in [] if is_done else needs(config):
         print(train_with_progress(needed, in_parallel), flush=True)
     progress = Progress(config, in_parallel)
     with progress.bar or nullcontext():
@@ -177,9 +180,12 @@ def train(config: RunConfig, on_epoch: Callable[[EpochRow], None] | None = None)
     and SIGTERM end the run after the current epoch, with a checkpoint.
 
     Raises:
-        UserError: a value of ``config`` breaks a rule, the run cannot start or continue, or a loss is not finite.
+        UserError: a value of ``config`` breaks a rule, or asks for a dry run; the run cannot start or continue, or a
+            loss is not finite.
         Stopped: a signal ended it.
     """
+    if config.dry_run:
+        raise UserError("dry_run=true trains nothing: leave it out")
     if not is_watched():
         return training.train(config, on_epoch)
     progress = Progress(config)

@@ -79,6 +79,7 @@ def tune(
     sampler = optuna.samplers.TPESampler(seed=search.seed, constant_liar=True)
     study, launcher = optuna.create_study(direction="maximize", sampler=sampler), choose_launcher(launcher_settings)
     scored: list[tuple[float, list[str], RunConfig]] = []
+    flags: list[str] = []
     with closing(launcher):
         for first in range(0, search.n_trials, search.n_jobs):
             trials = [study.ask(space) for _ in range(min(search.n_jobs, search.n_trials - first))]
@@ -97,6 +98,8 @@ def tune(
                 print(f"{search.n_trials} trials of {len(seeds)} runs, {search.n_jobs} at a time; the first of them:")
                 return
             if not first:
+                command = shlex.split(runs[0][1])
+                flags = command[: 2 * sum(word.startswith("--config-") for word in command)]
                 print_data(config for config, _ in runs)
             launch(plan(runs), launcher)
             for number, (trial, words) in enumerate(zip(trials, proposed, strict=True)):
@@ -111,7 +114,7 @@ def tune(
                 scored.append((mean(values), words, configs[0]))
                 print(f"{name}: {_metric_name(configs[0], search.metric)} {mean(values):.4g}", flush=True)
     if scored:
-        _print_best(scored, search, fixed, swept)
+        _print_best(scored, search, [*flags, *fixed], swept)
 
 
 def _print_best(
@@ -123,7 +126,8 @@ def _print_best(
     value, words, config = max(scored, key=lambda each: _sign(each[2], search.metric) * each[0])
     print(f"best of {len(scored)} trials, {_metric_name(config, search.metric)} {value:.4g} on the held-out part:")
     print(f"  {' '.join(words)}\nto try them on the test set, which was not used:")
-    kept = [word for word in fixed if not word.startswith(("validation_fraction=", "hydra", "+experiment=tune"))]
+    unused = "validation_fraction=", "validation_part=", "hydra", "+experiment=tune"
+    kept = [word for word in fixed if not word.startswith(unused)]
     seed = [swept["seed"].input_line or ""] if "seed" in swept else []
     print(f"  python -m l2m.run {'-m ' if seed else ''}{shlex.join([*kept, *words, *seed])}")
 

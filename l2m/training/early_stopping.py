@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from l2m.config.run import METRICS, RunConfig
 from l2m.data import Data, Split
+from l2m.errors import UserError
 from l2m.training.results import sample_results
 from l2m.training.scores import SCORES
 
@@ -39,13 +40,22 @@ class EarlyStopping:
 
     @classmethod
     def of(cls, config: RunConfig, data: Data, device: torch.device) -> EarlyStopping | None:
-        """That of a run on these data; None if it has none."""
+        """That of a run on these data; None if it has none.
+
+        Raises:
+            UserError: the metric is not defined on the held-out part.
+        """
         if config.early_stopping is None:
             return None
         if data.held_out is None:
             raise ValueError("early stopping needs data with a held-out part")
         part = None if data.held_out is data.test else data.held_out.to(device)
         metric, patience = config.early_stopping_metric, config.early_stopping
+        if metric in ("roc_auc", "pr_auc") and len(torch.as_tensor(data.held_out.targets).unique()) == 1:
+            raise UserError(
+                f"early_stopping_metric={metric} is not defined on a held-out part of one class: hold out more, or use "
+                "another metric"
+            )
         return cls(config.task, metric, patience, replace(data, test=data.held_out), part)
 
     def measure(self, outputs: Sequence[Tensor]) -> float:

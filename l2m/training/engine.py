@@ -76,7 +76,6 @@ class Trainer:
 
         self.strategy: strategies.Strategy = strategies.STRATEGIES.build(config.strategy)
         self.mixing: mixing.Mixing | None = mixing.MIXINGS.build(config.mixing)
-        checks.check_repeatable(self.strategy, config)
         scoring, teachers = self.strategy.needs(config), self.mixing.needs(config) if self.mixing else {}
         needed = (scoring | teachers).items()
         trained = {name: self._build_trained(loaded, run, parameters_of(run)) for name, run in needed if parameters_of}
@@ -90,6 +89,11 @@ class Trainer:
             self.ranks = Ranks(config, self.model, self.device)
         parameters = optimizers.trained(self.model, config.learning_rate)
         self.optimizer = optimizers.OPTIMIZERS.build(config.optimizer, parameters, config.learning_rate)
+        if self.strategy.rewinds and not hasattr(self.optimizer, "stepped"):
+            name, optimizer = config.strategy["name"], config.optimizer["name"]
+            raise UserError(
+                f"strategy={name} differentiates through steps, which optimizer={optimizer} cannot: use adam"
+            )
         torch.manual_seed(derive(config.seed, "dropout"))
 
         context = strategies.Context(
@@ -323,6 +327,7 @@ class Trainer:
         return {
             "epoch": self.epoch,
             "seconds": self.seconds,
+            "together": self.together,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "strategy": self.strategy.state_dict(),
@@ -332,7 +337,7 @@ class Trainer:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a ``state_dict`` of the same run, on any device."""
-        self.epoch, self.seconds = state["epoch"], state["seconds"]
+        self.epoch, self.seconds, self.together = state["epoch"], state["seconds"], state.get("together", 1)
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.strategy.load_state_dict(state["strategy"])

@@ -92,6 +92,8 @@ def test_a_record_is_a_configuration(door: Command, tmp_path: Path) -> None:
     again = door("seed=5", "--config-path", str(record.relative_to(tmp_path)), "results_dir=second")
     assert again.status == 0
     (other,) = (tmp_path / "second").glob("runs/*/*/seed5-*")
+    assert door("-m", "seed=6,7", "--config-path", str(record), "results_dir=second").status == 0
+    assert {each.name for each in tmp_path.iterdir()} == {"first", "second"}, "Hydra writes nothing"
     texts = [(folder / "config.yaml").read_text() for folder in (record, other)]
     assert texts[0].replace("seed: 0", "seed: 5").replace("first", "second") == texts[1]
 
@@ -131,9 +133,14 @@ def test_four_hundred_runs_are_checked_in_seconds(door: Command) -> None:
     assert time.process_time() - began < 30, "182 s when each was composed by itself"
 
 
-def test_an_experiment_is_a_sweep_from_python_too(tmp_path: Path) -> None:
+def test_an_experiment_is_a_sweep_from_python_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UserError, match=r"is a sweep over dataset, strategy, seed: use l2m\.sweep"):
         l2m.compose("+experiment=mnist")
+    assert l2m.sweep(*TINY, "seed=range(2)", f"results_dir={tmp_path}", "dry_run=true") == []
+    assert capsys.readouterr().out.startswith("2 runs: 0 done, 0 failed, 2 to do")
+    with pytest.raises(UserError, match="dry_run=true trains nothing: leave it out"):
+        l2m.train(l2m.compose(*TINY, f"results_dir={tmp_path}", "dry_run=true"))
+    assert not list(tmp_path.iterdir())
     records = l2m.sweep(*TINY, "seed=range(2)", f"results_dir={tmp_path}")
     assert [each.path.name[:5] for each in records] == ["seed0", "seed1"]
     with pytest.raises(UserError, match=r"seed=0 epochs=0: epochs=0 must be at least 1|epochs=0 must be"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from copy import deepcopy
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -328,16 +329,24 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(hypergradient: str, tmp_p
     assert same(train(config), train(tiny(tmp_path / "whole", tmp_path, *words)))
 
 
-@pytest.mark.parametrize("choice", ["mixing=mixup", "warmup_steps=3", "max_gradient_norm=0.1"])
+@pytest.mark.parametrize("choice", ["mixing=mixup", "mixing=guided", "warmup_steps=3", "max_gradient_norm=0.1"])
 def test_steps_that_cannot_be_repeated_are_refused(choice: str, tmp_path: Path) -> None:
-    config = tiny(tmp_path, tmp_path, "dataset=digits", choice)
     with pytest.raises(
         UserError, match=rf"strategy=bilevel repeats the steps, but without {choice}: drop one of the two"
     ):
-        train(config)
-    assert not list(tmp_path.glob("runs/**/run.json"))
+        tiny(tmp_path, tmp_path, "dataset=digits", choice)
     first_order = tiny(tmp_path, tmp_path, "dataset=digits", choice, "strategy.hypergradient=first_order")
     assert train(first_order).info["status"] == "done"
+
+
+def test_an_optimizer_that_has_no_derivative_is_refused(tmp_path: Path) -> None:
+    OPTIMIZERS.register("toy")(lambda parameters, learning_rate: torch.optim.SGD(parameters, learning_rate))
+    try:
+        config = replace(tiny(tmp_path, tmp_path, "dataset=digits"), optimizer={"name": "toy"})
+        with pytest.raises(UserError, match="differentiates through steps, which optimizer=toy cannot: use adam"):
+            train(config)
+    finally:
+        del OPTIMIZERS._entries["toy"], OPTIMIZERS._revisions["toy"]
 
 
 def test_an_operation_without_second_derivatives_is_reported(tmp_path: Path, tiny_data: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -233,6 +234,18 @@ def test_logit_adjusted_is_the_softmax_weighted_by_shares(temperature: float) ->
     expected = -np.log(raised[np.arange(50), labels] / raised.sum(1)).mean()
     each = functional.cross_entropy(strategy.adjust(logits, split.targets), split.targets, reduction="none")
     assert weighted(strategy, labels.tolist(), each).item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_logit_adjusted_is_finite_for_mixed_labels_without_samples_of_a_class(temperature: float) -> None:
+    split = replace(small(sizes=(30, 12)), groups=torch.zeros(42, dtype=torch.int64))
+    strategy = built("logit_adjusted", temperature=temperature)
+    strategy.prepare(replace(context(split), groups=1, classes=3))
+    adjusted = strategy.adjust(torch.zeros(1, 3), torch.tensor([0]))
+    loss = functional.cross_entropy(adjusted, torch.tensor([[0.3, 0.7, 0.0]]))
+    shares = torch.tensor([30.0, 12.0]) if temperature else torch.ones(3)
+    expected = -(torch.tensor([0.3, 0.7]) * (shares / shares.sum()).log()[:2]).sum()
+    assert loss.item() == pytest.approx(expected.item())
 
 
 def test_logit_adjusted_finds_the_least_balanced_error() -> None:

@@ -70,6 +70,20 @@ def test_the_samples_are_those_of_the_sampler(overlapping: Split) -> None:
     assert not torch.equal(split.inputs, other.inputs)
 
 
+def test_classes_of_options_are_numbers_as_a_record_has_them(overlapping: Split) -> None:
+    splits = [
+        built("resampled", options={"sampling_strategy": counts}).prepare(context(overlapping))
+        for counts in ({1: 50, 2: 60}, {"1": 50, "2": 60})
+    ]
+    assert torch.equal(splits[0].inputs, splits[1].inputs)
+    assert torch.bincount(splits[1].targets).tolist() == [90, 50, 60]
+
+
+def test_a_seed_of_its_own_is_refused() -> None:
+    with pytest.raises(UserError, match="random_state follows the run's seed: leave it out"):
+        built("resampled", options={"random_state": 2})
+
+
 @pytest.mark.parametrize(("dtype", "whole"), [(torch.uint8, torch.round), (torch.int32, torch.trunc)])
 @pytest.mark.parametrize("method", ["SMOTE", "SVMSMOTE"])  # the second leaves the range of the samples
 def test_pixels_are_rounded_and_tokens_truncated(method: str, dtype: torch.dtype, whole: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +13,7 @@ from l2m import UserError, compose, train
 from l2m.config.run import RunConfig
 from l2m.records.directory import RunDirectory
 from l2m.sweeps.plan import format_plan, plan
+from l2m.sweeps.progress import train_with_progress
 from l2m.training.run import needs
 
 
@@ -77,6 +79,16 @@ def test_what_a_run_needs_is_planned_once(tmp_path: Path) -> None:
     digits = ("dataset=digits", "strategy=curriculum", "device=cpu", f"results_dir={tmp_path}")
     sweep = [compose(*digits, f"strategy.order={order}") for order in ("easiest", "random")]
     assert planned(*sweep).startswith("3 runs (1 that others need): 0 done, 0 failed, 3 to do")
+
+
+def test_what_a_finished_run_needed_is_not_trained_again(tmp_path: Path) -> None:
+    words = ("dataset=digits", "strategy=curriculum", "strategy.warm_up=1", "epochs=1", "device=cpu", "threads=1")
+    config = compose(*words, f"results_dir={tmp_path}")
+    train(config)
+    shutil.rmtree(tmp_path / "runs" / "digits" / "classical")
+    assert planned(config) == "1 run: 1 done, 0 failed, 0 to do"
+    assert train_with_progress(config).startswith("digits curriculum seed 0: accuracy")
+    assert not (tmp_path / "runs" / "digits" / "classical").exists()
 
 
 def test_a_run_of_equal_seconds_ends_with_the_first_epoch_past_those_of_classical(tmp_path: Path) -> None:

@@ -60,7 +60,16 @@ def test_an_invalid_search_is_refused(door: Command, tmp_path: Path, words: tupl
 
 def test_the_best_trial_is_the_one_with_the_best_held_out_mean(tmp_path: Path) -> None:
     pytest.importorskip("optuna")
-    words = ("+experiment=tune", "epochs=2", "seed=range(2)", "hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=2")
+    (tmp_path / "mine" / "strategy").mkdir(parents=True)
+    words = (
+        "--config-dir=mine",
+        "+experiment=tune",
+        "validation_part=1",
+        "epochs=2",
+        "seed=range(2)",
+        "hydra.sweeper.n_trials=3",
+        "hydra.sweeper.n_jobs=2",
+    )
     status, out, err = end(begin(tmp_path, *words))
     assert (status, err) == (0, "")
     trials = re.findall(r"^trial \d/3: strategy.mixing_rate=(\S+) learning_rate=(\S+): accuracy (\S+)$", out, re.M)
@@ -76,8 +85,8 @@ def test_the_best_trial_is_the_one_with_the_best_held_out_mean(tmp_path: Path) -
     }
     assert all(0.01 <= gamma <= 0.5 and 0.0001 <= rate <= 0.01 for gamma, rate in found)
     command = shlex.split(out.splitlines()[-1].strip())
-    assert command[:4] == ["python", "-m", "l2m.run", "-m"]
-    final = compose(*(word for word in command[4:] if word != "seed=range(2)"))
+    assert command[:6] == ["python", "-m", "l2m.run", "-m", "--config-dir", "mine"]
+    final = compose(*(word for word in command[6:] if word != "seed=range(2)"))
     assert (final.validation_fraction, final.epochs) == (0, 2)
     assert (final.strategy["mixing_rate"], final.learning_rate) == max(found, key=lambda each: sum(found[each]))
     status, again, _ = end(begin(tmp_path, *words))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,9 @@ from small import ROWS
 from l2m import UserError, train
 from l2m.catalog import registries
 from l2m.config.run import RunConfig
-from l2m.data import Batch
+from l2m.data import Batch, Data
+from l2m.models import MODELS
+from l2m.models.mlp import network
 from l2m.records import EpochRow, Records
 from l2m.records.directory import RunDirectory
 from l2m.strategies import STRATEGIES, Strategy
@@ -187,12 +190,12 @@ def test_runs_that_were_stopped_continue_together_or_alone(tmp_path: Path) -> No
     assert all(isinstance(each, Stopped) and "was stopped after epoch 2" in str(each) for each in results)
     train(together[0])  # alone
     finished(together[1:])
-    for number, (ours, each) in enumerate(zip(together, words, strict=True)):
+    for ours, each in zip(together, words, strict=True):
         alone = configured(tmp_path / "alone", *each, "epochs=5")
         train(alone)
         assert_alike(ours, alone)
         assert [each["epoch"] for each in info(ours)["resumed"]] == [2]  # type: ignore[attr-defined]
-        assert info(ours).get("together") == (5 if number else None)
+        assert info(ours)["together"] == 6
 
 
 def test_a_run_that_was_stopped_alone_continues_with_others(tmp_path: Path) -> None:
@@ -217,6 +220,32 @@ def test_a_loss_that_is_not_finite_ends_its_run_alone(tmp_path: Path) -> None:
         alone = configured(tmp_path / "alone", *each)
         train(alone)
         assert_alike(ours, alone)
+
+
+@pytest.fixture
+def slow() -> Iterator[None]:
+    """A model whose first layer learns far slower."""
+
+    def build(data: Data) -> torch.nn.Module:
+        model = network(data.train.inputs[0].numel(), [8], data.outputs)
+        model.rate_factors = {"1.weight": 1e-6, "1.bias": 1e-6}
+        return model
+
+    MODELS.register("slow")(build)
+    yield
+    del MODELS._entries["slow"], MODELS._revisions["slow"]
+
+
+@pytest.mark.usefixtures("slow")
+def test_rates_of_layers_hold_in_a_sweep_too(tmp_path: Path) -> None:
+    pairs: list[list[RunConfig]] = []
+    for folder in ("together", "alone"):
+        config = configured(tmp_path / folder, "learning_rate=0.01")
+        pairs.append([replace(config, model={"name": "slow"}, seed=seed) for seed in (0, 1)])
+    finished(pairs[0])
+    for ours, alone in zip(*pairs, strict=True):
+        train(alone)
+        assert same(ours, alone)
 
 
 @pytest.fixture
