@@ -114,6 +114,12 @@ class ComparisonRunner:
         Raises:
             UserError: the data can't be read, or classical can't be trained on them.
         """
+        (baseline, *_) = self._settings[BASELINE]
+        if held := load(baseline).held_rows:
+            raise UserError(
+                f"the data set has a held-out part of its own, {held} samples, and a comparison draws several: move "
+                "these samples to those of training"
+            )
         for name, (first, *_) in list(self._settings.items()):
             try:
                 if RunDirectory(first).status() != "done" and not needs(first):

@@ -37,7 +37,7 @@ def run_comparison(comparison: Comparison, runners: Sequence[ComparisonRunner]) 
     options = comparison.options
     if options.splits == 1:
         return write_report(runners[0].run())
-    base = comparison.bases[BASELINE]
+    base = replace(comparison.bases[BASELINE], imbalance={"name": "none"})  # which thins the training rows alone
     first, second = (load(final_run(replace(base, data_seed=base.data_seed + n), base.seed)).test for n in (0, 1))
     drawn = [test.inputs if test.rows is None else test.rows for test in (first, second)]
     if drawn[0].equal(drawn[1]):

@@ -13,7 +13,7 @@ MOVED = ("classical", "logistic_regression", "boosted_trees")
 """Models whose threshold is moved: they are trained without regard to imbalance."""
 
 MOST = 200
-"""Thresholds that are tried at most."""
+"""Quantiles that are tried at most."""
 
 
 def moved_rows(name: str, requested: Sequence[str] | None = None) -> list[str]:
@@ -36,15 +36,18 @@ def by_threshold(results: SampleResults, threshold: float) -> SampleResults:
 def choose_threshold(score: Score, parts: Sequence[SampleResults]) -> float:
     """The threshold in (0, 1) with the best score on held-out parts taken together; of equal ones the middle one.
 
-    Tried are the quantiles of the probabilities of the second class.
+    Tried are the quantiles of the probabilities of the second class; for a class with less than a fiftieth of the
+    samples, which are too coarse for it, those of its own samples too, and 0.5.
     """
     joined: dict[str, Any] = {
         name: np.concatenate([getattr(part, name) for part in parts])
         for name in ("groups", "weights", "targets", "probabilities")
     }
     together = replace(parts[0], **joined)
-    quantiles = np.quantile(np.asarray(together.probabilities)[:, 1], np.linspace(0, 1, MOST))
-    tried = np.unique(quantiles.clip(np.finfo(float).tiny, np.nextafter(1, 0)))
+    second, targets = np.asarray(together.probabilities)[:, 1], np.asarray(together.targets)
+    rare = [second[targets == label] for label in np.unique(targets) if (targets == label).mean() < 1 / 50]
+    quantiles = [np.quantile(each, np.linspace(0, 1, MOST)) for each in (second, *rare)]
+    tried = np.unique(np.concatenate([*quantiles, [0.5] * len(rare)]).clip(np.finfo(float).tiny, np.nextafter(1, 0)))
     scores = np.array([score.of(by_threshold(together, threshold)) for threshold in tried])
     best = np.flatnonzero(scores == (scores.max() if score.higher_is_better else scores.min()))
     return float(tried[best[len(best) // 2]])

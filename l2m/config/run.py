@@ -160,6 +160,8 @@ class RunConfig:
         registry, plain = registries(), self.to_dict()
         science = {key: plain[key] for key in SCIENTIFIC}
         science |= {key: plain[key] for key, default in LATER_KEYS.items() if plain[key] != default}
+        if plain["dataset"].get("group") and self.held_out[1]:
+            science["held_out"] = "by group and class"  # the first were drawn by group alone
         for group in (group for group in GROUPS if (group, plain[group]) != ("mixing", UNMIXED)):
             defaults = json.loads(json.dumps(registry[group].defaults(plain[group]["name"])))
             science[group] = {

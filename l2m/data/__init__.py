@@ -51,7 +51,7 @@ class Data:
         held_rows: the last rows of the training split are so many that were stored as a held-out part: they are
             held out if the run holds any out, and never trained on.
         held_out: the part of the training split that the run does not train on; ``test`` too, if it is tested on it.
-        units: of the training samples, if a split must not separate some.
+        units, tested_units: of all training and of the tested samples, if a split must not separate some.
         thinned: whether only those training samples were read that the recipe leaves.
         description: what the files of a user's own data were read as, in plain values.
     """
@@ -67,6 +67,7 @@ class Data:
     held_rows: int = 0
     held_out: Split | None = None
     units: Units | None = None
+    tested_units: Units | None = None
     thinned: bool = False
     description: Mapping[str, Any] | None = None
 
@@ -170,12 +171,14 @@ def _load(choice: tuple[tuple[str, Any], ...], source: Source, part: tuple[str, 
     if data.held_rows:
         held = own_part(held, part)
     else:
-        kept, held = hold_out(kept, groups, names, part, source.data_seed, data.units)
+        kept, held = hold_out(kept, data, part, source.data_seed)
     if len(kept) < len(data.train):
         data = replace(data.refit(kept), description=data.description) if data.refit else data
         held_out = data.train.subset(held) if len(held) else None
-        test = held_out if held_out and part[0] == "validation_fraction" else data.test
-        data = replace(data, train=data.train.subset(kept), test=test, held_out=held_out)
+        test, tested = data.test, data.tested_units
+        if held_out and part[0] == "validation_fraction":
+            test, tested = held_out, data.units and data.units.select(held.numpy())
+        data = replace(data, train=data.train.subset(kept), test=test, held_out=held_out, tested_units=tested)
     return replace(validated(data), refit=None)  # which holds the rows as they were read
 
 

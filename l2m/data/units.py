@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from l2m.errors import UserError, printable
+from l2m.errors import UserError
 
 
 class Units(NamedTuple):
@@ -33,40 +32,34 @@ class Units(NamedTuple):
         Raises:
             UserError: there are too few units.
         """
-        parts = max(2, round(1 / fraction))
         if self.are_ordered:
             _, own, sizes = np.unique(self.numbers, return_inverse=True, return_counts=True)
             middle = sizes[::-1].cumsum()[::-1] - sizes / 2  # of a unit, in samples from the latest one
-            blocks = np.minimum(middle // (fraction * len(groups)), parts - 1)
-            return torch.from_numpy(blocks[own] == part % parts)
+            whole = max(1, int(1 / fraction + 1e-9))  # what is left over is never held out
+            return torch.from_numpy(middle[own] // (fraction * len(groups)) == part % whole)
         from sklearn.model_selection import StratifiedGroupKFold
 
-        if (different := len(np.unique(self.numbers))) < parts:
-            raise UserError(
-                f"{self.option} has {different} different values for a split into {parts} parts: use another column, "
-                "or hold out a larger share"
-            )
-        if (largest := int(torch.bincount(groups).max())) < parts:
-            raise UserError(
-                f"{self.option} splits into {parts} parts, but no class or group has more than {largest} samples: hold "
-                "out a larger share, or add rows"
-            )
+        different, largest = len(np.unique(self.numbers)), int(torch.bincount(groups).max())
+        parts, some = _folds(fraction, min(different, largest))
+        if not parts or abs(some / parts - fraction) > max(0.2 * fraction, 0.01):
+            few = f"{self.option} has {different} different values, too few to hold out a share of {fraction:g}"
+            if different > largest:
+                few = f"no class or group has more than {largest} samples, too few to hold out {fraction:g} of them by "
+                few += self.option
+            raise UserError(f"{few}: use another column, hold out another share, or add rows")
         folds = StratifiedGroupKFold(parts, shuffle=True, random_state=int(torch.randint(2**31, (), generator=order)))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a group in few units, which is checked afterwards
-            held = list(folds.split(groups, groups, self.numbers))[part % parts][1]
-        return torch.zeros(len(groups), dtype=torch.bool).index_fill(0, torch.from_numpy(held), True)
+            held = [side for _, side in folds.split(groups, groups, self.numbers)]
+        chosen = np.concatenate([held[(part * some + each) % parts] for each in range(some)])
+        return torch.zeros(len(groups), dtype=torch.bool).index_fill(0, torch.from_numpy(chosen), True)
 
-    def check_sides(self, held: Tensor, groups: Tensor, names: Sequence[str], split: str) -> None:
-        """Check that each of ``groups`` (N,) is on both sides of a split, which is named; ``held`` (N,) is one side.
 
-        Raises:
-            UserError: one is not.
-        """
-        for side, purpose in ((held, "test"), (~held, "train")):
-            sizes = torch.bincount(groups[side], minlength=len(names)).tolist()
-            if not all(sizes):
-                raise UserError(
-                    f"{split} leaves group {printable(names[sizes.index(0)])} without a sample to {purpose} on, "
-                    f"because of {self.option}: add rows, drop the group, or hold out another share"
-                )
+def _folds(fraction: float, most: int) -> tuple[int, int]:
+    """How many folds, up to ``most``, to make of the samples, and how many of them are ``fraction`` of the samples.
+
+    The fewest that come within a twentieth and .01 of it, or else nearest; none without a choice.
+    """
+    most, near = min(most, max(20, round(1 / fraction))), min(fraction / 20, 0.01)
+    choices = [(parts, min(max(round(fraction * parts), 1), parts - 1)) for parts in range(2, most + 1)]
+    return min(choices, key=lambda each: max(abs(each[1] / each[0] - fraction), near), default=(0, 0))

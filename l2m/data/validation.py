@@ -57,29 +57,22 @@ REMEDIES = {
 """By the key that asks for a held-out part, how to do without."""
 
 
-def hold_out(
-    kept: Tensor,
-    groups: Tensor,
-    names: Sequence[str],
-    part: tuple[str, float, int],
-    data_seed: int,
-    units: Units | None = None,
-) -> tuple[Tensor, Tensor]:
+def hold_out(kept: Tensor, data: Data, part: tuple[str, float, int], data_seed: int) -> tuple[Tensor, Tensor]:
     """Of the training samples ``kept`` (N,), those to train on, and those to test on or to stop early by.
 
     Args:
         kept: indices of samples.
-        groups: of all samples.
-        part: the key that asks for the held-out part, its share of each group, which may be 0, and its number.
-        units: of all samples.
+        data: all samples.
+        part: the key that asks for the held-out part, its share of each group and, in it, of each class, which may be
+            0, and its number.
 
     Raises:
-        UserError: a group has a single sample, or none on one side.
+        UserError: a group has a single sample, or a group or a class none on one side.
     """
     key, fraction, number = part
     if not fraction:
         return kept, kept[:0]
-    groups = groups[kept]
+    groups, names = data.train.groups[kept], data.group_names
     sizes = torch.bincount(groups, minlength=len(names)).tolist()
     if min(sizes) < 2:
         group = sizes.index(min(sizes))
@@ -87,11 +80,32 @@ def hold_out(
             f"{key}={fraction:g} holds out a part of each group, and group {group} ({names[group]}) has "
             f"{sizes[group]} training sample: every group needs two, add some or {REMEDIES[key]}"
         )
-    units = units and units.select(kept.numpy())
-    held = held_out(groups, fraction, generator(data_seed, "validation"), number, units)
-    if units:
-        units.check_sides(held, groups, names, f"{key}={fraction:g}, part {number},")
+    units = data.units and data.units.select(kept.numpy())
+    classes = torch.as_tensor(data.train.targets)[kept] if data.classes else torch.zeros_like(groups)
+    both = torch.stack([groups, classes]).unique(dim=1, return_inverse=True)[1]
+    held = held_out(both, fraction, generator(data_seed, "validation"), number, units)
+    split = f"{key}={fraction:g}, part {number},"
+    check_sides(held, groups, names, "group", split, units)
+    if data.classes:
+        check_sides(held, classes, data.labels, "class", split, units)
     return kept[~held], kept[held]
+
+
+def check_sides(held: Tensor, codes: Tensor, names: Sequence[str], kind: str, split: str, units: Units | None) -> None:
+    """Check that each group or class that ``codes`` (N,) have is on both sides of a split; ``held`` (N,) is one side.
+
+    Raises:
+        UserError: one is not.
+    """
+    occur = torch.bincount(codes, minlength=len(names)) > 0
+    for side, purpose in ((held, "test"), (~held, "train")):
+        lacking = (occur & (torch.bincount(codes[side], minlength=len(names)) == 0)).tolist()
+        if any(lacking):
+            because = f", because of {units.option}" if units else ""
+            raise UserError(
+                f"{split} leaves {kind} {printable(names[lacking.index(True)])} without a sample to {purpose} on"
+                f"{because}: add rows, drop the {kind}, or hold out another share"
+            )
 
 
 def own_part(held: Tensor, part: tuple[str, float, int]) -> Tensor:
@@ -104,6 +118,6 @@ def own_part(held: Tensor, part: tuple[str, float, int]) -> Tensor:
     if number:
         raise UserError(
             f"validation_part={number} is asked for, but the data set has one held-out part of its own, {len(held)} "
-            "samples: use validation_part=0, in a comparison held_out_parts=1"
+            "samples: use validation_part=0"
         )
     return held if fraction else held[:0]

@@ -1,7 +1,7 @@
 """Results of a trained model on each sample of a split, and what several scores compute from them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
@@ -48,6 +48,7 @@ class SampleResults:
         prior: (k,) shares of the classes in the training set.
         rankings: by class.
         squared, absolute: errors of a value, of an image the mean over its pixels. None in a classification.
+        units: what the samples belong to, such as patients, if ``dataset.split_by`` names it: these are drawn.
     """
 
     groups: Integers
@@ -60,6 +61,7 @@ class SampleResults:
     rankings: tuple[Ranking, ...] = ()
     squared: Floats | None = None
     absolute: Floats | None = None
+    units: Integers | None = None
 
     @property
     def is_right(self) -> NDArray[np.bool_]:
@@ -99,11 +101,14 @@ def sample_results(outputs: Tensor, data: Data) -> SampleResults:
     test, (_, sd) = data.test, data.target_unit
     targets = test.batch(slice(None)).targets.flatten(1) if test.targets is None else test.targets
     groups = test.groups.cpu().numpy()
+    by_patient = data.tested_units and not data.tested_units.are_ordered
+    units = data.tested_units.numbers if data.tested_units and by_patient else None
     if targets.is_floating_point():
-        return value_results(outputs.double().numpy() * sd, targets.cpu().double().numpy() * sd, groups)
+        values = value_results(outputs.double().numpy() * sd, targets.cpu().double().numpy() * sd, groups)
+        return replace(values, units=units)
     trained = np.asarray(data.train.targets)
     prior = np.bincount(trained, minlength=outputs.shape[1]) / len(trained)
-    return label_results(outputs.double().numpy(), targets.cpu().numpy(), groups, prior)
+    return replace(label_results(outputs.double().numpy(), targets.cpu().numpy(), groups, prior), units=units)
 
 
 def label_results(logits: Floats, targets: Integers, groups: Integers, prior: Floats) -> SampleResults:

@@ -58,18 +58,20 @@ class Score:
 
 
 def resample(scores: Iterable[Score], run: SampleResults, draws: int) -> Floats:
-    """Scores on bootstrap draws of a run's samples (draws, scores); the draws are the same for every run.
+    """Scores on bootstrap draws of a run's samples, or their units, (draws, scores); they are the same for every run.
 
     scikit-learn's scores take 10 to 100 times as long as these, minutes a comparison; tests compare the two.
     """
-    rng, size = np.random.default_rng(0), len(run.groups)
-    scores, some = list(scores), max(1, AT_ONCE // size)
+    units = None if run.units is None else np.unique(run.units, return_inverse=True)[1]
+    rng, size = np.random.default_rng(0), len(run.groups) if units is None else units.max() + 1
+    scores, some = list(scores), max(1, AT_ONCE // len(run.groups))
     drawn = []
     for first in range(0, draws, some):
         weights = [
             np.bincount(rng.integers(size, size=size), minlength=size) for _ in range(first, min(first + some, draws))
         ]
-        several = replace(run, weights=np.array(weights, float))
+        counts = np.array(weights, float)
+        several = replace(run, weights=counts if units is None else counts[:, units])
         drawn.append(np.stack([score.compute(several) for score in scores], 1))
     return np.concatenate(drawn)
 

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from browser import ALOUD, CUT_OFF, Browser, Page, number
 from commands import Command, called, opened
+from PIL import Image
 from sklearn.metrics import balanced_accuracy_score
 from small import ROWS
 
@@ -266,3 +267,18 @@ def test_help_has_the_keys(door: Command) -> None:
         assert re.search(rf"\b{key}\b", result.out)
         assert f"  {key}" in door("--help", "all").out
     assert max(map(len, result.out.partition("Options of choices")[0].splitlines())) < 80
+
+
+def test_data_with_a_held_out_part_of_their_own_are_refused_before_training(door: Command, tmp_path: Path) -> None:
+    for part in ("train", "val", "test"):
+        for label, shade in (("dark", 20), ("light", 220)):
+            (tmp_path / "photos" / part / label).mkdir(parents=True)
+            for each in range(8):
+                Image.new("RGB", (8, 8), (shade + each,) * 3).save(tmp_path / "photos" / part / label / f"{each}.png")
+    result = door(
+        "dataset=image_folder", f"dataset.path={tmp_path}/photos", "dataset.resize=8", "model=mlp", "batch_size=4",
+        "epochs=1", "choose=false", "strategies=[balanced]", "seeds=2", f"results_dir={tmp_path}/outputs",
+    )  # fmt: skip
+    assert result.status == 1
+    assert "has a held-out part of its own, 16 samples, and a comparison draws several: move these" in result.err
+    assert not (tmp_path / "outputs" / "runs").exists()

@@ -23,7 +23,7 @@ from l2m.comparison.tables import format_caption, format_csv, format_markdown, f
 from l2m.comparison.writing import draw_differences
 from l2m.report.statistics import half_width, holm, paired_p
 from l2m.training.results import SampleResults, label_results
-from l2m.training.scores import LABELS, VALUES
+from l2m.training.scores import LABELS, VALUES, resample
 
 STRATEGIES = ("classical", "learn2mix", "balanced", "focal", "smote", "exp3")
 
@@ -219,6 +219,17 @@ def test_splits_are_combined_without_a_candidate_that_one_of_them_lacks() -> Non
     assert whole.recommended == "focal"
     assert "focal" not in (both.recommended, *both.protocol.advised, *both.held_out)
     assert "Of 2 splits, each alone advised" in " ".join(recommend(both))
+
+
+def test_rows_of_one_patient_are_drawn_together() -> None:
+    rng = np.random.default_rng(0)
+    targets = np.repeat(rng.integers(0, 2, 40), 10)
+    said = np.where(np.repeat(rng.random(40) < 0.7, 10), targets, 1 - targets)
+    rows = label_results(np.eye(2)[said], targets, targets, np.ones(2) / 2)
+    units = replace(rows, units=np.repeat(np.arange(40) * 7, 10))
+    spreads = [resample([LABELS["accuracy"]], each, 2000).std() for each in (rows, units)]
+    error = rows.is_right.std() / np.sqrt([400, 40])
+    assert spreads == pytest.approx(error, rel=0.1)
 
 
 def test_resampling_gives_the_standard_error_of_a_mean() -> None:

@@ -31,7 +31,22 @@ def test_a_comparison_of_a_frame_returns_its_report(tmp_path: Path, capsys: pyte
     assert str(report).startswith(f"Use {report.recommended}")
     assert json.loads((report.path / "comparison.json").read_text())["advice"]["name"] == report.recommended
     model = l2m.load(next(tmp_path.glob("runs/csv/balanced/*")))
-    assert pd.read_csv(model.config.dataset["path"]).equals(FRAME)
+    assert pd.read_parquet(model.config.dataset["path"]).equals(FRAME.astype("str"))
+
+
+def test_any_names_texts_and_types_are_taken(tmp_path: Path) -> None:
+    """A class called None, columns with numbers or signs for names, a last row that looks like a footer."""
+    labels = ["None", "NA", "ill", "ill"] * 20
+    frame = pd.DataFrame({0: ["a"] * 79 + ["Average"], 'a\\"\\': np.arange(80.0), 2: labels}).astype({0: object})
+    frame.iloc[79, 1] = np.nan
+    report = l2m.compare(
+        frame, 2, seeds=np.int64(2), held_out_parts=2, epochs=1, batch_size=20, workers=1, choose=False,
+        strategies=["balanced"], opponents=[], results_dir=tmp_path, learning_rate=np.float64(0.01),
+        **{"dataset.categorical": ['a\\"\\']},
+    )  # fmt: skip
+    assert report.by_class("balanced")["samples"].to_dict() == {"NA": 4, "None": 4, "ill": 8}
+    model = l2m.load(next(tmp_path.glob("runs/csv/balanced/*")))
+    assert model.config.dataset["categorical"] == ('a\\"\\',)
 
 
 @pytest.mark.parametrize(
@@ -39,6 +54,7 @@ def test_a_comparison_of_a_frame_returns_its_report(tmp_path: Path, capsys: pyte
     [
         (FRAME.to_numpy(), "state", {}, "frame is a ndarray: it must be a pandas DataFrame"),
         (FRAME, "stat", {}, "the DataFrame has no column stat .did you mean state..: choose target from"),
+        (pd.DataFrame([[1, 2]], columns=[1, "1"]), 1, {}, "the DataFrame has two columns 1: rename one of them"),
         (FRAME, "state", {"metric": "auc"}, "metric=auc must be one of"),
         (FRAME, "state", {"strategies": "balanced"}, "strategies=balanced must be a list"),
         (FRAME, "state", {"sedes": 3}, "sedes"),

@@ -166,6 +166,12 @@ def test_the_printed_command_predicts_new_samples(
     shares = np.bincount(data.train.targets) / len(data.train)
     before, after = (odds(each["probability well"]) for each in (frame, pd.read_csv("predictions.csv")))
     assert (after / before).to_numpy() == pytest.approx(np.full(len(rows), shares[0] / shares[1]), rel=1e-3)
+    text = table.read_text()
+    table.write_text(text.replace("ill", "well", 1))
+    result = run(*arguments, "force=true")
+    assert result.status == 1
+    assert "have changed since the comparison: put the old ones back, or repeat its command" in result.err
+    table.write_text(text)
     result = run(*arguments, "force=true", "onnx=model.onnx")
     assert result.status == 1
     assert "onnx=model.onnx cannot export logistic_regression of scikit-learn" in result.err
@@ -216,6 +222,18 @@ def test_the_chosen_threshold_is_the_best_one_on_all_parts_together() -> None:
     finer = np.linspace(0, 1, 2001)
     assert together(threshold) >= max(map(together, finer)) - 0.01
     assert together(threshold) > together(0.5) + 0.1
+
+
+def test_a_rare_class_has_thresholds_of_its_own() -> None:
+    """At 1 in 1000 all of it lies above the last step but one of 200."""
+    rng, size = np.random.default_rng(0), 20_000
+    targets = (np.arange(size) % 1000 == 0).astype(int)
+    logits = np.stack([np.zeros(size), rng.normal(9.0 * targets - 7, 1)], 1)
+    part = label_results(logits, targets, targets, np.array([0.999, 0.001]))
+    for name in ("macro_f1", "mcc"):
+        threshold = choose_threshold(LABELS[name], [part])
+        best = max(LABELS[name].of(by_threshold(part, at)) for at in np.linspace(0.01, 0.99, 99))
+        assert LABELS[name].of(by_threshold(part, threshold)) >= best
 
 
 def test_a_threshold_that_certain_predictions_reach_decides_as_it_was_scored() -> None:

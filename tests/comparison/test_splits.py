@@ -74,3 +74,7 @@ def test_splits_without_a_drawn_test_part_are_refused(table: Path) -> None:
     with pytest.raises(UserError, match="splits=2 needs a test part that data_seed draws, and that of csv is always"):
         compare(pd.read_csv(table), "state", splits=2, results_dir=str(table.parent / "fixed"),
                 **{"dataset.test_path": str(table)})  # fmt: skip
+    thinned = {"imbalance": "step", "imbalance.groups": [0], "imbalance.factor": 0.5}
+    with pytest.raises(UserError, match="splits=2 needs a test part that data_seed draws, and that of csv is always"):
+        compare(pd.read_csv(table), "state", splits=2, results_dir=str(table.parent / "thinned"),
+                **{"dataset.test_path": str(table)}, **thinned)  # fmt: skip

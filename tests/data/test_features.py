@@ -309,6 +309,19 @@ def test_a_network_of_timm_makes_the_features_that_it_makes_itself(weights: Path
 
 
 @pytest.mark.extras
+def test_networks_with_equal_weights_have_features_of_their_own() -> None:
+    """The second pads another way."""
+    import timm
+
+    torch.save(timm.create_model("efficientnet_b0").state_dict(), "equal.pth")
+    first, second, again = (
+        image_encoder(name, "equal.pth") for name in ("efficientnet_b0", "tf_efficientnet_b0", "efficientnet_b0")
+    )
+    assert first.weights == second.weights
+    assert first.preparation == again.preparation != second.preparation
+
+
+@pytest.mark.extras
 @pytest.mark.parametrize(
     ("name", "file", "problem"),
     [

@@ -320,6 +320,14 @@ def test_columns_without_names_are_numbered(file: Path) -> None:
     assert len(data.train) + len(data.test) == ROWS
 
 
+@pytest.mark.parametrize("sign", [";", "\t", "|"])
+def test_a_decimal_comma_is_no_separator(file: Path, sign: str) -> None:
+    file.write_text("".join(sign.join((f"{row},5", f"{row % 7},25", "AB"[row % 2])) + "\n" for row in range(40)))
+    words = ("dataset.header=none", "dataset.decimal=comma", "dataset.target=3")
+    data = load(compose("dataset=csv", f"dataset.path={file}", *words))
+    assert (described(data)["numbers"], data.labels) == (["1", "2"], ("A", "B"))
+
+
 BOOK = zipped("xl/workbook.xml")
 OTHERS: dict[str, tuple[str, bytes, tuple[str, ...], str]] = {
     "gzip": ("t.csv", gzip.compress(TABLE.encode()), (), "is a gzip file, and its name says text: name it t.csv.gz"),
@@ -549,6 +557,22 @@ def test_codes_and_unknown_answers_in_predictions(
     scored = opened(l2m.predict, monkeypatch, capsys)(f"run={records.path}", "data=new.csv", "output=none.csv")
     assert scored.status == 0
     assert "accuracy" not in scored.out
+
+
+def test_columns_without_names_are_known_by_their_place(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"{'yn'[row % 2]},{row % 7},{row % 5}" for row in range(60)]
+    Path("t.csv").write_text("\n".join(rows))
+    words = ("dataset=csv", "dataset.path=t.csv", "dataset.header=none", "dataset.target=1", "epochs=1")
+    records = l2m.train(compose(*words, "device=cpu", "batch_size=10"))
+    Path("new.csv").write_text("\n".join(row[2:] for row in rows))
+    score = opened(l2m.predict, monkeypatch, capsys)
+    assert "new.csv has 2 columns, but the model knows those of its training file, which had 3, by their place" in (
+        score(f"run={records.path}", "data=new.csv").err
+    )
+    Path("new.csv").write_text("\n".join(row[1:] for row in rows))
+    assert score(f"run={records.path}", "data=new.csv").status == 0
 
 
 def test_a_comparison_gives_advice_that_it_takes(

@@ -13,6 +13,7 @@ from made_up import compose
 from l2m import UserError
 from l2m.data import load
 from l2m.data.units import Units
+from l2m.training.results import sample_results
 
 PATIENTS = 40
 
@@ -65,6 +66,16 @@ def test_a_patient_is_on_one_side_of_every_split(visits: Path) -> None:
     assert set(parts(visits, *OTHER, "data_seed=1")[1]["patient"]) != set(test["patient"])
 
 
+def test_units_of_the_tested_rows_are_known(visits: Path) -> None:
+    for words in ((), ("validation_fraction=0.2",)):
+        data = load(compose("dataset=csv", f"dataset.path={visits}", "dataset.target=ill", *OTHER, *words))
+        results = sample_results(torch.zeros(len(data.test), 2), data)
+        assert results.units is not None
+        by_patient = pd.read_csv(visits)["patient"].nunique()
+        assert len(results.units) == len(data.test)
+        assert len(np.unique(results.units)) == round(by_patient * (0.16 if words else 0.2))
+
+
 def test_the_latest_rows_are_tested_on(visits: Path) -> None:
     words = ("dataset.ignore=[patient]", "dataset.split_order=day")
     train, test = parts(visits, *words)
@@ -80,10 +91,53 @@ def test_the_latest_rows_are_tested_on(visits: Path) -> None:
 
 
 def test_rows_of_one_moment_stay_together() -> None:
-    """The share is then met as nearly as it can be."""
+    """The share is then met as nearly as it can be; the fifth that is left over is never held out."""
     units = Units("", np.array([0, 1, 1, 1, 2]), True)
-    for part, held in enumerate(([0, 0, 0, 0, 1], [1, 1, 1, 1, 0])):
+    for part, held in enumerate(([0, 0, 0, 0, 1], [0, 1, 1, 1, 0])):
         assert units.hold_out(torch.zeros(5), 0.4, torch.Generator(), part).tolist() == list(map(bool, held))
+
+
+@pytest.mark.parametrize("fraction", [0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 0.9])
+def test_any_share_of_units_is_held_out(fraction: float) -> None:
+    numbers = np.repeat(np.arange(400), 5)
+    groups = torch.from_numpy(np.arange(2000) // 5 % 4 % 3)
+    for are_ordered in (False, True):
+        units, times = Units("", numbers, are_ordered), torch.zeros(2000)
+        for part in range(whole := int(1 / fraction + 1e-9)):
+            held = units.hold_out(groups, fraction, torch.Generator().manual_seed(1), part)
+            assert held.double().mean().item() == pytest.approx(fraction, abs=0.01)
+            times += held
+        assert whole == 1 or times.max() == 1, "no sample twice"
+
+
+def test_cells_that_count_as_empty_are_no_unit(visits: Path) -> None:
+    table = pd.read_csv(visits, dtype=str)
+    table.loc[3, "patient"] = "?"
+    table.to_csv(visits, index=False)
+    with pytest.raises(UserError, match="has no patient in line 5: every row needs one"):
+        parts(visits, "dataset.split_by=patient", "dataset.missing=['?']")
+
+
+def test_a_class_that_a_split_leaves_out_is_named(tmp_path: Path) -> None:
+    """Groups are another column, so classes are looked at for themselves."""
+    sick = [f"{row},s{row % 2},{'ill' if 60 <= row < 76 else 'well'},{row}" for row in range(80)]
+    (tmp_path / "late.csv").write_text("\n".join(["x,site,y,day", *sick, ""]))
+    words = ["dataset=csv", f"dataset.path={tmp_path}/late.csv", "dataset.target=y", "dataset.group=site"]
+    ordered = [*words, "dataset.split_order=day"]
+    with pytest.raises(UserError, match=r"test_fraction=0.05 leaves class ill without a sample to test on, because of"):
+        load(compose(*ordered, "dataset.test_fraction=0.05"))
+    with pytest.raises(UserError, match=r"validation_fraction=0.2, part 0, leaves class ill without a sample to train"):
+        load(compose(*ordered, "dataset.test_fraction=0.1", "validation_fraction=0.2"))
+
+
+@pytest.mark.parametrize("part", range(5))
+def test_held_out_parts_have_some_of_each_class_in_each_group(tmp_path: Path, part: int) -> None:
+    rows = [f"{row},s{row % 2},{'rare' if row % 60 < 2 else 'usual'}" for row in range(600)]
+    (tmp_path / "table.csv").write_text("\n".join(["x,site,y", *rows, ""]))
+    words = ["dataset=csv", f"dataset.path={tmp_path}/table.csv", "dataset.target=y", "dataset.group=site"]
+    data = load(compose(*words, "validation_fraction=0.25", f"validation_part={part}"))
+    rare = [int(((data.test.groups == group) & (data.test.targets == 0)).sum()) for group in (0, 1)]
+    assert rare == [2, 2], "of 8 each"
 
 
 @pytest.mark.parametrize(
@@ -92,7 +146,7 @@ def test_rows_of_one_moment_stay_together() -> None:
         (["dataset.split_by=patient", "dataset.split_order=day"], "are two ways to split: drop one"),
         (["dataset.split_by=patent"], r"has no column patent \(did you mean patient\?\): choose dataset.split_by from"),
         (["dataset.split_order=patient"], "dataset.split_order needs a number or a date like 2026-01-31 in every row"),
-        (["dataset.split_by=half"], "dataset.split_by has 2 different values for a split into 5 parts"),
+        (["dataset.split_by=half"], "dataset.split_by has 2 different values, too few to hold out a share of 0.2"),
         (["dataset.split_order=rank"], "test_fraction=0.2 leaves group no without a sample to test on, because of"),
         (["dataset.split_by=patient", "dataset.test_path={file}"], "which .* has too: put all its rows in one file"),
         (["dataset.split_by=gap"], "no gap in line 2: every row needs one"),

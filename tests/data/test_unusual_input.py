@@ -132,7 +132,7 @@ def test_an_index_that_is_also_a_column_is_read_once(index: list[str], tmp_path:
 
 def test_classes_smaller_than_the_number_of_parts_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
-        UserError, match=r"dataset\.split_by splits into 40 parts, but no class or group has more than 20"
+        UserError, match=r"no class or group has more than 20 samples, too few to hold out 0.025 of them by dataset"
     ):
         loaded(frame(p=range(40)), tmp_path / "t.csv", "dataset.split_by=p", "dataset.test_fraction=0.025")
 

@@ -55,7 +55,7 @@ def csv(
     """
     file = Path(path).expanduser()
     written, bins = (separator, encoding, header, names), group_bins if task == "regression" else 0
-    table = read_rows(file, *written)
+    table = read_rows(file, *written, decimal=decimal)
     named = {"target": target, "group": group, "split_by": split_by, "split_order": split_order}
     for option, chosen in ({option: [name] for option, name in named.items() if name} | {"ignore": ignore}).items():
         columns.check_columns(chosen, table.columns, f"dataset.{option}", file)
@@ -67,18 +67,20 @@ def csv(
     columns.check_columns(numbers, [*inputs, *([target] if bins else [])], "dataset.numbers", file)
 
     meaning: Any = {"missing": missing, "numbers": numbers, "decimal": decimal, "categorical": categorical}
-    whole, tested = read_part(clean(table, may_be_numbers, file, **meaning), file, target, group, bins), None
-    whole = replace(whole, units=_read_units(table, file, split_by, split_order, decimal))
+    cleaned = clean(table, may_be_numbers, file, **meaning)
+    whole, tested = read_part(cleaned, file, target, group, bins), None
+    whole = replace(whole, units=_read_units(cleaned, file, split_by, split_order, decimal))
     if test_path:
         place = Path(test_path).expanduser()
-        rows = read_rows(place, *written)
+        rows = read_rows(place, *written, decimal=decimal)
         columns.require([*inputs, target, *([group] if group else [])], rows, place, f"{file} has")
         if split_by and (both := set(table[split_by]) & set(rows.get(split_by, []))):
             raise UserError(f"{place} has {split_by}={min(both)}, which {file} has too: put all its rows in one file")
         tested = read_part(clean(rows, may_be_numbers, place, **meaning), place, target, group, bins, whole)
     split = partial(split_rows, fraction=test_fraction, data_seed=source.data_seed, bins=0 if group else bins)
     ignored = [name for name in ignore if name not in (target, group)]
-    return assemble_table(whole, tested, split, inputs, categorical, max_categories, decimal, ignored)
+    width = 0 if header == "line" or names else len(table.columns)
+    return assemble_table(whole, tested, split, inputs, categorical, max_categories, decimal, ignored, width)
 
 
 def _read_units(rows: pd.DataFrame, place: Path, by: str | None, order: str | None, decimal: Decimal) -> Units | None:

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from l2m.data.own.cells import Decimal
 from l2m.data.own.table_files import number_sheet_rows, read_parquet, unpack
 from l2m.data.tables import parse_numbers
 from l2m.errors import UserError, shown
@@ -41,6 +42,7 @@ def read_rows(
     header: Header = "line",
     names: tuple[str, ...] = (),
     may_be_single: bool = False,
+    decimal: Decimal = "point",
 ) -> pd.DataFrame:
     """The rows of a table in text, Excel or Parquet, as text without surrounding blanks; NaN where a cell is empty.
 
@@ -49,7 +51,8 @@ def read_rows(
     is called ``row`` and counted from 0.
 
     Args:
-        separator: of the cells; ``auto`` is the one that splits the first line into most cells.
+        separator: of the cells; ``auto`` is the one that splits the first line into most cells, a comma only if no
+            other does where ``decimal`` is one too.
         header: whether the first line names the columns.
         names: of the columns of a file without such a line; by default they are numbered from 1.
         may_be_single: whether a text may have one column, without separators.
@@ -73,7 +76,7 @@ def read_rows(
     else:
         text = _decode(content, encoding, file)
         del content
-        numbered = _parse(text, _separator(text, separator, file, may_be_single), file)
+        numbered = _parse(text, _separator(text, separator, file, may_be_single, decimal), file)
     first = next(numbered, None)
     if first is None:
         raise UserError(f"{file} is empty: put a table there whose first line names the columns")
@@ -143,12 +146,12 @@ def _decode(content: bytes, encoding: str, file: Path) -> str:
         ) from error
 
 
-def _separator(text: str, asked: Separator, file: Path, may_be_single: bool) -> str:
+def _separator(text: str, asked: Separator, file: Path, may_be_single: bool, decimal: Decimal) -> str:
     """The character between the cells of the first line."""
     match = re.search(r"\S[^\r\n]*", text)
     first = match[0] if match else ""
     cells = {name: _cells(first, sign) for name, sign in SEPARATORS.items()}
-    most = max(cells, key=lambda name: cells[name])
+    most = max(cells, key=lambda name: (cells[name] > 1 and (name, decimal) != ("comma", "comma"), cells[name]))
     chosen = most if asked == "auto" else asked
     if first and cells[chosen] == 1 and not (may_be_single and cells[most] == 1):
         if asked == "auto":

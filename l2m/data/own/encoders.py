@@ -120,7 +120,7 @@ def _image_encoder(name: str, weights: str | None, place: str | None, fit: Fit) 
         features: Tensor = network(((read_pixels(readers, part, side, fit) / 255 - mean) / sd).to(device))
         return features
 
-    return Encoder(name, _checksum(network), f"{side} {fit} {seen['mean']} {seen['std']}", apply)
+    return Encoder(name, _checksum(network), f"{side} {fit} {seen['mean']} {seen['std']} {_layers(network)}", apply)
 
 
 def read_pixels(readers: Sequence[Any], part: slice, side: int, fit: Fit) -> Tensor:
@@ -160,13 +160,25 @@ def _text_encoder(name: str, place: str | None, length: int) -> Encoder:
         mean = (states * mask).sum(1) / mask.sum(1)
         return nn.functional.normalize(mean if "mean" in mode else states[:, 0])
 
-    return Encoder(name, _checksum(network), f"{most} tokens {mode}", apply)
+    by = _digest(
+        tokenizer.backend_tokenizer.to_str() if tokenizer.is_fast else str(sorted(tokenizer.get_vocab().items()))
+    )
+    return Encoder(name, _checksum(network), f"{most} tokens {mode} {by} {_layers(network)}", apply)
 
 
 def _freeze(network: nn.Module) -> torch.device:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network.float().eval().requires_grad_(False).to(device)
     return device
+
+
+def _layers(network: nn.Module) -> str:
+    """A digest of the layers and their settings: networks with the same parameters may differ in them."""
+    return _digest(repr(network))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _checksum(network: nn.Module) -> str:

@@ -27,7 +27,7 @@ from l2m.files import read
 
 TEXTS = (".txt",)
 
-WRITTEN = ("separator", "encoding", "header", "names")
+WRITTEN = ("separator", "encoding", "header", "names", "decimal")
 """Options that say how a table is written."""
 
 CELLS = ("missing", "numbers", "decimal", "categorical")
@@ -152,6 +152,11 @@ def _read_rows(place: Path, data: Data, choice: Mapping[str, Any]) -> tuple[Tens
     fitted = data.preprocessing
     alone = len(fitted.get("columns", ())) + len(fitted.get("numbers", ())) + len(fitted.get("categories", ())) == 1
     table = read_rows(place, **{key: choice[key] for key in WRITTEN if key in choice}, may_be_single=alone)
+    if len(table.columns) != fitted.get("width", len(table.columns)):
+        raise UserError(
+            f"{place} has {len(table.columns)} columns, but the model knows those of its training file, which had "
+            f"{fitted['width']}, by their place: put the missing ones there, empty where nothing is known"
+        )
     if "columns" in fitted:  # a published table: no cell of it is missing
         fitted = {"categories": [], "numbers": [
             {"name": name, "median": mean, "mean": mean, "sd": sd}

@@ -20,7 +20,7 @@ from l2m.data.own.cells import Decimal, as_text, parse_formatted
 from l2m.data.own.description import find_alike, find_doubts, number_value, place_names
 from l2m.data.tables import LARGEST, locate, parse_numbers, refuse
 from l2m.data.units import Units
-from l2m.data.validation import held_out
+from l2m.data.validation import check_sides, held_out
 from l2m.errors import UserError, printable, shown
 from l2m.schema import Range
 from l2m.seeding import generator
@@ -181,8 +181,11 @@ def _draw_test(whole: Part, fraction: float, data_seed: int) -> NDArray[np.bool_
     classes = whole.targets if whole.class_names else np.zeros_like(whole.groups)
     _, both = np.unique(np.stack([whole.groups, classes]), axis=1, return_inverse=True)
     drawn = held_out(torch.from_numpy(both.reshape(-1)), fraction, generator(data_seed, "test"), units=whole.units)
+    split = f"test_fraction={fraction:g}"
     if whole.units:
-        whole.units.check_sides(drawn, torch.from_numpy(whole.groups), whole.group_names, f"test_fraction={fraction:g}")
+        check_sides(drawn, torch.from_numpy(whole.groups), whole.group_names, "group", split, whole.units)
+    if whole.class_names:
+        check_sides(drawn, torch.from_numpy(whole.targets), whole.class_names, "class", split, whole.units)
     held = drawn.numpy()
     tested = np.bincount(whole.groups[held], minlength=len(whole.group_names))
     if not tested.all():
@@ -203,8 +206,11 @@ def assemble_table(
     most: int,
     decimal: Decimal,
     ignored: Sequence[str],
+    width: int = 0,
 ) -> Data:
     """The data set of the columns ``inputs`` of a table, whose kinds are those in ``whole``; ``ignored`` are not read.
+
+    ``width`` is the number of columns of a file that does not name them.
 
     ``split`` makes the training and the test part of ``whole`` and ``tested``, as :func:`split_rows` does.
 
@@ -226,7 +232,7 @@ def assemble_table(
         described["doubts"] = doubts
 
     def make(index: Tensor) -> tuple[Tensor, Tensor, dict[str, Any]]:
-        fitted = columns.fit(train.rows.iloc[index.numpy()], numeric, other, most)
+        fitted = columns.fit(train.rows.iloc[index.numpy()], numeric, other, most) | ({"width": width} if width else {})
         made = [columns.apply(fitted, part.rows, part.place) for part in (train, test)]
         return made[0], made[1], fitted
 
@@ -263,7 +269,7 @@ def assemble(
     return Data(
         split(train_inputs, train), split(test_inputs, test), train.group_names, classes, preprocessing,
         class_names=train.class_names, refit=lambda chosen: assemble(train, test, make, scaling, described, chosen),
-        units=train.units, description=_describe(train, test, described or {}),
+        units=train.units, tested_units=test.units, description=_describe(train, test, described or {}),
     )  # fmt: skip
 
 
