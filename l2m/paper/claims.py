@@ -11,7 +11,7 @@ from l2m.paper import speed
 from l2m.paper.cells import measure
 from l2m.paper.experiments import varied
 from l2m.paper.results import Bench, Results
-from l2m.paper.rows import ALL, BY_NAME, CONTROLS, PAPER, ROWS, VARIANTS, equal_strategies
+from l2m.paper.rows import ALL, BY_NAME, CONTROLS, PAPER, ROWS, VARIANTS, equal_strategies, with_equal
 from l2m.paper.speed import Measured
 from l2m.paper.verdict import NOT_RUN, Judgement, Line, Verdict, beside, judge, paper_effect
 from l2m.report.runs import EPOCHS, Runs
@@ -94,7 +94,7 @@ def faster(all_runs: Sequence[Runs]) -> list[Line]:
     lines = []
     for row in ROWS:
         runs = row.runs(all_runs)
-        means, equal = {s: run.curve().mean() for s, run in runs.items()}, equal_strategies(runs)
+        means, equal = {s: run.curve().mean() for s, run in with_equal(runs).items()}, equal_strategies(runs)
         for other in (s for s in PAPER[1:] if s in row.strategies and s not in equal):
             claim = f"{row.title}: faster than {_with_equals(other, equal)}"
             lines.append(_line(f"faster.{row.name}.{other}", claim, means, other, row.is_percent))
@@ -133,7 +133,7 @@ def controls(results: Results) -> list[Line]:
     lines = []
     for row in ROWS:
         runs = row.runs(results.runs)
-        ends, equal = {s: run.at(1.0) for s, run in runs.items()}, equal_strategies(runs)
+        ends, equal = {s: run.at(1.0) for s, run in with_equal(runs).items()}, equal_strategies(runs)
         for other in (s for s in CONTROLS if s not in equal):
             claim = f"{row.title}: {_with_equals(other, equal)}"
             line = _line(f"controls.{row.name}.{other}", claim, ends, other, row.is_percent)

@@ -45,7 +45,8 @@ def write(all_runs: Sequence[Runs], folder: Path, studied: Sequence[Recorded] = 
 
 def grid(cells: Mapping[Row, Cells], rows: Sequence[Row], panel: Panel, columns: int) -> Figure | None:
     """A panel a row that was run, its legend above and a note below; None if none was."""
-    drawn = [row for row in rows if cells[row]]
+    shown = ("learn2mix",) if panel is proportions else DRAWN
+    drawn = [row for row in rows if any(strategy in cells[row] for strategy in shown)]
     if not drawn:
         return None
     figure, axes = drawing.panels(len(drawn), columns)
@@ -55,7 +56,6 @@ def grid(cells: Mapping[Row, Cells], rows: Sequence[Row], panel: Panel, columns:
     for place in axes[-columns:]:
         place.set_xlabel("epoch")
     absent = [row.title for row in rows if row not in drawn]
-    shown = ("learn2mix",) if panel is proportions else DRAWN
     logarithmic = panel is not proportions and any(row.table == 2 for row in drawn)
     notes = [
         NOTES[panel],

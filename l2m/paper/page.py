@@ -80,11 +80,14 @@ def render(results: Results, folder: Path) -> str:
     )
 
 
+NO_EFFECT = {"verdict": "not run", "text": "", "paper_text": "", "note": ""}
+
+
 def tally(sections: Sequence[dict[str, Any]], opponent: str, column: str) -> dict[Verdict, list[str]]:
     """By verdict on learn2mix against an opponent at E, the titles of its rows."""
     counted: dict[Verdict, list[str]] = {}
     for each in sections:
-        verdict = each["data"]["effects"][column].get(opponent, [{"verdict": "not run"}])[-1]["verdict"]
+        verdict = each["data"]["effects"][column].get(opponent, [NO_EFFECT])[-1]["verdict"]
         counted.setdefault(verdict, []).append(each["row"].title)
     return counted
 
@@ -108,7 +111,7 @@ def section(row: Row, all_runs: Sequence[Runs], folder: Path) -> dict[str, Any]:
         "cells": measured,
         "worst": worst,
         "printed": printed,
-        "effect": effects["test_metric"].get("classical", [{"verdict": "not run"}])[-1],
+        "effect": effects["test_metric"].get("classical", [NO_EFFECT])[-1],
         "strategies": list(dict.fromkeys([*row.strategies, *measured])),
         "name": row.name,
         "records": made,

@@ -106,17 +106,23 @@ EQUAL = {"smote": "classical", "balanced": "stratified"}
 
 
 def equal_strategies(runs: Mapping[str, Runs]) -> dict[str, str]:
-    """Strategies whose runs are another one's by construction in a row, by that other one, which has runs."""
+    """Strategies whose runs are another one's by construction in a row, by that other one; one of them has runs.
+
+    Classical training is always the other one, as all are compared with it.
+    """
     shares = [runs[strategy].proportions for strategy in ("classical", "learn2mix") if strategy in runs]
     if not shares or max(shares[0]) - min(shares[0]) > 1e-6:
         return {}
-    pairs = [(one, other) if other in runs else (other, one) for one, other in EQUAL.items()]
-    return {strategy: other for strategy, other in pairs if other in runs}
+    first = {*runs, "classical"}
+    some = [(one, other) for one, other in EQUAL.items() if one in runs or other in runs]
+    return dict((one, other) if other in first else (other, one) for one, other in some)
 
 
 def with_equal(runs: Mapping[str, Runs]) -> dict[str, Runs]:
     """The runs of a row, those of strategies included that are another one's by construction."""
-    return {strategy: runs[other] for strategy, other in equal_strategies(runs).items()} | dict(runs)
+    pairs = equal_strategies(runs).items()
+    made = {s: runs[other] for pair in pairs for s, other in (pair, pair[::-1]) if other in runs}
+    return made | dict(runs)
 
 
 def missing(
@@ -129,7 +135,7 @@ def missing(
     lacking: dict[str, dict[str, tuple[int, ...]]] = {}
     for row in rows:
         runs, wanted = row.runs(all_runs), strategies(row)
-        equal = equal_strategies(runs)
+        equal, runs = equal_strategies(runs), with_equal(runs)
         for strategy in wanted:
             trained = runs[strategy].metrics if strategy in runs else {}
             seeds = tuple(seed for seed in SEEDS if seed not in trained)

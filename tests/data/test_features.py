@@ -309,7 +309,7 @@ def test_a_network_of_timm_makes_the_features_that_it_makes_itself(weights: Path
 
 
 @pytest.mark.extras
-def test_networks_with_equal_weights_have_features_of_their_own() -> None:
+def test_networks_with_equal_weights_have_features_of_their_own(weights: Path) -> None:
     """The second pads another way."""
     import timm
 

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -13,10 +14,12 @@ import pandas as pd
 import pytest
 import yaml
 from browser import ALOUD, CUT_OFF, Browser, Page, number
+from made_up import compose
 from rows_made_up import VERDICTS, configuration, copy_damaged
 from rows_made_up import write as made_up
 
 from l2m.files import pack
+from l2m.paper import figures
 from l2m.paper.page import SYMBOLS, render, write
 from l2m.paper.results import read_results
 from l2m.paper.rows import ROWS
@@ -107,6 +110,16 @@ def test_a_single_seed_is_too_few(tmp_path: Path) -> None:
     assert "Wine Quality … too few seeds Δ +0.00, the paper's -0.28 ± 0.28; 1 in common" in page.text
     (effect,) = page.data["rows"]["wine_quality"]["effects"]["test_metric"]["classical"][-1:]
     assert (effect["mean"], effect["half"], effect["n"]) == (0, None, 1)
+
+
+@pytest.mark.parametrize("strategies", [("learn2mix",), ("classical",), ("group_dro",), ("learn2mix", "balanced")])
+def test_any_runs_give_figures_and_a_page(strategies: Sequence[str], tmp_path: Path) -> None:
+    for strategy in strategies:
+        made_up(tmp_path, compose("dataset=mean_estimation", f"strategy={strategy}"), 1.5)
+    found = read_results(tmp_path)
+    figures.write(found.runs, tmp_path / "figures")
+    assert (tmp_path / "figures" / "figure3.png").exists() == (strategies != ("group_dro",))
+    assert "Mean Estimation" in render(found, tmp_path)
 
 
 def test_numbers_stand_beside_the_papers(page: Page) -> None:

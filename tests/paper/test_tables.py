@@ -218,6 +218,26 @@ def test_summary_fits_80_columns(found: Results) -> None:
     assert max(map(len, lines)) <= 80
 
 
+def test_the_papers_size_is_taken_where_the_records_allow_it() -> None:
+    """25200 samples may have the same shares, and give as many steps."""
+    run = BY_NAME["cifar100_v1"].runs(read_results(ROOT / "results").runs)["classical"]
+    assert hyperparameters.train_size(run, 26250) == 26250
+    assert hyperparameters.train_size(run, 26251) == hyperparameters.train_size(run) == 25200
+
+
+def test_classical_training_stands_for_smote_that_was_run(tmp_path: Path) -> None:
+    write(tmp_path, compose("dataset=fashion_mnist", "strategy=learn2mix"), lambda e: 0.7, shares=(0.1,) * 10)
+    for seed in range(2):
+        write(
+            tmp_path, compose("dataset=fashion_mnist", "strategy=smote"), lambda e: 0.6, seed=seed, shares=(0.1,) * 10
+        )
+    found = read_results(tmp_path)
+    assert "Fashion-MNIST " in tables.summary([tables.table(1, found), tables.table(2, found)])
+    lines = {line.key: line for line in claims.final(found.runs, "classical", "focal", "smote")}
+    assert lines["final.fashion_mnist"].judged.verdict == "too few seeds"
+    assert "final.fashion_mnist.smote" not in lines
+
+
 def test_hyperparameters_are_those_of_the_records(found: Results) -> None:
     frame, cells = hyperparameters.table(found.runs)
     lines = frame.set_index("data_set")

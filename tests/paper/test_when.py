@@ -12,8 +12,10 @@ from scipy import stats
 
 from l2m.paper import imbalance, when
 from l2m.paper.results import read_results
-from l2m.paper.rows import BY_NAME
+from l2m.paper.rows import ALL, BY_NAME, Row, with_equal
+from l2m.report.statistics import Difference
 
+RESULTS = Path(__file__).resolve().parents[2] / "results"
 WINE = BY_NAME["wine_quality"]
 ENDS = {"learn2mix": [1.7, 1.8, 1.9], "classical": [2.0, 2.05, 2.2], "balanced": [1.75]}
 
@@ -56,6 +58,35 @@ def test_gains_by_opponent_and_their_own_n(folder: Path) -> None:
     assert classical.startswith("| Wine Quality | 3 | classical | 3 | **")
     assert balanced.startswith("|  |  | balanced | 1 | ")
     assert "(n = 1)" in balanced
+
+
+def test_the_sentences_of_the_page_follow_from_the_records() -> None:
+    """Those of README.md and docs/when.md that say on which rows."""
+    found = {row: with_equal(row.runs(read_results(RESULTS).runs)) for row in ALL}
+    found = {row: runs for row, runs in found.items() if "learn2mix" in runs and "classical" in runs}
+
+    def gain(row: Row, other: str, column: str, share: float) -> Difference:
+        made = when.gain(row, found[row], other, column, share)
+        assert made is not None
+        return made
+
+    early = {"mnist", "fashion_mnist", "cifar10", "mean_estimation"}
+    for row in (row for row in found if row.name != "imdb"):
+        first, last, worst = (
+            gain(row, "classical", *each)
+            for each in (("test_metric", 0.25), ("test_metric", 1.0), ("worst_group", 1.0))
+        )
+        assert first.mean > 0 < last.mean
+        assert (first.mean > last.mean) == (row.name in early), "most of all early on these, on others at the end"
+        assert (worst.mean > last.mean) == (not row.name.startswith("cifar100")), "of which the worst is hardly learned"
+        if row.name.startswith("cifar100") or row.name.endswith("reconstruction"):
+            level = gain(row, "balanced", "test_metric", 0.25)
+            assert level.mean < 0, "on thinned images balanced batches are ahead early, or level"
+        if row.name in ("mnist", "fashion_mnist"):
+            fixed = gain(row, "stratified", "test_metric", 1.0)
+            assert fixed.mean < last.mean / 2, "fixed proportions give most of the gain at the end"
+        if row.table == 2 and not row.name.endswith("reconstruction"):
+            assert gain(row, "balanced", "test_metric", 1.0).excludes_zero, "adapting has a gain of its own"
 
 
 def test_the_grid_finds_its_runs_and_no_others(folder: Path) -> None:

@@ -131,7 +131,8 @@ def _vanishing(table: pd.DataFrame) -> Claim:
         f"α agree from all starts and rates in {count(together)} problems, at each pair of rates in {count(at_rates)}; "
         f"median largest difference {overall.median():.2g}",
         grade(together.all(), at_rates.all()),
-        f"α then depends on the direction from which θ comes; all losses are exactly 0 in the end in {count(zero)} "
-        f"trainings, where α stays, finite in {count(finite)} and up to {moved:.2f} from where it had settled: "
+        "in the others α depends on the direction from which θ comes; all losses are exactly 0 in the end in "
+        f"{count(zero)} trainings, where α stays, finite in {count(finite)} and up to {moved:.2f} from where it had "
+        "settled: "
         "the last quotients are of losses without correct digits",
     )
