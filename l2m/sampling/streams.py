@@ -112,7 +112,7 @@ class StreamMixer(IterableDataset[list[tuple[int, Any]]]):
         changes = torch.full((2 + self._ahead // self._every, 1 + k), torch.inf, dtype=torch.float64)
         self._changes = changes.share_memory_()  # seen by workers: the first batch at these shares, and the shares
         self._changes[0] = torch.cat([torch.zeros(1), self.proportions])
-        self._passes = torch.zeros(1 + self._ahead, dtype=torch.int64).share_memory_()  # one a worker, as in _number
+        self._passes = torch.full((1 + self._ahead,), -1).share_memory_()  # of each worker, in _number_of_pass
         self._over = torch.full((1,), -1).share_memory_()  # the last pass of workers of which one has ended
         self._pass: dict[str, Any] = {}
         self._process = 0  # that began it

@@ -101,8 +101,7 @@ def sample_results(outputs: Tensor, data: Data) -> SampleResults:
     test, (_, sd) = data.test, data.target_unit
     targets = test.batch(slice(None)).targets.flatten(1) if test.targets is None else test.targets
     groups = test.groups.cpu().numpy()
-    by_patient = data.tested_units and not data.tested_units.are_ordered
-    units = data.tested_units.numbers if data.tested_units and by_patient else None
+    units = None if data.tested_units is None or data.tested_units.are_ordered else data.tested_units.numbers
     if targets.is_floating_point():
         values = value_results(outputs.double().numpy() * sd, targets.cpu().double().numpy() * sd, groups)
         return replace(values, units=units)

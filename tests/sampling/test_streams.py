@@ -211,6 +211,13 @@ def test_passes_of_workers_are_shuffled_anew_and_alike_in_all_workers() -> None:
     passes = [[sample for _, samples in loader for sample in samples.tolist()] for _ in range(3)]
     assert all(sorted(drawn) == list(range(40)) for drawn in passes)
     assert len(set(map(tuple, passes))) == 3
+    alone, of_worker = (
+        DataLoader(StreamMixer({"a": stream}, batch_size=4, ends="last", prefetched=2), batch_size=None,
+                   num_workers=workers, collate_fn=flat)
+        for workers in (0, 1)
+    )  # fmt: skip
+    for _ in range(2):
+        assert [samples.tolist() for _, samples in alone] == [samples.tolist() for _, samples in of_worker]
 
 
 def test_a_look_at_a_batch_leaves_workers_their_pass() -> None:
