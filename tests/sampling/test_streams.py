@@ -211,13 +211,28 @@ def test_passes_of_workers_are_shuffled_anew_and_alike_in_all_workers() -> None:
     passes = [[sample for _, samples in loader for sample in samples.tolist()] for _ in range(3)]
     assert all(sorted(drawn) == list(range(40)) for drawn in passes)
     assert len(set(map(tuple, passes))) == 3
-    alone, of_worker = (
-        DataLoader(StreamMixer({"a": stream}, batch_size=4, ends="last", prefetched=2), batch_size=None,
-                   num_workers=workers, collate_fn=flat)
-        for workers in (0, 1)
-    )  # fmt: skip
-    for _ in range(2):
-        assert [samples.tolist() for _, samples in alone] == [samples.tolist() for _, samples in of_worker]
+
+
+class Epochs:
+    """Samples that say the epoch that was set."""
+
+    epoch = -1
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        return iter([self.epoch] * 8)
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_every_pass_has_an_epoch_of_its_own_the_first_0_with_any_workers(workers: int) -> None:
+    mixer = StreamMixer({"a": Epochs()}, batch_size=4, ends="first", prefetched=2 * workers)
+    loader = DataLoader(mixer, batch_size=None, num_workers=workers, collate_fn=default_collate)
+    passes = [{int(sample) for _, samples in loader for sample in samples} for _ in range(3)]
+    assert passes[0] == {0}
+    assert all(len(epochs) == 1 for epochs in passes)
+    assert len(set.union(*passes)) == 3
 
 
 def test_a_look_at_a_batch_leaves_workers_their_pass() -> None:
