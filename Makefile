@@ -28,7 +28,7 @@ test-long: $(READY)  ## every combination, more restarts; then the oldest and ne
 	$(BIN)/python scripts/try_versions.py
 
 test-all: test $(addsuffix -all,$(READY))  ## `make test`, then, with all extras, the tests that need one
-	$(BIN)/python -m pytest -m 'extras and not long'
+	$(BIN)/python -m pytest -n auto --dist worksteal -m 'extras and not long'
 
 bench: $(READY)  ## measure speed and memory, to results/bench (an hour)
 	$(BIN)/python scripts/bench.py

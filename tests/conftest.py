@@ -10,6 +10,7 @@ import pickle
 import socket
 import struct
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -47,6 +48,12 @@ def _offline() -> Iterator[None]:
         patch.setattr(socket.socket, "connect_ex", refuse)
         patch.setattr(socket, "getaddrinfo", refuse)
         yield
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Warnings of workers are read by the process that started them, which imports Lightning, and it torchvision."""
+    if config.option.markexpr.startswith("extras"):
+        import_module("l2m.data.torchvision_import").torchvision  # noqa: B018
 
 
 @pytest.hookimpl(optionalhook=True)
