@@ -18,8 +18,9 @@ from l2m.comparison.opponents import predict_values
 from l2m.config.checking import read_config
 from l2m.config.run import RunConfig
 from l2m.data import Data, load
-from l2m.data.fingerprint import fingerprint, recorded
 from l2m.errors import UserError, cause
+from l2m.records.directory import RunDirectory
+from l2m.records.reading import read_info
 from l2m.tasks import TASKS, Task
 from l2m.training.results import Floats
 
@@ -99,8 +100,7 @@ class Opponent:
     @cached_property
     def data(self) -> Data:
         """What it is fitted on; a UserError if the files have changed."""
-        info = json.loads((self.advised.run / "run.json").read_text(encoding="utf-8"))
-        if recorded(self.config.dataset, info) != fingerprint(self.config.dataset, Path(self.config.data_dir)):
+        if RunDirectory(self.config).data_changed(read_info(self.advised.run)):
             raise UserError(
                 f"the files of {self.advised.run} have changed since the comparison: put the old ones back, or repeat "
                 "its command"

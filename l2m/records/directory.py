@@ -67,7 +67,7 @@ class RunDirectory:
             lost = [name for name in RECORDS if not self._has(name)] if info.get("status") == "done" else []
         if lost and not self.config.force:
             raise UserError(f"{self.path} is incomplete ({lost[0]} is missing): remove it to repeat the run")
-        if info.get("status") == "done" and not self.config.force and self._data_changed(info):
+        if info.get("status") == "done" and not self.config.force and self.data_changed(info):
             raise UserError(
                 f"{self.path} was trained on other files than {self._data} has now: use force=true to train again, or "
                 "another results_dir to keep both"
@@ -95,7 +95,7 @@ class RunDirectory:
             checkpoint = None
         if checkpoint:
             self._check_identity("checkpoint.pt", checkpoint.identity)
-            if self._data_changed(checkpoint.info):
+            if self.data_changed(checkpoint.info):
                 LOG.warning("%s has other files now: %s starts from the beginning", self._data, self.path)
                 checkpoint = None
         if checkpoint:
@@ -228,7 +228,7 @@ class RunDirectory:
     def _fingerprint(self) -> str | None:
         return fingerprint(self.config.dataset, Path(self.config.data_dir), self._weights)
 
-    def _data_changed(self, info: Mapping[str, Any]) -> bool:
+    def data_changed(self, info: Mapping[str, Any]) -> bool:
         """Whether the data set's files differ from those in ``run.json``; not if they are no longer here."""
         before, now = recorded(self.config.dataset, info), self._fingerprint()
         return None not in (before, now) and before != now

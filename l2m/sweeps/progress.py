@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock, Thread
@@ -158,8 +159,7 @@ def train_group(configs: Sequence[RunConfig]) -> Iterator[tuple[int, str | Excep
 
 def train_with_progress(config: RunConfig, in_parallel: bool = False) -> str:
     """Train a run, after those that it needs, and show the progress, in few lines if ``in_parallel``; its result."""
-    run = RunDirectory(config)
-    is_done = ranks.from_first(lambda: run.status() == "done" and not config.force)
+    is_done = ranks.from_first(partial(training.is_done, RunDirectory(config), config))
     for needed in [] if is_done else needs(config):
         print(train_with_progress(needed, in_parallel), flush=True)
     progress = Progress(config, in_parallel)

@@ -30,9 +30,8 @@ def common(trainer: Trainer) -> Hashable | None:
     able = hasattr(trainer.optimizer, "step_runs") and not any((
         trainer.strategy.every, trainer.mixing, trainer.augmentation, trainer.replays, split.rows is not None,
         config.precision == "bf16", config.equal_seconds,
+        any("lr_scale" in group for group in trainer.optimizer.param_groups),
     ))  # fmt: skip
-    if able and (len(trainer.optimizer.param_groups) > 1 or "lr_scale" in trainer.optimizer.param_groups[0]):
-        return None
     if not able or not layers or not all(type(each) in (nn.Flatten, nn.Linear, *ELEMENTWISE) for each in layers):
         return None
     scale = tuple(float(each) for part in (split.scale, split.shift) if part is not None for each in part.flatten())

@@ -76,7 +76,7 @@ def train_together(
             configs[number] = config = check(vars(config))
             ranks.check_divisible(config)
             run = RunDirectory(config)
-            if not ranks.from_first(partial(_is_done, run, config)):
+            if not ranks.from_first(partial(is_done, run, config)):
                 choose_device(config.device)
                 trainings[number] = _training(config, run, _measure_budget(config), on_epoch)
                 continue
@@ -143,7 +143,8 @@ def _training(
     return run.read()
 
 
-def _is_done(run: RunDirectory, config: RunConfig) -> bool:
+def is_done(run: RunDirectory, config: RunConfig) -> bool:
+    """Whether a run need not be trained; nothing but its records is left then."""
     done = run.status() == "done" and not config.force
     if done:
         run.remove_leftovers()
