@@ -118,6 +118,10 @@ def _describe_stopping_problems(values: Mapping[str, Any]) -> list[str]:
     metric, known = values.get("early_stopping_metric"), METRICS.get(task, ())
     if metric and known and metric not in known:
         problems.append(f"early_stopping_metric={metric} is not for {task}: choose one of {', '.join(known)}")
+    default = LATER_KEYS["early_stopping_fraction"]
+    share = values.get("early_stopping_fraction", default)
+    if values.get("validation_fraction") and share != default:
+        problems.append(f"early_stopping_fraction={share} does nothing beside validation_fraction: drop one")
     if values.get("equal_seconds"):
         problems.append("early_stopping would end a run before its time, which equal_seconds=true sets: drop one")
     return problems

@@ -57,4 +57,4 @@ class Logarithmic(Recipe):
 
     def kept(self, sizes: Sequence[int]) -> list[int]:
         last = max(len(sizes) - 1, 1)
-        return [int(n * self.ratio ** (-group / last)) for group, n in enumerate(sizes)]
+        return [int(n * self.ratio ** (-group / last) * (1 + 1e-12)) for group, n in enumerate(sizes)]  # whole ones too

@@ -63,9 +63,8 @@ def decide(
 
 def _by_class(option: str, text: str, names: tuple[str, ...]) -> NDArray[np.float64]:
     """The numbers (k,) in ``NAME:number,...``; a name may have commas and colons."""
-    known = "|".join(map(re.escape, names))
-    parts = re.split(rf",(?=(?:{known}):)", text) if any("," in name for name in names) else text.split(",")
-    pairs = [part.rpartition(":") for part in parts]
+    known = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
+    pairs = [part.rpartition(":") for part in re.findall(rf"(?:{known}):[^,]*|[^,]+", text)]
     try:
         numbers = {name: float(number) for name, _, number in pairs}
     except ValueError:

@@ -89,6 +89,12 @@ def test_kept(recipe: Recipe, before: list[int], after: list[int]) -> None:
     assert recipe.kept(before) == after
 
 
+@pytest.mark.parametrize(("ratio", "groups", "samples"), [(32, 6, 32), (1024, 6, 1024), (49, 3, 49), (1000, 4, 1000)])
+def test_logarithmic_keeps_whole_numbers_whole(ratio: float, groups: int, samples: int) -> None:
+    root = round(ratio ** (1 / (groups - 1)))
+    assert Logarithmic(ratio=ratio).kept([samples] * groups) == [samples // root**group for group in range(groups)]
+
+
 def test_logarithmic_is_cifar100s() -> None:
     kept = Logarithmic().kept([500] * 100)
     assert kept[:3] == [500, 481, 464]

@@ -162,7 +162,19 @@ def test_texts_are_cut_joined_and_padded_to_the_longest(tmp_path: Path) -> None:
     assert loaded(place, "dataset.inputs=[text]", "dataset.length=3").train.inputs.shape[1] == 3
     longest = max(len(plain(f"{text} {genre}")) for text, genre in zip(table()["text"], table()["genre"], strict=True))
     both = loaded(place, "dataset.inputs=[text,genre]")
-    assert max(both.train.inputs.shape[1], both.test.inputs.shape[1]) == longest
+    assert both.train.inputs.shape[1] == both.test.inputs.shape[1] <= longest
+
+
+def test_the_longest_text_is_one_that_is_trained_on(tmp_path: Path) -> None:
+    """Padding is averaged over: a longer test text would change what is trained."""
+    frame = table()[["text", "label"]]
+    data = loaded(written(tmp_path, "parquet", frame))
+    words = max((data.train.inputs != 0).sum(1).tolist())
+    assert data.train.inputs.shape[1] == data.test.inputs.shape[1] == words
+    tested = {text for text in frame["text"] if len(plain(text)) > words}
+    frame.loc[frame["text"].isin(tested) | (frame.index == 0), "text"] = "good " * 90
+    both = loaded(written(tmp_path, "parquet", frame))
+    assert both.train.inputs.shape[1] == both.test.inputs.shape[1] == max((both.train.inputs != 0).sum(1).tolist())
 
 
 def test_columns_are_those_of_a_csv(tmp_path: Path) -> None:

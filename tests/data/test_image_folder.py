@@ -88,6 +88,7 @@ def test_folders_that_are_split_already(folder: Path, tmp_path: Path, trains: st
     (place / "notes").mkdir()
     for label, name in enumerate(CLASSES):
         write(place / tests / name, "a.jpeg", (label, 99, 200))
+    write(place / tests, "stray.png", (0, 0, 0))
     data = loaded(place)
     assert len(data.train) == 20
     assert data.test.targets.tolist() == [0, 1, 2]
@@ -95,7 +96,7 @@ def test_folders_that_are_split_already(folder: Path, tmp_path: Path, trains: st
     assert data.description is not None
     text = "\n".join(format_description(data.description))
     assert f"parts       train in {trains}=20, test in {tests}=3" in text
-    assert "skipped     .db=1" in text
+    assert "skipped     .db=1, images outside a class=1" in text
 
 
 @pytest.mark.parametrize("held", ["val", "Validation"])

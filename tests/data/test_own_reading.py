@@ -119,6 +119,7 @@ def test_names_that_are_alike_are_one_line_of_warning(file: Path) -> None:
     assert warnings == ["  warning     fix the file if these are one: YES, Yes, yes"]
     assert find_alike(["1", "1.0", "01", "a", "A", "b"]) == [["1", "1.0", "01"], ["a", "A"]]
     assert find_alike(["90071992547409920", "90071992547409921", "1_0", "10"]) == []
+    assert find_alike(["caf\u00e9", "cafe\u0301", "cafe"]) == [["caf\u00e9", "cafe\u0301"]]
 
 
 def test_labels_of_any_type_in_parquet_and_hugging_face(tmp_path: Path) -> None:
@@ -253,7 +254,7 @@ def test_what_only_looks_like_a_date_may_be_a_category(file: Path) -> None:
 
 def test_a_target_in_another_notation_names_the_option(file: Path) -> None:
     write(file, [1, 2, 3], label=lambda row: f"${row}.00")
-    assert "use 'dataset.numbers=[\"outcome\"]' to read signs" in refused(file, "dataset.task=regression")
+    assert "use 'dataset.numbers=[\"outcome\"]' to read it as 0.00, or" in refused(file, "dataset.task=regression")
     data = loaded(file, "dataset.task=regression", "dataset.numbers=[outcome]")
     assert described(data)["target"] == {"from": 0.0, "to": 39.0, "mean": 19.5}
 
@@ -492,6 +493,7 @@ def test_columns_in_doubt_are_one_line_of_warning_each(file: Path) -> None:
     frame["cause"] = np.where(ill & (frame.index % 3 > 0), "heat", "none")
     frame["flag"] = (ill & (frame.index % 2 > 0)).astype(int)
     frame["state"], frame["empty"] = "on", None
+    frame["asked"] = np.where(rng.random(200) < 0.5, "yes", None)  # an empty cell is a value too
     frame["sex"] = rng.choice(["Male", "male", "female"], 200)
     frame["mild"] = np.where(ill, rng.choice(["a", "b"], 200), "a")  # all of b failed, and most of a did not
     frame.rename(columns={"failed": "outcome"}).to_csv(file, index=False)
@@ -508,7 +510,7 @@ def test_columns_in_doubt_are_one_line_of_warning_each(file: Path) -> None:
     printed = [line for line in format_description(described(loaded(file))) if line.startswith("  warning")]
     assert len(printed) == 4
     assert printed[-1] == "  warning     3 more are in data.json of a run's directory"
-    rare = loaded(file, "dataset.ignore=[id,cause,flag,mild,state,empty,sex]")
+    rare = loaded(file, "dataset.ignore=[id,cause,flag,mild,state,empty,sex,asked]")
     assert "doubts" not in described(rare)
 
 

@@ -121,6 +121,13 @@ def test_separators_in_quoted_names_do_not_count(file: Path) -> None:
     assert read_rows(file).columns.tolist() == ["size, in mm, at birth", "outcome"]
 
 
+def test_a_quoted_name_may_have_a_line_break(file: Path) -> None:
+    file.write_text(
+        '"first\nname",x,y\n' + "".join(f"{'uv'[row % 3 > 1]},{row},{'ab'[row % 2]}\n" for row in range(40))
+    )
+    assert list(read_rows(file)) == ["first\nname", "x", "y"]
+
+
 def test_decimal_commas(file: Path) -> None:
     expected = loaded(file)
     file.write_text(TABLE.replace(",", ";").replace(".", ","), "utf-8")
@@ -195,6 +202,16 @@ def test_test_rows_change_nothing_that_is_fitted(file: Path) -> None:
     assert torch.equal(after.train.inputs, before.train.inputs)
     unknown = after.test.inputs[:, -2:].sum(1) == 0
     assert unknown.any(), "a value that training did not have is 0 everywhere"
+
+
+def test_what_nothing_is_learned_from_is_0_in_every_row(file: Path) -> None:
+    """A measurement that began after the training rows; its weights stay those of the beginning."""
+    later = ["" if row < 48 else f"{50000 + row}" for row in range(60)]
+    file.write_text("t,z,same,y\n" + "".join(f"{r},{z},{int(r > 47)},{'ab'[r % 2]}\n" for r, z in enumerate(later)))
+    data = loaded(file, "dataset.target=y", "dataset.split_order=t", "dataset.test_fraction=0.2")
+    assert not data.train.inputs.any()
+    assert not data.test.inputs.any()
+    assert columns.apply(data.preprocessing, read_rows(file)).abs().max() == 0
 
 
 def test_apply_on_unseen_missing_and_rare_values_is_scikit_learns() -> None:
@@ -291,6 +308,43 @@ def test_bins_that_coincide_are_one(file: Path) -> None:
     data = loaded(file, "dataset.task=regression", "dataset.target=y")
     assert len(data.group_names) == 2
     assert (torch.bincount(data.test.groups) > 0).all()
+
+
+@pytest.mark.parametrize("counts", [(5, 25, 25, 5), (30, 30), (3, 54, 3)])
+def test_no_bin_of_whole_numbers_is_empty(file: Path, counts: tuple[int, ...]) -> None:
+    """A quantile between two neighbouring numbers parts no targets."""
+    targets = np.repeat(np.arange(len(counts)), counts)
+    file.write_text("x,y\n" + "".join(f"{row},{target}\n" for row, target in enumerate(targets)))
+    data = loaded(file, "dataset.task=regression", "dataset.target=y", "dataset.group_bins=4")
+    assert (torch.bincount(data.test.groups, minlength=len(data.group_names)) > 0).all()
+    assert (torch.bincount(data.train.groups, minlength=len(data.group_names)) > 0).all()
+
+
+def test_a_target_that_grows_needs_groups_of_its_own(file: Path) -> None:
+    words = ("dataset.task=regression", "dataset.target=y", "dataset.split_order=t")
+    file.write_text("t,x,z,y\n" + "".join(f"{row},{row % 7},{'ab'[row % 2]},{row / 7}\n" for row in range(60)))
+    with pytest.raises(UserError, match=r"has no row of group up to .*, or name a column of groups with dataset.group"):
+        loaded(file, *words)
+    assert loaded(file, *words, "dataset.group=z").group_names == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("cells", "remedy"),
+    [
+        (
+            "1,013",
+            "dataset.decimal=comma if it is a decimal comma, 'dataset.numbers=[\"y\"]' if it separates thousands",
+        ),
+        ("0,5", "dataset.decimal=comma"),
+        ("$5", "'dataset.numbers=[\"y\"]' to read it as 5"),
+        ("high", "fix or drop the row, or use dataset.task=classification"),
+    ],
+)
+def test_a_target_that_is_no_plain_number_has_a_remedy(file: Path, cells: str, remedy: str) -> None:
+    file.write_text("x;y\n" + "".join(f"{row};{cells}\n" for row in range(40)))
+    with pytest.raises(UserError) as caught:
+        loaded(file, "dataset.task=regression", "dataset.target=y")
+    assert remedy in str(caught.value)
 
 
 def test_file_of_test_rows(file: Path, tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,6 +27,7 @@ from l2m import RunConfig, UserError, compose, predict, train
 from l2m.data import DATASETS
 from l2m.data import load as load_data
 from l2m.data import tokens as words
+from l2m.evaluation.decisions import decide
 from l2m.records import Records
 
 Run = tuple[RunConfig, Records]
@@ -600,6 +603,11 @@ def test_classes_are_chosen_by_threshold_or_cost(runs: Callable[..., Run], table
         )
         assert rows["predicted"].nunique() == 2 or option.startswith("costs")
         pd.testing.assert_frame_equal(rows.drop(columns="predicted"), plain.drop(columns="predicted"))
+
+
+def test_no_name_is_cut_at_its_comma() -> None:
+    model: Any = SimpleNamespace(class_names=("a,b", "b", "c:d"))
+    assert decide(model, None, "a,b:3,b:7,c:d:2", None).preference.tolist() == [3, 7, 2]
 
 
 @pytest.mark.parametrize("strategy", ["classical", "balanced", "smote"])

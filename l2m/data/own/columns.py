@@ -4,6 +4,7 @@ Numbers get the median where they are missing, and a second column that says whe
 all are standardised. Categories become a column for each value; rare ones share one, and a missing one is a value.
 """
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -143,7 +144,7 @@ def _refuse_numbers_with_text(
     categories = f"'dataset.categorical=[\"{cells.name}\"]' if the column holds categories"
     if formatted:
         other = cells.isin(formatted).to_numpy(bool)
-        notation, use = _describe_notation(str(cells[other].iloc[0]), str(cells.name), decimal)
+        notation, use = describe_notation(str(cells[other].iloc[0]), str(cells.name), decimal)
         rule = f"use {use}, or {categories}"
     else:
         listed = ",".join(f'"{shown(text, 60)}"' for text in list(marks)[:LISTED_MARKS])
@@ -158,7 +159,7 @@ def _refuse_numbers_with_text(
     refuse(other, cells, file, rule, f"{share}, {notation}")
 
 
-def _describe_notation(text: str, name: str, decimal: Decimal) -> tuple[str, str]:
+def describe_notation(text: str, name: str, decimal: Decimal) -> tuple[str, str]:
     """What a formatted number has that others do not, and the options that read it."""
     swapped: Decimal = "comma" if decimal == "point" else "point"
     read, otherwise = parse_formatted(text, decimal), parse_formatted(text, swapped)
@@ -177,7 +178,8 @@ def _describe_notation(text: str, name: str, decimal: Decimal) -> tuple[str, str
 def fit(table: pd.DataFrame, numeric: Sequence[str], categorical: Sequence[str], most: int) -> dict[str, Any]:
     """The preprocessing for :func:`apply`, fitted on these rows: plain numbers and text, by the names of the columns.
 
-    It is that of scikit-learn's SimpleImputer, StandardScaler and OneHotEncoder.
+    It is that of scikit-learn's SimpleImputer, StandardScaler and OneHotEncoder, but a column that is constant in
+    these rows has an infinite standard deviation: nothing is learned from it, so it is 0 in every row.
 
     Args:
         most: columns at most that a categorical one becomes; its rarer values share the last.
@@ -204,13 +206,13 @@ def fit(table: pd.DataFrame, numeric: Sequence[str], categorical: Sequence[str],
 
 
 def _moments(values: ArrayLike) -> tuple[float, float]:
-    """Mean and standard deviation; a deviation that is rounding error alone counts as 1."""
+    """Mean and standard deviation, which is infinite if it is rounding error alone."""
     numbers = np.asarray(values, np.float64)
     mean = numbers.mean()
     distance = numbers - mean
     variance = ((distance**2).sum() - distance.sum() ** 2 / len(numbers)) / len(numbers)
     error = len(numbers) * np.finfo(np.float64).eps
-    return float(mean), 1.0 if variance <= error * variance + (error * mean) ** 2 else float(np.sqrt(variance))
+    return float(mean), math.inf if variance <= error * variance + (error * mean) ** 2 else float(np.sqrt(variance))
 
 
 def apply(preprocessing: Mapping[str, Any], table: pd.DataFrame, file: Path | str = "the table") -> Tensor:

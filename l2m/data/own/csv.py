@@ -68,7 +68,7 @@ def csv(
 
     meaning: Any = {"missing": missing, "numbers": numbers, "decimal": decimal, "categorical": categorical}
     cleaned = clean(table, may_be_numbers, file, **meaning)
-    whole, tested = read_part(cleaned, file, target, group, bins), None
+    whole, tested = read_part(cleaned, file, target, group, bins, decimal=decimal), None
     whole = replace(whole, units=_read_units(cleaned, file, split_by, split_order, decimal))
     if test_path:
         place = Path(test_path).expanduser()
@@ -76,7 +76,7 @@ def csv(
         columns.require([*inputs, target, *([group] if group else [])], rows, place, f"{file} has")
         if split_by and (both := set(table[split_by]) & set(rows.get(split_by, []))):
             raise UserError(f"{place} has {split_by}={min(both)}, which {file} has too: put all its rows in one file")
-        tested = read_part(clean(rows, may_be_numbers, place, **meaning), place, target, group, bins, whole)
+        tested = read_part(clean(rows, may_be_numbers, place, **meaning), place, target, group, bins, whole, decimal)
     split = partial(split_rows, fraction=test_fraction, data_seed=source.data_seed, bins=0 if group else bins)
     ignored = [name for name in ignore if name not in (target, group)]
     width = 0 if header == "line" or names else len(table.columns)

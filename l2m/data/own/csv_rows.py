@@ -150,7 +150,7 @@ def _separator(text: str, asked: Separator, file: Path, may_be_single: bool, dec
     """The character between the cells of the first line."""
     match = re.search(r"\S[^\r\n]*", text)
     first = match[0] if match else ""
-    cells = {name: _cells(first, sign) for name, sign in SEPARATORS.items()}
+    cells = {name: _cells(text.lstrip(), sign) for name, sign in SEPARATORS.items()}
     most = max(cells, key=lambda name: (cells[name] > 1 and (name, decimal) != ("comma", "comma"), cells[name]))
     chosen = most if asked == "auto" else asked
     if first and cells[chosen] == 1 and not (may_be_single and cells[most] == 1):
@@ -165,10 +165,10 @@ def _separator(text: str, asked: Separator, file: Path, may_be_single: bool, dec
     return SEPARATORS[chosen]
 
 
-def _cells(line: str, separator: str) -> int:
-    """How many cells a line has; separators inside quotes do not count."""
+def _cells(text: str, separator: str) -> int:
+    """How many cells the first row has; separators and line breaks inside quotes do not count."""
     try:
-        return len(next(csv.reader([line], delimiter=separator), []))
+        return len(next(csv.reader(io.StringIO(text, newline=""), delimiter=separator), []))
     except csv.Error:
         return 1
 
@@ -210,5 +210,5 @@ def _check_names(columns: list[str], file: Path) -> None:
     if np.isfinite(parse_numbers(pd.Series(columns, dtype="str"))).all():
         raise UserError(
             f"{file} has numbers alone in its first line, {shown(', '.join(columns), 60)}: put a line with the names "
-            "of the columns before it, or train with dataset.header=none"
+            "of the columns before it, rename them if these are their names, or train with dataset.header=none"
         )

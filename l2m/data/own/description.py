@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from textwrap import fill
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 import pandas as pd
@@ -43,11 +44,11 @@ def place_names(own: Iterable[str], names: Sequence[str]) -> NDArray[np.int64]:
 
 
 def find_alike(names: Sequence[str]) -> list[list[str]]:
-    """Names that are the same number, or differ in capitals alone, together."""
+    """Names that are the same number, or differ in capitals or in how accents are encoded alone, together."""
     alike: dict[object, list[str]] = {}
     for name in names:
         value = number_value(name)
-        alike.setdefault(name.casefold() if value is None else value, []).append(name)
+        alike.setdefault(normalize("NFC", name).casefold() if value is None else value, []).append(name)
     return [together for together in alike.values() if len(together) > 1]
 
 
@@ -86,6 +87,7 @@ def find_doubts(
             )
             doubts.append(f"{name} has a different whole number in each row: add {option} if it only names rows")
     constant = [*np.array(numeric, object)[~(spans > 0)], *(name for name in others if rows[name].nunique() < 2)]
+    constant = [name for name in constant if not rows[name].isna().any() or rows[name].isna().all()]
     if constant:
         doubts.append(f"no two values, so nothing to learn from: {', '.join(constant)}")
     for name in others:

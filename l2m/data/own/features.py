@@ -63,7 +63,7 @@ def assemble_features(
 
     def make(index: Tensor) -> tuple[Tensor, Tensor, dict[str, Any]]:
         mean, sd = _moments(features, np.sort(parts[0][index.numpy()]))
-        sd[sd <= 1e-6 * np.abs(mean)] = 1  # less is rounding in float32
+        sd[sd <= 1e-6 * np.abs(mean)] = np.inf  # less is rounding in float32; as in l2m.data.own.columns.fit
         fitted = {"weights": encoder.weights, "mean": mean.tolist(), "sd": sd.tolist()}
         if storage == "mapped":
             inputs = [torch.from_numpy(features)] * 2

@@ -33,7 +33,7 @@ READERS = {".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parque
 """Names in ``datasets`` of the readers of single files, by suffix."""
 
 
-@DATASETS.register("hugging_face", revision=2)  # the first ignored a split
+@DATASETS.register("hugging_face", revision=3)  # the first ignored a split, the second saw the test texts' length
 def hugging_face(
     source: Source,
     *,
@@ -234,9 +234,9 @@ def _read_texts(rows: pd.DataFrame, names: Sequence[str], place: Path | str) -> 
 def _tokens(
     train: list[str], test: list[str], length: int, names: list[str], index: Tensor
 ) -> tuple[Tensor, Tensor, dict[str, Any]]:
-    """Tokens (N, L) of both parts, by the vocabulary of the training texts at ``index``; the longest has length L."""
+    """Tokens (N, L) of both parts, by the vocabulary of the training texts at ``index``; the longest of these has L."""
     encoded = encode(train, test, length, index.tolist())
-    longest = max(1, *(int(np.count_nonzero(part, axis=1).max(initial=0)) for part in encoded[:2]))
+    longest = max(1, int(np.count_nonzero(encoded.train[index.numpy()], axis=1).max(initial=0)))
     inputs = [torch.from_numpy(np.ascontiguousarray(part[:, :longest])) for part in encoded[:2]]
     return inputs[0], inputs[1], {"vocabulary": encoded.vocabulary, "columns": names}
 

@@ -163,7 +163,9 @@ def _classes(folder: Path) -> list[str]:
 def _part(folder: Path, names: list[str]) -> tuple[Part, Counter[str]]:
     """The images of each class in a folder, by class and name; and the other files, as ``sort_files`` has them."""
     files = []
-    _, skipped = sort_files([each for each in folder.iterdir() if each.is_file() and not each.name.startswith(".")])
+    loose, skipped = sort_files([each for each in folder.iterdir() if each.is_file() and not each.name.startswith(".")])
+    if loose:
+        skipped["images outside a class"] = len(loose)
     for name in names:
         images, others = sort_files(list_files(folder / name))
         skipped += others

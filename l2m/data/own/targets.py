@@ -55,7 +55,13 @@ class Part:
 
 
 def read_part(
-    rows: pd.DataFrame, place: Path | str, target: str, group: str | None, bins: int = 0, like: Part | None = None
+    rows: pd.DataFrame,
+    place: Path | str,
+    target: str,
+    group: str | None,
+    bins: int = 0,
+    like: Part | None = None,
+    decimal: Decimal = "point",
 ) -> Part:
     """Rows with the targets and groups in two of their columns.
 
@@ -63,6 +69,7 @@ def read_part(
         group: None: groups are the classes, or the bins of a regression.
         bins: quantile bins of a regression's targets; 0 for a classification.
         like: the training part, whose classes and groups these must be.
+        decimal: the sign that the numbers were read with.
 
     Raises:
         UserError: a cell is empty, or a regression's target not a finite number; all targets are equal; labels are
@@ -74,10 +81,10 @@ def read_part(
     classes = None
     if bins:
         wrong = ~(np.abs(targets) <= LARGEST)
-        read = "dataset.task=classification"
-        if any(map(parse_formatted, cells[wrong].dropna().astype("str"))):
-            read = f"'dataset.numbers=[\"{target}\"]' to read signs and thousands separators, or {read}"
-        rule = f"a regression's target must be a finite number, fix or drop the row, or use {read}"
+        texts = cells[wrong].dropna().astype("str")
+        formatted = [text for text in texts if parse_formatted(text, "point") or parse_formatted(text, "comma")]
+        use = f"use {columns.describe_notation(formatted[0], target, decimal)[1]}, or " if formatted else "or use "
+        rule = f"a regression's target must be a finite number, fix or drop the row, {use}dataset.task=classification"
         refuse(wrong, cells, place, rule)
     else:
         targets, classes = encode(cells, place, like.class_names if like else None)
@@ -121,9 +128,10 @@ def encode(
 
 
 def _edges(targets: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
-    """Quantiles between ``bins`` groups; fewer where quantiles coincide."""
+    """Quantiles between ``bins`` groups; fewer where no target is between two, or above the last."""
     edges = np.unique(np.quantile(targets, np.arange(1, bins) / bins))
-    return np.asarray(edges[edges < targets.max()])
+    up_to = np.searchsorted(np.sort(targets), edges, side="right")
+    return np.asarray(edges[(np.diff(up_to, prepend=0) > 0) & (up_to < len(targets))])
 
 
 def _bin(part: Part, edges: NDArray[np.float64]) -> Part:
@@ -159,9 +167,10 @@ def split_rows(whole: Part, test: Part | None, fraction: float, data_seed: int, 
         train, test = _bin(train, edges), _bin(test, edges)
     sizes = np.bincount(test.groups, minlength=len(test.group_names))
     if not sizes.all():
+        remedy = "put some there" + ", or name a column of groups with dataset.group" * bool(bins)
         raise UserError(
             f"{test.place} has no row of group {shown(test.group_names[sizes.argmin()], 60)}, which is trained on: "
-            "every group needs a row in the test part, put some there"
+            f"every group needs a row in the test part, {remedy}"
         )
     return train, test
 
@@ -182,13 +191,13 @@ def _draw_test(whole: Part, fraction: float, data_seed: int) -> NDArray[np.bool_
     _, both = np.unique(np.stack([whole.groups, classes]), axis=1, return_inverse=True)
     drawn = held_out(torch.from_numpy(both.reshape(-1)), fraction, generator(data_seed, "test"), units=whole.units)
     split = f"test_fraction={fraction:g}"
-    if whole.units:
+    if whole.units and not whole.edges:  # bins are made anew, of the training targets
         check_sides(drawn, torch.from_numpy(whole.groups), whole.group_names, "group", split, whole.units)
     if whole.class_names:
         check_sides(drawn, torch.from_numpy(whole.targets), whole.class_names, "class", split, whole.units)
     held = drawn.numpy()
     tested = np.bincount(whole.groups[held], minlength=len(whole.group_names))
-    if not tested.all():
+    if not (whole.edges or tested.all()):
         alike = " and of one class" if whole.class_names else ""
         raise UserError(
             f"{whole.place} has no two rows of group {shown(whole.group_names[tested.argmin()], 60)}{alike}: {remedy} "
