@@ -11,11 +11,10 @@ from made_up import compose, write
 from scipy import stats
 
 from l2m.paper import imbalance, when
-from l2m.paper.results import read_results
+from l2m.paper.results import Results, read_results
 from l2m.paper.rows import ALL, BY_NAME, Row, with_equal
 from l2m.report.statistics import Difference
 
-RESULTS = Path(__file__).resolve().parents[2] / "results"
 WINE = BY_NAME["wine_quality"]
 ENDS = {"learn2mix": [1.7, 1.8, 1.9], "classical": [2.0, 2.05, 2.2], "balanced": [1.75]}
 
@@ -60,9 +59,9 @@ def test_gains_by_opponent_and_their_own_n(folder: Path) -> None:
     assert "(n = 1)" in balanced
 
 
-def test_the_sentences_of_the_page_follow_from_the_records() -> None:
+def test_the_sentences_of_the_page_follow_from_the_records(committed_results: Results) -> None:
     """Those of README.md and docs/when.md that say on which rows."""
-    found = {row: with_equal(row.runs(read_results(RESULTS).runs)) for row in ALL}
+    found = {row: with_equal(row.runs(committed_results.runs)) for row in ALL}
     found = {row: runs for row, runs in found.items() if "learn2mix" in runs and "classical" in runs}
 
     def gain(row: Row, other: str, column: str, share: float) -> Difference:
