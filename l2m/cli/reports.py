@@ -8,7 +8,7 @@ from pathlib import Path
 
 from l2m.errors import UserError, exit_on_error, printable
 from l2m.files import pack as pack_file
-from l2m.files import write_whole
+from l2m.files import read_text, write_whole
 
 PACKED_BYTES = 10_000
 """Bytes from which a table is worth packing; it shrinks to a quarter."""
@@ -31,6 +31,8 @@ def summary() -> None:
         console.print(table)
         console.print()
     console.print(report.caption(results.runs))
+    for (dataset, strategy, status), n in sorted(results.unfinished.items()):
+        console.print(f"Left out: {n} {status} of {dataset} {strategy}.")
     file = folder / "summary.png"
     report.figure(results.runs, file)
     print(f"figure: {printable(str(file))}")
@@ -100,7 +102,9 @@ def pack() -> None:
 
     from l2m.records.reading import read_info
 
-    for record in sorted(folder.glob("runs/*/*/*/run.json")):
+    if not (records := sorted(folder.glob("runs/*/*/*/run.json"))):
+        raise UserError(f"{folder}/runs holds no runs: name the folder that holds runs/, which is outputs by default")
+    for record in records:
         table = record.with_name("groups.csv")
         try:
             is_done = read_info(record.parent)["status"] == "done"
@@ -124,12 +128,14 @@ def _warn(problems: Iterable[str]) -> None:
 
 def _filled(page: Path, blocks: dict[str, str]) -> str:
     """The text of a page with each of its blocks, between two marks that name it, written anew."""
-    text, count = re.subn(
-        r"(<!-- (\w+): written by make tables -->\n).*?(<!-- end of \2 -->)",
-        lambda marks: f"{marks[1]}{blocks[marks[2]]}{marks[3]}",
-        page.read_text(encoding="utf-8"),
-        flags=re.DOTALL,
-    )
+
+    def fill(marks: re.Match[str]) -> str:
+        if marks[2] not in blocks:
+            raise UserError(f"{page} has marks of {marks[2]}, which is not written: use {', '.join(blocks)}")
+        return f"{marks[1]}{blocks[marks[2]]}{marks[3]}"
+
+    pair = r"(<!-- (\w+): written by make tables -->\n).*?(<!-- end of \2 -->)"
+    text, count = re.subn(pair, fill, read_text(page), flags=re.DOTALL)
     if not count:
         raise UserError(f"{page} has no pair of marks like <!-- results: written by make tables -->: restore them")
     return text

@@ -83,10 +83,8 @@ def compare(
     this, ours = values.get(strategy), values.get("learn2mix")
     if strategy == "learn2mix" or more.get("equal_to"):
         judged = None
-    elif strategy in CONTROLS:
-        judged = beside(ours, this, is_percent)
     else:
-        judged = judge(ours, this, (printed.get("learn2mix"), printed.get(strategy)), is_percent)
+        judged = judge_against(strategy, ours, this, (printed.get("learn2mix"), printed.get(strategy)), is_percent)
     return Cell(
         is_percent,
         values=NONE if this is None else this,
@@ -96,6 +94,19 @@ def compare(
         level=None if this is None else level(this, printed.get(strategy)),
         **more,
     )
+
+
+def judge_against(
+    other: str,
+    ours: pd.Series[float] | None,
+    theirs: pd.Series[float] | None,
+    printed: tuple[Printed | None, Printed | None],
+    higher_is_better: bool,
+) -> Judgement:
+    """Learn2mix against another strategy: a claim, or no claim where that is one of ``CONTROLS``."""
+    if other in CONTROLS:
+        return beside(ours, theirs, higher_is_better)
+    return judge(ours, theirs, printed, higher_is_better)
 
 
 def minus(strategy: str, base: str, values: Mapping[str, pd.Series[float]]) -> Difference | None:

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 
 from l2m.paper import speed
-from l2m.paper.cells import measure
+from l2m.paper.cells import judge_against, measure
 from l2m.paper.experiments import varied
 from l2m.paper.results import Bench, Results
 from l2m.paper.rows import ALL, BY_NAME, CONTROLS, PAPER, ROWS, VARIANTS, equal_strategies, with_equal
 from l2m.paper.speed import Measured
-from l2m.paper.verdict import NOT_RUN, Judgement, Line, Verdict, beside, judge, paper_effect
+from l2m.paper.verdict import NOT_RUN, Judgement, Line, Verdict, judge, paper_effect
 from l2m.report.runs import EPOCHS, Runs
 from l2m.report.statistics import significant, spread
 
@@ -144,7 +144,7 @@ def controls(results: Results) -> list[Line]:
 def _line(key: str, claim: str, values: Mapping[str, pd.Series[float]], other: str, is_percent: bool) -> Line:
     """Learn2mix against ``other`` where the paper has no numbers; higher is better for accuracies alone."""
     ours, theirs = values.get("learn2mix"), values.get(other)
-    judged = beside(ours, theirs, is_percent) if other in CONTROLS else judge(ours, theirs, NO_NUMBERS, is_percent)
+    judged = judge_against(other, ours, theirs, NO_NUMBERS, is_percent)
     return Line(key, claim, "none", _against(ours, theirs, judged, is_percent), judged)
 
 

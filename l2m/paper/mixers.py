@@ -16,12 +16,13 @@ BASE = "learn2mix"
 COMPARED = (BASE, "classical", "balanced", *MIXERS)
 
 CAPTION = (
-    "At E, the row's last epoch, after as many steps for each strategy: mean ± sd (ddof 1) over n seeds; accuracies in "
-    "%, else mean squared errors, in points for Wine Quality and in units of 100 000 $ for California Housing. Worst "
-    "group: of each run. Δ: this strategy − learn2mix on the same seeds ± half of its 95 % t-interval, bold where that "
-    "leaves 0 out; no interval is widened for the number of comparisons. Learn2mix has the paper's mixing rate of the "
-    "row, the others their default options, which were not tuned. The losses that weigh classes or adjust logits are "
-    "for classification alone, and MNIST's classes are nearly equal: there is little to weigh."
+    "At E, the row's last epoch, after as many steps for each strategy: mean ± sd (ddof 1) over n seeds; accuracies "
+    "in %, else mean squared errors, in points for Wine Quality and in units of 100 000 $ for California Housing. "
+    "Worst group: of each run. Δ: this strategy − learn2mix on the same seeds ± half of its 95 % t-interval, bold "
+    "where that leaves 0 out: where n differs, Δ compares, and the means do not; no interval is widened for the "
+    "number of comparisons. Learn2mix has the paper's mixing rate of the row, the others their default options, which"
+    " were not tuned. The losses that weigh classes or adjust logits are for classification alone, and MNIST's "
+    "classes are nearly equal: there is little to weigh."
 )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from l2m.errors import cause
 from l2m.files import read_text
 from l2m.paper import published
 from l2m.paper.studies.records import Recorded, read_all
@@ -51,6 +52,11 @@ def read_results(results_dir: Path, studies_suffice: bool = False) -> Results:
     """
     studies, problems = read_all(results_dir)
     read = read_runs(results_dir, may_be_empty=studies_suffice and bool(studies))
-    benches = [json.loads(read_text(file)) for file in sorted(results_dir.glob("bench/*.json"))]
-    measured = [Bench(bench["machine"], bench["rows"]) for bench in benches if "rows" in bench]
+    measured = []
+    for file in sorted(results_dir.glob("bench/*.json")):
+        try:
+            if "rows" in (bench := json.loads(read_text(file))):
+                measured.append(Bench(bench["machine"], bench["rows"]))
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            problems.append(f"{file} is left out ({cause(error)}): remove it, and measure again")
     return Results(read.runs, read.problems + problems, read.unfinished, studies, measured)

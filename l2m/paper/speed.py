@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from l2m.paper import markdown, published
-from l2m.paper.cells import NONE, Cell, compare, minus
+from l2m.paper.cells import NONE, Cell, compare, judge_against, minus
 from l2m.paper.published import Claim
 from l2m.paper.rows import BY_NAME, CONTROLS, PAPER, THIRD, V3, Row, with_equal
-from l2m.paper.verdict import Judgement, judge
+from l2m.paper.verdict import Judgement, Verdict
 from l2m.report.runs import Runs
 from l2m.report.statistics import MIN_SEEDS, spread
 
@@ -32,7 +32,6 @@ class Measured(NamedTuple):
     cell: Cell
     # the claim's, in % or as an error; where the text lost it, learn2mix's mean at the paper's epoch
     level: float | None = None
-    seconds: pd.Series[float] = NONE  # by seed, of training until the level
     of_mean: int | None = None  # the first epoch at which the mean over seeds is at the level; None: never, or not run
     epochs: pd.Series[float] = NONE  # by seed, how many there was time for
 
@@ -65,14 +64,14 @@ def reached(all_runs: Iterable[Runs]) -> list[Measured]:
         first = {s: first_epochs(run.curve(), row, level) for s, run in runs.items() if level is not None}
         censored = {s: epochs.fillna(float(runs[s].settings["epochs"])) for s, epochs in first.items()}
         for strategy in strategies:
-            cell = _cell(claim, strategy, first, censored, _sooner(claim, strategy, first, censored), is_percent=True)
+            these = {**censored, strategy: first[strategy]} if strategy in first else {}
+            judged = None if strategy == "learn2mix" else _sooner(claim, strategy, first, censored)
+            difference = minus(strategy, "classical", these)
+            cell = Cell(True, first.get(strategy, NONE), claim.values.get(strategy), difference, judged)
             line = Measured(claim, strategy, cell, level)
             if strategy in first:
-                run, ends = runs[strategy], cell.values
-                tables = run.metrics.items()
-                seconds = {s: table["seconds"].iloc[int(ends[s]) - 1] for s, table in tables if ends[s] > 0}
-                of_mean = first_epochs(run.curve().mean(axis=1).to_frame("mean"), row, level).dropna()
-                line = line._replace(seconds=pd.Series(seconds, dtype=float), of_mean=of_mean.astype(int).get("mean"))
+                of_mean = first_epochs(runs[strategy].curve().mean(axis=1).to_frame("mean"), row, level).dropna()
+                line = line._replace(of_mean=of_mean.astype(int).get("mean"))
             lines.append(line)
     return lines
 
@@ -85,9 +84,8 @@ def at_epoch(all_runs: Iterable[Runs]) -> list[Measured]:
         strategies = (*claim.values, *CONTROLS)
         values = {s: run.curve().T[claim.at] for s, run in with_equal(row.runs(all_runs)).items() if s in strategies}
         for strategy in strategies:
-            printed = claim.values["learn2mix"], claim.values.get(strategy)
-            judged = judge(values.get("learn2mix"), values.get(strategy), printed, row.is_percent)
-            lines.append(Measured(claim, strategy, _cell(claim, strategy, values, values, judged, row.is_percent)))
+            printed = {s: number for s, number in claim.values.items() if number}
+            lines.append(Measured(claim, strategy, compare(strategy, values, printed, row.is_percent)))
     return lines
 
 
@@ -106,23 +104,14 @@ def equal_seconds(all_runs: Iterable[Runs]) -> list[Measured]:
     return lines
 
 
-def _cell(claim: Claim, strategy: str, these: Values, classical: Values, judged: Judgement, is_percent: bool) -> Cell:
-    """A strategy's cell: its difference to classical is one of ``these`` and the other's values for ``classical``."""
-    difference = minus(strategy, "classical", {**classical, strategy: these[strategy]} if strategy in these else {})
-    against = None if strategy == "learn2mix" else judged
-    return Cell(is_percent, these.get(strategy, NONE), claim.values.get(strategy), difference, against)
-
-
 CAPTION = (
     "Epochs to a level of the test metric: mean ± sd (ddof 1) over the seeds of the first epoch at which the seed is "
     "at the level or better, and how many of the n seeds are; of the mean: the first epoch at which the mean over "
     "seeds is. Δ: this strategy − classical on the same seeds, in epochs, ± half of its 95 % t-interval, as in the "
-    "other tables; learn2mix − this likewise, and by it the verdict, whether learn2mix needs fewer epochs. A seed that "
-    "never is at the level counts as E where it is subtracted, which favours its strategy, and is left out where it "
-    "is subtracted from. Where the level is lost in the "
-    "paper's text (~), learn2mix's mean at the paper's epoch stands for it. Seconds are of training until then; they "
-    "were taken on a machine that did other work besides, and can only be compared where a results folder was "
-    "measured alone. The paper prints no sd here, so only the side is judged: same sign, inconclusive or opposite."
+    "other tables; learn2mix − this likewise, and by it the verdict, whether learn2mix needs fewer epochs. A seed "
+    "that never is at the level counts as E where it is subtracted, which favours its strategy, and is left out where"
+    " it is subtracted from. Where the level is lost in the paper's text (~), learn2mix's mean at the paper's epoch "
+    "stands for it. The paper prints no sd here, so only the side is judged: same sign, inconclusive or opposite."
 )
 
 AT_CAPTION = (
@@ -147,23 +136,23 @@ COMPARED = ("Δ", "learn2mix − this", "effect")
 def tables(reached: Iterable[Measured], at_epoch: Iterable[Measured]) -> tuple[pd.DataFrame, str]:
     """The first two: a line a claim and strategy, unrounded, and both in Markdown with their captions."""
     numbers: list[dict[str, Any]] = []
-    head = ["data set", "level", "source", "strategy", "n", "reached", "epochs", "of the mean", "paper", "seconds"]
+    head = ["data set", "level", "source", "strategy", "n", "reached", "epochs", "of the mean", "paper"]
     rows = []
     for line in reached:
-        values, seconds = line.cell.values, line.seconds.mean()
+        values = line.cell.values
         at_level = int(values.count())
         is_lost = line.claim.at is None
         numbers.append(
             line.columns()
             | {"claim": "epochs_to_level", "level_is_lost_in_text": is_lost, "n_reached": at_level}
-            | {"epoch_of_mean_curve": line.of_mean, "mean_seconds": seconds}
+            | {"epoch_of_mean_curve": line.of_mean}
         )
         digits = 0 if line.row.is_percent and not is_lost else 1
         level = "lost" if line.level is None else "~ " * is_lost + f"{line.level:.{digits}f}"
         words = [line.row.title, level, line.claim.source, line.strategy, str(len(values))]
         words += [str(at_level) if len(values) else "", or_never(line), str(line.of_mean or ""), line.paper]
-        rows.append([*words, f"{seconds:.3g}" if at_level else "", *_compared(line)])
-    first = markdown.page(markdown.table([*head, *COMPARED], "lrll" + "r" * 8 + "l", rows), CAPTION)
+        rows.append([*words, *_compared(line)])
+    first = markdown.page(markdown.table([*head, *COMPARED], "lrll" + "r" * 7 + "l", rows), CAPTION)
     head, rows = ["data set", "epoch", "source", "strategy", "n", "ours", "paper"], []
     for at in at_epoch:
         numbers.append(at.columns() | {"claim": "metric_at_epoch", "epoch": at.claim.at})
@@ -172,7 +161,7 @@ def tables(reached: Iterable[Measured], at_epoch: Iterable[Measured]) -> tuple[p
     second = markdown.page(markdown.table([*head, *COMPARED], "lrll" + "r" * 5 + "l", rows), AT_CAPTION)
     names = {"effect_half_width": "learn2mix_interval_half_width", "n_effect": "learn2mix_n_pairs"}
     columns = ["claim", "data_set", "source", "level", "level_is_lost_in_text", "epoch", "strategy", "n", "seeds",
-               "n_reached", "mean", "sd", "epoch_of_mean_curve", "mean_seconds", "paper", "minus_classical",
+               "n_reached", "mean", "sd", "epoch_of_mean_curve", "paper", "minus_classical",
                "interval_half_width", "n_pairs", "learn2mix_minus_this", *names.values(), "effect", "note",
                "first_rule"]  # fmt: skip
     whole = dict.fromkeys(("epoch", "n_reached", "epoch_of_mean_curve", "n_pairs", "learn2mix_n_pairs"), "Int64")
@@ -213,16 +202,20 @@ def _sooner(claim: Claim, other: str, first: Values, censored: Values) -> Judgem
     """Whether learn2mix needs fewer epochs than ``other``, whose seeds count as E if they never reach the level."""
     ours, theirs = first.get("learn2mix"), censored.get(other)
     printed = None if claim.at is None else claim.values["learn2mix"], claim.at and claim.values.get(other)
-    judged = judge(ours, theirs, printed, higher_is_better=False)
+    judged = judge_against(other, ours, theirs, printed, higher_is_better=False)
     if ours is None or theirs is None or len(ours.index.intersection(theirs.index)) < MIN_SEEDS:
         return judged
     if ours.isna().any():
+        at_least = judge_against(other, censored["learn2mix"], theirs, printed, higher_is_better=False)
+        if at_least.verdict in ("opposite", "worse"):  # even with E for seeds that need more
+            return at_least
         note = f"{ours.count()} of {len(ours)} seeds of learn2mix reach the level"
     elif judged.difference.half_width == 0 and judged.difference.mean:  # whole epochs, not certainty
         note = "all differences are equal, which has no interval"
     else:
         return judged
-    return judged._replace(verdict="inconclusive", note=note, first="not reproduced")
+    verdict: Verdict = "undecided" if other in CONTROLS else "inconclusive"
+    return judged._replace(verdict=verdict, note=note, first="not reproduced")
 
 
 def or_never(line: Measured) -> str:

@@ -82,5 +82,5 @@ def _ratio(run: Runs) -> str:
 
 def _seconds(row: Row, benches: Sequence[Bench]) -> str:
     """The ratios of all machines that measured it."""
-    ratios = [ratio[0] for bench in benches if (ratio := bench.ratio(row.name.removesuffix("_v1")))]
+    ratios = [ratio[0] for bench in benches if (ratio := bench.ratio(row.name))]
     return " / ".join(f"{ratio:.2f}" for ratio in ratios)

@@ -96,7 +96,7 @@ class Records:
         return axes
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the directory, and the last epoch as a whole and by group."""
-        last = self.groups[self.groups["epoch"] == self.groups["epoch"].max()]
+        """What a notebook shows: the directory, and the epoch of ``final`` as a whole and by group."""
+        last = self.groups[self.groups["epoch"] == self.final["epoch"]]
         tables = (self.final.to_frame().T, last)
         return f"<p>{escape(str(self.path))}</p>" + "".join(table.to_html(index=False) for table in tables)

@@ -20,7 +20,7 @@ from PIL import Image
 from l2m.errors import shown
 from l2m.files import write_whole
 from l2m.report.runs import Runs
-from l2m.report.statistics import half_width
+from l2m.report.statistics import MIN_SEEDS, half_width
 
 STYLES: dict[str, tuple[str, Any]] = {
     "learn2mix": ("#0072B2", "-"),
@@ -135,9 +135,10 @@ def curve(
 
 
 def mean_and_band(run: Runs, column: str = "test_metric", points: int = POINTS) -> pd.DataFrame:
-    """``mean``, ``low`` and ``high`` of :func:`curve`, by epoch; the ends are NaN for a single seed."""
+    """``mean``, ``low`` and ``high`` of :func:`curve`, by epoch; the ends are NaN where fewer than three seeds
+    are left."""
     table = thinned(run.curve(column), points)
-    mean, width = table.mean(axis=1), half_width(table)
+    mean, width = table.mean(axis=1), half_width(table).where(table.count(axis=1) >= MIN_SEEDS)
     if run.task.higher_is_better:
         low, high = (mean - width).clip(0, 100), (mean + width).clip(0, 100)
     else:
@@ -265,13 +266,13 @@ def plain(axis: Axis) -> None:
 
 
 def save(figure: Figure, stem: Path) -> list[Path]:
-    """Write ``stem.pdf`` and ``stem.png``, 300 dots an inch of 128 colours, with neither date nor version in them."""
+    """Write ``stem.pdf`` and ``stem.png``, 300 dots an inch of 256 colours, with neither date nor version in them."""
     files = [stem.with_suffix(".pdf"), stem.with_suffix(".png")]
     pdf, drawn, png = io.BytesIO(), io.BytesIO(), io.BytesIO()
     figure.savefig(pdf, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
     figure.set_layout_engine("none")  # it stays as laid out
     figure.savefig(drawn, format="png", dpi=DPI)
-    few = Image.open(drawn).convert("RGB").quantize(128, Image.Quantize.MAXCOVERAGE)
+    few = Image.open(drawn).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=3)
     few.save(png, "PNG", optimize=True, dpi=(DPI, DPI))
     for file, content in zip(files, (pdf, png), strict=True):
         write_whole(file, content.getbuffer())

@@ -99,7 +99,7 @@ def records(subject: str, runs: Mapping[str, Runs], folder: Path) -> dict[str, d
         for seed, metrics in run.metrics.items():
             place = run.places[seed]
             table, groups = drawing.thinned(metrics, POINTS), run.groups[seed]
-            last = groups[groups["epoch"] == groups["epoch"].max()]
+            last = groups[groups["epoch"] == run.info[seed].get("best_epoch", groups["epoch"].max())]
             made[place] = {
                 "row": subject,
                 "strategy": label,

@@ -44,12 +44,15 @@ def half_width(
 ) -> pd.Series[float] | float:
     """Half of the 95 % t-interval of the mean of a series, or of each row of a table; NaN for a single value.
 
+    Missing values are left out, so rows may have different n.
+
     With ``comparisons`` above 1, all so many intervals hold at once with 95 % (Bonferroni). ``overlap`` is for values
     of repeated splits, whose training parts overlap: test samples by training samples (Nadeau and Bengio, 2003).
     """
-    n = values.shape[-1]
-    t = float(stats.t.ppf(1 - (1 - LEVEL) / (2 * comparisons), n - 1)) if n > 1 else math.nan
-    return values.T.std(ddof=1) * t * math.sqrt(1 / max(n, 1) + overlap)
+    n = values.T.count()
+    t = stats.t.ppf(1 - (1 - LEVEL) / (2 * comparisons), n - 1)  # NaN without a degree of freedom
+    half: pd.Series[float] | float = values.T.std(ddof=1) * t * np.sqrt(1 / np.maximum(n, 1) + overlap)
+    return half
 
 
 def geometric_interval(values: pd.DataFrame) -> tuple[pd.Series[float], ...]:
@@ -92,11 +95,6 @@ def holm(p: Mapping[K, float]) -> dict[K, float]:
     return {key: adjusted[key] for key in p}
 
 
-def decimals(value: float, percent: bool) -> int:
-    """Digits after the point: one, and two for errors below 10."""
-    return 2 if value < 10 and not percent else 1
-
-
 def spread(values: pd.Series[float], digits: int) -> str:
     """``74.2 ± 2.8``: mean and sd, ddof 1; one seed has no sd, and none is ``not run``."""
     mean, n = values.mean(), len(values)
@@ -109,9 +107,9 @@ def significant(values: pd.Series[float], percent: bool) -> int:
 
 
 def digits_of(mean: float, percent: bool) -> int:
-    """Digits after the point for a mean and its sd: one for accuracies in %, three digits in all for errors."""
+    """Digits after the point for a mean and its sd: one, two for errors below 10, three that count below 0.1."""
     mean = abs(mean)
-    return 3 - math.floor(math.log10(mean)) - 1 if 0 < mean < 0.1 else decimals(mean, percent)
+    return 2 - math.floor(math.log10(mean)) if 0 < mean < 0.1 else 2 if mean < 10 and not percent else 1
 
 
 def signed(difference: float, digits: int) -> str:
@@ -126,4 +124,4 @@ def interval(mean: float, half_width: float, n: int, digits: int) -> str:
     """
     if 0 < (larger := max(abs(mean), half_width)) < 0.5 * 10**-digits:
         digits = -math.floor(math.log10(larger))
-    return "" if n == 0 else f"{mean:+.{digits}f}" if n == 1 else f"{mean:+.{digits}f} ± {half_width:.{digits}f}"
+    return "" if n == 0 else signed(mean, digits) + (f" ± {half_width:.{digits}f}" if n > 1 else "")

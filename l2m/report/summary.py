@@ -15,7 +15,7 @@ from rich.table import Table
 from l2m.files import write_whole
 from l2m.report import drawing
 from l2m.report.runs import CHECKPOINTS, EPOCHS, Runs
-from l2m.report.statistics import decimals, interval, paired, spread
+from l2m.report.statistics import interval, paired, significant, spread
 
 ABREAST = 4
 """Data sets beside each other in the figure, at most."""
@@ -69,13 +69,13 @@ def caption(runs: Iterable[Runs]) -> str:
 
 def _cell(run: Runs, share: float, column: str, percent: bool) -> str:
     values = run.at(share, column)
-    return spread(values, decimals(float(values.mean()), percent))
+    return spread(values, significant(values, percent))
 
 
 def _difference(run: Runs, classical: Runs | None, percent: bool) -> str:
     if classical is None or run is classical:
         return ""
-    return interval(*paired(run.at(1.0), classical.at(1.0)), decimals(float(run.at(1.0).mean()), percent))
+    return interval(*paired(run.at(1.0), classical.at(1.0)), significant(run.at(1.0), percent))
 
 
 def figure(runs: list[Runs], file: Path) -> None:

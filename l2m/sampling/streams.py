@@ -79,8 +79,9 @@ class StreamMixer(IterableDataset[list[tuple[int, Any]]]):
         rank: int = 0,
         seed: int = 0,
     ) -> None:
-        if not isinstance(sources, Mapping):
-            raise UserError(f"sources must be iterables by name, not {type(sources).__name__}: give {{name: iterable}}")
+        if not isinstance(sources, Mapping) or not sources:
+            what = type(sources).__name__ if sources else "empty"
+            raise UserError(f"sources must be iterables by name, not {what}: give {{name: iterable}}")
         self._names, self._sources, k = list(sources), list(sources.values()), len(sources)
         self._size: int = check_argument("batch_size", batch_size, _COUNT, "samples a batch")
         check_argument("rule", rule, Literal["learn2mix", "exponentiated", "fixed"], "how shares move")

@@ -139,7 +139,7 @@ def test_rows_that_were_not_run_are_named(found: list[Runs]) -> None:
     assert "Not run: Fashion-MNIST, CIFAR-10, Imagenette, CIFAR-100, IMDB." in said
     assert f"Seeds: {len(SEEDS)}." in said
     assert [label.get_text() for label in figure.legends[0].get_texts()] == [
-        "learn2mix", "classical", "focal", "stratified", "paper",
+        "learn2mix", "classical", "focal", "balanced", "stratified", "paper",
     ]  # fmt: skip
 
 

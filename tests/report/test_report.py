@@ -79,6 +79,32 @@ def test_one_seed_has_no_interval() -> None:
     assert math.isnan(half)
 
 
+def test_an_interval_is_of_the_seeds_that_are_left() -> None:
+    """Seeds that stop early leave fewer behind them, whose interval is wider."""
+    table = pd.DataFrame({0: [50.0, 60.0, math.nan], 1: [52.0, 61.0, 70.0], 2: [49.0, 63.0, 72.0]})
+    for (_, row), half in zip(table.iterrows(), statistics.half_width(table), strict=True):
+        interval = stats.ttest_1samp(row.dropna(), 0).confidence_interval(0.95)
+        assert half == pytest.approx((interval.high - interval.low) / 2)
+
+
+def test_bands_end_where_two_seeds_are_left(tmp_path: Path) -> None:
+    for seed, epochs in enumerate((3, 5, 5)):
+        config = compose("dataset=digits", "batch_size=10", "equal_seconds=true")
+        write(tmp_path, config, lambda epoch, s=seed: 0.1 * epoch + 0.01 * s, seed=seed, epochs=epochs)
+    (run,) = runs.read_runs(tmp_path).runs
+    drawn = drawing.mean_and_band(run)
+    assert drawn["mean"].notna().all()
+    assert drawn["low"].notna().tolist() == [True, True, True, False, False]
+
+
+def test_small_errors_have_digits_that_count(tmp_path: Path) -> None:
+    config = compose("dataset=wine_quality", "strategy=classical")
+    for seed, error in enumerate((0.0031, 0.0042, 0.0036)):
+        write(tmp_path, config, lambda _, e=error: e, seed=seed)
+    ((row,),) = summary.rows(runs.read_runs(tmp_path).runs).values()
+    assert row[2] == "0.00363 ± 0.00055"
+
+
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="output is not there: name the folder"):
         runs.read_runs(tmp_path / "output")
@@ -88,9 +114,9 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     ("mean", "half", "told"),
     [
         (-0.0031, 0.0012, "-0.003 ± 0.001"),
-        (-0.0004, 0.02, "-0.00 ± 0.02"),
+        (-0.0004, 0.02, "0.00 ± 0.02"),
         (5.0, 1e-13, "+5.00 ± 0.00"),
-        (0.0, 0.0, "+0.00 ± 0.00"),
+        (0.0, 0.0, "0.00 ± 0.00"),
     ],
 )
 def test_a_small_difference_is_not_told_as_0(mean: float, half: float, told: str) -> None:
@@ -100,9 +126,11 @@ def test_a_small_difference_is_not_told_as_0(mean: float, half: float, told: str
 def test_script_prints_and_draws_and_names_damage(results: Path, tmp_path: Path) -> None:
     broken = made(results, "focal", 0, 0.5)
     (broken / "run.json").write_text("{")
+    made(results, "smote", 0, 0.5, status="failed")
     told = subprocess.run([sys.executable, "-m", "l2m", "summary", results], capture_output=True, text=True, check=True)
     assert told.stderr.startswith(f"warning: {broken} is left out (")
     assert "72.0 ± 2.0" in told.stdout
+    assert "Left out: 1 failed of digits smote.\n" in told.stdout
     assert "focal" not in told.stdout
     assert max(map(len, told.stdout.splitlines()[:-1])) <= 80
     assert (results / "summary.png").read_bytes().startswith(b"\x89PNG")

@@ -93,6 +93,9 @@ def test_packing_skips_what_is_damaged(
     assert ended.out == f"packed: {whole / 'groups.csv'}\n"
     assert ended.err == f"warning: {damaged / 'groups.csv'} is not packed (run.json is not JSON at line 1, column 12)\n"
     assert (damaged / "groups.csv").exists()
+    ended = command("pack", monkeypatch, capsys)(tmp_path / "nosuch")
+    assert (ended.status, ended.out) == (1, "")
+    assert "nosuch/runs holds no runs: name the folder that holds runs/" in ended.err
 
 
 def test_a_name_that_is_too_long_is_reported(

@@ -29,7 +29,7 @@ from l2m import RunConfig, UserError
 from l2m.config.checking import check
 from l2m.data import Data, load
 from l2m.records import Records
-from l2m.report import runs, summary
+from l2m.report import page_data, runs, summary
 from l2m.sweeps.progress import Progress
 from l2m.sweeps.tuning import _last_values
 from l2m.training.early_stopping import EarlyStopping
@@ -171,6 +171,10 @@ def test_reports_take_the_best_epoch(early: Records, tmp_path: Path) -> None:
     assert read.at(1.0).to_dict() == {0: 100 * column[best - 1]}
     assert read.at(0.25).to_dict() == {0: 100 * column[max(int(0.25 * best), 1) - 1]}
     assert len(read.curve()) == len(column)
+    groups = early.groups[early.groups["epoch"] == best]["test_metric"]
+    (drawn,) = page_data.records("digits", {"": read}, early.path.parents[3]).values()
+    assert drawn["groups"][-1] == page_data.series(100 * groups)
+    assert f"<td>{groups.iloc[0]:f}</td>" in early._repr_html_()
     config = config_of(early.path.parents[3], *DIGITS)
     assert _last_values([config], "test_metric") == [column[best - 1]]
     line = Progress(config).format_result(early)
@@ -223,6 +227,10 @@ def test_it_joins_the_identity_only_where_it_is_used() -> None:
         (
             {"early_stopping": 3, "early_stopping_metric": "mean_squared_error"},
             "early_stopping_metric=mean_squared_error is not for classification: choose one of balanced_accuracy, ",
+        ),
+        (
+            {"early_stopping": 3, "early_stopping_fraction": 0.3, "validation_fraction": 0.2},
+            "early_stopping_fraction=0.3 does nothing beside validation_fraction: drop one",
         ),
         ({"early_stopping": 3, "equal_seconds": True}, "which equal_seconds=true sets: drop one"),
     ],
