@@ -1,8 +1,8 @@
 """Optimizers, created from what ``trained`` gives and a learning rate. The paper always uses Adam (section C.3)."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate, groupby
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import Annotated, Any
 
 import torch
@@ -69,42 +69,35 @@ class _Fused:
 
     def __init__(self, parameters: Iterable[Any], states: Sequence[str], options: dict[str, Any]) -> None:
         given = list(parameters)
-        groups: list[Any] = given if isinstance(given[0], dict) else [{"params": given}]
-        self.param_groups = [options | {key: group[key] for key in group if key != "params"} for group in groups]
-        self._sizes = [len(group["params"]) for group in groups]
-        self._parameters: list[Tensor] = [each for group in groups for each in group["params"]]
-        self._state = {name: [torch.zeros_like(each) for each in self._parameters] for name in states}
+        groups: list[dict[str, Any]] = given if isinstance(given[0], dict) else [{"params": given}]
+        self.param_groups = [options | group for group in groups]
+        for group in self.param_groups:
+            group["state"] = {name: [torch.zeros_like(each) for each in group["params"]] for name in states}
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
-        for each in self._parameters:
-            each.grad = None
+        for group in self.param_groups:
+            for each in group["params"]:
+                each.grad = None
 
     @staticmethod
-    def _gradients(parameters: Sequence[Tensor]) -> list[Tensor]:
+    def _gradients(group: Mapping[str, Any]) -> list[Tensor]:
         """0 where no output depends on a parameter."""
-        return [torch.zeros_like(each) if each.grad is None else each.grad for each in parameters]
-
-    def _parts(self, *lists: list[Tensor]) -> list[tuple[Any, ...]]:
-        """By group of parameters its options, and its part of the parameters and of ``lists`` by parameter."""
-        ends = list(accumulate(self._sizes))
-        parts = [slice(end - size, end) for end, size in zip(ends, self._sizes, strict=True)]
-        whole = (self._parameters, *lists)
-        return [(group, *(each[part] for each in whole)) for group, part in zip(self.param_groups, parts, strict=True)]
+        return [torch.zeros_like(each) if each.grad is None else each.grad for each in group["params"]]
 
     @property
-    def _rates(self) -> Iterator[float]:
+    def _rates(self) -> list[float]:
         """By parameter."""
-        for group, size in zip(self.param_groups, self._sizes, strict=True):
-            yield from [group["lr"]] * size
+        return [group["lr"] for group in self.param_groups for _ in group["params"]]
 
     def state_dict(self) -> dict[str, list[Tensor]]:
         """The moments, and Adam's numbers of steps, by parameter."""
-        return {name: list(tensors) for name, tensors in self._state.items()}
+        states = [group["state"] for group in self.param_groups]
+        return {name: [each for state in states for each in state[name]] for name in states[0]}
 
     def load_state_dict(self, state: Mapping[str, list[Tensor]]) -> None:
         """Continue from a ``state_dict``."""
-        for name, own in self._state.items():
+        for name, own in self.state_dict().items():
             for target, source in zip(own, state[name], strict=True):
                 target.copy_(source)
 
@@ -115,17 +108,18 @@ class _Adam(_Fused):
     def __init__(self, kernel: Callable[..., None], parameters: Iterable[Any], **options: float) -> None:
         super().__init__(parameters, ("first", "second"), options)
         self._kernel = kernel
-        self._steps = torch.zeros((), device=self._parameters[0].device)  # one for all; torch's kernel expects a list
-        self._state["steps"] = [self._steps] * len(self._parameters)
-        self._grouped = self._parts(*self._state.values())
+        self._steps = torch.zeros((), device=self.param_groups[0]["params"][0].device)  # one for all
+        for group in self.param_groups:
+            group["state"]["steps"] = [self._steps] * len(group["params"])  # torch's kernel expects a list
 
     @torch.no_grad()
     def step(self) -> None:
         """Update every parameter."""
         self._steps += 1
-        for group, parameters, first, second, steps in self._grouped:
+        for group in self.param_groups:
+            first, second, steps = group["state"].values()
             self._kernel(
-                parameters, self._gradients(parameters), first, second, [], steps, lr=group["lr"],
+                group["params"], self._gradients(group), first, second, [], steps, lr=group["lr"],
                 beta1=group["beta1"], beta2=group["beta2"], eps=group["eps"], weight_decay=group["weight_decay"],
                 amsgrad=False, maximize=False,
             )  # fmt: skip
@@ -169,14 +163,14 @@ class _SGD(_Fused):
 
     def __init__(self, parameters: Iterable[Any], **options: float) -> None:
         super().__init__(parameters, ("momentum",), options)
-        self._grouped = self._parts(self._state["momentum"] if options["momentum"] else [])  # as the kernel expects
 
     @torch.no_grad()
     def step(self) -> None:
         """Update every parameter."""
-        for group, parameters, moments in self._grouped:
+        for group in self.param_groups:
+            moments = group["state"]["momentum"] if group["momentum"] else []  # as the kernel expects
             torch._fused_sgd_(
-                parameters, self._gradients(parameters), moments, lr=group["lr"], momentum=group["momentum"],
+                group["params"], self._gradients(group), moments, lr=group["lr"], momentum=group["momentum"],
                 weight_decay=group["weight_decay"], nesterov=group["nesterov"], dampening=0.0, maximize=False,
                 is_first_step=False,  # the first adds to 0, which is the same
             )  # fmt: skip
