@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-import torch
 from torch import Tensor
 
 from l2m.config.run import RunConfig
 from l2m.data import Batch
-from l2m.mixing import MIXINGS, Losses, Objective
+from l2m.mixing import MIXINGS, Objective
 from l2m.mixing.mixup import Mixup
 from l2m.schema import Range
 from l2m.strategies import as_classical
@@ -50,18 +49,7 @@ class Guided(Mixup):
         choice = {"name": self.teacher, **MIXINGS.defaults(self.teacher)}
         return {"teacher": as_classical(config, mixing=choice, equal_seconds=False)}
 
-    def losses(self, batch: Batch, model: Losses, objective: Objective) -> tuple[Tensor, Tensor]:
-        inputs, targets = self.mixed(batch)
-        if not self.clean:
-            mixed = model(inputs, targets)
-            return mixed, self._filtered(batch, inputs, targets, mixed, objective)
-        both = model(torch.cat([batch.inputs, inputs]), torch.cat([self.targets(batch), targets]))
-        clean, mixed = both.chunk(2)
-        filtered = self._filtered(batch, inputs, targets, mixed, objective)
-        return mixed.lerp(clean, self.clean), filtered.lerp(objective(batch, clean), self.clean)
-
-    def _filtered(self, batch: Batch, inputs: Tensor, targets: Tensor, losses: Tensor, objective: Objective) -> Tensor:
-        """The objective of mixed samples, ()."""
+    def filtered(self, batch: Batch, inputs: Tensor, targets: Tensor, losses: Tensor, objective: Objective) -> Tensor:
         if self.filter == "all":
             return objective(batch, losses)
         value = self.trained["teacher"](inputs, targets) - losses.detach()

@@ -42,6 +42,7 @@ class Mixup(Mixing):
     early_stop: Annotated[float, Range(0, 1, above=True)] = 1.0
 
     purpose: ClassVar[str] = "mixup"  # names the generators
+    clean = 0.0  # the share of clean samples in the loss, [0, 1)
 
     def prepare(self, context: Context, epochs: int, data: Data, trained: Mapping[str, Losses]) -> None:
         if data.vocabulary_size:
@@ -74,8 +75,18 @@ class Mixup(Mixing):
         return True
 
     def losses(self, batch: Batch, model: Losses, objective: Objective) -> tuple[Tensor, Tensor]:
-        per_sample = model(*self.mixed(batch))
-        return per_sample, objective(batch, per_sample)
+        inputs, targets = self.mixed(batch)
+        if not self.clean:
+            mixed = model(inputs, targets)
+            return mixed, self.filtered(batch, inputs, targets, mixed, objective)
+        both = model(torch.cat([batch.inputs, inputs]), torch.cat([self.targets(batch), targets]))
+        clean, mixed = both.chunk(2)
+        filtered = self.filtered(batch, inputs, targets, mixed, objective)
+        return mixed.lerp(clean, self.clean), filtered.lerp(objective(batch, clean), self.clean)
+
+    def filtered(self, batch: Batch, inputs: Tensor, targets: Tensor, losses: Tensor, objective: Objective) -> Tensor:
+        """The objective of mixed samples, (), from their losses; here all of them count."""
+        return objective(batch, losses)
 
     def targets(self, batch: Batch) -> Tensor:
         """Targets that can be mixed: labels (M,) as distributions (M, classes), others unchanged."""

@@ -2,11 +2,7 @@
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
-from l2m.data import Batch
-from l2m.mixing import MIXINGS, Losses, Objective
+from l2m.mixing import MIXINGS
 from l2m.mixing.mixup import Concentration, Mixup
 
 
@@ -21,9 +17,4 @@ class RegMixup(Mixup):
     concentration: Concentration = 20.0
 
     purpose = "regmixup"
-
-    def losses(self, batch: Batch, model: Losses, objective: Objective) -> tuple[Tensor, Tensor]:
-        inputs, targets = self.mixed(batch)
-        both = model(torch.cat([batch.inputs, inputs]), torch.cat([self.targets(batch), targets]))
-        clean, mixed = both.chunk(2)
-        return (clean + mixed) / 2, (objective(batch, clean) + objective(batch, mixed)) / 2
+    clean = 0.5
