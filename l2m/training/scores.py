@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -114,16 +113,6 @@ def by_class(confusion: Floats) -> tuple[Floats, Floats]:
         return confusion.diagonal() / confusion.sum(1), confusion.diagonal() / confusion.sum(0)
 
 
-def roc_auc(results: SampleResults) -> PerDraw:
-    """The area under the ROC curve; of more than two classes the mean of each against all others."""
-    return results.areas[0]
-
-
-def average_precision(results: SampleResults) -> PerDraw:
-    """The area under the steps of the precision-recall curve, of several classes the mean, of two the rarer one's."""
-    return results.areas[1]
-
-
 def calibration_error(results: SampleResults) -> PerDraw:
     """The expected calibration error: Σ over bins of |accuracy − mean confidence|, weighted by their samples.
 
@@ -160,7 +149,8 @@ def _worst(values: Callable[[SampleResults], Any], worst: Callable[..., PerDraw]
         groups = int(results.groups.max()) + 1
         sizes = sum_cells(results.weights, results.groups, groups)
         sums = sum_cells(results.weights * values(results), results.groups, groups)
-        return worst(sums / np.where(sizes > 0, sizes, 1), axis=-1, where=sizes > 0)
+        with np.errstate(invalid="ignore"):  # NaN is the mean of a group that does not occur
+            return worst(sums / sizes, axis=-1)
 
     return score
 
@@ -171,15 +161,9 @@ LABELS = {
     "macro_f1": Score("macro F1", macro_f1, True, True, by_label=True),
     "g_mean": Score("G-mean", g_mean, True, True, by_label=True),
     "mcc": Score("MCC", matthews, True, True, by_label=True),
-    "worst_group": Score(
-        "worst group",
-        _worst(lambda results: results.is_right, partial(np.min, initial=np.inf)),
-        True,
-        True,
-        by_label=True,
-    ),
-    "roc_auc": Score("ROC AUC", roc_auc, True, True),
-    "pr_auc": Score("PR AUC", average_precision, True, True),
+    "worst_group": Score("worst group", _worst(lambda on: on.is_right, np.nanmin), True, True, by_label=True),
+    "roc_auc": Score("ROC AUC", lambda on: on.areas[0], True, True),
+    "pr_auc": Score("PR AUC", lambda on: on.areas[1], True, True),
     "calibration_error": Score("calibration error", calibration_error, False, True),
     "brier": Score("Brier score", brier_score, False, True),
     "log_loss": Score("log loss", _mean(lambda results: -np.asarray(results.log_likelihood)), False, False),
@@ -187,9 +171,7 @@ LABELS = {
 VALUES = {
     "mean_squared_error": Score("mean squared error", _mean(lambda results: results.squared), False, False),
     "mean_absolute_error": Score("mean absolute error", _mean(lambda results: results.absolute), False, False),
-    "worst_group": Score(
-        "worst group", _worst(lambda results: results.squared, partial(np.max, initial=-np.inf)), False, False
-    ),
+    "worst_group": Score("worst group", _worst(lambda on: on.squared, np.nanmax), False, False),
 }
 SCORES = {"classification": LABELS, "regression": VALUES, "reconstruction": VALUES}
 """By task, the scores by name; the first is the default ``metric`` of a comparison."""
