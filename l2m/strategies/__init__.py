@@ -93,30 +93,27 @@ class Statistics:
 
     @classmethod
     def of(cls, losses: Tensor, groups: Tensor, k: int) -> Statistics:
-        """Eq. 10 from the losses (P, M) and groups (P, M) of an epoch's samples, computed on their device."""
-        total = torch.zeros(3, k, dtype=torch.float64, device=losses.device)  # sums of means, batches, samples
-        rows = max(1, CELLS // k)
+        """Eq. 10 from the losses (P, M) and groups (P, M) of an epoch's samples, computed on their device.
+
+        From those of R runs, (P, R, M), it is (R, k).
+        """
+        runs = losses.shape[1:-1]
+        size = runs.numel() * k  # the groups of all runs
+        total = torch.zeros(3, *runs, k, dtype=torch.float64, device=losses.device)  # sums of means, batches, samples
+        rows = max(1, CELLS // size)
         for at in range(0, len(losses), rows):
             group, loss = groups[at : at + rows], losses[at : at + rows].flatten().double()
-            cells = len(group) * k
-            cell = (group + torch.arange(0, cells, k, device=losses.device)[:, None]).flatten()
+            cells = len(group) * size
+            first = torch.arange(0, cells, k, device=losses.device).view(-1, *runs, 1)
+            cell = (group + first).flatten()
             sums, counts = torch.zeros(2, cells, dtype=torch.float64, device=losses.device)
             sums.index_add_(0, cell, loss)
             counts.index_add_(0, cell, torch.ones_like(loss))
-            means = (sums / counts).view(-1, k)  # NaN where a batch lacks a group
-            counts = counts.view(-1, k)
+            means = (sums / counts).view(-1, *runs, k)  # NaN where a batch lacks a group
+            counts = counts.view(-1, *runs, k)
             seen = counts > 0
             total += torch.stack([means.where(seen, 0.0), seen, counts]).sum(1)
         return cls(total[0] / total[1], means[-1], total[2].long(), counts[-1].long())
-
-    @classmethod
-    def of_runs(cls, losses: Tensor, groups: Tensor, k: int) -> Statistics:
-        """The same, (R, k), from those of R runs, (P, R, M); or (k,), from (P, M)."""
-        runs = losses.shape[1:-1]
-        if runs:
-            groups = groups + torch.arange(0, runs[0] * k, k, device=groups.device)[:, None]
-        whole = cls.of(losses.flatten(1), groups.flatten(1), k * max(runs.numel(), 1))
-        return cls(*(each.view(*runs, k) for each in vars(whole).values()))
 
 
 class Strategy:

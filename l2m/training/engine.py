@@ -264,7 +264,7 @@ class Trainer:
             del batch, inputs, targets, outputs  # before the next are allocated
         score = torch.cat(scores, -1).double() * self._squared_unit
         k = len(self.group_names)
-        by_group = strategies.Statistics.of_runs(score[None], split.groups.expand_as(score)[None], k).loss
+        by_group = strategies.Statistics.of(score[None], split.groups.expand_as(score)[None], k).loss
         return Evaluation(torch.cat(losses, -1).double().mean(-1), score.mean(-1), by_group, kept)
 
     def run_epoch(self) -> Rows:

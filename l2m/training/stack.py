@@ -111,7 +111,7 @@ class Stack:
         stop = stopwatch(first.device)
         proportions = torch.stack([trainer.proportions() for trainer in self.trainers])
         groups, losses, objectives = (torch.stack(each) for each in zip(*self._steps(), strict=True))
-        trained = Statistics.of_runs(losses, groups, len(first.group_names))
+        trained = Statistics.of(losses, groups, len(first.group_names))
         seconds, read, outputs = stop(), [torch.empty(0)] * runs, [[torch.empty(0)]] * runs
         for some in self._tested.values():
             index = torch.tensor(some, device=first.device)
