@@ -78,12 +78,15 @@ def tune(
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     sampler = optuna.samplers.TPESampler(seed=search.seed, constant_liar=True)
     study, launcher = optuna.create_study(direction="maximize", sampler=sampler), choose_launcher(launcher_settings)
-    scored: list[tuple[float, list[str], RunConfig]] = []
-    flags: list[str] = []
+    scored: list[tuple[float, list[str]]] = []
+    metric, sign, flags = "", 1, list[str]()
     with closing(launcher):
         for first in range(0, search.n_trials, search.n_jobs):
             trials = [study.ask(space) for _ in range(min(search.n_jobs, search.n_trials - first))]
-            proposed = [[f"{key}={_format_value(value)}" for key, value in trial.params.items()] for trial in trials]
+            proposed = [
+                [f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}" for key, value in each.items()]
+                for each in (trial.params for trial in trials)
+            ]
             seeded = [[] if seed is None else [f"seed={seed}"] for seed in seeds]
             batch = [[*fixed, *words, *seed] for words in proposed for seed in seeded]
             runs = [run for run in compose(batch) if run]
@@ -101,6 +104,7 @@ def tune(
                 command = shlex.split(runs[0][1])
                 flags = command[: 2 * sum(word.startswith("--config-") for word in command)]
                 print_data(config for config, _ in runs)
+                metric, sign = _describe_metric(runs[0][0], search.metric)
             launch(plan(runs), launcher)
             for number, (trial, words) in enumerate(zip(trials, proposed, strict=True)):
                 configs = [config for config, _ in runs[number * len(seeds) : (number + 1) * len(seeds)]]
@@ -110,24 +114,16 @@ def tune(
                     study.tell(trial, state=optuna.trial.TrialState.FAIL)
                     print(f"{name}: failed", flush=True)
                     continue
-                study.tell(trial, _sign(configs[0], search.metric) * mean(values))
-                scored.append((mean(values), words, configs[0]))
-                print(f"{name}: {_metric_name(configs[0], search.metric)} {mean(values):.4g}", flush=True)
-    if scored:
-        _print_best(scored, search, [*flags, *fixed], swept)
-
-
-def _print_best(
-    scored: Sequence[tuple[float, list[str], RunConfig]],
-    search: Search,
-    fixed: Sequence[str],
-    swept: Mapping[str, Override],
-) -> None:
-    value, words, config = max(scored, key=lambda each: _sign(each[2], search.metric) * each[0])
-    print(f"best of {len(scored)} trials, {_metric_name(config, search.metric)} {value:.4g} on the held-out part:")
+                study.tell(trial, sign * mean(values))
+                scored.append((mean(values), words))
+                print(f"{name}: {metric} {mean(values):.4g}", flush=True)
+    if not scored:
+        return
+    value, words = max(scored, key=lambda each: sign * each[0])
+    print(f"best of {len(scored)} trials, {metric} {value:.4g} on the held-out part:")
     print(f"  {' '.join(words)}\nto try them on the test set, which was not used:")
     unused = "validation_fraction=", "validation_part=", "hydra", "+experiment=tune"
-    kept = [word for word in fixed if not word.startswith(unused)]
+    kept = [word for word in (*flags, *fixed) if not word.startswith(unused)]
     seed = [swept["seed"].input_line or ""] if "seed" in swept else []
     print(f"  python -m l2m.run {'-m ' if seed else ''}{shlex.join([*kept, *words, *seed])}")
 
@@ -152,11 +148,6 @@ def _distribution(override: Override) -> Any:
         raise UserError(f"{override.input_line} cannot be searched: {error}") from error
 
 
-def _format_value(value: object) -> str:
-    """A value for a command line, to four digits."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
 def _last_values(configs: Sequence[RunConfig], metric: str) -> list[float] | None:
     """The value of a column for the final model of each run; None if a run is not done."""
     directories = [RunDirectory(config) for config in configs]
@@ -166,10 +157,8 @@ def _last_values(configs: Sequence[RunConfig], metric: str) -> list[float] | Non
     return values if all(map(isfinite, values)) else None
 
 
-def _sign(config: RunConfig, metric: str) -> int:
-    """1 if higher is better, else -1."""
-    return 1 if metric != "test_loss" and TASKS[config.task].higher_is_better else -1
-
-
-def _metric_name(config: RunConfig, metric: str) -> str:
-    return {"test_metric": TASKS[config.task].metric, "worst_group": "worst group", "test_loss": "loss"}[metric]
+def _describe_metric(config: RunConfig, metric: str) -> tuple[str, int]:
+    """The name of a column, and 1 if higher is better, else -1."""
+    task = TASKS[config.task]
+    name = {"test_metric": task.metric, "worst_group": "worst group", "test_loss": "loss"}[metric]
+    return name, 1 if metric != "test_loss" and task.higher_is_better else -1
