@@ -1,5 +1,6 @@
 """Features of images or texts, made by a pretrained network once and kept in a file: ``dataset.features``."""
 
+import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -126,17 +127,12 @@ def _standardise(features: Vectors, rows: Integers, fitted: Mapping[str, Any]) -
     return torch.from_numpy(standard)
 
 
-def _named(shape: tuple[int, int]) -> str:
+def _named(shape: tuple[int, ...]) -> str:
     return f"features of {shape[0]} samples, {shape[1]} numbers each"
 
 
-def _size(shape: tuple[int, int]) -> int:
-    """Bytes."""
-    return 4 * shape[0] * shape[1]
-
-
 def _check_memory(shape: tuple[int, int]) -> None:
-    check_memory(_named(shape), _size(shape), " or fewer samples")
+    check_memory(_named(shape), 4 * math.prod(shape), " or fewer samples")
 
 
 def _cached(encoder: Encoder, samples: Mapping[str, Any], storage: Storage, folder: Path) -> Vectors:
@@ -147,19 +143,15 @@ def _cached(encoder: Encoder, samples: Mapping[str, Any], storage: Storage, fold
         features: Vectors
         for start, batch in _encode(encoder, [samples[digest] for digest in digests]):
             if not start:
-                features = _make_room(part, (len(digests), batch.shape[1]), storage, encoder.name)
+                shape = len(digests), batch.shape[1]
+                if storage == "memory":
+                    _check_memory(shape)
+                features = new_array(part, shape, np.float32)
+                size = in_words(features.nbytes)
+                print(f"computing {_named(shape)} by {encoder.name} once: {size} in {folder}", flush=True)
             features[start : start + BATCH] = batch
 
     return load_or_make(array_file(folder, f"{encoder.weights} {encoder.preparation}", digests), len(digests), make)
-
-
-def _make_room(file: Path, shape: tuple[int, int], storage: Storage, name: str) -> Vectors:
-    """An array in ``file``; a UserError if there is no room for it, or for what is read of it."""
-    if storage == "memory":
-        _check_memory(shape)
-    features = new_array(file, shape, np.float32)
-    print(f"computing {_named(shape)} by {name} once: {in_words(_size(shape))} in {file.parent}", flush=True)
-    return features
 
 
 def _encode(encoder: Encoder, samples: Sequence[Any]) -> Iterator[tuple[int, Vectors]]:
