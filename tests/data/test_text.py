@@ -21,8 +21,7 @@ from l2m.data import Data, _load, load
 from l2m.data import tokens as words
 from l2m.data.paper import text
 from l2m.models import transformer
-from l2m.models.dropout import dropout
-from l2m.models.transformer import Transformer, sinusoids
+from l2m.models.transformer import Transformer, dropout, sinusoids
 from l2m.seeding import generator
 from l2m.strategies import Context
 from l2m.strategies.smote import Smote
