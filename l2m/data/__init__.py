@@ -21,8 +21,7 @@ from torch import Tensor
 from l2m.data.fingerprint import fingerprint
 from l2m.data.split import Batch as Batch
 from l2m.data.split import Split as Split
-from l2m.data.units import Units
-from l2m.data.validation import hold_out, own_part, validated
+from l2m.data.validation import Units, hold_out, own_part, validated
 from l2m.errors import UserError
 from l2m.registry import Registry
 from l2m.seeding import derive

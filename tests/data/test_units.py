@@ -12,7 +12,7 @@ from made_up import compose
 
 from l2m import UserError
 from l2m.data import load
-from l2m.data.units import Units
+from l2m.data.validation import Units
 from l2m.training.results import sample_results
 
 PATIENTS = 40

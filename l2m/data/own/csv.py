@@ -13,7 +13,7 @@ from l2m.data.own.cells import Decimal, clean, with_point
 from l2m.data.own.csv_rows import Header, Separator, read_rows
 from l2m.data.own.targets import TestFraction, assemble_table, encode, read_part, split_rows
 from l2m.data.tables import parse_numbers, refuse
-from l2m.data.units import Units
+from l2m.data.validation import Units
 from l2m.errors import UserError
 from l2m.schema import Range
 

@@ -19,8 +19,7 @@ from l2m.data.own import columns
 from l2m.data.own.cells import Decimal, as_text, parse_formatted
 from l2m.data.own.description import find_alike, find_doubts, number_value, place_names
 from l2m.data.tables import LARGEST, locate, parse_numbers, refuse
-from l2m.data.units import Units
-from l2m.data.validation import check_sides, held_out
+from l2m.data.validation import Units, check_sides, held_out
 from l2m.errors import UserError, printable, shown
 from l2m.schema import Range
 from l2m.seeding import generator
