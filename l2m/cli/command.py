@@ -64,7 +64,6 @@ class Sweep:
 
     @classmethod
     def of(cls, settings: Any) -> Sweep:
-        """From Hydra's settings."""
         return cls(plain_values(settings.launcher), plain_values(settings.sweeper))
 
     @property

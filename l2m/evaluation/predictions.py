@@ -119,7 +119,6 @@ def summarize(task: Task, classes: tuple[str, ...], table: pd.DataFrame) -> Iter
 
 
 def _aligned(name: str, table: pd.DataFrame) -> Iterator[str]:
-    """The lines of a table, with a heading."""
     rows = table.head(LISTED).rename(lambda label: shown(label, 30)).rename_axis(index=None, columns=name)
     yield indent(rows.to_string(col_space=dict.fromkeys(rows, 10), float_format="{:.4g}".format), "  ")
     if len(table) > LISTED:

@@ -94,7 +94,6 @@ def curves(axes: Axes, row: Row, cells: Cells) -> None:
 
 
 def worst_group(axes: Axes, row: Row, cells: Cells) -> None:
-    """The worst group's test metric over epochs."""
     draw_curves(axes, cells, "worst_group")
 
 

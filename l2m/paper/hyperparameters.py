@@ -76,7 +76,6 @@ def train_size(run: Runs, printed: int | None = None) -> int | None:
 
 
 def tex(cells: Iterable[Sequence[str]], label: str) -> str:
-    """The cells of :func:`table` as a ``longtable``."""
     columns = "l" + "r" * len(NUMBERS) + "p{2.6cm}p{3.2cm}r"
     head = ["", *(latex.escape(name) for name in NUMBERS.values()), *WORDS.values(), r"$\tilde\alpha$ off"]
     lines = [latex.line(map(latex.escape, words)) for words in cells]

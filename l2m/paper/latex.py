@@ -16,7 +16,6 @@ FORMULAS = {r"2$\cdot$$\surd$(sd\_paper$^2$/4 + sd$^2$/n)": r"$2\sqrt{s_\mathrm{
 
 
 def escape(text: str) -> str:
-    """Text as LaTeX reads it."""
     made = "".join(CHARACTERS.get(character, character) for character in text)
     for spelled, formula in FORMULAS.items():
         made = made.replace(spelled, formula)

@@ -37,7 +37,6 @@ CAPTION = (
 
 
 def pair(row: Row) -> tuple[str, str]:
-    """The two strategies of a row."""
     return "learn2mix", OPPONENTS.get(row.name, "classical")
 
 
@@ -100,7 +99,6 @@ def _by_setting(row: Row, all_runs: Iterable[Runs]) -> dict[tuple[Any, ...], dic
 
 
 def varied_names(row: Row) -> list[str]:
-    """The varied keys, in words."""
     return [key.removesuffix(".name").rpartition(".")[2].replace("_", " ") for key in VARIED[row.name]]
 
 

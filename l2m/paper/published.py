@@ -12,8 +12,6 @@ RUNS = 5
 
 
 class Printed(NamedTuple):
-    """A number of the paper."""
-
     text: str  # as printed, ``74.16 ± 2.79`` or ``< 2.0``
     mean: float  # in the unit of its table: % or the square of the target's unit
     sd: float | None  # standard deviation of five runs, ddof 0; None where none is printed

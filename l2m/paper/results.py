@@ -38,8 +38,6 @@ class Bench(NamedTuple):
 
 @dataclass(frozen=True)
 class Results(RunsRead):
-    """What a results folder holds: runs, studies and measurements."""
-
     studies: list[Recorded]  # the finished studies, those at their default options first
     benches: list[Bench]  # measurements of ``make bench``, one a machine
 

@@ -76,8 +76,6 @@ def csv(frame: pd.DataFrame) -> str:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the paper."""
-
     title: str  # of the cells
     cells: Mapping[Row, Mapping[str, list[Cell]]]  # by row and strategy, at the three checkpoints
     # by row and strategy, those of the paper's five seeds that have no run

@@ -73,8 +73,6 @@ class PaperEffect(NamedTuple):
 
 
 class Judgement(NamedTuple):
-    """A verdict on the effect and its grounds."""
-
     verdict: Verdict
     note: str = ""  # the grounds of the verdict, where its word does not say them
     difference: Difference = Difference(math.nan, math.nan, 0)  # ours − theirs on the seeds both have

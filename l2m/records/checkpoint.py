@@ -26,7 +26,6 @@ class Checkpoint:
     state: Mapping[str, Any]
 
     def to_bytes(self) -> memoryview:
-        """The content of the file."""
         rows = {"metrics": [astuple(row) for row in self.metrics], "groups": [astuple(row) for row in self.groups]}
         return serialize({"schema": SCHEMA, **vars(self), **rows})
 

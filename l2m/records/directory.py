@@ -120,7 +120,6 @@ class RunDirectory:
         return checkpoint.state if checkpoint else None
 
     def add(self, row: EpochRow, groups: Sequence[GroupRow]) -> None:
-        """Add the rows of an epoch."""
         self._rows.append(row)
         self._groups += groups
 

@@ -92,7 +92,6 @@ def classifier_of(network: Any) -> tuple[str, ...]:
 
 
 def check_file(key: str, file: str) -> None:
-    """Refuse weights that are not a file."""
     if not Path(file).expanduser().is_file():
         raise UserError(f"{key}={file} is not a file (looked for it from {Path.cwd()}): name a file of weights")
 

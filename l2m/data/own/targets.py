@@ -282,7 +282,6 @@ def assemble(
 
 
 def _describe(train: Part, test: Part, columns: Mapping[str, Any]) -> dict[str, Any]:
-    """What both parts together hold, in plain values."""
     targets, groups = (np.concatenate(both) for both in ((train.targets, test.targets), (train.groups, test.groups)))
     described = {"place": str(train.place), "samples": len(groups), "test_samples": len(test.groups), **columns}
     counted = {"classes": (train.class_names or (), targets), "groups": (train.group_names, groups)}

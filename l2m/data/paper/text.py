@@ -97,7 +97,6 @@ def _read_archive(folder: Path) -> list[tuple[int, str]]:
 
 
 def _read_table(file: Path) -> list[tuple[int, str]]:
-    """The reviews of a CSV file with the columns review and sentiment."""
     table = read_table(file, dtype=str, keep_default_na=False, encoding="utf-8")
     if absent := {"review", "sentiment"} - set(table.columns):
         raise UserError(f"{file} has no column {min(absent)}: it must have review and sentiment, name or add them")
@@ -111,7 +110,6 @@ def _read_table(file: Path) -> list[tuple[int, str]]:
 
 
 def _download(table: Path, archive: Path) -> None:
-    """Download the labelled reviews from Hugging Face into ``table``."""
     with downloading(f"{archive} is not there, nor is {table}: put one of them there"):
         from datasets import load_dataset
 

@@ -53,8 +53,6 @@ def count(holds: pd.Series[bool]) -> str:
 
 @dataclass(frozen=True)
 class Setting:
-    """Where a study runs."""
-
     results_dir: str  # for ordinary runs that a study needs; the command writes the study's own tables
     data_dir: str  # where data sets lie
     report: Callable[[str], None]  # prints a line of progress
@@ -81,7 +79,6 @@ class Study:
         raise NotImplementedError
 
     def claims(self, tables: Tables) -> list[Claim]:
-        """The claims, as the tables judge them."""
         raise NotImplementedError
 
     def figures(self, tables: Tables) -> dict[str, Figure]:

@@ -105,6 +105,5 @@ def _share_scale(axes: Sequence[Axes]) -> None:
 
 
 def _legend(figure: Figure) -> None:
-    """One legend above all panels."""
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=3, handlelength=2.4, columnspacing=1, borderpad=0)

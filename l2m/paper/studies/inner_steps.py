@@ -228,7 +228,6 @@ def draw_fixed_points(points: pd.DataFrame) -> Figure:
 
 
 def draw_gaps(gaps: pd.DataFrame) -> Figure:
-    """The gap by T, a line for each budget."""
     figure, panels = drawing.panels(len(CLAIMED) * len(CRITERIA), 2)
     cells = [(gradients, criterion) for criterion in CRITERIA for gradients in CLAIMED]
     for axes, (gradients, criterion) in zip(panels, cells, strict=True):
@@ -261,7 +260,6 @@ def draw_best(best: pd.DataFrame) -> Figure:
 
 
 def _draw_laws(axes: Axes, steps: pd.DataFrame, colour: str, label: str) -> None:
-    """Means, intervals and both fits."""
     mean, low, high = geometric_interval(steps)
     sides = [mean - low, high - mean]
     axes.errorbar(

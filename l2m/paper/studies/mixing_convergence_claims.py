@@ -26,7 +26,6 @@ OTHERS = ("classical", "mean", "worst group")
 
 
 def judge(tables: Tables) -> list[Claim]:
-    """All claims, by the rules at the top of this file."""
     agreeing, disagreeing = _agreeing(tables["agree"]), _disagreeing(tables["disagree"], tables["points"])
     return [*agreeing, *disagreeing, _vanishing(tables["vanish"])]
 

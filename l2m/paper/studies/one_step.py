@@ -183,7 +183,6 @@ class OneStep(Study):
 
 
 def draw_condition(table: pd.DataFrame) -> Figure:
-    """Eq. 8 against eq. 9."""
     figure, axes = drawing.panels(4, 2)
     met = table["first_factor"] * table["norm"] > 0
     sides = [(met, "#0072B2", "-", "eq. 8 holds"), (~met, "#D55E00", (0, (4, 1.8)), "eq. 8 fails")]
@@ -227,7 +226,6 @@ def draw_condition(table: pd.DataFrame) -> Figure:
 
 
 def draw_proof(table: pd.DataFrame) -> Figure:
-    """How often each step of the proof holds."""
     figure, (axes,) = drawing.panels(1, 1)
     figure.set_size_inches(3.4, 3.2)
     rows = table.set_index("step").loc[list(SHOWN)]

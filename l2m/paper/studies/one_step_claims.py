@@ -25,7 +25,6 @@ from l2m.paper.studies.one_step_proof import READINGS
 
 
 def judge(tables: Tables) -> list[Claim]:
-    """All claims, by the rules at the top of this file."""
     table, proof = tables["problems"], tables["proof"].set_index("step")
     always = proof["holds"] == proof["checked"]
     counts = proof["holds"].astype(str) + " of " + proof["checked"].astype(str)

@@ -36,14 +36,11 @@ class StudyConfig:
 
     @property
     def path(self) -> Path:
-        """The study's directory."""
         name = self.study["name"]
         return Path(self.results_dir) / "studies" / f"{name}-{digest(self.study)}"
 
 
 class Recorded(NamedTuple):
-    """A study that was run."""
-
     study: Study
     path: Path
     tables: dict[str, pd.DataFrame]
@@ -51,7 +48,6 @@ class Recorded(NamedTuple):
 
     @property
     def name(self) -> str:
-        """That of the study."""
         return self.path.name.rpartition("-")[0]
 
     def figures(self) -> dict[str, Figure]:
@@ -61,7 +57,6 @@ class Recorded(NamedTuple):
 
 
 def changed_options(choice: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of a study that are not at their default."""
     defaults = STUDIES.defaults(choice["name"])
     return {key: value for key, value in choice.items() if key != "name" and defaults.get(key) != value}
 
