@@ -204,9 +204,11 @@ def overview(tables: Iterable[Table]) -> str:
         "`results/tables/table2.md`); mean ± sd (ours ddof 1, the paper's ddof 0); Δ: learn2mix − classical, ours on "
         "the same seeds ± half of its 95 % t-interval, the paper's ± 2 of its standard errors. Effect: whether our Δ "
         "excludes 0 and agrees with the paper's (confirmed; else smaller or larger), leaves it open (inconclusive) or "
-        "contradicts it. Level: whether our means of learn2mix / classical are within a tolerance of the paper's. The "
-        "rules are in [the ledger](REPRODUCTION.md); they replaced a first rule after most runs were in, and it says "
-        "why. What is not run lacked data or hours: `make reproduce` trains it."
+        "contradicts it; same sign where the paper prints no number to agree with; unclear in the paper where its Δ is "
+        "below 2 of its standard errors. Level: whether our means of learn2mix / classical are within a tolerance of "
+        "the paper's. n: seeds, of each where they differ. The rules are in [the ledger](REPRODUCTION.md); they "
+        "replaced a first rule after most runs were in, and it says why. What is not run lacked data or hours: "
+        "`make reproduce` trains it."
     )
     return md.page(md.table(head, "lrlrrrrrrl", lines), caption)
 

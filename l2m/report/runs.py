@@ -137,7 +137,8 @@ def read_runs(results_dir: Path, may_be_empty: bool = False, folders: Iterable[P
             cannot be read.
     """
     if not results_dir.is_dir():
-        raise UserError(f"{results_dir} is not there: name the folder that holds runs/, which is outputs by default")
+        state = "a file" if results_dir.exists() else "not there"
+        raise UserError(f"{results_dir} is {state}: name the folder that holds runs/, which is outputs by default")
     registries()
     by_settings: dict[tuple[str, str], Runs] = {}
     files: dict[str, Counter[str | None]] = {}

@@ -108,6 +108,9 @@ def test_small_errors_have_digits_that_count(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="output is not there: name the folder"):
         runs.read_runs(tmp_path / "output")
+    (tmp_path / "output").touch()
+    with pytest.raises(UserError, match="output is a file: name the folder"):
+        runs.read_runs(tmp_path / "output")
 
 
 @pytest.mark.parametrize(
