@@ -1,7 +1,9 @@
 """The exception that users see as one sentence, without a traceback, and what helps to write it."""
 
 import errno
+import os
 import re
+import signal
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -56,6 +58,10 @@ def exit_on_error(debug: bool = False) -> Iterator[None]:
     """End the program with status 1 and a sentence after an error of the user or the system, unless in ``debug``."""
     try:
         yield
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader has left, as head does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
     except (UserError, OSError) as error:
         problem = describe_error(error)
         if debug or not problem:

@@ -26,6 +26,8 @@ def summary() -> None:
 
     results = read_runs(folder)
     _warn(results.problems)
+    file = folder / "summary.png"
+    report.figure(results.runs, file)
     console = Console(highlight=False, markup=False, emoji=False)
     for table in report.tables(results.runs):
         console.print(table)
@@ -33,8 +35,6 @@ def summary() -> None:
     console.print(report.caption(results.runs))
     for (dataset, strategy, status), n in sorted(results.unfinished.items()):
         console.print(f"Left out: {n} {status} of {dataset} {strategy}.")
-    file = folder / "summary.png"
-    report.figure(results.runs, file)
     print(f"figure: {printable(str(file))}")
 
 
@@ -67,16 +67,16 @@ def tables() -> None:
     results = read_results(options.results_dir)
     _warn(results.problems)
     both = paper.both(results)
-    print(paper.summary(both))
     folder = options.results_dir / "tables"
     for name, text in paper.files(results, both).items():
         write_whole(folder / name, text.encode())
-    print(f"tables: {folder}/")
     if options.ledger:
         write_whole(options.ledger, ledger.markdown(results).encode())
-        print(f"ledger: {options.ledger}")
     for page in options.into:
         write_whole(page, _filled(page, paper.blocks(results, both)).encode())
+    print(paper.summary(both), f"tables: {folder}/", sep="\n")
+    if options.ledger:
+        print(f"ledger: {options.ledger}")
 
 
 @exit_on_error()

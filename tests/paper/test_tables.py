@@ -7,6 +7,7 @@ import math
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from itertools import chain
@@ -608,6 +609,18 @@ def test_script_writes_the_same_wherever_it_runs_and_names_damage(folder: Path, 
     }  # fmt: skip
     assert "| balanced | 0 | not run |" in second["table2.md"]
     assert str(tmp_path) not in "".join([*first.values(), (copies[0] / "LEDGER.md").read_text(encoding="utf-8")])
+
+
+def test_a_reader_that_leaves_costs_no_file(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "runs", tmp_path / "runs")
+    words = [sys.executable, "-u", "-m", "l2m", "tables", str(tmp_path)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 128 + signal.SIGPIPE
+    assert (tmp_path / "tables" / "table1.md").exists()
 
 
 def test_marks_of_nothing_are_named(
