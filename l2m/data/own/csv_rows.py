@@ -31,6 +31,9 @@ FOOTER = re.compile(r"(?i)((grand |sub-?)?totals?|sum|average|mean):?|(sources?|
 BLOCK = 10_000
 """Rows that are lists at a time: as text in a table they take less memory."""
 
+HEADER = 10_000
+"""Characters in which quoted names with line breaks end, after the first line."""
+
 WIDE = 1000
 """Columns from which cells stay Python's objects: pandas takes about a millisecond for each column of text."""
 
@@ -150,7 +153,8 @@ def _separator(text: str, asked: Separator, file: Path, may_be_single: bool, dec
     """The character between the cells of the first line."""
     match = re.search(r"\S[^\r\n]*", text)
     first = match[0] if match else ""
-    cells = {name: _cells(text.lstrip(), sign) for name, sign in SEPARATORS.items()}
+    begin = text[match.start() : match.end() + HEADER] if match else ""  # of a file that may be large
+    cells = {name: _cells(begin, sign) for name, sign in SEPARATORS.items()}
     most = max(cells, key=lambda name: (cells[name] > 1 and (name, decimal) != ("comma", "comma"), cells[name]))
     chosen = most if asked == "auto" else asked
     if first and cells[chosen] == 1 and not (may_be_single and cells[most] == 1):

@@ -86,8 +86,9 @@ def find_doubts(
                 else f"\"dataset.ignore=['{name}']\""
             )
             doubts.append(f"{name} has a different whole number in each row: add {option} if it only names rows")
-    constant = [*np.array(numeric, object)[~(spans > 0)], *(name for name in others if rows[name].nunique() < 2)]
-    constant = [name for name in constant if not rows[name].isna().any() or rows[name].isna().all()]
+    is_constant = np.isnan(spans) | (np.ptp(numbers, axis=0) == 0)  # an empty cell beside a number differs from it
+    constant = [*np.array(numeric, object)[is_constant]]
+    constant += [name for name in others if rows[name].nunique(dropna=False) < 2]
     if constant:
         doubts.append(f"no two values, so nothing to learn from: {', '.join(constant)}")
     for name in others:
