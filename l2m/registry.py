@@ -9,6 +9,7 @@ import inspect
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
+from functools import cache
 from typing import Any, Generic, TypeVar
 
 from l2m.errors import UserError, did_you_mean
@@ -122,8 +123,13 @@ class Registry(Generic[T]):
         return self[choice["name"]](*arguments, **options)
 
     def _options(self, name: str) -> dict[str, inspect.Parameter]:
-        parameters = inspect.signature(self[name]).parameters
+        parameters = _parameters(self[name])
         return {key: p for key, p in parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+@cache
+def _parameters(entry: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(entry).parameters
 
 
 def _place(entry: Callable[..., Any]) -> tuple[str, str]:

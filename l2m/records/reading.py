@@ -92,27 +92,25 @@ def _read_metrics(folder: Path, config: RunConfig, info: Mapping[str, Any]) -> p
 def _read_groups(folder: Path) -> pd.DataFrame:
     """Epochs from 1 on, and in each the same k groups in their order; their names are printable."""
     table = _read_table(folder / "groups.csv", GroupRow, may_lack="train_loss")
-    k = int((table["epoch"] == 1).sum())
-    whole = k and not len(table) % k
-    if not whole or table["epoch"].tolist() != np.arange(1, len(table) // k + 1).repeat(k).tolist():
+    epoch, group, name = (table[column].to_numpy() for column in ("epoch", "group", "name"))
+    k = int((epoch == 1).sum())
+    if not k or len(table) % k or (epoch != np.arange(1, len(table) // k + 1).repeat(k)).any():
         raise ValueError("groups.csv does not hold the same number of groups for each epoch from 1 on")
-    table["name"] = table["name"].map({name: printable(name) for name in table["name"].unique()})
-    first = table[["group", "name"]].iloc[:k]
-    same = (table[["group", "name"]].to_numpy().reshape(-1, k, 2) == first.to_numpy()).all()
-    if first["group"].tolist() != list(range(k)) or not same:
+    if (group.reshape(-1, k) != np.arange(k)).any() or (name.reshape(-1, k) != name[:k]).any():
         raise ValueError(f"groups.csv does not name groups 0 to {k - 1} alike in each epoch")
+    table["name"] = [printable(each) for each in name[:k]] * (len(table) // k)
     return table
 
 
 def _check_agreement(metrics: pd.DataFrame, groups: pd.DataFrame, config: RunConfig) -> None:
     """Whether both tables can be of one run of ``config``: epochs, steps, samples, range, worst group."""
-    if groups["epoch"].nunique() != len(metrics):
-        raise ValueError(f"groups.csv has {groups['epoch'].nunique()} epochs, metrics.csv {len(metrics)}")
+    if (epochs := int(groups["epoch"].iloc[-1])) != len(metrics):
+        raise ValueError(f"groups.csv has {epochs} epochs, metrics.csv {len(metrics)}")
     steps, task = metrics["steps"], TASKS[config.task]
     if (steps != metrics["epoch"] * steps[0]).any() or (metrics["samples"] != steps * config.batch_size).any():
         raise ValueError("metrics.csv counts other steps or samples than epochs and batch_size give")
-    by_epoch = groups.groupby("epoch")["test_metric"]
-    worst = (by_epoch.min() if task.higher_is_better else by_epoch.max()).to_numpy()
+    by_epoch = groups["test_metric"].to_numpy().reshape(epochs, -1)
+    worst = by_epoch.min(1) if task.higher_is_better else by_epoch.max(1)
     if not np.allclose(metrics["worst_group"], worst, rtol=1e-5, atol=1e-9):
         raise ValueError("metrics.csv has another worst_group than groups.csv")
     if task.higher_is_better and not metrics["test_metric"].between(0, 1).all():
@@ -131,11 +129,12 @@ def _read_table(file: Path, kind: type, may_lack: str | None = None) -> pd.DataF
         raise ValueError(f"{file.name} {_fault(read_text(file), hints)}") from error
     if list(table.columns) != list(hints):
         raise ValueError(f"{file.name} has the columns {', '.join(table.columns)}, not {', '.join(hints)}")
-    for column, values in table.items():
-        required = values.dropna() if column == may_lack else values
-        valid = required.notna().to_numpy() if hints[str(column)] is str else np.isfinite(required.to_numpy())
+    for column, kind_of_value in hints.items():
+        values = table[column].to_numpy()
+        empty = pd.isna(values)
+        valid = ~empty if kind_of_value is str else np.isfinite(values) | (empty if column == may_lack else False)
         if not valid.all():
-            line = required.index[~valid][0] + 2
+            line = np.flatnonzero(~valid)[0] + 2
             raise ValueError(f"{file.name} has a value of {column} that is missing or not finite in line {line}")
     return table
 
