@@ -16,8 +16,6 @@ from typing import Any, NamedTuple
 import pytest
 import warm
 
-from l2m.paper.results import Results
-
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BELOW = sorted((ROOT / "docs").glob("*/*.md"))
@@ -135,7 +133,7 @@ LONG = {"compare.md", "extending.md", "own_data.md", "start.md", "streams.md", "
         "tutorial_photographs.md"}  # fmt: skip
 """Pages whose commands take most of the time: `make test-long` runs them."""
 
-LONG_WHOLE = {"features.md", "streams.md"}
+LONG_WHOLE = {"features.md", "machines.md", "streams.md"}
 """Those of which this holds for the blocks that need an extra."""
 
 PLAYED = [pytest.param(page, id=page.name, marks=[pytest.mark.long] * (page.name in LONG)) for page in PAGES]
@@ -240,16 +238,3 @@ def test_examples_in_docstrings_run() -> None:
     results = {name: doctest.testmod(importlib.import_module(name)) for name in modules}
     assert [name for name, result in results.items() if result.failed] == []
     assert sum(result.attempted for result in results.values()) == 11
-
-
-def test_tables_are_those_of_the_records(committed_results: Results) -> None:
-    from l2m.paper import tables
-
-    blocks = tables.blocks(committed_results, tables.both(committed_results))
-    marked = []
-    for page in PAGES:
-        pattern = r"<!-- (\w+): written by make tables -->\n(.*?)<!-- end of \1 -->"
-        marked += re.findall(pattern, page.read_text(encoding="utf-8"), re.DOTALL)
-    assert sorted(name for name, _ in marked) == sorted([*blocks, "results"])  # in README.md and in docs/index.md
-    assert [text for name, text in marked if text != blocks[name]] == [], "run make tables"
-    assert not [name for name, text in blocks.items() if re.search(r"\d ± \d", text)], "they break in narrow cells"

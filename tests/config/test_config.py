@@ -151,14 +151,15 @@ def test_every_yaml_composes_and_trains_an_epoch(tiny_data: Path, tmp_path: Path
         ((config, _),), _ = compose_sweep(*(each.replace("{data}", str(tiny_data)) for each in overrides), *small)
         assert isinstance(config, RunConfig)
         assert check(config.to_dict()) == config, "config.yaml describes the run whole"
-    assert_trains(config)  # of an experiment, the last combination
+    if group != "experiment":  # whose data sets, strategies and models train by themselves
+        assert_trains(config)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", [name for group, name in TRAINED if group == "experiment"])
 def test_every_combination_of_an_experiment_trains(tiny_data: Path, tmp_path: Path, name: str) -> None:
     small = ("epochs=1", "batch_size=10", "device=cpu", f"data_dir={tiny_data}", f"results_dir={tmp_path}")
-    for overrides in combinations("experiment", name)[:-1]:
+    for overrides in combinations("experiment", name):
         ((config, _),), _ = compose_sweep(*overrides, *small)
         assert_trains(config)
 

@@ -100,8 +100,16 @@ def test_every_registered_model_is_among_the_cases() -> None:
     assert {name for name, _, _ in CASES} | {"timm"} == set(MODELS.names())
 
 
+DEEP = {"mobilenet_v3", "timm"}
+"""Those that take longest to export; `make test-long` does it."""
+
+
 @pytest.mark.parametrize(
-    ("name", "data", "options"), CASES, ids=[f"{name}-{i}" for i, (name, _, _) in enumerate(CASES)]
+    ("name", "data", "options"),
+    [
+        pytest.param(*case, marks=[pytest.mark.long] * (case[0] in DEEP), id=f"{case[0]}-{i}")
+        for i, case in enumerate(CASES)
+    ],
 )
 def test_an_exported_model_predicts_as_torch_does(
     name: str, data: Data, options: Sequence[str], tmp_path: Path

@@ -219,9 +219,9 @@ def test_summary_fits_80_columns(found: Results) -> None:
     assert max(map(len, lines)) <= 80
 
 
-def test_the_papers_size_is_taken_where_the_records_allow_it() -> None:
+def test_the_papers_size_is_taken_where_the_records_allow_it(committed_results: Results) -> None:
     """25200 samples may have the same shares, and give as many steps."""
-    run = BY_NAME["cifar100_v1"].runs(read_results(ROOT / "results").runs)["classical"]
+    run = BY_NAME["cifar100_v1"].runs(committed_results.runs)["classical"]
     assert hyperparameters.train_size(run, 26250) == 26250
     assert hyperparameters.train_size(run, 26251) == hyperparameters.train_size(run) == 25200
 
@@ -581,6 +581,27 @@ def test_committed_tables_are_those_of_the_records(committed_results: Results) -
     assert text == ledger.markdown(committed_results), "run make tables"
     for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1, "a bar in a cell"
+
+
+def test_tables_of_the_pages_are_those_of_the_records(committed_results: Results) -> None:
+    blocks = tables.blocks(committed_results, tables.both(committed_results))
+    marked = []
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        pattern = r"<!-- (\w+): written by make tables -->\n(.*?)<!-- end of \1 -->"
+        marked += re.findall(pattern, page.read_text(encoding="utf-8"), re.DOTALL)
+    assert sorted(name for name, _ in marked) == sorted([*blocks, "results"])  # in README.md and in docs/index.md
+    assert [text for name, text in marked if text != blocks[name]] == [], "run make tables"
+    assert not [name for name, text in blocks.items() if re.search(r"\d ± \d", text)], "they break in narrow cells"
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs the repository")
+def test_only_records_tables_and_figures_are_committed() -> None:
+    """No checkpoint, no parameters; and few enough of them."""
+    listed = subprocess.run(["git", "ls-files", "results"], cwd=ROOT, capture_output=True, text=True, check=True)
+    files = [ROOT / name for name in listed.stdout.splitlines()]
+    kinds = {".csv", ".gz", ".html", ".json", ".md", ".pdf", ".png", ".tex", ".yaml"}
+    assert [file for file in files if file.suffix not in kinds] == []
+    assert sum(file.stat().st_size for file in files) < 60e6
 
 
 def test_script_writes_the_same_wherever_it_runs_and_names_damage(folder: Path, tmp_path: Path) -> None:

@@ -200,7 +200,7 @@ def test_the_trainer_trains_as_a_plain_loop_does(names: dict[str, Any], tmp_path
     close(model, alike, sampler, other)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     ("step", "saving"),
     [

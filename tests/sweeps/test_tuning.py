@@ -121,7 +121,8 @@ def test_search_is_planned_with_every_launcher(door: Command, tmp_path: Path, la
     assert "20 trials of 1 runs, 4 at a time" in out
 
 
-@pytest.mark.parametrize("launcher", ["submitit_local", pytest.param("ray", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("launcher", ["submitit_local", "ray"])
 def test_search_trains_with_every_launcher(tmp_path: Path, launcher: str, request: pytest.FixtureRequest) -> None:
     """But Slurm, which the tests do not have: ``submitit_local`` runs the same jobs."""
     pytest.importorskip(LAUNCHERS[launcher].package)
