@@ -133,6 +133,7 @@ def _carry_out(request: Request) -> None:
 
 
 def _write_predictions(request: Request, threshold: str | Sequence[float] | None, model: Trained | Opponent) -> None:
+    from l2m.data.fingerprint import is_trained_on
     from l2m.data.own.new_samples import read_unseen
     from l2m.evaluation.decisions import decide
     from l2m.evaluation.predictions import format_csv, predict, summarize, tabulate
@@ -152,7 +153,8 @@ def _write_predictions(request: Request, threshold: str | Sequence[float] | None
             "with the classes' shares, or use a model of classical training",
             file=sys.stderr,
         )
-    inputs, samples = read_unseen(Path(str(request.data)).expanduser(), model.data, model.config.dataset)
+    data = Path(str(request.data)).expanduser()
+    inputs, samples = read_unseen(data, model.data, model.config.dataset)
     if isinstance(model, Trained):
         table = predict(model, inputs, samples, decision)
     else:
@@ -161,6 +163,11 @@ def _write_predictions(request: Request, threshold: str | Sequence[float] | None
     write_whole(output, format_csv(table), remedy="choose another output=")
     print(f"{len(table)} sample{'s' * (len(table) != 1)} of {request.data}, scored by {model.folder}")
     print("\n".join(summarize(model.task, model.class_names, table)))
+    if "actual" in table and is_trained_on(data, model.config.dataset):
+        print(
+            f"{request.data} has the samples that the model was trained on: these scores are better than on new ones",
+            file=sys.stderr,
+        )
     print(output)
 
 

@@ -62,6 +62,15 @@ def recorded(dataset: Mapping[str, Any], info: Mapping[str, Any]) -> str | None:
     return files
 
 
+def is_trained_on(place: Path, dataset: Mapping[str, Any]) -> bool:
+    """Whether it is the user's own file or folder that a data set trains on, or a copy of the file."""
+    if not dataset.get("path") or not (own := Path(dataset["path"]).expanduser()).exists():
+        return False
+    if own.is_file() and place.is_file():
+        return checksum(own) == checksum(place)
+    return place.resolve() in (own.resolve(), own.resolve() / "train")
+
+
 def checksum(file: Path, algorithm: str = "sha256") -> str:
     """A file's checksum in hexadecimal; it is read once in a process, unless its size or time of change differs."""
     status = file.stat()

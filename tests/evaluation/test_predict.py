@@ -27,6 +27,7 @@ from l2m import RunConfig, UserError, compose, predict, train
 from l2m.data import DATASETS
 from l2m.data import load as load_data
 from l2m.data import tokens as words
+from l2m.data.fingerprint import is_trained_on
 from l2m.evaluation.decisions import decide
 from l2m.records import Records
 
@@ -204,13 +205,16 @@ def test_damage_to_a_run(name: str, kind: str, runs: Callable[..., Run], tmp_pat
 # Tables
 
 
+TRAINED_ON = "has the samples that the model was trained on: these scores are better than on new ones\n"
+
+
 @pytest.mark.parametrize("words", [ILL, WARD, INCOME, INCOME_WARD])
 def test_rows_of_ones_own_table_are_scored_as_the_records_say(
     words: Sequence[str], runs: Callable[..., Run], door: Command, table: Path, tmp_path: Path
 ) -> None:
     config, records = runs(*words_of(table, *words))
     result = door(f"run={records.path}", f"data={table}")
-    assert (result.status, result.err) == (0, "")
+    assert (result.status, result.err) == (0, f"{table} {TRAINED_ON}")
     found, rows = pd.read_csv(tmp_path / "predictions.csv"), pd.read_csv(table)
     assert found["line"].tolist() == list(range(2, 42))
     outputs = l2m.load(records.path).outputs(load_data(config).test)
@@ -251,6 +255,7 @@ def test_rows_need_no_answer_and_no_order(runs: Callable[..., Run], door: Comman
     rows.to_csv("some.csv", index=False)
     result = door(f"run={records.path}", "data=some.csv", "output=some_scores.csv")
     assert " over the 3 samples with a known answer" in result.out
+    assert result.err == "", "these are other rows"
     some = pd.read_csv("some_scores.csv")
     assert some["actual"].notna().tolist() == [True] * 3 + [False] * 37
     pd.testing.assert_series_equal(some["probability ill"], every["probability ill"])
@@ -373,6 +378,20 @@ def test_images_in_folders_of_their_class(runs: Callable[..., Run], door: Comman
     np.testing.assert_allclose(
         alone.filter(like="probability"), found[found["actual"] == "3"].head(1).filter(like="probability"), rtol=1e-5
     )
+
+
+def test_a_copy_and_a_folder_of_the_training_samples_are_known(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        (tmp_path / "images" / part).mkdir(parents=True)
+    for name, text in (("a.csv", "x,y\n1,2\n"), ("copy.csv", "x,y\n1,2\n"), ("b.csv", "x,y\n1,3\n")):
+        (tmp_path / name).write_text(text)
+    assert is_trained_on(tmp_path / "copy.csv", {"path": str(tmp_path / "a.csv")})
+    assert not is_trained_on(tmp_path / "b.csv", {"path": str(tmp_path / "a.csv")})
+    assert not is_trained_on(tmp_path / "a.csv", {"path": str(tmp_path / "gone.csv")})
+    assert not is_trained_on(tmp_path, {"name": "mnist"})
+    found = [is_trained_on(tmp_path / place, {"path": str(tmp_path / "images")})
+             for place in ("images", "images/train", "images/test")]  # fmt: skip
+    assert found == [True, True, False]
 
 
 @pytest.mark.parametrize("fit", ["stretch", "crop"])
@@ -563,7 +582,7 @@ def test_a_model_is_loaded_and_scores_in_a_process_of_its_own(tmp_path: Path) ->
     assert (loaded.stdout, loaded.stderr) == ("1\n", "")
     command = [sys.executable, "-m", "l2m.predict", f"run={path}", f"data={tmp_path / 'table.csv'}"]
     scored = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert (scored.returncode, scored.stderr) == (0, "")
+    assert (scored.returncode, scored.stderr) == (0, f"{tmp_path / 'table.csv'} {TRAINED_ON}")
     assert len(pd.read_csv(tmp_path / "predictions.csv")) == 40
 
 
@@ -581,7 +600,7 @@ def test_a_reader_that_has_gone_is_no_error() -> None:
 
 def scored(door: Command, table: Path, path: Path, *options: str) -> tuple[pd.DataFrame, str]:
     result = door(f"run={path}", f"data={table}", "force=true", *options)
-    assert (result.status, result.err) == (0, "")
+    assert (result.status, result.err) == (0, f"{table} {TRAINED_ON}")
     return read(Path("predictions.csv")), result.out
 
 
