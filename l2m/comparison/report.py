@@ -25,6 +25,7 @@ class Protocol:
     """How a comparison was made.
 
     Attributes:
+        of_images: whether samples are images, which are in folders.
         title: the data set as a heading has it (:func:`l2m.config.description.title`).
         rates: by candidate, the chosen setting.
         tried: by candidate, among how many settings; empty if none were chosen.
@@ -37,6 +38,7 @@ class Protocol:
     """
 
     dataset: str
+    of_images: bool
     title: str
     data_seed: int
     validation_fraction: float
@@ -104,7 +106,7 @@ class Report:
     @property
     def usage(self) -> str:
         """A command that predicts new samples with the advised candidate."""
-        data = "new" if self.protocol.dataset in ("image_folder", "hugging_face_images") else "new.csv"
+        data = "new" if self.protocol.of_images else "new.csv"
         return shlex.join(["l2m", "predict", f"run={self.path}", f"data={data}"])
 
     def held_out_text(self, name: str) -> str:

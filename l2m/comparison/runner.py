@@ -35,6 +35,7 @@ from l2m.comparison.writing import as_csv
 from l2m.config import description
 from l2m.config.run import LATER_KEYS, RunConfig
 from l2m.data import load
+from l2m.data.own.new_samples import are_images
 from l2m.errors import UserError
 from l2m.files import write_whole
 from l2m.records import WRITE_REMEDY
@@ -248,6 +249,7 @@ class ComparisonRunner:
         tried = {name: {one.learning_rate for one in settings} for name, settings in self._settings.items()}
         return Protocol(
             dataset=str(options.dataset["name"]),
+            of_images=are_images(data, options.dataset),
             title=description.title(description.settings(base)),
             data_seed=options.data_seed,
             validation_fraction=options.validation_fraction,

@@ -108,6 +108,7 @@ def test_the_page_has_the_numbers_of_the_report(compared: Path) -> None:
     report = json.loads((path / "comparison.json").read_text())
     assert all(" ".join(sentence.split()) in page.text for sentence in report["sentences"])
     assert report["usage"] in page.text
+    assert report["usage"].endswith("data=new"), "a folder, as samples are images"
     table = table.set_index(["score", "strategy"])
     for score, panel in page.data["panels"].items():
         for strategy, (effect,) in panel["effects"]["test_metric"]["classical"].items():

@@ -99,6 +99,7 @@ def reported(findings: Findings, **gains: float) -> Report:
     rates = {name: {"learning_rate": 0.001} for name in STRATEGIES}
     protocol = Protocol(
         "csv",
+        False,
         "t.csv, target y",
         42,
         0.2,

@@ -18,6 +18,7 @@ from PIL import Image
 from l2m import RunConfig, UserError, compose, train
 from l2m.data import Data, load
 from l2m.data.own.description import format_description
+from l2m.data.own.new_samples import are_images
 from l2m.data.tokens import SPECIAL, plain
 
 WORDS = ("the", "film", "was", "good", "bad", "long", "8/10", "it's", "café")
@@ -206,6 +207,7 @@ def test_images(tmp_path: Path, form: str) -> None:
         place = tmp_path / "images.parquet"
     data = loaded(place, "dataset.resize=16", kind="_images")
     assert data.class_names == ("cat", "dog")
+    assert are_images(data, {"name": "hugging_face", "kind": "image"})
     assert data.train.inputs.shape == (10, 3, 16, 16)
     assert data.train.inputs[:, 0, 0, 0].tolist() == data.train.targets.tolist()
     assert {int(each) for split in (data.train, data.test) for each in split.inputs[:, 1, 0, 0]} == set(range(6))

@@ -50,15 +50,14 @@ def read_unseen(place: Path, data: Data, choice: Mapping[str, Any]) -> tuple[Ten
         UserError: the place is not there, holds no samples, or something that cannot be read; or the data set has no
             kind of file for new samples.
     """
-    fitted, shape = data.preprocessing, data.train.inputs.shape[1:]
+    fitted = data.preprocessing
     if not place.exists():
         raise UserError(f"{place} is not there (looked for it from {Path.cwd()}): name a file or a folder that is")
     if place.suffix in READERS.keys() - {".csv", ".parquet"}:
         raise UserError(f"{place} is not a CSV or Parquet file, as new samples must be: save it as one")
-    encoded = choice.get("kind", "image") if "features" in fitted else None
-    if encoded == "image" or ("white" in fitted and shape[1] == shape[2]):
+    if are_images(data, choice):
         return _read_images(place, data, choice)
-    if encoded == "text" or "vocabulary" in fitted:
+    if "features" in fitted or "vocabulary" in fitted:
         return _read_texts(place, data, choice)
     if "numbers" in fitted or "columns" in fitted:
         return _read_rows(place, data, choice)
@@ -66,6 +65,14 @@ def read_unseen(place: Path, data: Data, choice: Mapping[str, Any]) -> tuple[Ten
         f"dataset={choice['name']} has no kind of file that new samples could be in: score them from Python, with "
         "l2m.load"
     )
+
+
+def are_images(data: Data, choice: Mapping[str, Any]) -> bool:
+    """Whether new samples are images in a folder; arguments as for :func:`read_unseen`."""
+    fitted, shape = data.preprocessing, data.train.inputs.shape[1:]
+    if "features" in fitted:
+        return bool(choice.get("kind", "image") == "image")
+    return "white" in fitted and shape[1] == shape[2]
 
 
 def _find_files(place: Path, suffixes: Sequence[str], what: str) -> list[Path]:
