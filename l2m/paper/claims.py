@@ -156,7 +156,8 @@ def prose(all_runs: Sequence[Runs]) -> list[Line]:
         if line.strategy not in equal:
             level = "a lost level" if line.claim.at is None else f"{line.claim.at:g}" + " %" * line.row.is_percent
             claim = f"epochs to {level}, against {_with_equals(line.strategy, equal)}"
-            text = f"{speed.or_never(ours)} against {speed.or_never(line)}{_difference(judged, 1)}"
+            both = (speed.or_never(each.cell.values, judged.difference.n) for each in (ours, line))
+            text = f"{' against '.join(both)}{_difference(judged, 1)}"
             lines.append(_of_prose("threshold", line, claim, "" if judged.verdict == "not run" else text, judged))
     for ours, line, judged in _against_learn2mix(speed.at_epoch(all_runs)):
         claim = f"at epoch {line.claim.at}, against {line.strategy}"

@@ -60,9 +60,12 @@ def runs(all_runs: Sequence[Runs]) -> dict[str, list[Runs]]:
             for strategy in pair(row):
                 run = one.runs[strategy]
                 values = [word(run.settings[key]) for key in VARIED[row.name] if key in run.settings]
+                epochs = run.settings["epochs"]
+                if epochs != published.settings(row.name)["epochs"]:
+                    values.append(f"({epochs} epochs)")
                 found["settings"][panel, " ".join([strategy, *values])] = run
     for place, run in imbalance.grid(all_runs).items():
-        panel = f"Learning rate {place.rate:g}, imbalance {place.ratio}:1"
+        panel = f"Learning rate {place.rate:g}, imbalance {place.ratio}:1, {run.settings['epochs']} epochs"
         found["imbalance_and_rate"][panel, place.strategy] = run
     return {
         name: [replace(run, subject=panel, label=label) for (panel, label), run in made.items()]

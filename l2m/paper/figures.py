@@ -119,7 +119,8 @@ def proportions(axes: Axes, row: Row, cells: Cells) -> None:
 LOGARITHMIC = "On logarithmic axes the interval is that of the mean's logarithm."
 
 NOTES: dict[Panel, str] = {
-    curves: "Mean over seeds and, from three on, 95 % t-interval of it; circles: the paper's mean ± sd.",
+    curves: "Mean over seeds and, from three on, 95 % t-interval of it (balanced and stratified: the mean alone); "
+    "circles: the paper's mean ± sd.",
     worst_group: "Test metric of each run's worst group: mean over seeds and, from three on, 95 % t-interval of it.",
     proportions: "Proportions of the groups in learn2mix's batches, mean over seeds.",
 }

@@ -13,7 +13,7 @@ from l2m.catalog import registries
 from l2m.config.description import settings
 from l2m.paper import markdown, published
 from l2m.paper.rows import Row
-from l2m.paper.speed import first_epochs
+from l2m.paper.speed import first_epochs, or_never
 from l2m.report.runs import CHECKPOINTS, EPOCHS, Runs, checkpoint
 from l2m.report.statistics import significant, spread
 
@@ -123,8 +123,8 @@ def table(row: Row, made: list[Alternative]) -> list[str]:
             distance = f"**{one.distance:.1f}**" if one is made[0] else f"{one.distance:.1f}"
             words.append(distance if strategy == pair(row)[0] else "")
             for claim in claims:
-                epochs_to = first_epochs(run.curve(), row, claim.at).dropna()
-                words.append(spread(epochs_to, 1) if len(epochs_to) else f"not in {run.settings['epochs']}")
+                epochs_to = first_epochs(run.curve(), row, claim.at)
+                words.append(or_never(epochs_to).replace("never", f"not in {run.settings['epochs']}"))
             lines.append(words)
     return markdown.table(head, "l" * (len(names) + 1) + "r" * (len(head) - len(names) - 1), lines)
 

@@ -146,9 +146,11 @@ def row_effects(row_cells: Mapping[str, list[Cell]], is_claim: bool) -> dict[str
             beside = {
                 "note": judged.note,
                 "paper": paper and [rounded(paper.mean), paper.error and rounded(2 * paper.error)],
+                "paper_base": paper and cell.printed and cell.printed.mean,
                 "paper_text": paper_effect(paper, cell.digits),
             }
-            base = float(cell.values.mean())
+            both = cell.values.index.intersection(row_cells["learn2mix"][i].values.index)
+            base = float(cell.values[both].mean())
             made.setdefault(strategy, []).append(effect(judged.difference, cell.digits, base, verdict, **beside))
     return made
 

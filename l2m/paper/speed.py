@@ -150,7 +150,7 @@ def tables(reached: Iterable[Measured], at_epoch: Iterable[Measured]) -> tuple[p
         digits = 0 if line.row.is_percent and not is_lost else 1
         level = "lost" if line.level is None else "~ " * is_lost + f"{line.level:.{digits}f}"
         words = [line.row.title, level, line.claim.source, line.strategy, str(len(values))]
-        words += [str(at_level) if len(values) else "", or_never(line), str(line.of_mean or ""), line.paper]
+        words += [str(at_level) if len(values) else "", or_never(values), str(line.of_mean or ""), line.paper]
         rows.append([*words, *_compared(line)])
     first = markdown.page(markdown.table([*head, *COMPARED], "lrll" + "r" * 7 + "l", rows), CAPTION)
     head, rows = ["data set", "epoch", "source", "strategy", "n", "ours", "paper"], []
@@ -218,12 +218,13 @@ def _sooner(claim: Claim, other: str, first: Values, censored: Values) -> Judgem
     return judged._replace(verdict=verdict, note=note, first="not reproduced")
 
 
-def or_never(line: Measured) -> str:
-    """Epochs to the level: mean ± sd, over how many of the seeds where not all reach it."""
-    epochs, n = line.cell.values.dropna(), len(line.cell.values)
+def or_never(values: Values, pairs: int | None = None) -> str:
+    """Epochs to a level: mean ± sd, over how many of the seeds where not all reach it, or where ``pairs`` are fewer."""
+    epochs, n = values.dropna(), len(values)
     if n and not len(epochs):
         return "never"
-    return spread(epochs, 1) + (f" ({len(epochs)} of {n} seeds)" if len(epochs) < n else "")
+    few = f" ({len(epochs)} of {n} seeds)" if len(epochs) < n else ""
+    return spread(epochs, 1) + (few or f" (n = {n})" * (pairs is not None and n != pairs))
 
 
 def _compared(line: Measured) -> tuple[str, str, str]:

@@ -99,8 +99,11 @@ def table(number: int, results: Results, column: str = "test_metric") -> Table:
     )
 
 
-def caption(table: Table) -> str:
-    """What the cells hold, the number of seeds, what ± is, the rules of the verdicts, and chance's part in them."""
+def caption(table: Table, has_effects: bool = True) -> str:
+    """What the cells hold, the number of seeds, what ± is, the rules of the verdicts, and chance's part in them.
+
+    Without effects and levels in the table, but for the verdict on learn2mix − classical at E.
+    """
     cells = [cell for by_strategy in table.cells.values() for cells in by_strategy.values() for cell in cells]
     counts = {len(cell.values) for cell in cells} - {0}
     n = f"n is {' to '.join(map(str, sorted({min(counts), max(counts)})))}" if counts else "none is run"
@@ -112,16 +115,16 @@ def caption(table: Table) -> str:
     ]
     if table.judged:
         words.append("Small: the paper's mean ± sd (ddof 0) of five runs, where it has a number for these settings.")
-        if levels := [cell.level for cell in cells if cell.level and not cell.equal_to]:
+        if has_effects and (levels := [cell.level for cell in cells if cell.level and not cell.equal_to]):
             outside, chance = sum(not level.is_within for level in levels), sum(level.chance for level in levels)
             words.append(
                 f"{LEVEL_RULE} Of {len(levels)} means {outside} are outside; chance alone would put {chance:.1f} there."
             )
-        words += [
-            "Last column: learn2mix − this strategy, same seeds; in brackets, the paper's ± 2 of its standard errors.",
-            EFFECT_RULE,
-            BESIDE_RULE,
-        ]
+        column = (
+            "Last column: learn2mix − this strategy, same seeds; in brackets, the paper's ± 2 of its standard errors."
+        )
+        after_name = "In brackets after a data set: the effect of learn2mix against classical at E."
+        words += [column, EFFECT_RULE, BESIDE_RULE] if has_effects else [after_name, EFFECT_RULE]
     return " ".join(filter(None, words))
 
 
@@ -156,13 +159,13 @@ def tex(table: Table, label: str) -> str:
     head = ["", "$n$", *(f"\\multicolumn{{2}}{{c}}{{${epoch}$}}" for epoch in EPOCHS)]
     lines = []
     for row, by_strategy in table.cells.items():
-        judged = [cell.judged.verdict for cell in by_strategy["classical"] if cell.judged]
-        verdict = f" \\textit{{({', '.join(dict.fromkeys(judged))})}}" if table.judged else ""
+        judged = by_strategy["classical"][-1].judged
+        verdict = f" \\textit{{({_effect(judged)})}}" if table.judged and judged else ""
         title = f"\\textbf{{{latex.escape(row.title)}}}{verdict}"
         lines += ["\\addlinespace", f"\\multicolumn{{8}}{{l}}{{\\rlap{{{title}}}}} \\\\*"]
         for strategy, cells in by_strategy.items():
             lines += _tex_lines(strategy, cells)
-    return latex.longtable(columns, head, lines, caption(table), label, remedies(table))
+    return latex.longtable(columns, head, lines, caption(table, has_effects=False), label, remedies(table))
 
 
 def frame(table: Table) -> pd.DataFrame:
@@ -245,7 +248,7 @@ def _effects(cells: list[Cell]) -> list[str]:
 def _effect(judged: Judgement) -> str:
     """The verdict, and what its word leaves open: an interval on the other side of 0 than the paper's effect is."""
     opposite = judged.verdict == "inconclusive" and judged.difference.excludes_zero
-    unclear = judged.paper is not None and judged.paper.is_unclear
+    unclear = judged.verdict != "not run" and judged.paper is not None and judged.paper.is_unclear
     return judged.verdict + ", opposite" * opposite + ", unclear in the paper" * unclear
 
 

@@ -27,7 +27,7 @@ def gain(row: Row, runs: Mapping[str, Runs], other: str, column: str, share: flo
     if "learn2mix" not in runs or other not in runs:
         return None
     ours, theirs = (runs[strategy].at(share, column) for strategy in ("learn2mix", other))
-    factor = 1 if row.is_percent else -100 / theirs.mean()
+    factor = 1 if row.is_percent else -100 / theirs[theirs.index.intersection(ours.index)].mean()
     return paired(factor * ours, factor * theirs)
 
 

@@ -16,14 +16,17 @@ const mark = verdict =>
     ` ${verdict}`,
   );
 
-/** Where an effect lies, to the right where it is a gain: in points of a share, or in % of the opponent's error. */
+/** Where an effect lies, to the right where it is a gain: in points of a share, or in % of the opponent's error, the
+ * paper's in % of the error that it prints. */
 function scaled(row, effect) {
   const sign = (row.higher ?? row.is_percent) ? 1 : -1,
-    factor = row.is_percent ? sign : (100 * sign) / effect.base;
+    factor = base => (row.is_percent ? sign : (100 * sign) / base),
+    ours = factor(effect.base),
+    theirs = factor(effect.paper_base);
   return {
-    mean: effect.mean * factor,
-    half: Math.abs((effect.half ?? 0) * factor),
-    paper: effect.paper && [effect.paper[0] * factor, Math.abs((effect.paper[1] ?? 0) * factor)],
+    mean: effect.mean * ours,
+    half: Math.abs((effect.half ?? 0) * ours),
+    paper: effect.paper && [effect.paper[0] * theirs, Math.abs((effect.paper[1] ?? 0) * theirs)],
   };
 }
 

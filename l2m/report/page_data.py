@@ -66,7 +66,12 @@ def _compared(ours: list[pd.Series[float]], theirs: list[pd.Series[float]], run:
     better = run.task.higher_is_better
     pairs = [(one, other, paired(one, other)) for one, other in zip(ours, theirs, strict=True)]
     return [
-        effect(difference, significant(one, better), float(other.mean()), verdict_of(difference, better))
+        effect(
+            difference,
+            significant(one, better),
+            float(other[other.index.intersection(one.index)].mean()),
+            verdict_of(difference, better),
+        )
         for one, other, difference in pairs
         if difference.n
     ]
