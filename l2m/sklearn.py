@@ -189,7 +189,8 @@ class Learn2MixClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         batch_size: samples a step, at least 1; all N if there are fewer.
         learning_rate: Adam's, above 0.
         weight_decay: AdamW's decoupled weight decay, at least 0.
-        strategy: the name of a strategy of ``python -m l2m.run`` that needs no other run and no outer steps.
+        strategy: the name of a strategy of ``python -m l2m.run`` that needs no other run and no outer steps;
+            ``stratified`` is ``classical`` with the option ``batches="stratified"``.
         strategy_options: its options by name; None leaves the defaults.
         mixing_rate: γ in [0, 1] of learn2mix; at 0 every batch has the groups' shares of the training set.
         early_stopping: hold out ``validation_fraction`` of each class, stop after ``n_iter_no_change`` epochs without

@@ -6,7 +6,8 @@ the same.
 
 Records under mixing: ``train_loss`` is the mean training objective, as always. L_i, which learn2mix follows, is the
 mean loss of mixed samples, each counted for the group of its first part, whatever that part's share, and also if a
-filter excludes it. With clean samples beside the mixed ones, it is the mean of both, weighted as in the objective.
+filter excludes it. With clean samples beside the mixed ones, it is the mean of both, weighted as in the objective;
+the strategy's ``loss`` is then called for each, so group DRO's weights move twice a step.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,6 +24,9 @@ MIXINGS: Registry[Any] = Registry("mixing", __name__)
 
 Losses = Callable[[Tensor, Tensor], Tensor]
 """(inputs (m, ...), targets) -> the task's loss of each (m,) under a model."""
+
+TrainingLosses = Callable[[Tensor, Tensor], tuple[Tensor, ...]]
+"""(inputs (m, ...), targets) -> the losses (m,) under the model in training, and those for the strategy's ``loss``."""
 
 Objective = Callable[[Batch, Tensor], Tensor]
 """(batch, losses of its samples (M,)) -> the scalar to minimise: a strategy's ``loss``."""
@@ -54,10 +58,10 @@ class Mixing:
         """Draw for the epoch, counted from 1; False: train it without mixing."""
         raise NotImplementedError
 
-    def losses(self, batch: Batch, model: Losses, objective: Objective) -> tuple[Tensor, Tensor]:
+    def losses(self, batch: Batch, model: TrainingLosses, objective: Objective) -> tuple[Tensor, Tensor]:
         """A step's losses of each sample (M,), for statistics, and the scalar to minimise, ().
 
-        ``model`` returns losses under the model in training, ``objective`` is the strategy's.
+        ``model`` returns losses by its outputs, and by its outputs as the strategy adjusts them, for ``objective``.
         """
         raise NotImplementedError
 

@@ -6,14 +6,13 @@ from typing import Annotated, Literal
 from torch import Tensor
 
 from l2m.config.run import RunConfig
-from l2m.data import Batch
-from l2m.mixing import MIXINGS, Objective
+from l2m.mixing import MIXINGS
 from l2m.mixing.mixup import Mixup
 from l2m.schema import Range
 from l2m.strategies import as_classical
 
 
-@MIXINGS.register("guided")
+@MIXINGS.register("guided", revision=2)  # the first valued samples by adjusted outputs, where a strategy adjusts them
 @dataclass(kw_only=True)
 class Guided(Mixup):
     """Mixup that keeps a mixed sample z by the sign of its value r̂(z) = CE_teacher(z) − CE_student(z).
@@ -21,8 +20,9 @@ class Guided(Mixup):
     The talk's student learns from z if r̂(z) ≤ 0: if it is not yet better than the teacher. The student's loss is
     computed in training mode; the teacher's with its final parameters, in evaluation mode. Excluded samples have a loss
     of 0, and the strategy's objective is divided by the share that was kept, so that a mean over the batch becomes one
-    over the kept samples. A batch without kept samples has no gradient. For tasks other than classification CE is the
-    task's loss.
+    over the kept samples; of importance sampling, which leaves out excluded samples itself, it becomes up to twice
+    that. A batch without kept samples has no gradient. For tasks other than classification CE is the task's loss, and
+    both CE are of the models' own outputs, also where the strategy adjusts the student's.
 
     The talk does not say whether its students also see clean samples. Its numbers suggest it: +r̂ ends close to training
     without mixup on all of its sets, and its students without a filter have half the input gradients of their mixup
@@ -49,9 +49,8 @@ class Guided(Mixup):
         choice = {"name": self.teacher, **MIXINGS.defaults(self.teacher)}
         return {"teacher": as_classical(config, mixing=choice, equal_seconds=False)}
 
-    def filtered(self, batch: Batch, inputs: Tensor, targets: Tensor, losses: Tensor, objective: Objective) -> Tensor:
+    def kept(self, inputs: Tensor, targets: Tensor, losses: Tensor) -> Tensor | None:
         if self.filter == "all":
-            return objective(batch, losses)
+            return None
         value = self.trained["teacher"](inputs, targets) - losses.detach()
-        kept = (value <= 0 if self.filter == "low" else value > 0).to(losses.dtype)
-        return objective(batch, losses * kept) / kept.mean().clamp_min(1 / len(kept))
+        return (value <= 0 if self.filter == "low" else value > 0).to(losses.dtype)

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from l2m.data import Batch, Data
 from l2m.errors import UserError
-from l2m.mixing import MIXINGS, Losses, Mixing, Objective
+from l2m.mixing import MIXINGS, Losses, Mixing, Objective, TrainingLosses
 from l2m.schema import Range
 from l2m.seeding import to_device
 from l2m.strategies import Context
@@ -64,7 +64,7 @@ class Mixup(Mixing):
         return float(self.concentration * 10**exponent)
 
     def begin_epoch(self, epoch: int) -> bool:
-        if epoch > int(self.epochs * Fraction(str(self.early_stop))):
+        if self.early_stop < 1 and epoch > int(self.epochs * Fraction(str(self.early_stop))):
             return False
         steps, size = self.context.steps, self.context.batch_size
         rng = np.random.default_rng(self.context.generator(f"{self.purpose}/{epoch}").initial_seed())
@@ -74,19 +74,25 @@ class Mixup(Mixing):
         self._draws = zip(*(to_device(each, self.context.device).unbind() for each in (shares, others)), strict=True)
         return True
 
-    def losses(self, batch: Batch, model: Losses, objective: Objective) -> tuple[Tensor, Tensor]:
+    def losses(self, batch: Batch, model: TrainingLosses, objective: Objective) -> tuple[Tensor, Tensor]:
         inputs, targets = self.mixed(batch)
         if not self.clean:
-            mixed = model(inputs, targets)
-            return mixed, self.filtered(batch, inputs, targets, mixed, objective)
-        both = model(torch.cat([batch.inputs, inputs]), torch.cat([self.targets(batch), targets]))
-        clean, mixed = both.chunk(2)
-        filtered = self.filtered(batch, inputs, targets, mixed, objective)
-        return mixed.lerp(clean, self.clean), filtered.lerp(objective(batch, clean), self.clean)
+            mixed, adjusted = model(inputs, targets)
+        else:
+            both = model(torch.cat([batch.inputs, inputs]), torch.cat([self.targets(batch), targets]))
+            (clean, mixed), (clean_adjusted, adjusted) = (losses.chunk(2) for losses in both)
+        kept = self.kept(inputs, targets, mixed)
+        if kept is None:
+            filtered = objective(batch, adjusted)
+        else:
+            filtered = objective(batch, adjusted * kept) / kept.mean().clamp_min(1 / len(kept))
+        if not self.clean:
+            return mixed, filtered
+        return mixed.lerp(clean, self.clean), filtered.lerp(objective(batch, clean_adjusted), self.clean)
 
-    def filtered(self, batch: Batch, inputs: Tensor, targets: Tensor, losses: Tensor, objective: Objective) -> Tensor:
-        """The objective of mixed samples, (), from their losses; here all of them count."""
-        return objective(batch, losses)
+    def kept(self, inputs: Tensor, targets: Tensor, losses: Tensor) -> Tensor | None:
+        """Which of the mixed samples count, (M,) of 0 and 1, by their losses (M,); None: all do."""
+        return None
 
     def targets(self, batch: Batch) -> Tensor:
         """Targets that can be mixed: labels (M,) as distributions (M, classes), others unchanged."""

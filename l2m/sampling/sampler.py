@@ -1,7 +1,9 @@
 """``Learn2MixBatchSampler``: batches whose group proportions follow the groups' losses (section 3 of the paper)."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Annotated, Any
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -193,6 +195,7 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
         changes = within.changes if within else []
         return {
             "sizes": torch.from_numpy(self._labels.sizes.copy()),
+            "labels": self._checksum,
             "batch_size": self.batch_size,
             "epoch_batches": len(self),
             "proportions": self.proportions,
@@ -219,7 +222,10 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
         state = {name: value.cpu() if isinstance(value, Tensor) else value for name, value in state.items()}
         sizes, batch_size = state["sizes"].numpy(), state["batch_size"]
         batches = state["epoch_batches"]
-        if not np.array_equal(sizes, self._labels.sizes) or (batch_size, batches) != (self.batch_size, len(self)):
+        others = state.get("labels", self._checksum) != self._checksum  # the first states had none
+        if np.array_equal(sizes, self._labels.sizes) and others:
+            raise UserError("the state is of a sampler of as many samples in another order: give the labels as before")
+        if others or (batch_size, batches) != (self.batch_size, len(self)):
             raise UserError(
                 f"the state is of a sampler of {sizes.sum()} samples in {len(sizes)} groups, {batch_size} a batch and "
                 f"{batches} batches an epoch, but this one is of {len(self._labels.groups)} in {len(self._alpha)}, "
@@ -236,6 +242,11 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
             self._resumed = self._begin()
             self._resumed.go_to(int(state["batch"]), int(state["reached"]), list(changes))
         self._generator.set_state(state["generator"])
+
+    @cached_property
+    def _checksum(self) -> int:
+        """Of the labels in their order."""
+        return crc32(np.ascontiguousarray(self._labels.groups))
 
     def _initial(self, proportions: Sequence[float] | Floats | Tensor | None) -> Floats:
         sizes = self._labels.sizes

@@ -107,6 +107,7 @@ class StreamMixer(IterableDataset[list[tuple[int, Any]]]):
         self._rule = Learn2MixBatchSampler(
             range(k), batch_size=1, mixing_rate=rate if rule == "learn2mix" else 0, proportions=proportions
         )
+        self._rule_name = rule
         self._weights: ExponentiatedWeights | None = None
         if rule == "exponentiated":
             self._weights = ExponentiatedWeights(self._rule.proportions, rate, scaled=False)
@@ -136,7 +137,7 @@ class StreamMixer(IterableDataset[list[tuple[int, Any]]]):
         means, seen = self._losses.end_part()
         excess = (means - torch.from_numpy(self._reference)).clamp_min(self._lowest)
         self._rule.update(excess, seen)  # only checks the losses if the rule is another
-        if self._weights:
+        if self._weights and seen.any():
             self._weights.move(-excess.where(seen, excess[seen].mean()))
         row = steps // self._every % len(self._changes)
         self._changes[row] = torch.cat([torch.tensor([steps + self._ahead]), self.proportions])
@@ -226,7 +227,8 @@ class StreamMixer(IterableDataset[list[tuple[int, Any]]]):
             for sample in islice(source, skipped, None, parts):
                 now["samples"][number] += 1
                 now["counted"][number] += 1
-                now["tokens"][number] += self._tokens(sample) if self._tokens else 1
+                tokens = self._tokens(sample) if self._tokens else 1
+                now["tokens"][number] += tokens.item() if hasattr(tokens, "item") else tokens  # a state has numbers
                 yield sample
             if not now["samples"][number]:
                 raise UserError(
@@ -249,6 +251,7 @@ class StreamMixer(IterableDataset[list[tuple[int, Any]]]):
         if not get_worker_info():
             state |= {"names": self._names, "changes": self._changes.clone(), "losses": self._losses.state_dict()}
             state |= {"rule": (self._weights or self._rule).state_dict(), "passes": int(self._passes.max()) >> 31}
+            state["rule_name"] = self._rule_name
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -267,9 +270,9 @@ class StreamMixer(IterableDataset[list[tuple[int, Any]]]):
                 f"the state is of the sources {', '.join(state['names'])}, but these are {', '.join(self._names)}: use "
                 "the same, with the same prefetched and update_every"
             )
+        if state.get("rule_name") != self._rule_name:
+            raise UserError(f"the state is of another rule than {self._rule_name}: use the same")
         rule = self._weights or self._rule
-        if state["rule"].keys() != rule.state_dict().keys():
-            raise UserError("the state is of another rule: use the same")
         rule.load_state_dict(state["rule"])
         self._losses.load_state_dict(state["losses"])
         self._changes.copy_(state["changes"])

@@ -21,7 +21,8 @@ class Curriculum(Strategy):
     """Shuffled batches from the easiest samples, whose number grows; P = ⌊N/M⌋ batches an epoch as for all strategies.
 
     A sample's difficulty is 1 − the confidence in its label of the same model after ``warm_up`` epochs of classical
-    training, a separate run that is trained first. Then training starts from the same initial parameters.
+    training, with early stopping the best of at most so many; it is a separate run that is trained first. Then training
+    starts from the same initial parameters.
     """
 
     warm_up: Annotated[int, Range(1)] = 50

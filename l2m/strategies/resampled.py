@@ -21,7 +21,7 @@ Method = Literal[
 """The classes of imbalanced-learn 0.14 that resample numbers; SMOTEN and SMOTENC are for categories."""
 
 
-@STRATEGIES.register("resampled")
+@STRATEGIES.register("resampled", revision=2)  # the first took RandomOverSampler's shrinkage for 0
 @dataclass(kw_only=True)
 class Resampled(Strategy):
     """The training set is resampled by class, once; then shuffled batches, ⌊N/M⌋ an epoch as for all strategies.
@@ -53,7 +53,7 @@ class Resampled(Strategy):
                 f"strategy.method={self.method} cannot resample this training set ({cause(error)}): use another "
                 "method, or change its strategy.options"
             ) from error
-        if hasattr(sampler, "sample_indices_"):
+        if hasattr(sampler, "sample_indices_") and not getattr(sampler, "shrinkage", None):
             self.drawn_from = train.subset(torch.from_numpy(sampler.sample_indices_).long())
         elif torch.equal(train.groups, labels):
             classes = torch.from_numpy(new_labels)

@@ -170,11 +170,11 @@ class Trainer:
     def _step(self, batch: Batch) -> tuple[Tensor, ...]:
         """Take one step and return the samples' losses (M,) and the training objective (), both detached.
 
-        The losses are those of the model's unadjusted outputs; with mixing, those of the adjusted outputs.
+        The losses are those of the model's unadjusted outputs.
         """
         if self._mixes:
             objective = partial(checks.loss_checked, self.strategy)
-            per_sample, loss = self._mixes.losses(batch, self._adjusted_losses, objective)
+            per_sample, loss = self._mixes.losses(batch, self._training_losses, objective)
         else:
             per_sample, losses = self._training_losses(batch.inputs, batch.targets)
             loss = checks.loss_checked(self.strategy, batch, losses)
@@ -189,10 +189,6 @@ class Trainer:
         """The losses (m,) by the outputs as the strategy adjusts them; ``per_sample`` are those by the outputs."""
         adjusted = self.strategy.adjust(outputs, targets)
         return per_sample if adjusted is outputs else self.task.loss(adjusted, targets)
-
-    def _adjusted_losses(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        """The losses of samples (m,) that the strategy's ``loss`` gets."""
-        return self._training_losses(inputs, targets)[1]
 
     def _training_losses(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
         """The losses of samples (m,) by the model's outputs, and by the outputs as the strategy adjusts them."""

@@ -86,6 +86,11 @@ def linear(purpose: str, task: str = "classification") -> Any:
     return losses
 
 
+def alike(model: Any) -> Any:
+    """The losses under a model twice, as those of a strategy that adjusts no outputs."""
+    return lambda *pair: (losses := model(*pair), losses)
+
+
 def draws(purpose: str, epoch: int, alpha: float, steps: int = STEPS) -> tuple[Any, Any]:
     """λ (P,) and partners (P, M) of an epoch, in the documented order: λ first, then permutations."""
     rng = np.random.default_rng(generator(3, f"{purpose}/{epoch}").initial_seed())
@@ -109,7 +114,7 @@ def test_mixup_is_the_mean_of_two_losses(task: str) -> None:
     for step in range(STEPS):
         batch = split.batch(slice(step * SIZE, (step + 1) * SIZE))
         untouched = [part.clone() for part in batch]
-        per_sample, objective = mixing.losses(batch, model, mean)
+        per_sample, objective = mixing.losses(batch, alike(model), mean)
         share, other = float(shares[step]), torch.from_numpy(partners[step])
         assert sorted(other.tolist()) == list(range(SIZE))
         mixed = share * batch.inputs + (1 - share) * batch.inputs[other]
@@ -130,7 +135,7 @@ def test_mixup_is_the_mean_of_two_losses(task: str) -> None:
 def test_regmixup_descends_half_of_the_clean_and_half_of_the_mixed(task: str) -> None:
     mixing, model, batch = built("regmixup", task), linear("student", task), samples(task).batch(slice(0, SIZE))
     mixing.begin_epoch(1)
-    per_sample, objective = mixing.losses(batch, model, lambda _, losses: losses.square().sum())
+    per_sample, objective = mixing.losses(batch, alike(model), lambda _, losses: losses.square().sum())
     share, other = (each[0] for each in draws("regmixup", 1, 20.0))
     other = torch.from_numpy(other)
     targets = batch.targets
@@ -147,7 +152,7 @@ def test_regmixup_descends_half_of_the_clean_and_half_of_the_mixed(task: str) ->
 def test_a_student_learns_from_the_samples_its_teacher_selects(which: str) -> None:
     mixing, model, batch = built("guided", filter=which), linear("student"), samples("classification").batch(slice(8))
     mixing.begin_epoch(1)
-    per_sample, objective = mixing.losses(batch, model, mean)
+    per_sample, objective = mixing.losses(batch, alike(model), mean)
     (share, other) = (each[0] for each in draws("guided", 1, 1.0))
     mixed = share * batch.inputs + (1 - share) * batch.inputs[other]
     by = {
@@ -173,7 +178,7 @@ def test_a_student_may_also_learn_from_clean_samples() -> None:
     for share in (0.0, 0.25):
         mixing = built("guided", clean=share)
         mixing.begin_epoch(1)
-        results.append(mixing.losses(batch, model, mean))
+        results.append(mixing.losses(batch, alike(model), mean))
     clean = model(batch.inputs, batch.targets)
     for result, mixed, plain in zip(results[1], results[0], (clean, clean.mean()), strict=True):
         torch.testing.assert_close(result, 0.75 * mixed + 0.25 * plain)
@@ -185,7 +190,7 @@ def test_a_batch_without_selected_samples_has_no_gradient() -> None:
         mixing = built("guided", filter=which)
         mixing.trained = {"teacher": lambda inputs, targets, shift=shift: model(inputs, targets).detach() + shift}
         mixing.begin_epoch(1)
-        per_sample, objective = mixing.losses(batch, model, mean)
+        per_sample, objective = mixing.losses(batch, alike(model), mean)
         (slope,) = torch.autograd.grad(objective, model.weights)
         assert objective == 0
         assert not slope.any()
@@ -200,8 +205,28 @@ def test_a_student_keeps_all_samples_of_an_equal_teacher() -> None:
         mixing = built("guided", filter=which)
         mixing.trained = {"teacher": lambda *pair: model(*pair).detach()}
         mixing.begin_epoch(1)
-        results.append(mixing.losses(batch, model, mean)[1])
+        results.append(mixing.losses(batch, alike(model), mean)[1])
     torch.testing.assert_close(*results)
+
+
+def test_a_strategys_adjustment_changes_the_objective_alone() -> None:
+    """Not the statistics, nor what a teacher selects."""
+    model, batch = linear("student"), samples("classification").batch(slice(8))
+    for name, options in (("mixup", {}), ("regmixup", {}), ("guided", {"filter": "low"}), ("guided", {"clean": 0.5})):
+        results = []
+        for factor in (1, 3):
+            mixing = built(name, **options)
+            mixing.begin_epoch(1)
+            adjusted = lambda *pair, factor=factor: (losses := model(*pair), factor * losses)  # noqa: E731
+            results.append(mixing.losses(batch, adjusted, mean))
+        (plain, objective), (statistics, scaled) = results
+        assert torch.equal(plain, statistics)
+        torch.testing.assert_close(3 * objective, scaled)
+
+
+def test_a_run_by_the_clock_is_mixed_to_its_end() -> None:
+    assert built("mixup", epochs=4).begin_epoch(5)
+    assert not built("mixup", epochs=4, early_stop=0.5).begin_epoch(3)
 
 
 def test_channels_last_stays_so() -> None:

@@ -468,6 +468,14 @@ def test_a_state_of_another_set_is_refused(labels: list[int], batch_size: int, n
         sampler(labels, batch_size).load_state_dict(saved.state_dict())
 
 
+def test_a_state_of_the_samples_in_another_order_is_refused() -> None:
+    saved = sampler([0, 0, 0, 1, 1, 1], 2).state_dict()
+    with pytest.raises(UserError, match="of as many samples in another order: give the labels as before"):
+        sampler([1, 0, 1, 0, 1, 0], 2).load_state_dict(saved)
+    del saved["labels"]  # as the first states
+    sampler([1, 0, 1, 0, 1, 0], 2).load_state_dict(saved)
+
+
 def test_a_state_of_something_else_is_refused() -> None:
     with pytest.raises(UserError, match="the state has model, epoch: pass what the sampler's state_dict returned"):
         sampler([0, 1], 1).load_state_dict({"model": {}, "epoch": 3})

@@ -488,6 +488,24 @@ def test_batches_of_batches_are_refused(workers: int) -> None:
         next(iter(loader))
 
 
+@pytest.mark.parametrize("rule", ["learn2mix", "exponentiated"])
+def test_an_update_without_losses_moves_nothing(rule: Any) -> None:
+    mixer = StreamMixer(SOURCES, batch_size=2, rule=rule, update_every=1)
+    before = mixer.proportions
+    mixer.add(torch.zeros(0), torch.zeros(0, dtype=torch.int64))
+    assert torch.equal(mixer.proportions, before)
+    assert len(next(iter(mixer))) == 2
+
+
+def test_a_state_has_numbers_whatever_counts_the_tokens(tmp_path: Path) -> None:
+    for count in (np.int64, torch.tensor, float):
+        mixer = StreamMixer({"a": range(1, 9)}, batch_size=2, tokens=count, prefetched=0)
+        next(iter(mixer))
+        torch.save(mixer.state_dict(), tmp_path / "mixer.pt")
+        state = torch.load(tmp_path / "mixer.pt", weights_only=True)
+        assert state["pass"]["tokens"] == [3], "of the samples 1 and 2"
+
+
 def test_sources_without_samples_and_states_of_others_are_named() -> None:
     for source in ([], iter([1, 2])):
         with pytest.raises(UserError, match=r"source b had no samples when one of 1 processes read it: .* not a gen"):
@@ -496,8 +514,12 @@ def test_sources_without_samples_and_states_of_others_are_named() -> None:
         StreamMixer({"a": [1], "d": [1]}, batch_size=1).load_state_dict(StreamMixer(SOURCES, batch_size=1).state_dict())
     other = StreamMixer(SOURCES, batch_size=1, rule="exponentiated")
     shares = other.proportions
-    with pytest.raises(UserError, match="the state is of another rule: use the same"):
-        other.load_state_dict(StreamMixer(SOURCES, batch_size=1, proportions=[0.5, 0.3, 0.2]).state_dict())
+    uneven = StreamMixer(SOURCES, batch_size=1, proportions=[0.5, 0.3, 0.2]).state_dict()
+    for rule in ("exponentiated", "fixed"):
+        with pytest.raises(UserError, match=f"the state is of another rule than {rule}: use the same"):
+            StreamMixer(SOURCES, batch_size=1, rule=rule).load_state_dict(uneven)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="the state is of another rule than exponentiated: use the same"):
+        other.load_state_dict(uneven)
     assert torch.equal(other.state_dict()["changes"][0, 1:], shares)
     with pytest.raises(UserError, match=r"the state has sizes, .*: pass what the mixer's state_dict returned"):
         other.load_state_dict(Learn2MixBatchSampler([0, 1], batch_size=1).state_dict())

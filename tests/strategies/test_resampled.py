@@ -43,6 +43,16 @@ def test_the_methods_are_those_of_imbalanced_learn() -> None:
     assert set(get_args(resampled.Method)) == known - {"SMOTEN", "SMOTENC", "FunctionSampler"}
 
 
+def test_shrinkage_makes_new_samples(overlapping: Split) -> None:
+    repeated, made = (
+        built("resampled", options=options).prepare(context(overlapping)) for options in ({}, {"shrinkage": 2.0})
+    )
+    known = {tuple(row) for row in overlapping.inputs.flatten(1).tolist()}
+    new = [sum(tuple(row) not in known for row in split.inputs.flatten(1).tolist()) for split in (repeated, made)]
+    assert new[0] == 0 < new[1]
+    assert torch.equal(torch.as_tensor(repeated.targets), torch.as_tensor(made.targets))
+
+
 @pytest.mark.parametrize("method", get_args(resampled.Method))
 def test_every_method_resamples(method: str, overlapping: Split) -> None:
     options = QUICKER.get(method)
