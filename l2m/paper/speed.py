@@ -218,7 +218,7 @@ def _sooner(claim: Claim, other: str, first: Values, censored: Values) -> Judgem
     return judged._replace(verdict=verdict, note=note, first="not reproduced")
 
 
-def or_never(values: Values, pairs: int | None = None) -> str:
+def or_never(values: pd.Series[float], pairs: int | None = None) -> str:
     """Epochs to a level: mean ± sd, over how many of the seeds where not all reach it, or where ``pairs`` are fewer."""
     epochs, n = values.dropna(), len(values)
     if n and not len(epochs):

@@ -246,7 +246,7 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
     @cached_property
     def _checksum(self) -> int:
         """Of the labels in their order."""
-        return crc32(np.ascontiguousarray(self._labels.groups))
+        return crc32(np.ascontiguousarray(self._labels.groups).data)
 
     def _initial(self, proportions: Sequence[float] | Floats | Tensor | None) -> Floats:
         sizes = self._labels.sizes
