@@ -7,11 +7,11 @@ QUESTIONS := cadence mixing_rate reconstruction_noise mnist_reconstruction_rate 
   cifar100_reweighted mixers_regression mixers_mnist imbalance_and_rate
 READY := $(if $(filter .venv/bin,$(BIN)),.venv/ready)  # make test BIN=... uses your environment, and leaves it alone
 
-.PHONY: help run test test-long test-all bench bench-gpu reproduce tables figures docs clean
+.PHONY: help run test test-long test-all test-extras bench bench-gpu reproduce tables figures docs clean
 .NOTPARALLEL:
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 run: $(READY)  ## quickstart: two small data sets, five seeds, a table, a figure
 	@$(BIN)/python -m l2m.run -m +experiment=quickstart
@@ -27,7 +27,9 @@ test-long: $(READY)  ## every combination, more restarts; then the oldest and ne
 	$(BIN)/python -m pytest -n auto --dist worksteal -m long
 	$(BIN)/python scripts/try_versions.py
 
-test-all: test $(addsuffix -all,$(READY))  ## `make test`, then, with all extras, the tests that need one
+test-all: test test-extras  ## `make test`, then `make test-extras`
+
+test-extras: $(addsuffix -all,$(READY))  ## with all extras, the tests that need one, or a browser
 	$(BIN)/python -m pytest -n auto --dist worksteal -m 'extras and not long'
 
 bench: $(READY)  ## measure speed and memory, to results/bench (an hour)
