@@ -124,7 +124,7 @@ def table(row: Row, made: list[Alternative]) -> list[str]:
             words.append(distance if strategy == pair(row)[0] else "")
             for claim in claims:
                 epochs_to = first_epochs(run.curve(), row, claim.at)
-                words.append(or_never(epochs_to).replace("never", f"not in {run.settings['epochs']}"))
+                words.append(or_never(epochs_to, never=f"not in {run.settings['epochs']}"))
             lines.append(words)
     return markdown.table(head, "l" * (len(names) + 1) + "r" * (len(head) - len(names) - 1), lines)
 

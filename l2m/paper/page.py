@@ -25,6 +25,7 @@ from l2m.report import drawing
 from l2m.report import page as report
 from l2m.report.page_data import curves, effect, records, rounded
 from l2m.report.runs import EPOCHS, Runs
+from l2m.report.statistics import mean_in_pairs
 
 SYMBOLS: dict[Verdict, str] = {
     "confirmed": "✓", "smaller": "↓", "larger": "↑", "same sign": "↗", "inconclusive": "?", "opposite": "✗",
@@ -149,8 +150,7 @@ def row_effects(row_cells: Mapping[str, list[Cell]], is_claim: bool) -> dict[str
                 "paper_base": paper and cell.printed and cell.printed.mean,
                 "paper_text": paper_effect(paper, cell.digits),
             }
-            both = cell.values.index.intersection(row_cells["learn2mix"][i].values.index)
-            base = float(cell.values[both].mean())
+            base = mean_in_pairs(cell.values, row_cells["learn2mix"][i].values)
             made.setdefault(strategy, []).append(effect(judged.difference, cell.digits, base, verdict, **beside))
     return made
 

@@ -218,11 +218,11 @@ def _sooner(claim: Claim, other: str, first: Values, censored: Values) -> Judgem
     return judged._replace(verdict=verdict, note=note, first="not reproduced")
 
 
-def or_never(values: pd.Series[float], pairs: int | None = None) -> str:
+def or_never(values: pd.Series[float], pairs: int | None = None, never: str = "never") -> str:
     """Epochs to a level: mean ± sd, over how many of the seeds where not all reach it, or where ``pairs`` are fewer."""
     epochs, n = values.dropna(), len(values)
     if n and not len(epochs):
-        return "never"
+        return never
     few = f" ({len(epochs)} of {n} seeds)" if len(epochs) < n else ""
     return spread(epochs, 1) + (few or f" (n = {n})" * (pairs is not None and n != pairs))
 

@@ -9,7 +9,7 @@ from l2m.paper import markdown
 from l2m.paper.results import Bench, Results
 from l2m.paper.rows import ALL, Row, with_equal
 from l2m.report.runs import Runs
-from l2m.report.statistics import MIN_SEEDS, Difference, paired
+from l2m.report.statistics import MIN_SEEDS, Difference, mean_in_pairs, paired
 
 OPPONENTS = ("classical", "stratified", "balanced", "focal", "class_weighted", "logit_adjusted")
 
@@ -27,7 +27,7 @@ def gain(row: Row, runs: Mapping[str, Runs], other: str, column: str, share: flo
     if "learn2mix" not in runs or other not in runs:
         return None
     ours, theirs = (runs[strategy].at(share, column) for strategy in ("learn2mix", other))
-    factor = 1 if row.is_percent else -100 / theirs[theirs.index.intersection(ours.index)].mean()
+    factor = 1 if row.is_percent else -100 / mean_in_pairs(theirs, ours)
     return paired(factor * ours, factor * theirs)
 
 

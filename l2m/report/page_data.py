@@ -11,7 +11,7 @@ import pandas as pd
 
 from l2m.report import drawing
 from l2m.report.runs import CHECKPOINTS, Runs
-from l2m.report.statistics import MIN_SEEDS, Difference, paired, significant
+from l2m.report.statistics import MIN_SEEDS, Difference, mean_in_pairs, paired, significant
 
 COLUMNS = ("test_metric", "worst_group")
 
@@ -69,7 +69,7 @@ def _compared(ours: list[pd.Series[float]], theirs: list[pd.Series[float]], run:
         effect(
             difference,
             significant(one, better),
-            float(other[other.index.intersection(one.index)].mean()),
+            mean_in_pairs(other, one),
             verdict_of(difference, better),
         )
         for one, other, difference in pairs

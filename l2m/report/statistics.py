@@ -67,6 +67,11 @@ def standard_error(values: pd.Series[float], overlap: float = 0.0) -> float:
     return float(values.std(ddof=1)) * math.sqrt(1 / len(values) + overlap)
 
 
+def mean_in_pairs(theirs: pd.Series[float], ours: pd.Series[float]) -> float:
+    """The mean of ``theirs`` over the seeds that ``ours`` has too: what a gain in % is a share of."""
+    return float(theirs[theirs.index.intersection(ours.index)].mean())
+
+
 def paired(ours: pd.Series[float], theirs: pd.Series[float], comparisons: int = 1, overlap: float = 0.0) -> Difference:
     """Ours − theirs on the seeds that both have; the mean is NaN where they have none in common."""
     difference = (ours - theirs).dropna()
