@@ -14,12 +14,9 @@ from l2m.errors import UserError
 
 Decimal = Literal["point", "comma"]
 
-MISSING = ""
-"""The category of an empty cell; no other cell is empty text."""
+MISSING = ""  # the category of an empty cell; no other cell is empty text
 
-SIGNS = "$¢£¤¥฿\u20a0-\u20cf"
-"""Currency signs, as in a regular expression's brackets."""
-
+SIGNS = "$¢£¤¥฿\u20a0-\u20cf"  # of currencies, as in a regular expression's brackets
 FORMATTED = re.compile(
     rf"[+−-]?\s?(?P<before>[{SIGNS}]?)\s?[+−-]?(?P<whole>\d{{1,3}}(?:[,'’\s]\d{{3}})+|\d*)(?:\.(?P<part>\d+))?"
     rf"\s?(?P<after>[{SIGNS}%]?)"
@@ -60,7 +57,7 @@ def clean(
     """A table of text with NaN where a cell is missing, and numbers as Python writes them.
 
     Args:
-        names: columns that may hold numbers; in the others only ``missing`` cells change.
+        names: columns that may hold numbers unless they are ``categorical``; in others only ``missing`` cells change.
         missing: cells that count as empty; those that are numbers match equal numbers, except in ``categorical``.
         numbers: columns in which numbers have percent or currency signs, or thousands separators.
         decimal: how numbers are written; with ``comma``, 3,5 is read as 3.5.
@@ -76,16 +73,15 @@ def clean(
         table = table.mask(table.isin(missing))
     if not (numbers or decimal == "comma" or np.isfinite(marks).any()):
         return table
-    names, read = set(names), {}
+    with_comma, read = {*names} - {*categorical} if decimal == "comma" else set(), {}
     for name, cells in table.items():
-        if name in names:
-            if name in numbers:
-                cells = _read_formatted(cells, decimal, file)
-            elif decimal == "comma":
-                grouped = cells.str.fullmatch(r"[+-]?\d{1,3}(\.\d{3})+", na=False).to_numpy(bool)
-                rule = f"fix the cell, or train with 'dataset.numbers=[\"{name}\"]' if it separates thousands"
-                refuse(grouped, cells, file, rule, ", a number with a point, beside dataset.decimal=comma")
-                cells = cells.map(lambda text: with_point(text, "comma"), na_action="ignore")
+        if name in numbers:
+            cells = _read_formatted(cells, decimal, file)
+        elif name in with_comma:
+            grouped = cells.str.fullmatch(r"[+-]?\d{1,3}(\.\d{3})+", na=False).to_numpy(bool)
+            rule = f"fix the cell, or train with 'dataset.numbers=[\"{name}\"]' if it separates thousands"
+            refuse(grouped, cells, file, rule, ", a number with a point, beside dataset.decimal=comma")
+            cells = cells.map(lambda text: with_point(text, "comma"), na_action="ignore")
         if name not in categorical and (equal := np.isin(parse_numbers(cells), marks[np.isfinite(marks)])).any():
             cells = cells.mask(equal)
         read[name] = cells
@@ -99,11 +95,11 @@ def with_point(text: str, decimal: Decimal) -> str:
 
 def _read_formatted(cells: pd.Series, decimal: Decimal, file: Path | str) -> pd.Series:
     """Cells as numbers without signs and separators; all must be numbers with the same sign."""
-    formatted = {text: parse_formatted(text, decimal) for text in cells.dropna().unique()}
-    plain = cells.map({text: parsed[0] if parsed else text for text, parsed in formatted.items()})
+    formatted = {text: parse_formatted(text, decimal) or (text, "") for text in cells.dropna().unique()}
+    plain = cells.map({text: number for text, (number, _) in formatted.items()})
     rule = "fix the cell or leave it empty, or train with dataset.missing if it means that the value is missing"
     refuse(np.isnan(parse_numbers(plain)) & cells.notna().to_numpy(bool), cells, file, rule, ", which is not a number")
-    signs = cells.map({text: parsed[1] if parsed else "" for text, parsed in formatted.items()})
+    signs = cells.map({text: sign for text, (_, sign) in formatted.items()})
     usual = signs.mode().max()
     other = signs.notna() & (signs != usual) & (parse_numbers(plain) != 0)
     if "%" not in (usual, *signs[other]):

@@ -28,14 +28,9 @@ DATE = re.compile(r"\d{4}-\d\d?-\d\d?(?!\d)|\d\d?([./-])\d\d?\1(\d{4}|\d\d)(?!\d
 WITH_UNIT = re.compile(r"[+-]?\d[\d.,]*\s?[^\W\d_]{1,4}|[A-Z]{3}\s?\d[\d.,]*")
 """A number and its unit, as in 5 kg and EUR 5."""
 
-LISTED_MARKS = 3
-"""Texts among numbers that an error names, at most."""
-
-FEW_CATEGORIES = 20
-"""Categories that a column may have, even if most rows have rare ones."""
-
-FAR = 10.0
-"""Standard deviations from the mean of the training part, from which a new number is reported."""
+LISTED_MARKS = 3  # texts among numbers that an error names, at most
+FEW_CATEGORIES = 20  # that a column may have, even if most rows have rare ones
+FAR = 10.0  # standard deviations from the mean of the training part, from which a new number is reported
 
 
 def check_columns(names: Iterable[str], columns: Iterable[str], option: str, file: Path | str) -> None:
@@ -74,20 +69,17 @@ def find_kinds(
             text that is not a category: dates, or more than ``most`` values, of which more than half of the rows have a
             new one, or one too rare for an input of its own, if there are more than ``FEW_CATEGORIES``.
     """
-    kinds: tuple[list[str], list[str]] = ([], [])
-    texts, read, have_unit = dict[str, str](), {}, False
+    numbers, categories, texts, have_unit = dict[str, Any](), list[str](), dict[str, str](), False
     every = list(map(str, table.columns))
     for name, cells, values in zip(every, iterate(table, every), _parse(table), strict=True):
+        if name in categorical:
+            categories.append(name)
+            continue
         filled = np.asarray(pd.notna(cells), bool)
         other = filled & np.isnan(values)
-        is_category = name in categorical or bool(other.any())
-        kinds[is_category].append(name)
-        if not is_category:
-            read[name] = values
-        if name in categorical:
-            continue
         if other.any():
-            _refuse_numbers_with_text(table, name, Counter(cells[other]), other, filled, file, decimal)
+            categories.append(name)
+            _refuse_numbers_with_text(table[name], other, filled, file, decimal)
             counted, half = Counter(cells[filled]), filled.sum() / 2
             counts = sorted(counted.values(), reverse=True)
             rare = sum(counts[max(most, FEW_CATEGORIES) - 1 :])
@@ -96,6 +88,8 @@ def find_kinds(
             elif len(counts) > most and max(len(counts), rare) > half:
                 texts[name] = "a rare text"
                 have_unit |= sum(count for text, count in counted.items() if WITH_UNIT.fullmatch(text)) > half
+        else:
+            numbers[name] = values
         rule = f"numbers must be finite, of at most {LARGEST:.1e}, fix the cell or leave it empty"
         if (wrong := np.abs(values) > LARGEST).any():
             refuse(wrong, table[name], file, rule)
@@ -107,7 +101,7 @@ def find_kinds(
             f"a category to learn from, use 'dataset.ignore=[{names}]' to leave it out{units}, dataset.categorical "
             "if it is one, or dataset=hugging_face to learn from texts"
         )
-    return *kinds, pd.concat([pd.DataFrame(read, table.index), table[kinds[1]]], axis=1)
+    return [*numbers], categories, pd.concat([pd.DataFrame(numbers, table.index), table[categories]], axis=1)
 
 
 def iterate(table: pd.DataFrame, names: Sequence[str]) -> Iterator[pd.Series | NDArray[Any]]:
@@ -127,20 +121,14 @@ def _parse(table: pd.DataFrame) -> Iterator[NDArray[np.float64]]:
 
 
 def _refuse_numbers_with_text(
-    table: pd.DataFrame,
-    name: str,
-    texts: Counter[str],
-    other: NDArray[np.bool_],
-    filled: NDArray[np.bool_],
-    file: Path | str,
-    decimal: Decimal,
+    cells: pd.Series, other: NDArray[np.bool_], filled: NDArray[np.bool_], file: Path | str, decimal: Decimal
 ) -> None:
-    """Refuse ``other`` cells than numbers, with ``texts``, if most ``filled`` ones but the commonest of them are."""
+    """Refuse ``other`` cells than numbers, if most ``filled`` ones but the commonest of them are numbers."""
+    texts = Counter(cells[other])
     formatted = [text for text in texts if parse_formatted(text, "point") or parse_formatted(text, "comma")]
     marks = {text: count for text, count in texts.most_common() if text not in formatted}
     if filled.sum() - sum(marks.values()) <= (filled.sum() - max(marks.values(), default=0)) / 2:
         return
-    cells = table[name]
     categories = f"'dataset.categorical=[\"{cells.name}\"]' if the column holds categories"
     if formatted:
         other = cells.isin(formatted).to_numpy(bool)
@@ -197,11 +185,9 @@ def fit(table: pd.DataFrame, numeric: Sequence[str], categorical: Sequence[str],
     for name, cells in zip(categorical, iterate(table, categorical), strict=True):
         values, counts = np.unique(as_text(cells), return_counts=True)
         is_rare = np.zeros(len(values), bool)
-        if len(values) >= most:
-            is_rare[np.argsort(counts, kind="stable")[: 1 - most]] = True
-        fitted["categories"].append(
-            {"name": name, "values": values[~is_rare].tolist(), "rare": values[is_rare].tolist()}
-        )
+        is_rare[np.argsort(counts, kind="stable")[: max(len(values) - most + 1, 0)]] = True
+        kept, rare = values[~is_rare].tolist(), values[is_rare].tolist()
+        fitted["categories"].append({"name": name, "values": kept, "rare": rare})
     return fitted
 
 

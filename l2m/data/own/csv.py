@@ -63,8 +63,8 @@ def csv(
     inputs = [name for name in map(str, table.columns) if name not in (target, *ignore)]
     if not inputs:
         raise UserError(f"{file} has no column but the target and those in dataset.ignore: use others as inputs")
-    may_be_numbers = [name for name in (*inputs, *([target] if bins else [])) if name not in categorical]
-    columns.check_columns(numbers, [*inputs, *([target] if bins else [])], "dataset.numbers", file)
+    may_be_numbers = [*inputs, target] if bins else inputs
+    columns.check_columns(numbers, may_be_numbers, "dataset.numbers", file)
 
     meaning: Any = {"missing": missing, "numbers": numbers, "decimal": decimal, "categorical": categorical}
     cleaned = clean(table, may_be_numbers, file, **meaning)
@@ -91,9 +91,8 @@ def _read_units(rows: pd.DataFrame, place: Path, by: str | None, order: str | No
         return Units("dataset.split_by", encode(rows[by], place, None)[0], False)
     if not order:
         return None
-    moments: pd.Series[Any] = pd.Series(
-        parse_numbers(rows[order].map(partial(with_point, decimal=decimal), na_action="ignore"))
-    )
+    texts = rows[order].map(partial(with_point, decimal=decimal), na_action="ignore")
+    moments: pd.Series[Any] = pd.Series(parse_numbers(texts))
     if moments.isna().all():
         moments = pd.to_datetime(rows[order], format="ISO8601", errors="coerce", utc=True)
     rule = "dataset.split_order needs a number or a date like 2026-01-31 in every row, fix or drop it"

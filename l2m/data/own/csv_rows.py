@@ -28,14 +28,9 @@ MISSING = {"", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "<NA>",
 FOOTER = re.compile(r"(?i)((grand |sub-?)?totals?|sum|average|mean):?|(sources?|notes?):.*|\(?\d+ rows?\b.*")
 """The first cell of a row under a table, if others are empty."""
 
-BLOCK = 10_000
-"""Rows that are lists at a time: as text in a table they take less memory."""
-
-HEADER = 10_000
-"""Characters in which quoted names with line breaks end, after the first line."""
-
-WIDE = 1000
-"""Columns from which cells stay Python's objects: pandas takes about a millisecond for each column of text."""
+BLOCK = 10_000  # rows that are lists at a time: as text in a table they take less memory
+HEADER = 10_000  # characters in which quoted names with line breaks end, after the first line
+WIDE = 1000  # columns from which cells stay Python's objects: pandas takes a millisecond for each column of text
 
 
 def read_rows(
@@ -151,21 +146,19 @@ def _decode(content: bytes, encoding: str, file: Path) -> str:
 
 def _separator(text: str, asked: Separator, file: Path, may_be_single: bool, decimal: Decimal) -> str:
     """The character between the cells of the first line."""
-    match = re.search(r"\S[^\r\n]*", text)
-    first = match[0] if match else ""
-    begin = text[match.start() : match.end() + HEADER] if match else ""  # of a file that may be large
+    if not (match := re.search(r"\S[^\r\n]*", text)):
+        return ","
+    begin = text[match.start() : match.end() + HEADER]  # of a file that may be large
     cells = {name: _cells(begin, sign) for name, sign in SEPARATORS.items()}
     most = max(cells, key=lambda name: (cells[name] > 1 and (name, decimal) != ("comma", "comma"), cells[name]))
     chosen = most if asked == "auto" else asked
-    if first and cells[chosen] == 1 and not (may_be_single and cells[most] == 1):
+    if cells[chosen] == 1 and not (may_be_single and cells[most] == 1):
+        first = shown(match[0], 60)
         if asked == "auto":
-            problem = f"has one column only, {shown(first, 60)}"
-            raise UserError(f"{file} {problem}: put commas, semicolons, tabs or bars between its cells")
-        use = most if cells[most] > 1 else "auto"
-        raise UserError(
-            f"{file} has no {asked} in its first line, {shown(first, 60)}: put some between its cells, or train with "
-            f"dataset.separator={use}"
-        )
+            rule = "put commas, semicolons, tabs or bars between its cells"
+            raise UserError(f"{file} has one column only, {first}: {rule}")
+        rule = f"put some between its cells, or train with dataset.separator={most if cells[most] > 1 else 'auto'}"
+        raise UserError(f"{file} has no {asked} in its first line, {first}: {rule}")
     return SEPARATORS[chosen]
 
 
@@ -206,11 +199,9 @@ def _check_names(columns: list[str], file: Path) -> None:
             f"{file} has no name for column {place + 1} in its first line, {line}: put one there{unnamed}, or remove "
             "the line if it is a title"
         )
-    repeated = next((name for name, count in Counter(columns).items() if count > 1), None)
-    if repeated:
-        raise UserError(
-            f"{file} has two columns {shown(repeated)} in its first line: choose another name for one of them"
-        )
+    (name, count), *_ = Counter(columns).most_common(1)
+    if count > 1:
+        raise UserError(f"{file} has two columns {shown(name)} in its first line: choose another name for one of them")
     if np.isfinite(parse_numbers(pd.Series(columns, dtype="str"))).all():
         raise UserError(
             f"{file} has numbers alone in its first line, {shown(', '.join(columns), 60)}: put a line with the names "

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from itertools import compress
 from textwrap import fill
 from typing import Any
 from unicodedata import normalize
@@ -14,18 +15,11 @@ from numpy.typing import NDArray
 from l2m.errors import shown
 
 WIDTH = 79
+HEADING = 14  # characters before the text of a line
+MOST_LINES = 3  # of a text, and warnings
 
-HEADING = 14
-"""Characters before the text of a line."""
-
-MOST_LINES = 3
-"""Lines of a text, and warnings."""
-
-FEW_VALUES = 50
-"""Different values of a column whose classes are counted, at most."""
-
-CHANCE = 1e-6
-"""Of rows that all have the same class: a value that is less probable makes a doubt."""
+FEW_VALUES = 50  # different values, at most, of a column whose classes are counted
+CHANCE = 1e-6  # of rows that all have the same class: a value that is less probable makes a doubt
 
 
 def number_value(text: str) -> Decimal | None:
@@ -64,31 +58,26 @@ def find_doubts(
     numbers = rows[list(numeric)].to_numpy(np.float64)
     spans = np.fmax.reduce(numbers) - np.fmin.reduce(numbers)  # NaN without any value
     is_whole = (numbers == np.rint(numbers)).all(0)
-    few = {name for name, span, whole in zip(numeric, spans, is_whole, strict=True) if whole and span < FEW_VALUES}
-    others = list(rows)[len(numeric) :]
+    others = list(map(str, rows))[len(numeric) :]
     doubts: list[str] = []
     if classes:
         shares = np.bincount(targets, minlength=len(classes)) / len(targets)
-        for name in filter({*others, *few}.__contains__, rows):
+        for name in (*compress(numeric, is_whole & (spans < FEW_VALUES)), *others):
             doubts += _find_telling(rows[name], targets, classes, shares)
     else:
         centred, values = numbers - numbers.mean(0), targets - targets.mean()
         with np.errstate(all="ignore"):
             correlation = centred.T @ values / np.sqrt((centred**2).sum(0) * (values**2).sum())
-        names = [name for name, each in zip(numeric, abs(correlation), strict=True) if each > 1 - CHANCE]
+        names = compress(numeric, abs(correlation) > 1 - CHANCE)
         doubts += [f"{name} gives the target exactly: is it known beforehand?" for name in names]
     for place in np.flatnonzero(is_whole & (spans >= max(len(rows), FEW_VALUES) - 1)).tolist():
         if len(np.unique(numbers[:, place])) == len(rows):
-            name = str(numeric[place])
-            option = (
-                f"dataset.ignore=[{name}]"
-                if name.isascii() and name.isidentifier()
-                else f"\"dataset.ignore=['{name}']\""
-            )
+            name = numeric[place]
+            is_plain = name.isascii() and name.isidentifier()
+            option = f"dataset.ignore=[{name}]" if is_plain else f"\"dataset.ignore=['{name}']\""
             doubts.append(f"{name} has a different whole number in each row: add {option} if it only names rows")
     is_constant = np.isnan(spans) | (np.ptp(numbers, axis=0) == 0)  # an empty cell beside a number differs from it
-    constant = [*np.array(numeric, object)[is_constant]]
-    constant += [name for name in others if rows[name].nunique(dropna=False) < 2]
+    constant = [*compress(numeric, is_constant), *(name for name in others if rows[name].nunique(dropna=False) < 2)]
     if constant:
         doubts.append(f"no two values, so nothing to learn from: {', '.join(constant)}")
     for name in others:
@@ -127,11 +116,9 @@ def format_description(description: Mapping[str, Any]) -> Iterator[str]:
             yield _line(kind, text)
     for kind in ("numbers", "categories", "ignored"):
         if names := description.get(kind):
-            values = names.items() if isinstance(names, dict) else ((name, None) for name in names)
-            listed = (
-                name if count is None else f"{name} ({count} value{'s' * (count != 1)})" for name, count in values
-            )
-            yield _line(kind, f"{len(names)}: {', '.join(listed)}")
+            if kind == "categories":
+                names = [f"{name} ({count} value{'s' * (count != 1)})" for name, count in names.items()]
+            yield _line(kind, f"{len(names)}: {', '.join(names)}")
     if missing := description.get("missing"):
         columns = ", ".join(f"{name}={count}" for name, count in missing.items())
         yield _line("missing", f"{sum(missing.values())} cells: {columns}")

@@ -15,8 +15,9 @@ from l2m.errors import UserError, cause, did_you_mean, require
 
 
 class Encoder(NamedTuple):
-    """A frozen network: the user's name for it, a checksum of its parameters, and how it sees samples, in words.
+    """A frozen network: the user's name for it, a checksum of its parameters, and how it sees samples.
 
+    The latter ends in a digest of its layers, in which networks with the same parameters may differ.
     ``apply`` maps texts or functions that read images, and which of them, to features (m, d), on a GPU if there is one.
     """
 
@@ -119,7 +120,8 @@ def _image_encoder(name: str, weights: str | None, place: str | None, fit: Fit) 
         features: Tensor = network(((read_pixels(readers, part, side, fit) / 255 - mean) / sd).to(device))
         return features
 
-    return Encoder(name, _checksum(network), f"{side} {fit} {seen['mean']} {seen['std']} {_layers(network)}", apply)
+    seen_as = f"{side} {fit} {seen['mean']} {seen['std']} {_digest(repr(network))}"
+    return Encoder(name, _checksum(network), seen_as, apply)
 
 
 def read_pixels(readers: Sequence[Any], part: slice, side: int, fit: Fit) -> Tensor:
@@ -159,21 +161,15 @@ def _text_encoder(name: str, place: str | None, length: int) -> Encoder:
         mean = (states * mask).sum(1) / mask.sum(1)
         return nn.functional.normalize(mean if "mean" in mode else states[:, 0])
 
-    by = _digest(
-        tokenizer.backend_tokenizer.to_str() if tokenizer.is_fast else str(sorted(tokenizer.get_vocab().items()))
-    )
-    return Encoder(name, _checksum(network), f"{most} tokens {mode} {by} {_layers(network)}", apply)
+    by = tokenizer.backend_tokenizer.to_str() if tokenizer.is_fast else str(sorted(tokenizer.get_vocab().items()))
+    seen_as = f"{most} tokens {mode} {_digest(by)} {_digest(repr(network))}"
+    return Encoder(name, _checksum(network), seen_as, apply)
 
 
 def _freeze(network: nn.Module) -> torch.device:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network.float().eval().requires_grad_(False).to(device)
     return device
-
-
-def _layers(network: nn.Module) -> str:
-    """A digest of the layers and their settings: networks with the same parameters may differ in them."""
-    return _digest(repr(network))
 
 
 def _digest(text: str) -> str:

@@ -26,12 +26,8 @@ from l2m.errors import UserError, printable, shown
 from l2m.files import read
 
 TEXTS = (".txt",)
-
-WRITTEN = ("separator", "encoding", "header", "names", "decimal")
-"""Options that say how a table is written."""
-
-CELLS = ("missing", "numbers", "decimal", "categorical")
-"""Options that say what its cells mean."""
+WRITTEN = ("separator", "encoding", "header", "names", "decimal")  # options that say how a table is written
+CELLS = ("missing", "numbers", "decimal", "categorical")  # options that say what its cells mean
 
 
 def read_unseen(place: Path, data: Data, choice: Mapping[str, Any]) -> tuple[Tensor, pd.DataFrame]:
@@ -172,7 +168,7 @@ def _read_rows(place: Path, data: Data, choice: Mapping[str, Any]) -> tuple[Tens
     names = {column["name"] for column in (*fitted["numbers"], *fitted["categories"])}
     names |= set() if data.classes else {choice.get("target")}
     options = {key: choice[key] for key in CELLS if key in choice}
-    table = clean(table, names - set(choice.get("categorical", ())), place, **options)
+    table = clean(table, names, place, **options)
     inputs = columns.apply(fitted, table, place)
     for name in data.preprocessing.get("columns", ()):
         rule = f"fix or drop the row, dataset={choice['name']} has no rule for missing values"

@@ -15,9 +15,7 @@ import pandas as pd
 from l2m.errors import UserError, cause, describe_missing, shown
 from l2m.files import read
 
-SUFFIXES = {
-    ".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zip": "zip", ".parquet": "Parquet", ".xlsx": "Excel"
-}  # fmt: skip
+SUFFIXES = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zip": "zip", ".parquet": "Parquet", ".xlsx": "Excel"}
 """Kinds of files that are read besides text, by the end of their names."""
 
 BEGINNINGS = {
@@ -28,8 +26,7 @@ BEGINNINGS = {
 """Kinds of files, by the first bytes of their content."""
 
 LIBRARIES: dict[str, Any] = {"gzip": gzip, "bzip2": bz2, "xz": lzma}
-PACKED = (*LIBRARIES, "zip")
-"""Kinds that hold a file of another kind."""
+PACKED = (*LIBRARIES, "zip")  # kinds that hold a file of another kind
 
 
 def unpack(file: Path) -> tuple[bytes, str]:
