@@ -3,7 +3,6 @@
 import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +14,15 @@ from torch import Tensor
 from l2m.data import Data
 from l2m.data.images import Integers
 from l2m.data.own.encoders import Encoder, load_encoder
-from l2m.data.own.storage import Storage, array_file, check_memory, in_words, left_in_file, load_or_make, new_array
-from l2m.data.own.targets import Part, assemble
+from l2m.data.own.storage import Storage, array_file, check_memory, in_words, load_or_make, new_array
+from l2m.data.own.targets import Fields, Part, assemble
 from l2m.errors import UserError
-
-BATCH = 32
-"""Samples that a network sees at a time."""
-
-BLOCK = 2**20
-"""Numbers of features that are standardised at a time."""
 
 Vectors = NDArray[np.float32]
 
-PIXELS_ONLY = {"resize": 64, "augmentation": "none"}
-"""Options that do nothing for features, and their defaults."""
+BATCH = 32  # samples that a network sees at a time
+BLOCK = 2**20  # numbers of features that are standardised at a time
+PIXELS_ONLY = {"resize": 64, "augmentation": "none"}  # options that do nothing for features, and their defaults
 
 
 def check_options(features: str | None, weights: str | None, **others: Any) -> None:
@@ -57,32 +51,25 @@ def assemble_features(
         UserError: memory or the disk has no room for them, or a sample cannot be read.
     """
     features = _cached(encoder, {digest: sample for sample, digest in samples}, storage, folder / "features")
-    places = np.unique([digest for _, digest in samples], return_inverse=True)[1].astype(np.int64)
-    parts = np.split(places, [len(train.groups)])
+    rows = np.unique([digest for _, digest in samples], return_inverse=True)[1].astype(np.int64)
+    parts = np.split(rows, [len(train.groups)])
     if storage == "memory":
-        _check_memory((len(places), features.shape[1]))
+        _check_memory((len(rows), features.shape[1]))
 
-    def make(index: Tensor) -> tuple[Tensor, Tensor, dict[str, Any]]:
+    def make(index: Tensor) -> tuple[Fields, Fields, dict[str, Any]]:
         mean, sd = _moments(features, np.sort(parts[0][index.numpy()]))
         sd[sd <= 1e-6 * np.abs(mean)] = np.inf  # less is rounding in float32; as in l2m.data.own.columns.fit
         fitted = {"weights": encoder.weights, "mean": mean.tolist(), "sd": sd.tolist()}
-        if storage == "mapped":
-            inputs = [torch.from_numpy(features)] * 2
-        else:
-            inputs = [_standardise(features, part, fitted) for part in parts]
-        return inputs[0], inputs[1], {"features": fitted, **plain}
-
-    def fit(index: Tensor | None = None) -> Data:
-        data = assemble(train, test, make, index=index)
         if storage == "memory":
-            return data
-        mean, sd = (torch.tensor(data.preprocessing["features"][key], dtype=torch.float64) for key in ("mean", "sd"))
-        data = left_in_file(data, places, scale=(1 / sd).float(), shift=(-mean / sd).float())
-        return replace(data, refit=fit)
+            fields = [{"inputs": _standardise(features, part, fitted)} for part in parts]
+        else:
+            scaled = {"scale": torch.from_numpy(1 / sd).float(), "shift": torch.from_numpy(-mean / sd).float()}
+            inputs = {"inputs": torch.from_numpy(features)} | scaled
+            fields = [inputs | {"rows": torch.from_numpy(part)} for part in parts]
+        return fields[0], fields[1], {"features": fitted, **plain}
 
     described = {"features": f"{features.shape[1]} by {encoder.name}, weights {encoder.weights}"}
-    data = fit()
-    return replace(data, description={**(data.description or {}), **described})
+    return assemble(train, test, make, described)
 
 
 def features_of_unseen(choice: Mapping[str, Any], samples: Sequence[Any], fitted: Mapping[str, Any]) -> Tensor:
@@ -140,7 +127,6 @@ def _cached(encoder: Encoder, samples: Mapping[str, Any], storage: Storage, fold
     digests = sorted(samples)
 
     def make(part: Path) -> None:
-        features: Vectors
         for start, batch in _encode(encoder, [samples[digest] for digest in digests]):
             if not start:
                 shape = len(digests), batch.shape[1]

@@ -1,7 +1,7 @@
 """Data that the library ``datasets`` reads, from the Hugging Face hub or this machine: ``dataset=hugging_face``."""
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
@@ -22,7 +22,7 @@ from l2m.data.own.features import assemble_features, check_options
 from l2m.data.own.image_folder import Augmentation, Side, assemble_images, part_of
 from l2m.data.own.storage import Storage, store_images
 from l2m.data.own.table_files import typed_as_text
-from l2m.data.own.targets import Part, TestFraction, assemble, assemble_table, join, read_part, split_rows
+from l2m.data.own.targets import Fields, Part, TestFraction, assemble, assemble_table, join, read_part, split_rows
 from l2m.data.tables import locate, refuse
 from l2m.data.tokens import LENGTH, PAD, UNKNOWN, encode
 from l2m.errors import UserError, cause
@@ -86,13 +86,12 @@ def hugging_face(
         names = _choose_inputs(splits[train_split], kind, inputs, label, group, ignore, path)
         needed = [*names, label, *([group] if group else [])]
         ignored = [name for name in splits[train_split].features if name not in needed]
-        may_be_numbers = [name for name in names if kind == "table" and name not in categorical]
         columns.check_columns(numbers, names if kind == "table" else [], "dataset.numbers", path)
 
         def read_split(split: str, like: Part | None = None) -> Part:
             table, place = _read_table(splits[split], needed, path), f"{path} ({split})"
             meaning: Any = {"missing": missing, "numbers": numbers, "decimal": decimal, "categorical": categorical}
-            rows = clean(table, may_be_numbers, place, **meaning) if kind == "table" else table
+            rows = clean(table, names, place, **meaning) if kind == "table" else table
             return read_part(rows, place, label, group, like=like)
 
         whole = read_split(train_split)
@@ -116,7 +115,7 @@ def hugging_face(
                 encoder = load_encoder(kind, features, weights, fit, length)
                 data = assemble_features(train, test, encoder, samples, storage, source.folder, columns=names)
             else:
-                stored = store_images(samples, resize, fit, storage, source.folder)
+                stored = store_images(samples, len(train.groups), resize, fit, storage, source.folder)
                 data = assemble_images(train, test, stored, augmentation)
     description = {**(data.description or {}), **described}
     return replace(data, held_rows=counts.get(held_split or "", 0), description=description)
@@ -178,15 +177,11 @@ def _choose_inputs(
     ):  # fmt: skip
         columns.check_columns(names, features, f"dataset.{option}", path)
     candidates = list(asked) or [name for name in features if name not in (label, *ignore)]
-
-    def suits(feature: Any) -> bool:
-        if kind == "table":
-            return isinstance(feature, (datasets.Value, datasets.ClassLabel))
-        if kind == "image":
-            return isinstance(feature, datasets.Image)
-        return _kind(feature) in ("string", "large_string")
-
-    suitable = [name for name in candidates if suits(rows.features[name])]
+    if kind == "text":
+        suitable = [name for name in candidates if _kind(rows.features[name]) in ("string", "large_string")]
+    else:
+        types = (datasets.Value, datasets.ClassLabel) if kind == "table" else datasets.Image
+        suitable = [name for name in candidates if isinstance(rows.features[name], types)]
     if kind != "table" and not asked and group in suitable and len(suitable) > 1:
         suitable.remove(str(group))
     single = kind == "image" or (kind == "text" and not asked)
@@ -233,12 +228,12 @@ def _read_texts(rows: pd.DataFrame, names: Sequence[str], place: Path | str) -> 
 
 def _tokens(
     train: list[str], test: list[str], length: int, names: list[str], index: Tensor
-) -> tuple[Tensor, Tensor, dict[str, Any]]:
+) -> tuple[Fields, Fields, dict[str, Any]]:
     """Tokens (N, L) of both parts, by the vocabulary of the training texts at ``index``; the longest of these has L."""
     encoded = encode(train, test, length, index.tolist())
     longest = max(1, int(np.count_nonzero(encoded.train[index.numpy()], axis=1).max(initial=0)))
-    inputs = [torch.from_numpy(np.ascontiguousarray(part[:, :longest])) for part in encoded[:2]]
-    return inputs[0], inputs[1], {"vocabulary": encoded.vocabulary, "columns": names}
+    train_inputs, test_inputs = ({"inputs": torch.from_numpy(part[:, :longest])} for part in encoded[:2])
+    return train_inputs, test_inputs, {"vocabulary": encoded.vocabulary, "columns": names}
 
 
 def _samples(part: Part, names: Sequence[str], kind: str) -> list[tuple[Any, str]]:
@@ -246,7 +241,7 @@ def _samples(part: Part, names: Sequence[str], kind: str) -> list[tuple[Any, str
     if kind == "text":
         return [(text, sha256(text.encode()).hexdigest()) for text in _read_texts(part.rows, names, part.place)]
     contents = [partial(_image_content, part.rows[names[0]], part.place, i) for i in range(len(part.groups))]
-    return [(partial(_decode, content), sha256(content()[0]).hexdigest()) for content in contents]
+    return [(lambda read=read: decode_image(*read()), sha256(read()[0]).hexdigest()) for read in contents]
 
 
 def _image_content(cells: pd.Series, place: Path | str, i: int) -> tuple[bytes | bytearray, str]:
@@ -255,7 +250,3 @@ def _image_content(cells: pd.Series, place: Path | str, i: int) -> tuple[bytes |
     if stored is None or not (stored["bytes"] or stored["path"]):
         raise UserError(f"{where} has no image: put one there, or drop the row")
     return stored["bytes"] or read(Path(stored["path"])), where
-
-
-def _decode(content: Callable[[], tuple[bytes | bytearray, str]]) -> Any:
-    return decode_image(*content())

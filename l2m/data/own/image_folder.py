@@ -1,6 +1,7 @@
 """A user's own images, in a folder for each class: ``dataset=image_folder``."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -8,37 +9,22 @@ from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
-import torch
 
 from l2m.data import DATASETS, Data, Source
 from l2m.data.augmentation import Standard
 from l2m.data.fingerprint import checksum
-from l2m.data.images import (
-    IMAGENET_MEAN,
-    IMAGENET_SD,
-    Fit,
-    Images,
-    Integers,
-    list_files,
-    read_image,
-    scaling,
-    sort_files,
-)
+from l2m.data.images import IMAGENET_MEAN, IMAGENET_SD, Fit, list_files, read_image, scaling, sort_files
 from l2m.data.own.encoders import load_encoder
 from l2m.data.own.features import assemble_features, check_options
-from l2m.data.own.storage import Storage, left_in_file, store_images
-from l2m.data.own.targets import Part, TestFraction, assemble, join, split_rows
+from l2m.data.own.storage import Storage, store_images
+from l2m.data.own.targets import Fields, Part, TestFraction, assemble, join, split_rows
 from l2m.errors import UserError, printable, shown
 from l2m.schema import Range
 
 Side = Annotated[int, Range(8, 1024)]
 Augmentation = Literal["none", "standard"]
 
-PARTS = {
-    "train": ("train", "training"),
-    "held out": ("val", "valid", "validation", "dev"),
-    "test": ("test", "testing"),
-}
+PARTS = {"train": ("train", "training"), "held out": ("val", "valid", "validation", "dev"), "test": ("test", "testing")}
 """Names of the folders of the parts, in capitals or not."""
 
 
@@ -86,13 +72,13 @@ def image_folder(
     held = parts.get("held out")
     whole = join(parts["train"], held) if held else parts["train"]
     train, test = split_rows(whole, parts.get("test"), test_fraction, source.data_seed)
-    files = pd.concat([train.rows["file"], test.rows["file"]])
-    samples = [(partial(read_image, file), checksum(file)) for file in files]
+    samples = [(partial(read_image, file), checksum(file)) for file in (*train.rows["file"], *test.rows["file"])]
     if features:
         encoder = load_encoder("image", features, weights, fit, 0)
         data = assemble_features(train, test, encoder, samples, storage, source.folder)
     else:
-        data = assemble_images(train, test, store_images(samples, resize, fit, storage, source.folder), augmentation)
+        stored = store_images(samples, len(train.groups), resize, fit, storage, source.folder)
+        data = assemble_images(train, test, stored, augmentation)
     counts = {f"{kind} in {folders[kind].name}": len(part.groups) for kind, part in parts.items() if len(parts) > 1}
     description = {**(data.description or {}), "parts": counts, "skipped": dict(skipped)}
     return replace(data, held_rows=len(held.groups) if held else 0, description=description)
@@ -105,8 +91,7 @@ def _find_parts(folder: Path) -> dict[str, Path]:
         UserError: it is not clear what the folders are.
     """
     inner = [each for each in sorted(folder.iterdir()) if each.is_dir() and not each.name.startswith(".")]
-    kinds = {each: part_of(each.name) for each in inner}
-    named = {each: kind for each, kind in kinds.items() if kind}
+    named = {each: kind for each in inner if (kind := part_of(each.name))}
     flat = [each for each in named if not any(inside.is_dir() for inside in each.iterdir())]
     others = [each for each in inner if named and each not in named and sort_files(list_files(each))[0]]
     if not named or (flat and others):  # trains, say, beside buses
@@ -134,17 +119,11 @@ def part_of(name: str) -> str | None:
     return next((kind for kind, names in PARTS.items() if name.lower() in names), None)
 
 
-def assemble_images(
-    train: Part, test: Part, stored: tuple[Images, Integers | None], augmentation: Augmentation
-) -> Data:
+def assemble_images(train: Part, test: Part, stored: Sequence[Fields], augmentation: Augmentation) -> Data:
     """The data set of images as :func:`store_images` keeps them, standardised by ImageNet's statistics."""
-    images, rows = torch.from_numpy(stored[0]), stored[1]
-    first = len(train.groups)
-    inputs = (images[:first], images[first:]) if rows is None else (images, images)
     scale, shift, preprocessing = scaling(IMAGENET_MEAN, IMAGENET_SD)
-    data = assemble(train, test, lambda index: (*inputs, preprocessing), (scale, shift))
-    if rows is not None:
-        data = left_in_file(data, rows)
+    trained, tested = (part | {"scale": scale, "shift": shift} for part in stored)
+    data = assemble(train, test, lambda index: (trained, tested, preprocessing))
     changes = Standard(IMAGENET_MEAN, IMAGENET_SD) if augmentation == "standard" else None
     return replace(data, augmentation=changes, refit=None)
 
@@ -162,16 +141,16 @@ def _classes(folder: Path) -> list[str]:
 
 def _part(folder: Path, names: list[str]) -> tuple[Part, Counter[str]]:
     """The images of each class in a folder, by class and name; and the other files, as ``sort_files`` has them."""
-    files = []
+    files, labels = [], []
     loose, skipped = sort_files([each for each in folder.iterdir() if each.is_file() and not each.name.startswith(".")])
     if loose:
         skipped["images outside a class"] = len(loose)
-    for name in names:
+    for label, name in enumerate(names):
         images, others = sort_files(list_files(folder / name))
         skipped += others
         if not images:
             raise UserError(f"{folder / name} holds no images: put images of {shown(name, 60)} there, or remove it")
-        files.append(images)
-    labels = np.arange(len(names)).repeat([len(images) for images in files])
-    rows = pd.DataFrame({"file": [file for images in files for file in images]})
-    return Part(rows, folder, labels, labels, tuple(names), tuple(names)), skipped
+        files += images
+        labels += [label] * len(images)
+    codes = np.array(labels)
+    return Part(pd.DataFrame({"file": files}), folder, codes, codes, tuple(names), tuple(names)), skipped

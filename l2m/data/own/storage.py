@@ -11,69 +11,58 @@ import re
 import shutil
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from filelock import FileLock
-from numpy.typing import NDArray
-from torch import Tensor
+from numpy.typing import DTypeLike, NDArray
 
-from l2m.data import Data
-from l2m.data.images import Fit, Images, Integers, resize_all
+from l2m.data.images import Fit, resize_all
+from l2m.data.own.targets import Fields
 from l2m.errors import UserError, cause
 from l2m.files import replacing, reporting
 
 LOG = logging.getLogger(__name__)
 
 Storage = Literal["memory", "mapped"]
-Number = TypeVar("Number", np.uint8, np.float32)
 
-ANNOUNCED = 2**30
-"""Bytes of images from which on a line says beforehand how much they take."""
+ANNOUNCED = 2**30  # bytes of images from which on a line says beforehand how much they take
 
 REMEDY = "make room, or name another folder with data_dir="
 
 
 def store_images(
-    samples: Sequence[tuple[Any, str]], side: int, fit: Fit, storage: Storage, folder: Path
-) -> tuple[Images, Integers | None]:
+    samples: Sequence[tuple[Any, str]], trained: int, side: int, fit: Fit, storage: Storage, folder: Path
+) -> list[Fields]:
     """The images of ``samples``, functions that read them and the digests of their content, resized.
 
     Returns:
-        Images (N, 3, side, side) in memory, and None. With ``mapped`` the images of a file in ``folder/images``, which
-        holds each content once, whatever the split, and where each sample lies there, (N,).
+        Those of the first ``trained`` samples and of the others, (m, 3, side, side) in memory. With ``mapped`` the
+        images of a file in ``folder/images``, which holds each content once, whatever the split, and their rows there.
 
     Raises:
         UserError: memory or the disk has no room for them; or as for :func:`l2m.data.images.resize_all`.
     """
     size = len(samples) * 3 * side**2
     if storage == "memory":
-        check_memory(
-            f"{len(samples)} images of {side}×{side} pixels", size, ", a smaller dataset.resize or fewer images"
-        )
+        what = f"{len(samples)} images of {side}×{side} pixels"
+        check_memory(what, size, ", a smaller dataset.resize or fewer images")
         _announce(len(samples), size, "memory")
-        return resize_all([read for read, _ in samples], side, fit), None
+        images = torch.from_numpy(resize_all([read for read, _ in samples], side, fit))
+        return [{"inputs": part} for part in images.tensor_split([trained])]
     digests, first, rows = np.unique([digest for _, digest in samples], return_index=True, return_inverse=True)
     size = len(digests) * 3 * side**2
     file = array_file(folder / "images", f"{side} {fit}", digests.tolist())
 
     def make(part: Path) -> None:
-        images = new_array(part, (len(digests), side, side, 3), np.uint8)
+        array = new_array(part, (len(digests), side, side, 3), np.uint8)
         _announce(len(digests), size, str(file))
-        resize_all([samples[i][0] for i in first], side, fit, images.transpose(0, 3, 1, 2))
+        resize_all([samples[i][0] for i in first], side, fit, array.transpose(0, 3, 1, 2))
 
-    return load_or_make(file, len(digests), make).transpose(0, 3, 1, 2), rows.astype(np.int64)
-
-
-def left_in_file(data: Data, rows: Integers, **scaling: Tensor) -> Data:
-    """Data whose inputs are a mapped file, with the row there of each sample, (N,) of both parts, and the scaling."""
-    train, test = torch.from_numpy(rows).split([len(data.train), len(data.test)])
-    return replace(
-        data, train=replace(data.train, rows=train, **scaling), test=replace(data.test, rows=test, **scaling)
-    )
+    images = torch.from_numpy(load_or_make(file, len(digests), make)).permute(0, 3, 1, 2)
+    return [{"inputs": images, "rows": part} for part in torch.from_numpy(rows).tensor_split([trained])]
 
 
 def array_file(folder: Path, recipe: str, digests: Sequence[str]) -> Path:
@@ -94,7 +83,7 @@ def load_or_make(file: Path, samples: int, make: Callable[[Path], None]) -> NDAr
                     left.unlink()
                 with replacing(file) as part:
                     make(part)
-                    checksum = _checksum(part, file.name)
+                    checksum = _checksum(np.memmap(part, mode="r"), file.name)
                     with part.open("ab") as stream:
                         stream.write(checksum)
                 array = np.load(file, mmap_mode="c", allow_pickle=False)
@@ -109,7 +98,7 @@ def check_memory(what: str, size: int, remedy: str) -> None:
         )
 
 
-def new_array(file: Path, shape: tuple[int, ...], kind: type[Number]) -> NDArray[Number]:
+def new_array(file: Path, shape: tuple[int, ...], kind: DTypeLike) -> NDArray[Any]:
     """An array in a new ``file``, whose room is taken: a disk that became full later would end the process.
 
     Raises:
@@ -142,10 +131,8 @@ def free_memory() -> int:
 def _load(file: Path, samples: int) -> NDArray[Any] | None:
     try:
         array: NDArray[Any] = np.load(file, mmap_mode="c", allow_pickle=False)
-        with file.open("rb") as stream:
-            stream.seek(-4, os.SEEK_END)
-            kept = stream.read()
-        if len(array) == samples and kept == _checksum(file, file.name, 4):
+        content = np.memmap(file, mode="r")
+        if len(array) == samples and content[-4:].tobytes() == _checksum(content[:-4], file.name):
             return array
         why = "its checksum is wrong"
     except FileNotFoundError:
@@ -156,13 +143,9 @@ def _load(file: Path, samples: int) -> NDArray[Any] | None:
     return None
 
 
-def _checksum(file: Path, name: str, without: int = 0) -> bytes:
-    """The CRC-32 of a name and of a file without its last bytes; np.load reads no further than the array either."""
-    left, value = file.stat().st_size - without, zlib.crc32(name.encode())
-    with file.open("rb") as stream:
-        while left and (block := stream.read(min(left, 2**22))):
-            value, left = zlib.crc32(block, value), left - len(block)
-    return value.to_bytes(4, "little")
+def _checksum(content: NDArray[np.uint8], name: str) -> bytes:
+    """The CRC-32 of a name and of a file's bytes; it lies behind them, where np.load does not read."""
+    return zlib.crc32(content.data, zlib.crc32(name.encode())).to_bytes(4, "little")
 
 
 def _announce(count: int, size: int, place: str) -> None:

@@ -26,12 +26,13 @@ from l2m.seeding import generator
 
 TestFraction = Annotated[float, Range(0, 1, above=True, below=True)]
 
-MOST_NUMBERS = 20
-"""Different numbers that can be classes, whatever the number of rows."""
+MOST_NUMBERS = 20  # that can be classes, whatever the number of rows
 
-Make = Callable[[Tensor], tuple[Tensor, Tensor, dict[str, Any]]]
-"""(indices of the training rows to fit on) -> the inputs of all training rows, those of all test rows, and what was
-fitted, as plain values."""
+Fields = dict[str, Tensor]
+"""What a :class:`Split` has beside targets and groups: the inputs, and how they are scaled and lie in a file, if so."""
+
+Make = Callable[[Tensor], tuple[Fields, Fields, dict[str, Any]]]
+"""(indices of the training rows to fit on) -> both splits, and what was fitted, as plain values."""
 
 
 @dataclass(frozen=True)
@@ -218,9 +219,8 @@ def assemble_table(
 ) -> Data:
     """The data set of the columns ``inputs`` of a table, whose kinds are those in ``whole``; ``ignored`` are not read.
 
-    ``width`` is the number of columns of a file that does not name them.
-
-    ``split`` makes the training and the test part of ``whole`` and ``tested``, as :func:`split_rows` does.
+    ``split`` makes the training and the test part of ``whole`` and ``tested``, as :func:`split_rows` does; ``width`` is
+    the number of columns of a file that does not name them.
 
     Raises:
         UserError: as for :func:`l2m.data.own.columns.find_kinds` and :func:`split_rows`, or one of ``categorical`` is
@@ -230,53 +230,44 @@ def assemble_table(
     numeric, other, rows = columns.find_kinds(whole.rows[list(inputs)], categorical, most, whole.place, decimal)
     train, test = split(replace(whole, rows=rows), tested)
     missing = rows.isna().sum()
-    described = {
-        "numbers": numeric,
-        "categories": {str(name): int(count) for name, count in rows[other].nunique().items()},
-        "ignored": list(ignored),
-        "missing": {str(name): int(count) for name, count in missing[missing > 0].items()},
-    }
+    described: dict[str, Any] = {"numbers": numeric, "categories": rows[other].nunique().to_dict()}
+    described |= {"ignored": list(ignored), "missing": missing[missing > 0].to_dict()}
     if doubts := find_doubts(rows, numeric, whole.targets, whole.class_names):
         described["doubts"] = doubts
 
-    def make(index: Tensor) -> tuple[Tensor, Tensor, dict[str, Any]]:
+    def make(index: Tensor) -> tuple[Fields, Fields, dict[str, Any]]:
         fitted = columns.fit(train.rows.iloc[index.numpy()], numeric, other, most) | ({"width": width} if width else {})
-        made = [columns.apply(fitted, part.rows, part.place) for part in (train, test)]
-        return made[0], made[1], fitted
+        trained, tested = ({"inputs": columns.apply(fitted, part.rows, part.place)} for part in (train, test))
+        return trained, tested, fitted
 
     return assemble(train, test, make, described=described)
 
 
 def assemble(
-    train: Part,
-    test: Part,
-    make: Make,
-    scaling: Sequence[Tensor] = (),
-    described: Mapping[str, Any] | None = None,
-    index: Tensor | None = None,
+    train: Part, test: Part, make: Make, described: Mapping[str, Any] | None = None, index: Tensor | None = None
 ) -> Data:
     """The data set, with inputs and values to predict fitted on the training rows at ``index``, by default all.
 
-    ``scaling`` is the splits' scale and shift; ``described`` is what columns were read as.
+    ``described`` is what inputs were read as.
     """
     index = torch.arange(len(train.groups)) if index is None else index
-    train_inputs, test_inputs, preprocessing = make(index)
+    trained, tested, preprocessing = make(index)
     mean, sd = 0.0, 1.0
     if train.class_names is None:
         chosen = train.targets[index.numpy()]
         mean, sd = float(chosen.mean()), float(chosen.std()) or 1.0
         preprocessing = preprocessing | {"target": {"mean": mean, "sd": sd}, "group_edges": train.edges}
 
-    def split(inputs: Tensor, part: Part) -> Split:
+    def split(part: Part, fields: Fields) -> Split:
         targets = torch.tensor(part.targets)
         if part.class_names is None:
             targets = ((targets - mean) / sd).float()[:, None]
-        return Split(inputs, targets, torch.from_numpy(part.groups), *scaling)
+        return Split(targets=targets, groups=torch.from_numpy(part.groups), **fields)
 
     classes = len(train.class_names) if train.class_names else None
     return Data(
-        split(train_inputs, train), split(test_inputs, test), train.group_names, classes, preprocessing,
-        class_names=train.class_names, refit=lambda chosen: assemble(train, test, make, scaling, described, chosen),
+        split(train, trained), split(test, tested), train.group_names, classes, preprocessing,
+        class_names=train.class_names, refit=lambda chosen: assemble(train, test, make, described, chosen),
         units=train.units, tested_units=test.units, description=_describe(train, test, described or {}),
     )  # fmt: skip
 
