@@ -14,6 +14,7 @@ from l2m.schema import Range
 
 OPTIMIZERS: Registry[Any] = Registry("optimizer")
 
+Parameters = Iterable[Any]  # as `trained` returns them
 Decay = Annotated[float, Range(0, 1, below=True)]
 Epsilon = Annotated[float, Range(0, above=True)]
 
@@ -67,7 +68,7 @@ class _Fused:
     replayable = True
     """Whether ``step`` stays on the device and changes, in place, only parameters and tensors of ``state_dict``."""
 
-    def __init__(self, parameters: Iterable[Any], states: Sequence[str], options: dict[str, Any]) -> None:
+    def __init__(self, parameters: Parameters, states: Sequence[str], options: dict[str, Any]) -> None:
         given = list(parameters)
         groups: list[dict[str, Any]] = given if isinstance(given[0], dict) else [{"params": given}]
         self.param_groups = [options | group for group in groups]
@@ -105,7 +106,7 @@ class _Fused:
 class _Adam(_Fused):
     """Adam or AdamW."""
 
-    def __init__(self, kernel: Callable[..., None], parameters: Iterable[Any], **options: float) -> None:
+    def __init__(self, kernel: Callable[..., None], parameters: Parameters, **options: float) -> None:
         super().__init__(parameters, ("first", "second"), options)
         self._kernel = kernel
         self._steps = torch.zeros((), device=self.param_groups[0]["params"][0].device)  # one for all
@@ -161,7 +162,7 @@ class _Adam(_Fused):
 class _SGD(_Fused):
     """Stochastic gradient descent."""
 
-    def __init__(self, parameters: Iterable[Any], **options: float) -> None:
+    def __init__(self, parameters: Parameters, **options: float) -> None:
         super().__init__(parameters, ("momentum",), options)
 
     @torch.no_grad()
@@ -198,12 +199,7 @@ class _SGD(_Fused):
 
 @OPTIMIZERS.register("adam")
 def adam(
-    parameters: Iterable[Any],
-    learning_rate: float,
-    *,
-    beta1: Decay = 0.9,
-    beta2: Decay = 0.999,
-    epsilon: Epsilon = 1e-8,
+    parameters: Parameters, learning_rate: float, *, beta1: Decay = 0.9, beta2: Decay = 0.999, epsilon: Epsilon = 1e-8
 ) -> _Adam:
     """Adam (Kingma and Ba, 2015)."""
     return _Adam(
@@ -213,7 +209,7 @@ def adam(
 
 @OPTIMIZERS.register("adamw")
 def adamw(
-    parameters: Iterable[Any],
+    parameters: Parameters,
     learning_rate: float,
     *,
     weight_decay: Annotated[float, Range(0)] = 0.01,
@@ -230,7 +226,7 @@ def adamw(
 
 @OPTIMIZERS.register("sgd")
 def sgd(
-    parameters: Iterable[Any],
+    parameters: Parameters,
     learning_rate: float,
     *,
     momentum: Decay = 0.9,

@@ -43,6 +43,7 @@ class MLflow(Logger):
     def start(self, config: RunConfig, path: Path, before: str | None) -> str:
         for name, value in DEFAULTS.items():
             os.environ.setdefault(name, value)
+        from mlflow.entities import Param
         from mlflow.exceptions import MlflowException
         from mlflow.tracking import MlflowClient
 
@@ -55,8 +56,11 @@ class MLflow(Logger):
                 with suppress(MlflowException):  # another machine's run may have made it
                     self._client.create_experiment(self.experiment)
                 experiment = self._client.get_experiment_by_name(self.experiment)
-        if before and self._is_active(before):
-            self._run = before
+        run: Any = None
+        if before:
+            with suppress(MlflowException):
+                run = self._client.get_run(before)
+        if run and run.info.lifecycle_stage == "active":
             self._client.update_run(before, status="RUNNING")
             self._last_epoch = max((m.step for m in self._client.get_metric_history(before, "test_loss")), default=0)
         else:
@@ -69,25 +73,13 @@ class MLflow(Logger):
                     **({"mlflow.note.content": config.notes} if config.notes else {}),
                 },
             )
-            self._run = str(run.info.run_id)
-            self._log_parameters(config)
+            flat: dict[str, Any] = {}
+            for key, value in config.to_dict().items():
+                flat |= {f"{key}.{name}": v for name, v in value.items()} if isinstance(value, dict) else {key: value}
+            params = [Param(key, str(value)[:500]) for key, value in flat.items()]
+            self._client.log_batch(run.info.run_id, params=params)
+        self._run = str(run.info.run_id)
         return self._run
-
-    def _is_active(self, run: str) -> bool:
-        from mlflow.exceptions import MlflowException
-
-        try:
-            return str(self._client.get_run(run).info.lifecycle_stage) == "active"
-        except MlflowException:
-            return False
-
-    def _log_parameters(self, config: RunConfig) -> None:
-        from mlflow.entities import Param
-
-        flat: dict[str, Any] = {}
-        for key, value in config.to_dict().items():
-            flat |= {f"{key}.{option}": v for option, v in value.items()} if isinstance(value, dict) else {key: value}
-        self._client.log_batch(self._run, params=[Param(key, str(value)[:500]) for key, value in flat.items()])
 
     def epoch(self, row: EpochRow, groups: Sequence[GroupRow]) -> None:
         from mlflow.entities import Metric

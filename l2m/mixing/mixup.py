@@ -55,13 +55,8 @@ class Mixup(Mixing):
         """α of an epoch, counted from 1."""
         last = self.epochs - 1
         p = min((epoch - 1) / last, 1.0) if last else 0.5
-        exponent = {
-            "constant": 0.0,
-            "easy": 1 - 2 * p,
-            "hard": 2 * p - 1,
-            "easy_hard_easy": 1 - 2 * abs(2 * p - 1),
-        }[self.schedule]
-        return float(self.concentration * 10**exponent)
+        exponents = {"constant": 0.0, "easy": 1 - 2 * p, "hard": 2 * p - 1, "easy_hard_easy": 1 - 2 * abs(2 * p - 1)}
+        return float(self.concentration * 10 ** exponents[self.schedule])
 
     def begin_epoch(self, epoch: int) -> bool:
         if self.early_stop < 1 and epoch > int(self.epochs * Fraction(str(self.early_stop))):

@@ -153,15 +153,11 @@ def _stages(network: Any) -> dict[str, list[str]]:
 def _frozen(freeze: str, stages: dict[str, list[str]], architecture: str) -> list[str]:
     """The names of the parameters up to a stage."""
     names = list(stages)
-    if freeze.isdecimal() and int(freeze) <= len(names):
-        count = int(freeze)
-    elif freeze in names:
-        count = names.index(freeze) + 1
-    elif freeze in ("none", "all"):
-        count = len(names) if freeze == "all" else 0
-    else:
+    counts = {"none": 0, "all": len(names)} | {name: i for i, name in enumerate(names, 1)}
+    counts |= {str(i): i for i in range(len(names) + 1)}
+    if freeze not in counts:
         raise UserError(
             f"model.freeze={freeze} is no stage of {architecture}{did_you_mean(freeze, names)}: use a number up to "
             f"{len(names)}, none, all, or one of {', '.join(names)}"
         )
-    return [name for stage in names[:count] for name in stages[stage]]
+    return [name for stage in names[: counts[freeze]] for name in stages[stage]]

@@ -55,20 +55,14 @@ class Transformer(nn.Module):
     positions: Tensor
 
     def __init__(
-        self,
-        vocabulary: int,
-        length: int,
-        outputs: int,
-        train_padding: bool,
-        mask_padding: bool,
-        attention_dropout: float,
+        self, vocabulary: int, length: int, outputs: int, train_padding: bool, mask_padding: bool, attention_rate: float
     ) -> None:
         super().__init__()
         self.mask_padding = mask_padding
         self.embedding = nn.Embedding(vocabulary, WIDTH, padding_idx=None if train_padding else PAD)
         self.register_buffer("positions", sinusoids(length), persistent=False)
         self.encoder = nn.TransformerEncoderLayer(WIDTH, HEADS, dim_feedforward=128, dropout=0.1, batch_first=True)
-        self.encoder.self_attn.dropout = attention_dropout
+        self.encoder.self_attn.dropout = attention_rate
         self.head = nn.Sequential(nn.Dropout(0.1), nn.Linear(WIDTH, 32), nn.ReLU(inplace=True), nn.Linear(32, outputs))
 
     def forward(self, tokens: Tensor) -> Tensor:
