@@ -190,14 +190,12 @@ class FeatureLearning(Study):
             claims.append(_claim(f"stopping_{feature}", text, ours, [gain]))
         if self.stops:
             first, last = self.stops[0], self.stops[-1]
-            keys = {stop: ("stop_at", stop, "stopped") for stop in self.stops}
-            keys[self.stop_at] = ("default", 0, "stopped")
-            early = ends["rare"][keys[first]]
+            early = ends["rare", "stop_at", first, "stopped"]
             gain = rare["stopped"] - early
             text = f"A stop at {first} instead of {self.stop_at} is too early for the rare feature"
             ours = f"strength {_geometric(early)}, after the later stop {_geometric(gain)} times that"
             claims.append(_claim("too_early", text, ours, [gain]))
-            gain = accuracy["stopped"] - ends["accuracy_rare"][keys[last]]
+            gain = accuracy["stopped"] - ends["accuracy_rare", "stop_at", last, "stopped"]
             text = f"A stop at {last} instead of {self.stop_at} is too late: accuracy on rare features falls"
             claims.append(_claim("too_late", text, f"{_points(gain)} for the earlier stop", [gain]))
         mixup, standard = (ends.xs(("rare", method), axis=1, level=(0, "method")) for method in ("mixup", "standard"))

@@ -69,17 +69,9 @@ def draw_sizes(ends: pd.DataFrame, defaults: Mapping[str, float], iterations: in
         for i, (key, method) in enumerate(METHODS.items()):
             strengths = rows[rows["method"] == key].pivot(index="value", columns="seed", values="rare")
             mean, low, high = geometric_interval(strengths)
-            ax.errorbar(
-                np.arange(len(mean)) + 0.2 * (i - 1),
-                mean,
-                [mean - low, high - mean],
-                color=method.colour,
-                marker=method.marker,
-                markersize=3,
-                linestyle="none",
-                elinewidth=0.8,
-                label=method.words,
-            )
+            places, sides = np.arange(len(mean)) + 0.2 * (i - 1), [mean - low, high - mean]
+            style: Any = {"color": method.colour, "marker": method.marker, "markersize": 3, "linestyle": "none"}
+            ax.errorbar(places, mean, sides, elinewidth=0.8, label=method.words, **style)
             ax.set_xticks(np.arange(len(mean)), [f"{value:g}" for value in mean.index])
         ax.set(xlabel=AXES[name], xlim=(-0.5, len(ax.get_xticks()) - 0.5))
     _share_scale(axes)

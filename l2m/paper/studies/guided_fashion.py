@@ -16,7 +16,7 @@ from l2m.config.run import RunConfig
 from l2m.data import Data, Split, load
 from l2m.models import MODELS
 from l2m.paper.studies import STUDIES, Claim, Finding, Setting, Study, Tables, grade
-from l2m.paper.studies.guided_fashion_figures import LEAKING, ORDINARY, QUANTITIES, draw_curves, draw_ends
+from l2m.paper.studies.guided_fashion_figures import LEAKING, QUANTITIES, draw_curves, draw_ends
 from l2m.report.statistics import interval, paired, spread
 from l2m.schema import Range
 from l2m.tasks import cross_entropy
@@ -113,13 +113,12 @@ class GuidedFashion(Study):
                     "test_gradient": input_gradient(model, loaded.test),
                 }
                 rows += [(name, seed, quantity, float(value)) for quantity, value in measured.items()]
-                curve = metrics[["epoch", "test_metric", "test_loss"]]
-                curves.append(curve.assign(model=name, seed=seed))
+                columns = ["model", "seed", "epoch", "test_metric", "test_loss"]
+                curves.append(metrics.assign(model=name, seed=seed)[columns])
                 setting.report(f"seed {seed}, {name}: accuracy {measured['accuracy']:.2f} %, NLL {measured['nll']:.3f}")
-        order = ["model", "seed", "epoch", "test_metric", "test_loss"]
         return {
             "models": pd.DataFrame(rows, columns=["model", "seed", "quantity", "value"]),
-            "curves": pd.concat(curves, ignore_index=True)[order],
+            "curves": pd.concat(curves, ignore_index=True),
         }
 
     def _config(self, setting: Setting, seed: int, *overrides: str) -> RunConfig:
@@ -132,11 +131,10 @@ class GuidedFashion(Study):
 
     def _train_models(self, setting: Setting, seed: int) -> Iterator[tuple[str, Mapping[str, Tensor], pd.DataFrame]]:
         """Each model's name, final parameters and ``metrics.csv``."""
-        share = (f"mixing.clean={self.clean}",)
-        configs = {
-            name: self._config(setting, seed, *words, *(share if "mixing=guided" in words else ()))
-            for name, words in ORDINARY.items()
-        }
+        added: dict[str, tuple[str, ...]] = {"baseline": (), "teacher": ("mixing=mixup",)}
+        for name in ("all", "low", "high"):
+            added[name] = "mixing=guided", f"mixing.filter={name}", f"mixing.clean={self.clean}"
+        configs = {name: self._config(setting, seed, *words) for name, words in added.items()}
         for name, config in configs.items():
             setting.report(f"seed {seed}, {name}")
             yield name, final_parameters(config), train(config).metrics

@@ -11,14 +11,8 @@ from matplotlib.lines import Line2D
 from l2m.report import drawing
 from l2m.report.statistics import half_width
 
-ORDINARY: dict[str, tuple[str, ...]] = {
-    "baseline": (),
-    "teacher": ("mixing=mixup",),
-    "all": ("mixing=guided", "mixing.filter=all"),
-    "low": ("mixing=guided", "mixing.filter=low"),
-    "high": ("mixing=guided", "mixing.filter=high"),
-}
-"""What each model adds to the baseline's command line; the teacher of ``low`` and ``high`` is that of method 2."""
+ORDINARY = ("baseline", "teacher", "all", "low", "high")
+"""Models that are ordinary runs; the teacher of ``low`` and ``high`` is that of method 2."""
 
 LEAKING = ("oracle teacher", "oracle low", "oracle high")
 """The models of method 1: the first is trained on the test set as well, the others are filtered by it."""
@@ -107,7 +101,7 @@ def draw_curves(table: pd.DataFrame, clean: float) -> Figure:
     for i, (column, label) in enumerate((("test_metric", "test accuracy in %"), ("test_loss", "test NLL"))):
         means = table.pivot_table(index="epoch", columns="model", values=column)
         means *= 100 if column == "test_metric" else 1
-        for j, (title, names) in enumerate((("method 2: training set", tuple(ORDINARY)), ("method 1: leaks", oracle))):
+        for j, (title, names) in enumerate((("method 2: training set", ORDINARY), ("method 1: leaks", oracle))):
             axes = panels[2 * i + j]
             for name in names:
                 axes.plot(means[name], color=COLOURS[name.split()[-1]], linewidth=1.0)

@@ -142,7 +142,7 @@ class MixingConvergence(Study):
             edge=largest / spectrum[-1],
             alpha_error=gap[last, each],
         )
-        return {"agree": table} | ({"curves": self.curves(table, size, gap)} if problem == 0 else {})
+        return {"agree": table, "curves": self.curves(table, size, gap)} if problem == 0 else {"agree": table}
 
     def curves(self, table: pd.DataFrame, size: Floats, gap: Floats) -> pd.DataFrame:
         """The first 200 points of every second step, for each γ at the η nearest half of 2/L*."""
@@ -193,19 +193,16 @@ class MixingConvergence(Study):
             "mean": weighted(losses, np.full(k, 1 / k)),
             "worst group": minimax(losses),
         }
-        at_points = losses.losses(np.stack(list(points.values())))
-        return {
-            "disagree": table,
-            "points": pd.DataFrame(
-                {
-                    "point": list(points),
-                    "distance": [np.linalg.norm(point - root) / spread for point in points.values()],
-                    "classical_risk": at_points @ tilde,
-                    "mean_loss": at_points.mean(axis=1),
-                    "worst_loss": at_points.max(axis=1),
-                }
-            ),
+        theta = np.stack(list(points.values()))
+        at_points = losses.losses(theta)
+        columns = {
+            "point": list(points),
+            "distance": [np.linalg.norm(point - root) / spread for point in theta],
+            "classical_risk": at_points @ tilde,
+            "mean_loss": at_points.mean(axis=1),
+            "worst_loss": at_points.max(axis=1),
         }
+        return {"disagree": table, "points": pd.DataFrame(columns)}
 
     def vanish(self, problem: int) -> dict[str, pd.DataFrame]:
         """Groups with one minimiser, θ* = 0, and no loss there.
@@ -228,15 +225,13 @@ class MixingConvergence(Study):
             settled[first] = alpha[first]
             if not largest.any():
                 break
-        rows = cells.loc[cells.index.repeat(k)].reset_index(drop=True)
-        return {
-            "vanish": rows.assign(
-                group=np.tile(np.arange(k), len(cells)),
-                alpha=settled.ravel(),
-                alpha_end=alpha.ravel(),
-                zero=np.repeat(largest == 0, k),
-            )
-        }
+        table = cells.loc[cells.index.repeat(k)].assign(
+            group=np.tile(np.arange(k), len(cells)),
+            alpha=settled.ravel(),
+            alpha_end=alpha.ravel(),
+            zero=np.repeat(largest == 0, k),
+        )
+        return {"vanish": table.reset_index(drop=True)}
 
 
 def _grid(pairs: Iterable[tuple[float, float]], losses: GroupLosses) -> tuple[pd.DataFrame, Floats, Floats]:

@@ -83,16 +83,13 @@ class OneStep(Study):
             counterexamples += self.counterexample(index, point)
             if (index + 1) % 250 == 0:
                 setting.report(f"problem {index + 1} of {self.problems}")
-        keys = ["reading", "condition", "learning_rate", "fraction"]
+        cells = pd.concat(grids).groupby(["reading", "condition", "learning_rate", "fraction"], as_index=False)
+        columns = ["problem", "kind", "learning_rate", "mixing_rate", "beta", "difference"]
         return {
             "problems": pd.DataFrame(rows),
-            "grid": pd.concat(grids)
-            .groupby(keys, as_index=False)
-            .agg(problems=("holds", "size"), holds=("holds", "sum")),
+            "grid": cells.agg(problems=("holds", "size"), holds=("holds", "sum")),
             "proof": pd.concat(proofs).groupby(["step", "statement"], as_index=False, sort=False).sum(),
-            "counterexamples": pd.DataFrame(
-                counterexamples, columns=["problem", "kind", "learning_rate", "mixing_rate", "beta", "difference"]
-            ),
+            "counterexamples": pd.DataFrame(counterexamples, columns=columns),
         }
 
     def claims(self, tables: Tables) -> list[Claim]:

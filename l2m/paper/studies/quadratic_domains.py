@@ -80,8 +80,7 @@ def spend(
     """
     kept = 1 - inner_rates * np.array([1.0, condition])[:, None]  # (2, inner rates)
     left = (kept**inner_steps)[:, :, None, None]
-    spread = noise * inner_rates * np.sqrt((1 - kept ** (2 * inner_steps)) / (1 - kept**2))
-    spread = spread[:, :, None, None]
+    spread = (noise * inner_rates * np.sqrt((1 - kept ** (2 * inner_steps)) / (1 - kept**2)))[:, :, None, None]
     odds = np.broadcast_to(starts[0], (len(inner_rates), len(outer_rates), len(starts[0]))).copy()
     theta = np.broadcast_to(starts[1][:, None, None], (2, *odds.shape)).copy()
     target, moves = np.array([1.0, -1.0])[:, None, None, None], 2 * outer_rates[:, None]
