@@ -76,7 +76,6 @@ class _Fused:
             group["state"] = {name: [torch.zeros_like(each) for each in group["params"]] for name in states}
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
         for group in self.param_groups:
             for each in group["params"]:
                 each.grad = None
@@ -97,7 +96,6 @@ class _Fused:
         return {name: [each for state in states for each in state[name]] for name in states[0]}
 
     def load_state_dict(self, state: Mapping[str, list[Tensor]]) -> None:
-        """Continue from a ``state_dict``."""
         for name, own in self.state_dict().items():
             for target, source in zip(own, state[name], strict=True):
                 target.copy_(source)
@@ -115,7 +113,6 @@ class _Adam(_Fused):
 
     @torch.no_grad()
     def step(self) -> None:
-        """Update every parameter."""
         self._steps += 1
         for group in self.param_groups:
             first, second, steps = group["state"].values()
@@ -167,7 +164,6 @@ class _SGD(_Fused):
 
     @torch.no_grad()
     def step(self) -> None:
-        """Update every parameter."""
         for group in self.param_groups:
             moments = group["state"]["momentum"] if group["momentum"] else []  # as the kernel expects
             torch._fused_sgd_(

@@ -36,8 +36,7 @@ class StudyConfig:
 
     @property
     def path(self) -> Path:
-        name = self.study["name"]
-        return Path(self.results_dir) / "studies" / f"{name}-{digest(self.study)}"
+        return Path(self.results_dir) / "studies" / f"{self.study['name']}-{digest(self.study)}"
 
 
 class Recorded(NamedTuple):
