@@ -77,11 +77,7 @@ CIRCLE: dict[str, Any] = {"markersize": 3, "markerfacecolor": "white", "markered
 LEADER = {"arrowstyle": "-", "linewidth": 0.3, "shrinkA": 0.5, "shrinkB": 0, "color": "#888888", "relpos": (0, 0.5)}
 """The line from a name to its area."""
 
-METRICS = {
-    "classification": "accuracy in %",
-    "regression": "MSE",
-    "reconstruction": "SSE per image",
-}
+METRICS = {"classification": "accuracy in %", "regression": "MSE", "reconstruction": "SSE per image"}
 UNITS = {"california_housing": " in (100 000 $)²", "wine_quality": " in points²"}
 """Units of mean squared errors that have one; Mean Estimation's targets have none."""
 
@@ -135,8 +131,7 @@ def curve(
 
 
 def mean_and_band(run: Runs, column: str = "test_metric", points: int = POINTS) -> pd.DataFrame:
-    """``mean``, ``low`` and ``high`` of :func:`curve`, by epoch; the ends are NaN where fewer than three seeds
-    are left."""
+    """``mean``, ``low`` and ``high`` of :func:`curve`, by epoch; the ends are NaN for fewer than three seeds."""
     table = thinned(run.curve(column), points)
     mean, width = table.mean(axis=1), half_width(table).where(table.count(axis=1) >= MIN_SEEDS)
     if run.task.higher_is_better:
@@ -226,12 +221,9 @@ def spread_out(places: list[float], gap: float) -> list[float]:
 
 
 def panels(n: int, columns: int) -> tuple[Figure, list[Axes]]:
-    """A figure of n panels in at most so many columns, each 1.8 by 1.5 inches, with room for a legend and a note.
-
-    A single one is twice as wide, as the note needs.
-    """
+    """A figure of n panels in at most so many columns, each 1.8 by 1.5 inches, with room for a legend and a note."""
     columns = min(columns, n)
-    lines = -(-n // columns)
+    lines = -(-n // columns)  # the note of a single panel needs twice its width
     figure = Figure(figsize=(1.8 * max(columns, 2), 1.5 * lines + 0.9), layout="constrained")
     axes = list(figure.subplots(lines, columns, squeeze=False).flat)
     for empty in axes[n:]:

@@ -4,6 +4,7 @@ The scripts beside this module draw what :mod:`l2m.report.page_data` puts into t
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +43,9 @@ def write(results: RunsRead, folder: Path) -> Path:
 
 
 def sections(name: str, runs: Iterable[Runs], folder: Path) -> list[dict[str, Any]]:
-    """A :func:`section` a subject, in the order of the runs; their ids are ``name`` with a number."""
-    by_subject: dict[str, list[Runs]] = {}
-    for run in runs:
-        by_subject.setdefault(run.subject, []).append(run)
-    return [section(f"{name}{i}", each, folder) for i, each in enumerate(by_subject.values())]
+    """A :func:`section` a subject, whose runs lie together; their ids are ``name`` with a number."""
+    by_subject = groupby(runs, key=lambda run: run.subject)
+    return [section(f"{name}{i}", list(each), folder) for i, (_, each) in enumerate(by_subject)]
 
 
 def section(name: str, runs: Sequence[Runs], folder: Path) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -31,13 +31,14 @@ FILES = ("metrics.csv", "metrics.csv.gz", "groups.csv", "groups.csv.gz", "config
 
 
 def effect(difference: Difference, digits: int, base: float, verdict: str, **more: Any) -> dict[str, Any]:
-    """A difference: the ``mean`` and ``half`` width of its interval over ``n`` seeds, the same as ``text`` with so many
-    digits, its ``verdict``, and ``base``, the opponent's mean."""
+    """A difference: ``mean``, ``half`` width, ``n``, ``text``, ``verdict``, and the opponent's mean, ``base``."""
     numbers = {"mean": rounded(difference.mean), "half": rounded(difference.half_width), "base": rounded(base)}
     return {**numbers, "n": difference.n, "text": difference.text(digits), "verdict": verdict, **more}
 
 
-def verdict_of(difference: Difference, higher_is_better: bool) -> str:
+def verdict_of(
+    difference: Difference, higher_is_better: bool
+) -> Literal["better", "worse", "undecided", "too few seeds"]:
     """``better`` or ``worse`` where the interval excludes 0, else ``undecided``; ``too few seeds`` below three."""
     if difference.n < MIN_SEEDS:
         return "too few seeds"
@@ -64,22 +65,15 @@ def effects(runs: Mapping[str, Runs]) -> dict[str, Any]:
 
 def _compared(ours: list[pd.Series[float]], theirs: list[pd.Series[float]], run: Runs) -> list[dict[str, Any]]:
     better = run.task.higher_is_better
-    pairs = [(one, other, paired(one, other)) for one, other in zip(ours, theirs, strict=True)]
     return [
-        effect(
-            difference,
-            significant(one, better),
-            mean_in_pairs(other, one),
-            verdict_of(difference, better),
-        )
-        for one, other, difference in pairs
-        if difference.n
+        effect(difference, significant(one, better), mean_in_pairs(other, one), verdict_of(difference, better))
+        for one, other in zip(ours, theirs, strict=True)
+        if (difference := paired(one, other)).n
     ]
 
 
 def curves(run: Runs) -> dict[str, Any]:
-    """A configuration's means over seeds by epoch, with the ends of their intervals from three seeds on, and its
-    groups."""
+    """A configuration's means over seeds by epoch, the ends of their intervals from three seeds on, and its groups."""
     made: dict[str, Any] = {"n": len(run.metrics), "settings": run.settings}
     for column in COLUMNS:
         table = drawing.mean_and_band(run, column, POINTS)

@@ -77,8 +77,7 @@ class Runs:
 
     def is_baseline_of(self, other: Runs) -> bool:
         """Whether this is shuffled classical training, all else as in ``other``."""
-        shuffled = self.strategy == "classical" and self.settings.get("strategy.batches") == "shuffled"
-        if not shuffled or self.dataset != other.dataset:
+        if self.strategy != "classical" or self.settings.get("strategy.batches") != "shuffled":
             return False
         ours, theirs = (
             {k: v for k, v in runs.settings.items() if not k.startswith("strategy.")} for runs in (self, other)
@@ -97,10 +96,7 @@ class Runs:
         return shares
 
     def at(self, share: float, column: str = "test_metric") -> pd.Series[float]:
-        """A column at epoch ⌊share · E⌋, the paper's checkpoint, by seed, accuracies in %.
-
-        E is a run's last epoch or, of an early stop, the best.
-        """
+        """A column at epoch ⌊share · E⌋ by seed, accuracies in %; E is the last epoch, or the best if stopped early."""
         ends = {seed: info.get("best_epoch") for seed, info in self.info.items()}
         columns = {seed: table[column].iloc[: ends[seed]] for seed, table in self.metrics.items()}
         values = pd.Series({seed: float(c.iloc[checkpoint(share, len(c)) - 1]) for seed, c in columns.items()})
@@ -149,11 +145,16 @@ def read_runs(results_dir: Path, may_be_empty: bool = False, folders: Iterable[P
     for folder in _list_folders(results_dir / "runs", problems) if folders is None else folders:
         dataset, strategy = folder.parts[-3:-1]
         try:
-            info = _info(folder)
+            info = read_info(folder)
+            for kind, name in (("dataset", dataset), ("strategy", strategy)):
+                registries()[kind][name]  # an unknown choice is an error
             if info["status"] != "done":
                 unfinished[dataset, strategy, info["status"]] += 1
                 continue
-            config = _config(folder)
+            config = read_config(folder / "config.yaml")
+            own = "/".join(RunDirectory(config).path.parts[-3:])
+            if own != "/".join(folder.parts[-3:]):
+                raise ValueError(f"its config.yaml is that of {own}")
             metrics, groups = read_tables(folder, config, info)
         except Exception as error:  # a damaged record may raise anything
             plain = type(error) in (ValueError, UserError, NewerRecord)
@@ -215,20 +216,3 @@ def _list_folders(runs: Path, problems: list[str]) -> list[Path]:
             except OSError as error:
                 problems.append(f"{shown(folder)} cannot be read ({error.strerror}): make it readable")
     return sorted(folders)
-
-
-def _info(folder: Path) -> dict[str, Any]:
-    """``run.json``, of a run in a directory that its data set and strategy give it."""
-    info = read_info(folder)
-    for kind, name in zip(("dataset", "strategy"), folder.parts[-3:-1], strict=True):
-        registries()[kind][name]
-    return info
-
-
-def _config(folder: Path) -> RunConfig:
-    """``config.yaml``, of a run on any device, in the directory that is its own."""
-    config = read_config(folder / "config.yaml")
-    own, here = ("/".join(path.parts[-3:]) for path in (RunDirectory(config).path, folder))
-    if own != here:
-        raise ValueError(f"its config.yaml is that of {own}")
-    return config

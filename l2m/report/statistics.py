@@ -44,10 +44,9 @@ def half_width(
 ) -> pd.Series[float] | float:
     """Half of the 95 % t-interval of the mean of a series, or of each row of a table; NaN for a single value.
 
-    Missing values are left out, so rows may have different n.
-
-    With ``comparisons`` above 1, all so many intervals hold at once with 95 % (Bonferroni). ``overlap`` is for values
-    of repeated splits, whose training parts overlap: test samples by training samples (Nadeau and Bengio, 2003).
+    Missing values are left out. All of ``comparisons`` intervals hold at once with 95 % (Bonferroni). ``overlap`` is
+    for values of repeated splits, whose training parts overlap: test samples by training samples (Nadeau and Bengio,
+    2003).
     """
     n = values.T.count()
     t = stats.t.ppf(1 - (1 - LEVEL) / (2 * comparisons), n - 1)  # NaN without a degree of freedom
@@ -79,10 +78,7 @@ def paired(ours: pd.Series[float], theirs: pd.Series[float], comparisons: int = 
 
 
 def paired_p(ours: pd.Series[float], theirs: pd.Series[float], overlap: float = 0.0) -> float:
-    """The two-sided p value of the paired t-test; 1 where nothing differs, or fewer than two seeds are common.
-
-    ``overlap`` is that of :func:`half_width`.
-    """
+    """The two-sided p value of the paired t-test, 1 without a difference; ``overlap`` is that of :func:`half_width`."""
     difference = (ours - theirs).dropna()
     n = len(difference)
     if n < 2 or not difference.any():

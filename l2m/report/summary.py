@@ -15,7 +15,7 @@ from rich.table import Table
 from l2m.files import write_whole
 from l2m.report import drawing
 from l2m.report.runs import CHECKPOINTS, EPOCHS, Runs
-from l2m.report.statistics import interval, paired, significant, spread
+from l2m.report.statistics import paired, significant, spread
 
 ABREAST = 4
 """Data sets beside each other in the figure, at most."""
@@ -31,7 +31,9 @@ def rows(runs: list[Runs]) -> dict[str, list[list[str]]]:
         classical = next((r for r in runs if r.is_baseline_of(run)), None)
         title = f"{run.subject}: {_part(run)} {run.task.metric}" + (" in %" if percent else "")
         cells = [_cell(run, share, "test_metric", percent) for share in CHECKPOINTS]
-        cells += [_cell(run, 1.0, "worst_group", percent), _difference(run, classical, percent)]
+        cells.append(_cell(run, 1.0, "worst_group", percent))
+        difference = paired(run.at(1.0), classical.at(1.0)) if classical and run is not classical else None
+        cells.append(difference.text(significant(run.at(1.0), percent)) if difference else "")
         made.setdefault(title, []).append([run.label, str(len(run.metrics)), *cells])
     return made
 
@@ -70,12 +72,6 @@ def caption(runs: Iterable[Runs]) -> str:
 def _cell(run: Runs, share: float, column: str, percent: bool) -> str:
     values = run.at(share, column)
     return spread(values, significant(values, percent))
-
-
-def _difference(run: Runs, classical: Runs | None, percent: bool) -> str:
-    if classical is None or run is classical:
-        return ""
-    return interval(*paired(run.at(1.0), classical.at(1.0)), significant(run.at(1.0), percent))
 
 
 def figure(runs: list[Runs], file: Path) -> None:
