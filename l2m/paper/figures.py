@@ -17,24 +17,20 @@ from l2m.paper.studies.records import Recorded
 from l2m.report import drawing
 from l2m.report.runs import CHECKPOINTS, Runs
 
-Cells = Mapping[str, Runs]
-"""A row's runs, by strategy."""
-
-Panel = Callable[[Axes, Row, Cells], None]
-"""Draws a row's runs."""
+Panel = Callable[[Axes, Row, Mapping[str, Runs]], None]
+"""Draws a row's runs, by strategy."""
 
 DRAWN = (*CONTROLS, *PAPER[::-1])
 """The strategies of the figures; the later lie above the earlier."""
 
 
 def write(all_runs: Sequence[Runs], folder: Path, studied: Sequence[Recorded] = ()) -> list[Path]:
-    """Write every figure that ``found`` and ``studied`` have runs for, as PDF and as PNG, and return the files."""
+    """Write every figure that ``all_runs`` and ``studied`` have runs for, as PDF and as PNG, and return the files."""
     cells = {row: row.runs(all_runs) for row in ROWS}
-    tables = [[row for row in ROWS if row.table == table] for table in (1, 2)]
     with mpl.rc_context(drawing.PRINT):
         figures = {
-            "figure2": grid(cells, tables[0], curves, 2),
-            "figure3": grid(cells, tables[1], curves, 2),
+            "figure2": grid(cells, [row for row in ROWS if row.table == 1], curves, 2),
+            "figure3": grid(cells, [row for row in ROWS if row.table == 2], curves, 2),
             "worst_group": grid(cells, ROWS, worst_group, 3),
             "proportions": grid(cells, ROWS, proportions, 3),
             **experiments.figures(all_runs),
@@ -43,7 +39,7 @@ def write(all_runs: Sequence[Runs], folder: Path, studied: Sequence[Recorded] = 
         return [file for name, figure in figures.items() if figure for file in drawing.save(figure, folder / name)]
 
 
-def grid(cells: Mapping[Row, Cells], rows: Sequence[Row], panel: Panel, columns: int) -> Figure | None:
+def grid(cells: Mapping[Row, Mapping[str, Runs]], rows: Sequence[Row], panel: Panel, columns: int) -> Figure | None:
     """A panel a row that was run, its legend above and a note below; None if none was."""
     shown = ("learn2mix",) if panel is proportions else DRAWN
     drawn = [row for row in rows if any(strategy in cells[row] for strategy in shown)]
@@ -59,7 +55,7 @@ def grid(cells: Mapping[Row, Cells], rows: Sequence[Row], panel: Panel, columns:
     logarithmic = panel is not proportions and any(row.table == 2 for row in drawn)
     notes = [
         NOTES[panel],
-        LOGARITHMIC if logarithmic else "",
+        "On logarithmic axes the interval is that of the mean's logarithm." * logarithmic,
         seeds(cells, drawn, shown),
         f"Not run: {', '.join(absent)}." if absent else "",
     ]
@@ -70,7 +66,7 @@ def grid(cells: Mapping[Row, Cells], rows: Sequence[Row], panel: Panel, columns:
     return figure
 
 
-def seeds(cells: Mapping[Row, Cells], rows: Sequence[Row], strategies: Sequence[str]) -> str:
+def seeds(cells: Mapping[Row, Mapping[str, Runs]], rows: Sequence[Row], strategies: Sequence[str]) -> str:
     """The number of seeds behind the means; rows and strategies with fewer are named."""
     counts = {(row.title, s): len(run.metrics) for row in rows for s, run in cells[row].items() if s in strategies}
     most = max(counts.values())
@@ -82,7 +78,7 @@ def seeds(cells: Mapping[Row, Cells], rows: Sequence[Row], strategies: Sequence[
     return f"Seeds: {', '.join([str(most), *others])}."
 
 
-def curves(axes: Axes, row: Row, cells: Cells) -> None:
+def curves(axes: Axes, row: Row, cells: Mapping[str, Runs]) -> None:
     """Test metric over epochs, and the paper's mean ± sd at its checkpoints."""
     draw_curves(axes, cells, "test_metric")
     printed = published.cells(row.name)
@@ -93,11 +89,11 @@ def curves(axes: Axes, row: Row, cells: Cells) -> None:
                 drawing.circle(axes, epoch, number.mean, number.sd, strategy)
 
 
-def worst_group(axes: Axes, row: Row, cells: Cells) -> None:
+def worst_group(axes: Axes, row: Row, cells: Mapping[str, Runs]) -> None:
     draw_curves(axes, cells, "worst_group")
 
 
-def draw_curves(axes: Axes, cells: Cells, column: str) -> None:
+def draw_curves(axes: Axes, cells: Mapping[str, Runs], column: str) -> None:
     """A column's curve of each strategy, the controls thinner and without a band."""
     drawn = {strategy: cells[strategy] for strategy in DRAWN if strategy in cells}
     for strategy, run in drawn.items():
@@ -107,16 +103,13 @@ def draw_curves(axes: Axes, cells: Cells, column: str) -> None:
     axes.set_ylabel(drawing.metric(next(iter(drawn.values()))))
 
 
-def proportions(axes: Axes, row: Row, cells: Cells) -> None:
+def proportions(axes: Axes, row: Row, cells: Mapping[str, Runs]) -> None:
     """learn2mix's proportions over epochs, stacked."""
-    if "learn2mix" in cells:
-        shares = drawing.areas(axes, cells["learn2mix"])
-        axes.set_ylabel("share of a batch")
-        if shares.shape[1] <= 10:
-            drawing.names_beside(axes, shares)
+    shares = drawing.areas(axes, cells["learn2mix"])
+    axes.set_ylabel("share of a batch")
+    if shares.shape[1] <= 10:
+        drawing.names_beside(axes, shares)
 
-
-LOGARITHMIC = "On logarithmic axes the interval is that of the mean's logarithm."
 
 NOTES: dict[Panel, str] = {
     curves: "Mean over seeds and, from three on, 95 % t-interval of it (balanced and stratified: the mean alone); "

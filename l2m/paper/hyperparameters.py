@@ -26,8 +26,8 @@ CAPTION = (
     "proportions to seven digits and the recorded number of steps, else the smallest that does. The paper's settings "
     "(Table 3, sections 4 and B) stand in brackets where they differ, or where nothing is run. Groups are counted from "
     "0 in our imbalance, from 1 in the paper's. Last column: the largest difference between our proportions and those "
-    "the paper prints, to four "
-    "digits or three."
+    "the paper prints, to four digits "
+    "or three."
 )
 
 
@@ -61,16 +61,13 @@ def table(all_runs: Iterable[Runs]) -> tuple[pd.DataFrame, list[list[str]]]:
 
 
 def train_size(run: Runs, printed: int | None = None) -> int | None:
-    """The N, for P steps of M, that makes each proportion, recorded to seven digits, a whole count.
-
-    It is the ``printed`` one if that does, else the smallest.
-    """
+    """The N, for P steps of M, that makes each proportion a whole count: the ``printed`` one, else the smallest."""
     shares = run.proportions
     steps, size = int(next(iter(run.metrics.values()))["steps"].iloc[0]), int(run.settings["batch_size"])
     possible = range(steps * size, (steps + 1) * size)
     for n in sorted(possible, key=lambda n: n != printed):
         counts = shares * n
-        if (np.abs(counts - counts.round()) <= 1e-6 * counts + 1e-9).all():
+        if (np.abs(counts - counts.round()) <= 1e-6 * counts + 1e-9).all():  # seven digits are recorded
             return n
     return None
 

@@ -3,23 +3,20 @@
 import re
 from collections.abc import Iterable, Sequence
 
-CHARACTERS = {
+CHARACTERS = str.maketrans({
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$",
     "±": r"$\pm$", "−": "$-$", "×": r"$\times$", "·": r"$\cdot$", "√": r"$\surd$", "²": "$^2$", "Δ": r"$\Delta$",
     "⌊": r"$\lfloor$", "⌋": r"$\rfloor$", "α": r"$\alpha$", "γ": r"$\gamma$", "η": r"$\eta$",
-}  # fmt: skip
+})  # fmt: skip
 """What text may not hold as it is."""
 
-FORMULAS = {r"2$\cdot$$\surd$(sd\_paper$^2$/4 + sd$^2$/n)": r"$2\sqrt{s_\mathrm{paper}^2/4 + s^2/n}$"}
-"""Formulas that read better set than spelled."""
+FORMULA = r"2$\cdot$$\surd$(sd\_paper$^2$/4 + sd$^2$/n)", r"$2\sqrt{s_\mathrm{paper}^2/4 + s^2/n}$"
+"""One that reads better set than spelled."""
 
 
 def escape(text: str) -> str:
-    made = "".join(CHARACTERS.get(character, character) for character in text)
-    for spelled, formula in FORMULAS.items():
-        made = made.replace(spelled, formula)
-    return made
+    return text.translate(CHARACTERS).replace(*FORMULA)
 
 
 def number(text: str, bold: bool = False) -> str:

@@ -1,5 +1,6 @@
 """The paper's numbers, from ``published.yaml``: as printed, and as numbers."""
 
+from collections import ChainMap
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -31,10 +32,8 @@ class Claim(NamedTuple):
 
 def cells(row: str) -> dict[str, tuple[Printed, ...]]:
     """By strategy, the paper's table at .25E, .5E and E; empty where none belongs to the row's settings."""
-    for block in _content()["tables"]:
-        if row in block["rows"]:
-            return {strategy: tuple(map(_printed, texts)) for strategy, texts in block["rows"][row].items()}
-    return {}
+    rows = ChainMap(*(block["rows"] for block in _content()["tables"]))
+    return {strategy: tuple(map(_printed, texts)) for strategy, texts in rows.get(row, {}).items()}
 
 
 def claims(kind: Literal["thresholds", "at_epoch", "equal_seconds"]) -> list[Claim]:

@@ -6,7 +6,7 @@ The tables stand in README.md and docs/when.md, between marks; the sentences aro
 from collections.abc import Iterator, Mapping, Sequence
 
 from l2m.paper import markdown
-from l2m.paper.results import Bench, Results
+from l2m.paper.results import Results
 from l2m.paper.rows import ALL, Row, with_equal
 from l2m.report.runs import Runs
 from l2m.report.statistics import MIN_SEEDS, Difference, mean_in_pairs, paired
@@ -43,7 +43,8 @@ def overview(results: Results) -> str:
         for other in ("classical", "balanced"):
             early, end, _, worst = _gains(row, runs, other)
             words += [early, end, worst]
-        lines.append([*words, _seconds(row, results.benches)])
+        ratios = [ratio[0] for bench in results.benches if (ratio := bench.ratio(row.name))]
+        lines.append([*words, " / ".join(f"{ratio:.2f}" for ratio in ratios)])
     note = f"{UNIT} Seconds: learn2mix's training divided by classical's, by `make bench`."
     return markdown.page(markdown.table(head, "lrrrrrrrr", lines), note)
 
@@ -78,9 +79,3 @@ def _run(all_runs: Sequence[Runs]) -> Iterator[tuple[Row, dict[str, Runs]]]:
 def _ratio(run: Runs) -> str:
     shares = run.proportions
     return f"{max(shares) / min(shares):.3g}"
-
-
-def _seconds(row: Row, benches: Sequence[Bench]) -> str:
-    """The ratios of all machines that measured it."""
-    ratios = [ratio[0] for bench in benches if (ratio := bench.ratio(row.name))]
-    return " / ".join(f"{ratio:.2f}" for ratio in ratios)
