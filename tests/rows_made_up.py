@@ -31,7 +31,7 @@ GROUPS = {"wine_quality": ("<script>alert('red')</script>", "white & $5 or $6")}
 
 def configuration(row: str, strategy: str) -> RunConfig:
     """The row's own."""
-    return BY_NAME[row].configurations()[strategy]
+    return BY_NAME[row].configurations[strategy]
 
 
 def write(folder: Path, config: RunConfig, final: float) -> Path:

@@ -19,9 +19,6 @@ from l2m.report import drawing
 from l2m.report.runs import CHECKPOINTS, EPOCHS, Runs
 from l2m.report.statistics import half_width
 
-Series = dict[str, Runs]
-"""Runs by the value of the varied setting, as text, in its order."""
-
 Values = Mapping[str, "pd.Series[float]"]
 """By the value of the varied setting: a metric by seed, in % or as an error."""
 
@@ -73,9 +70,9 @@ def runs(all_runs: Sequence[Runs]) -> dict[str, list[Runs]]:
     }
 
 
-def varied(row: Row, all_runs: Sequence[Runs], key: str) -> Series:
-    """Learn2mix's runs that differ from the row's in ``key`` alone: by rising value, or the row's own first."""
-    wanted = settings(row.configurations()["learn2mix"])
+def varied(row: Row, all_runs: Sequence[Runs], key: str) -> dict[str, Runs]:
+    """By the value as text, learn2mix's runs that differ from the row's in ``key`` alone: rising, or its own first."""
+    wanted = settings(row.configurations["learn2mix"])
     values = {run.settings[key]: run for run in all_runs if run.settings | {key: None} == wanted | {key: None}}
     order = sorted(values) if isinstance(wanted[key], float) else sorted(values, key=lambda value: value != wanted[key])
     return {word(value): values[value] for value in order}
@@ -97,7 +94,7 @@ def mixing_rate(all_runs: Sequence[Runs]) -> Figure | None:
         return None
     figure, axes = drawing.panels(len(rows), 3)
     for place, row in zip(axes, rows, strict=True):
-        own = word(row.configurations()["learn2mix"].strategy["mixing_rate"])
+        own = word(row.configurations["learn2mix"].strategy["mixing_rate"])
         against(place, {"learn2mix": {name: run.at(1.0) for name, run in rates[row].items()}}, {}, own)
         place.set_ylabel(drawing.metric(next(iter(rates[row].values()))))
         classical = row.runs(all_runs).get("classical")
@@ -114,12 +111,8 @@ def cadence(all_runs: Sequence[Runs]) -> Figure | None:
     rows = {}
     for row in ROWS:
         if len(series := varied(row, all_runs, "strategy.cadence")) > 1:
-            label = drawing.metric(next(iter(series.values())))
-            rows[row] = (
-                label,
-                "cadence",
-                [{"learn2mix": {name: run.at(share) for name, run in series.items()}} for share in CHECKPOINTS],
-            )
+            shares = [{"learn2mix": {name: run.at(share) for name, run in series.items()}} for share in CHECKPOINTS]
+            rows[row] = drawing.metric(next(iter(series.values()))), "cadence", shares
     return checkpoints(rows)
 
 
@@ -142,8 +135,7 @@ def other_settings(all_runs: Sequence[Runs]) -> Figure | None:
 def checkpoints(rows: Mapping[Row, tuple[str, str, Sequence[Mapping[str, Values]]]]) -> Figure | None:
     """A line of panels a row, one a checkpoint: means by setting, of each strategy, beside the paper's mean ± sd.
 
-    ``rows`` gives each row the name of its metric, what varies and, by checkpoint and strategy, the values; a panel of
-    a checkpoint that no run reaches says so.
+    ``rows`` gives each row the name of its metric, what varies and, by checkpoint and strategy, the values.
     """
     if not rows:
         return None

@@ -28,7 +28,7 @@ CAPTION = (
 
 def defined(row: Row) -> list[str]:
     """The strategies of the table that are defined for the row's task."""
-    return [strategy for strategy in COMPARED if strategy in row.configurations()]
+    return [strategy for strategy in COMPARED if strategy in row.configurations]
 
 
 def table(all_runs: Sequence[Runs]) -> tuple[pd.DataFrame, str]:

@@ -51,16 +51,13 @@ class Alternative(NamedTuple):
 
 
 def alternatives(row: Row, all_runs: Iterable[Runs]) -> list[Alternative]:
-    """A row under its own setting and under others, the closest to the paper first.
-
-    Empty if no key of the row is varied, or only its own setting has runs.
-    """
+    """A row under its own setting and under others, the closest to the paper first; empty if only one has runs."""
     if row.name not in VARIED:
         return []
     by_setting = {setting: runs for setting, runs in _by_setting(row, all_runs).items() if len(runs) == len(pair(row))}
     if len(by_setting) < 2:
         return []
-    epochs = [checkpoint(share, row.configurations()["learn2mix"].epochs) for share in CHECKPOINTS]
+    epochs = [checkpoint(share, row.configurations["learn2mix"].epochs) for share in CHECKPOINTS]
     values = {
         setting: {
             (strategy, i): run.curve().T[epoch]
@@ -83,7 +80,7 @@ def alternatives(row: Row, all_runs: Iterable[Runs]) -> list[Alternative]:
 
 def _by_setting(row: Row, all_runs: Iterable[Runs]) -> dict[tuple[Any, ...], dict[str, Runs]]:
     """By setting and strategy, the longest runs; a strategy without the varied option is the same beside all."""
-    keys, configurations = VARIED[row.name], row.configurations()
+    keys, configurations = VARIED[row.name], row.configurations
     wanted = {strategy: _fixed(settings(configurations[strategy]), keys) for strategy in pair(row)}
     made: dict[tuple[Any, ...], dict[str, Runs]] = {}
     for run in sorted(all_runs, key=lambda run: -run.settings["epochs"]):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cached_property
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -55,17 +55,30 @@ class Row:
         """The strategies that are compared in this row's table."""
         return (*PAPER, *CONTROLS) if self.table == 1 else (*PAPER[:2], *CONTROLS)
 
+    @cached_property
     def configurations(self) -> dict[str, RunConfig]:
         """The configurations of ``dataset=<row> strategy=<choice>``, seed 0, for the choices defined for its task."""
-        return _configurations(self.name)
+        config = compose(f"dataset={self.name}", "strategy=learn2mix")
+        strategies, plain = registries()["strategy"], config.to_dict()
+        row_keys = {"row": {"mixing_rate": config.strategy["mixing_rate"]}}  # what a strategy's YAML refers to
+        made = {}
+        for choice in STRATEGIES:
+            file = conf_dir() / "strategy" / f"{choice}.yaml"
+            node: Any = OmegaConf.create(row_keys | {"strategy": OmegaConf.load(file)})
+            OmegaConf.resolve(node)
+            options: Any = OmegaConf.to_container(node.strategy)
+            if config.task in strategies[options["name"]].tasks:
+                made[choice] = check(plain | {"strategy": options})
+        return made
+
+    @cached_property
+    def _settings(self) -> dict[str, dict[str, Any]]:
+        return {choice: settings(config) for choice, config in self.configurations.items()}
 
     def runs(self, all_runs: Iterable[Runs], equal_seconds: bool = False) -> dict[str, Runs]:
-        """By strategy that has any, the runs whose scientific settings but for the seed are exactly the row's.
-
-        With ``equal_seconds``, those with this key set, as the third version compares.
-        """
+        """By strategy that has any, the runs whose scientific settings but for the seed, or this key, are the row's."""
         more = {"equal_seconds": True} if equal_seconds else {}
-        wanted = {choice: flat | more for choice, flat in _settings(self.name).items()}
+        wanted = {choice: flat | more for choice, flat in self._settings.items()}
         return {choice: run for choice, want in wanted.items() for run in all_runs if run.settings == want}
 
 
@@ -84,10 +97,7 @@ ROWS = (
     Row("cifar10_reconstruction", "CIFAR-10 reconstruction", 2),
 )
 
-VARIANTS = (
-    Row("imagenette_v1", "Imagenette, first version", 1),
-    Row("cifar100_v1", "CIFAR-100, first version", 1),
-)
+VARIANTS = (Row("imagenette_v1", "Imagenette, first version", 1), Row("cifar100_v1", "CIFAR-100, first version", 1))
 """Rows whose imbalance the second version changed, as the first one had them: its Table 1 belongs to these."""
 
 ALL = (*ROWS, *VARIANTS)
@@ -99,7 +109,6 @@ V3 = {
     "fashion_mnist": Row("fashion_mnist_v3", "Fashion-MNIST, third version", 1),
 }
 """By the row they stand for: the third version changed the learning rate, and compares at equal seconds alone."""
-
 
 EQUAL = {"smote": "classical", "balanced": "stratified"}
 """Where all groups are as large, SMOTE adds nothing, and equal shares are the training set's own."""
@@ -145,10 +154,7 @@ def missing(
 
 
 def commands(lacking: Mapping[str, Mapping[str, tuple[int, ...]]]) -> list[str]:
-    """The fewest commands that fill all missing cells: strategies that lack the same seeds go together, then rows.
-
-    ``lacking`` is :func:`missing`.
-    """
+    """The fewest commands that fill what :func:`missing` found: strategies of the same seeds together, then rows."""
     rows: dict[tuple[str, tuple[int, ...]], list[str]] = {}
     for row, cells in lacking.items():
         for seeds in dict.fromkeys(cells.values()):
@@ -159,24 +165,3 @@ def commands(lacking: Mapping[str, Mapping[str, tuple[int, ...]]]) -> list[str]:
         "results_dir=results"
         for (strategies, seeds), names in rows.items()
     ]
-
-
-@cache
-def _settings(row: str) -> dict[str, dict[str, Any]]:
-    return {choice: settings(config) for choice, config in _configurations(row).items()}
-
-
-@cache
-def _configurations(row: str) -> dict[str, RunConfig]:
-    config = compose(f"dataset={row}", "strategy=learn2mix")
-    strategies, plain = registries()["strategy"], config.to_dict()
-    row_keys = {"row": {"mixing_rate": config.strategy["mixing_rate"]}}  # what a strategy's YAML refers to
-    made = {}
-    for choice in STRATEGIES:
-        file = conf_dir() / "strategy" / f"{choice}.yaml"
-        node: Any = OmegaConf.create(row_keys | {"strategy": OmegaConf.load(file)})
-        OmegaConf.resolve(node)
-        options: Any = OmegaConf.to_container(node.strategy)
-        if config.task in strategies[options["name"]].tasks:
-            made[choice] = check(plain | {"strategy": options})
-    return made

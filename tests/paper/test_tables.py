@@ -75,7 +75,7 @@ def test_rows_are_the_papers_twelve() -> None:
 
 @pytest.mark.parametrize("name", ["mnist", "wine_quality"])
 def test_a_rows_configurations_are_what_the_command_line_means(name: str) -> None:
-    made = BY_NAME[name].configurations()
+    made = BY_NAME[name].configurations
     tasks = {choice: registries()["strategy"][config.strategy["name"]].tasks for choice, config in made.items()}
     assert all(next(iter(made.values())).task in known for known in tasks.values())
     assert {"learn2mix", "classical", "balanced", "stratified"} <= made.keys()
@@ -149,7 +149,7 @@ def test_published_numbers_are_whole() -> None:
 
 def test_settings_of_the_paper_are_the_rows_but_for_the_known_rate() -> None:
     for row in BY_NAME.values():
-        config, paper = row.configurations()["learn2mix"], published.settings(row.name)
+        config, paper = row.configurations["learn2mix"], published.settings(row.name)
         ours = (config.epochs, config.batch_size, config.strategy["mixing_rate"])
         assert ours == (paper["epochs"], paper["batch_size"], paper["mixing_rate"]), row.name
         assert (config.learning_rate == paper["learning_rate"]) == (row.name != "cifar10")
@@ -527,7 +527,7 @@ def test_equal_seconds_are_compared_with_the_classical_training_that_gave_them(t
     assert (line.key, line.paper) == ("seconds.mnist", "98.46 against 98.14 after 50 s")
     assert line.judged.difference.mean == pytest.approx(100 * (0.96 - 0.901))
     assert line.judged.verdict == "same sign"
-    assert V3["mnist"].configurations()["learn2mix"].learning_rate == 1e-4
+    assert V3["mnist"].configurations["learn2mix"].learning_rate == 1e-4
 
 
 def test_table_of_the_third_version_has_all_its_strategies(tmp_path: Path) -> None:
