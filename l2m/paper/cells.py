@@ -9,8 +9,9 @@ import pandas as pd
 
 from l2m.paper import published
 from l2m.paper.published import Printed
-from l2m.paper.rows import CONTROLS, THIRD, Row, equal_strategies, with_equal
-from l2m.paper.verdict import Judgement, Level, beside, judge, level
+from l2m.paper.rows import THIRD, Row, equal_strategies, with_equal
+from l2m.paper.verdict import Judgement, Level, judge_against, level
+from l2m.report.page_data import COLUMNS
 from l2m.report.runs import CHECKPOINTS, Runs, checkpoint
 from l2m.report.statistics import Difference, paired, significant, spread
 
@@ -52,22 +53,17 @@ class Cell(NamedTuple):
         """``within 5.7``, or outside: whether the mean is within this tolerance of the paper's; else empty."""
         return f"{self.level.word} {self.level.tolerance:.{self.digits}f}" if self.level else ""
 
-    def columns(self, unit: str = "", judged: bool = True) -> dict[str, Any]:
-        """A line of a CSV, unrounded: ``unit`` ends the names of numbers, what is not ``judged`` lacks the paper's.
-
-        ``first_rule`` is the verdict by the rule that was in force before.
-        """
+    def columns(self, unit: str = "") -> dict[str, Any]:
+        """A line of a CSV, unrounded, with ``unit`` at the end of the names of numbers."""
         made = seed_columns(self.values)
         made |= {f"mean{unit}": self.values.mean(), f"sd{unit}": self.values.std(ddof=1)}
-        if judged:
-            made |= {f"paper_mean{unit}": self.printed and self.printed.mean}
-            made |= {f"paper_sd{unit}": self.printed and self.printed.sd}
+        made |= {f"paper_mean{unit}": self.printed and self.printed.mean}
+        made |= {f"paper_sd{unit}": self.printed and self.printed.sd}
         mean, half_width, n = self.difference or (None, None, None)
         made |= {f"minus_classical{unit}": mean, f"interval_half_width{unit}": half_width, "n_pairs": n}
-        if judged:
-            made |= {"equal_to": self.equal_to, "level": self.level and self.level.word}
-            made |= {f"level_tolerance{unit}": self.level and self.level.tolerance}
-        if judged and self.judged:
+        made |= {"equal_to": self.equal_to, "level": self.level and self.level.word}
+        made |= {f"level_tolerance{unit}": self.level and self.level.tolerance}
+        if self.judged:
             verdict, note, (mean, half_width, n), paper, first = self.judged
             made |= {"effect": verdict, f"learn2mix_minus_this{unit}": mean}
             made |= {f"effect_half_width{unit}": half_width, "n_effect": n}
@@ -77,36 +73,19 @@ class Cell(NamedTuple):
 
 
 def compare(
-    strategy: str, values: Mapping[str, pd.Series[float]], printed: Mapping[str, Printed], is_percent: bool, **more: Any
+    strategy: str,
+    values: Mapping[str, pd.Series[float]],
+    printed: Mapping[str, Printed | None],
+    is_percent: bool,
+    **more: Any,
 ) -> Cell:
     """The cell of ``strategy`` from the metric by strategy and seed, and the paper's numbers by strategy."""
-    this, ours = values.get(strategy), values.get("learn2mix")
-    if strategy == "learn2mix" or more.get("equal_to"):
-        judged = None
-    else:
-        judged = judge_against(strategy, ours, this, (printed.get("learn2mix"), printed.get(strategy)), is_percent)
-    return Cell(
-        is_percent,
-        values=NONE if this is None else this,
-        printed=printed.get(strategy),
-        difference=minus(strategy, "classical", values),
-        judged=judged,
-        level=None if this is None else level(this, printed.get(strategy)),
-        **more,
-    )
-
-
-def judge_against(
-    other: str,
-    ours: pd.Series[float] | None,
-    theirs: pd.Series[float] | None,
-    printed: tuple[Printed | None, Printed | None],
-    higher_is_better: bool,
-) -> Judgement:
-    """Learn2mix against another strategy: a claim, or no claim where that is one of ``CONTROLS``."""
-    if other in CONTROLS:
-        return beside(ours, theirs, higher_is_better)
-    return judge(ours, theirs, printed, higher_is_better)
+    this, paper, judged = values.get(strategy, NONE), printed.get(strategy), None
+    if strategy != "learn2mix" and not more.get("equal_to"):
+        ours, theirs = values.get("learn2mix"), values.get(strategy)
+        judged = judge_against(strategy, ours, theirs, (printed.get("learn2mix"), paper), is_percent)
+    difference = minus(strategy, "classical", values)
+    return Cell(is_percent, this, paper, difference, judged, level(this, paper), **more)
 
 
 def minus(strategy: str, base: str, values: Mapping[str, pd.Series[float]]) -> Difference | None:
@@ -118,13 +97,10 @@ def minus(strategy: str, base: str, values: Mapping[str, pd.Series[float]]) -> D
 def measure(
     row: Row, all_runs: Iterable[Runs], column: str = "test_metric", others: Iterable[str] = ()
 ) -> dict[str, list[Cell]]:
-    """By strategy, the cells of a row at .25E, .5E and E; of the third version's and ``others``, those that have runs.
-
-    ``column`` is one of ``metrics.csv``; the paper has numbers for ``test_metric`` alone.
-    """
+    """By strategy, a row's cells of a column at .25E, .5E and E; v3's strategies and ``others`` if they have runs."""
     own = row.runs(all_runs)
     equal, runs = equal_strategies(own), with_equal(own)
-    printed = published.cells(row.name) if column == "test_metric" else {}
+    printed = published.cells(row.name) if column == "test_metric" else {}  # the paper has no other
     made: dict[str, list[Cell]] = {s: [] for s in (*row.strategies, *(s for s in (*THIRD, *others) if s in runs))}
     for i, share in enumerate(CHECKPOINTS):
         values = {s: runs[s].at(share, column) for s in made if s in runs}
@@ -140,8 +116,6 @@ def seed_columns(values: pd.Series[float]) -> dict[str, Any]:
     return {"n": len(values), "seeds": " ".join(map(str, values.index))}
 
 
-COLUMNS = ("test_metric", "worst_group")
-
 HEAD = ("Δ", "worst group", "Δ")
 """Of the cells of :func:`at_end`, after the first two."""
 
@@ -149,11 +123,9 @@ HEAD = ("Δ", "worst group", "Δ")
 def at_end(
     runs: Mapping[str, Runs], strategy: str, base: str, is_percent: bool, unit: str = ""
 ) -> tuple[dict[str, Any], list[str]]:
-    """A strategy's test metric and worst group at E, and their differences to a base.
+    """A strategy's test metric and worst group at E, and their differences to a base, bold if the interval excludes 0.
 
-    Returns:
-        The columns of a CSV, unrounded, with n = 0 where nothing is run, and the cells of a table: n, then mean ± sd
-        and the difference, bold where its interval excludes 0, of both.
+    The first are the columns of a CSV, unrounded, with n = 0 where nothing is run; the others a table's, from n on.
     """
     line: dict[str, Any] = {}
     words = []

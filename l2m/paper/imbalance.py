@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from l2m.config.composing import compose_sweep
 from l2m.config.description import settings
 from l2m.paper import cells, markdown
-from l2m.paper.cells import COLUMNS
 from l2m.report import drawing
+from l2m.report.page_data import COLUMNS
 from l2m.report.runs import Runs
 from l2m.report.statistics import half_width, paired
 
@@ -45,7 +45,7 @@ def grid(all_runs: Sequence[Runs]) -> dict[Place, Runs]:
 
 
 def table(all_runs: Sequence[Runs]) -> tuple[pd.DataFrame, str]:
-    """A line a learning rate, ratio and strategy: unrounded, what is not run with n = 0; and the same in Markdown."""
+    """A line a learning rate, ratio and strategy that was run, unrounded; and in Markdown, all of them."""
     head, numbers, lines = ["learning rate", "ratio", "strategy", "n", "accuracy", *cells.HEAD], [], []
     runs = grid(all_runs)
     for place in _wanted():
@@ -54,7 +54,8 @@ def table(all_runs: Sequence[Runs]) -> tuple[pd.DataFrame, str]:
         numbers.append(place._asdict() | line)
         first = [f"{place.rate:g}", str(place.ratio)] if place.strategy == BASE else ["", ""]
         lines.append([*first, place.strategy, *words])
-    return pd.DataFrame(numbers), markdown.page(markdown.table(head, "rrlrrrrr", lines), CAPTION, COMMAND)
+    frame, text = pd.DataFrame(numbers), markdown.page(markdown.table(head, "rrlrrrrr", lines), CAPTION, COMMAND)
+    return frame[frame["n"] > 0], text
 
 
 def gains(all_runs: Sequence[Runs]) -> str:
@@ -77,10 +78,7 @@ def gains(all_runs: Sequence[Runs]) -> str:
 
 
 def figure(all_runs: Sequence[Runs]) -> Figure | None:
-    """Accuracy and worst group at the end against the ratio, a column a learning rate; None without runs.
-
-    Strategies stand side by side at each ratio.
-    """
+    """Accuracy and worst group at the end against the ratio, a column a learning rate; None without runs."""
     runs = grid(all_runs)
     if not runs:
         return None

@@ -3,7 +3,6 @@
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -22,10 +21,11 @@ BESIDE = "Beside balanced and stratified batches (not in the paper, and no claim
 
 def markdown(results: Results) -> str:
     """The whole of ``REPRODUCTION.md``."""
-    notes: dict[str, str] = _content()["notes"]
+    content: dict[str, Any] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+    notes: dict[str, str] = content["notes"]
     of_rows, studied = claims.sections(results), of_studies(results.studies)
     kinds = map(STUDIES.__getitem__, STUDIES.names())
-    introductions = _content()["introductions"] | {kind.title: kind.introduction() for kind in kinds}
+    introductions = content["introductions"] | {kind.title: kind.introduction() for kind in kinds}
     lines = [
         "# Reproduction",
         "",
@@ -48,7 +48,7 @@ def markdown(results: Results) -> str:
         "same seeds ± half of its 95 % t-interval, the paper's ± 2 of its standard errors; n is how many seeds both "
         "have. v1, v2 and v3 are the paper's versions.",
     ]
-    for heading, section in {**of_rows, BESIDE: claims.controls(results), **studied}.items():
+    for heading, section in {**of_rows, BESIDE: list(claims.controls(results)), **studied}.items():
         lines += ["", f"## {heading}", ""]
         if heading in introductions:
             lines += [introductions[heading].replace("*", r"\*"), ""]
@@ -68,7 +68,7 @@ def markdown(results: Results) -> str:
                 lines += ["", note]
     lines += ["", "## Where the paper, its authors' code and this suite part", ""]
     lines += ["The default is the paper's text; what can be switched names its key.", ""]
-    deviations = [[entry[key] for key in ("what", "paper", "authors", "here")] for entry in _content()["deviations"]]
+    deviations = [[entry[key] for key in ("what", "paper", "authors", "here")] for entry in content["deviations"]]
     lines += md.table(["what", "paper", "authors' code", "here"], "llll", deviations)
     return "\n".join([*lines, ""])
 
@@ -107,9 +107,3 @@ def _sentence(text: str) -> str:
     """With a capital and a full stop; a symbol stays as it is, since the capital of ρ is another."""
     first = text[:1].upper() if text[:1].isascii() else text[:1]
     return f"{first}{text[1:]}." if text else ""
-
-
-@cache
-def _content() -> dict[str, Any]:
-    content: dict[str, Any] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
-    return content

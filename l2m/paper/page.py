@@ -19,11 +19,11 @@ from l2m.files import write_whole
 from l2m.paper import cells, experiments, published
 from l2m.paper.cells import Cell
 from l2m.paper.results import Results
-from l2m.paper.rows import CONTROLS, MIXERS, ROWS, VARIANTS, Row, commands, missing
-from l2m.paper.verdict import BESIDE, BESIDE_RULE, EFFECT_RULE, LEVEL_RULE, REPLACED, Verdict, paper_effect
+from l2m.paper.rows import ALL, CONTROLS, MIXERS, ROWS, VARIANTS, Row, commands, missing
+from l2m.paper.verdict import BESIDE_RULE, EFFECT_RULE, LEVEL_RULE, REPLACED, Verdict, paper_effect
 from l2m.report import drawing
 from l2m.report import page as report
-from l2m.report.page_data import curves, effect, records, rounded
+from l2m.report.page_data import curves, effect, records, rounded, verdict_of
 from l2m.report.runs import EPOCHS, Runs
 from l2m.report.statistics import mean_in_pairs
 
@@ -43,7 +43,7 @@ def write(results: Results, file: Path) -> None:
 def render(results: Results, folder: Path) -> str:
     """The page of the records that lie in ``folder``; text from records is escaped."""
     with mpl.rc_context(drawing.PRINT):
-        shown = [row for row in (*ROWS, *VARIANTS) if row in ROWS or row.runs(results.runs)]
+        shown = [row for row in ALL if row in ROWS or row.runs(results.runs)]
         sections = [section(row, results.runs, folder) for row in shown]
         varied = {
             name: report.sections(name, runs, folder) for name, runs in experiments.runs(results.runs).items() if runs
@@ -61,13 +61,12 @@ def render(results: Results, folder: Path) -> str:
         ]
     beside = sorted([*folder.glob("figures/*.pdf"), *folder.glob("tables/*.csv")])
     styles = {name: [colour, report.dashes(dash)] for name, (colour, dash) in drawing.STYLES.items()}
-    more = {"symbols": SYMBOLS, "styles": styles}
     return report.render(
         Path(__file__).with_name("page.html"),
         script="effects.js",
         sections=sections,
         tally=partial(tally, sections),
-        data=report.data([*chain(*varied.values()), *sections], [], **more),
+        data=report.data([*chain(*varied.values()), *sections], [], symbols=SYMBOLS, styles=styles),
         variants=VARIANTS,
         symbols=SYMBOLS,
         rules=[EFFECT_RULE, BESIDE_RULE, LEVEL_RULE, REPLACED],
@@ -131,19 +130,19 @@ def section(row: Row, all_runs: Sequence[Runs], folder: Path) -> dict[str, Any]:
 
 
 def row_effects(row_cells: Mapping[str, list[Cell]], is_claim: bool) -> dict[str, list[dict[str, Any]]]:
-    """By opponent and at .25E, .5E and E: learn2mix − the opponent, in the unit of the cells.
+    """By opponent and at .25E, .5E and E: learn2mix − the opponent, as :func:`~l2m.report.page_data.effect` has it.
 
-    Each is an :func:`~l2m.report.page_data.effect` with a ``note`` and the ``paper``'s difference with two standard
-    errors. ``is_claim`` says whether the metric is the paper's.
+    Beside it are a ``note`` and the ``paper``'s difference with two standard errors; ``is_claim`` if it has one.
     """
     made: dict[str, list[dict[str, Any]]] = {}
     for strategy, row in row_cells.items():
-        words = {} if is_claim and strategy not in (*CONTROLS, *MIXERS) else BESIDE
+        is_claimed = is_claim and strategy not in (*CONTROLS, *MIXERS)
         for i, cell in enumerate(row):
             judged = row_cells.get(cell.equal_to or strategy, row)[i].judged
             if judged is None or judged.difference.n == 0:
                 continue
-            verdict, paper = words.get(judged.verdict, judged.verdict), judged.paper
+            verdict = judged.verdict if is_claimed else verdict_of(judged.difference, cell.is_percent)
+            paper = judged.paper
             beside = {
                 "note": judged.note,
                 "paper": paper and [rounded(paper.mean), paper.error and rounded(2 * paper.error)],

@@ -5,21 +5,18 @@ The controls stand beside the strategies that the paper names.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from l2m.paper import markdown, published
-from l2m.paper.cells import NONE, Cell, compare, judge_against, minus
+from l2m.paper.cells import NONE, Cell, compare, minus
 from l2m.paper.published import Claim
 from l2m.paper.rows import BY_NAME, CONTROLS, PAPER, THIRD, V3, Row, with_equal
-from l2m.paper.verdict import Judgement, Verdict
+from l2m.paper.verdict import Judgement, Verdict, judge_against
 from l2m.report.runs import Runs
 from l2m.report.statistics import MIN_SEEDS, spread
-
-Values = Mapping[str, "pd.Series[float]"]
-"""By strategy: a number by seed."""
 
 
 class Measured(NamedTuple):
@@ -51,9 +48,8 @@ class Measured(NamedTuple):
         return self.cell.columns(unit) | claim | {"paper": self.paper, "level": self.level}
 
 
-def reached(all_runs: Iterable[Runs]) -> list[Measured]:
+def reached(all_runs: Iterable[Runs]) -> Iterator[Measured]:
     """Epochs to a level, by claim and strategy."""
-    lines = []
     for claim in published.claims("thresholds"):
         row = BY_NAME[claim.row]
         strategies = (*claim.values, *CONTROLS)
@@ -68,40 +64,33 @@ def reached(all_runs: Iterable[Runs]) -> list[Measured]:
             judged = None if strategy == "learn2mix" else _sooner(claim, strategy, first, censored)
             difference = minus(strategy, "classical", these)
             cell = Cell(True, first.get(strategy, NONE), claim.values.get(strategy), difference, judged)
-            line = Measured(claim, strategy, cell, level)
+            of_mean = None
             if strategy in first:
-                of_mean = first_epochs(runs[strategy].curve().mean(axis=1).to_frame("mean"), row, level).dropna()
-                line = line._replace(of_mean=of_mean.astype(int).get("mean"))
-            lines.append(line)
-    return lines
+                mean = runs[strategy].curve().mean(axis=1).to_frame("mean")
+                of_mean = first_epochs(mean, row, level).dropna().astype(int).get("mean")
+            yield Measured(claim, strategy, cell, level, of_mean)
 
 
-def at_epoch(all_runs: Iterable[Runs]) -> list[Measured]:
+def at_epoch(all_runs: Iterable[Runs]) -> Iterator[Measured]:
     """The metric at an epoch, by claim and strategy."""
-    lines = []
     for claim in published.claims("at_epoch"):
         row = BY_NAME[claim.row]
         strategies = (*claim.values, *CONTROLS)
         values = {s: run.curve().T[claim.at] for s, run in with_equal(row.runs(all_runs)).items() if s in strategies}
         for strategy in strategies:
-            printed = {s: number for s, number in claim.values.items() if number}
-            lines.append(Measured(claim, strategy, compare(strategy, values, printed, row.is_percent)))
-    return lines
+            yield Measured(claim, strategy, compare(strategy, values, claim.values, row.is_percent))
 
 
-def equal_seconds(all_runs: Iterable[Runs]) -> list[Measured]:
+def equal_seconds(all_runs: Iterable[Runs]) -> Iterator[Measured]:
     """Test accuracy in % at the end of a claim's time, by claim and strategy; controls only where they have runs."""
-    lines = []
     for claim in published.claims("equal_seconds"):
         row = V3.get(claim.row, BY_NAME[claim.row])
         runs = row.runs(all_runs, equal_seconds=True)
         values = {strategy: run.at(1.0) for strategy, run in runs.items()}
-        printed = {strategy: number for strategy, number in claim.values.items() if number}
         for strategy in (*PAPER, *(s for s in CONTROLS if s in runs), *THIRD):
             lengths = {s: len(table) for s, table in runs[strategy].metrics.items()} if strategy in runs else {}
-            cell = compare(strategy, values, printed, is_percent=True)
-            lines.append(Measured(claim, strategy, cell, epochs=pd.Series(lengths, dtype=float)))
-    return lines
+            cell = compare(strategy, values, claim.values, is_percent=True)
+            yield Measured(claim, strategy, cell, epochs=pd.Series(lengths, dtype=float))
 
 
 CAPTION = (
@@ -198,7 +187,9 @@ def first_epochs(curves: pd.DataFrame, row: Row, level: float) -> pd.Series[floa
     return at_level.idxmax().where(at_level.any()).astype(float)
 
 
-def _sooner(claim: Claim, other: str, first: Values, censored: Values) -> Judgement:
+def _sooner(
+    claim: Claim, other: str, first: Mapping[str, pd.Series[float]], censored: Mapping[str, pd.Series[float]]
+) -> Judgement:
     """Whether learn2mix needs fewer epochs than ``other``, whose seeds count as E if they never reach the level."""
     ours, theirs = first.get("learn2mix"), censored.get(other)
     printed = None if claim.at is None else claim.values["learn2mix"], claim.at and claim.values.get(other)

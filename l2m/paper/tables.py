@@ -6,7 +6,6 @@ Everything here is a function of the records: the same text to the byte, whereve
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -44,19 +43,17 @@ def files(results: Results, main: tuple[Table, Table]) -> dict[str, str]:
         made[f"worst_group{number}.md"] = f"# Table {number}, worst group\n\n{markdown(worst)}"
         made[f"worst_group{number}.csv"] = csv(frame(worst))
     settings, cells = hyperparameters.table(results.runs)
-    text = md.page(md.table(hyperparameters.HEAD, "lrrrrrllr", cells), hyperparameters.CAPTION)
-    made |= {"table3.md": f"# Table 3\n\n{text}", "table3.csv": csv(settings)}
     made["table3.tex"] = hyperparameters.tex(cells, "tab:l2m-table3")
-    ended, text = speed.seconds_table(speed.equal_seconds(results.runs))
-    made["table1_v3.md"] = f"# Table 1 of the third version\n\n{text}"
-    made["table1_v3.csv"] = csv(ended)
+    text = md.page(md.table(hyperparameters.HEAD, "lrrrrrllr", cells), hyperparameters.CAPTION)
     claims, made["thresholds.md"] = speed.tables(speed.reached(results.runs), speed.at_epoch(results.runs))
     made["thresholds.csv"] = csv(claims)
-    mixed, text = mixers.table(results.runs)
-    made |= {"mixers.md": f"# Other mixers\n\n{text}", "mixers.csv": csv(mixed)}
-    places, text = imbalance.table(results.runs)
-    made["imbalance_and_rate.md"] = f"# Imbalance and learning rate\n\n{text}"
-    made["imbalance_and_rate.csv"] = csv(places[places["n"] > 0])
+    for name, title, (numbers, page) in (
+        ("table3", "Table 3", (settings, text)),
+        ("table1_v3", "Table 1 of the third version", speed.seconds_table(speed.equal_seconds(results.runs))),
+        ("mixers", "Other mixers", mixers.table(results.runs)),
+        ("imbalance_and_rate", "Imbalance and learning rate", imbalance.table(results.runs)),
+    ):
+        made |= {f"{name}.md": f"# {title}\n\n{page}", f"{name}.csv": csv(numbers)}
     return made
 
 
@@ -82,7 +79,7 @@ class Table:
     lacking: Mapping[str, Mapping[str, tuple[int, ...]]]
     # how many runs failed or are still running, by data set, strategy and status
     unfinished: Mapping[tuple[str, str, str], int]
-    judged: bool = True  # whether it shows the paper's numbers and the verdict
+    judged: bool  # whether it shows the paper's numbers and the verdict
 
 
 def table(number: int, results: Results, column: str = "test_metric") -> Table:
@@ -91,18 +88,18 @@ def table(number: int, results: Results, column: str = "test_metric") -> Table:
     worst = column == "worst_group"
     names = {row.name for row in rows}
     return Table(
-        title=METRICS[number] + (" of the worst group" if worst else ""),
+        title=METRICS[number] + " of the worst group" * worst,
         cells={row: measure(row, results.runs, column) for row in rows},
         lacking=missing(rows, results.runs, lambda row: row.strategies),
-        unfinished=Counter({key: n for key, n in sorted(results.unfinished.items()) if key[0] in names}),
+        unfinished={key: n for key, n in sorted(results.unfinished.items()) if key[0] in names},
         judged=not worst,
     )
 
 
 def caption(table: Table, has_effects: bool = True) -> str:
-    """What the cells hold, the number of seeds, what ± is, the rules of the verdicts, and chance's part in them.
+    """What the cells, n and ± are, the rules of the verdicts, and chance's part in them.
 
-    Without effects and levels in the table, but for the verdict on learn2mix − classical at E.
+    A table without effects and levels has the verdict on learn2mix − classical at E alone.
     """
     cells = [cell for by_strategy in table.cells.values() for cells in by_strategy.values() for cell in cells]
     counts = {len(cell.values) for cell in cells} - {0}
@@ -111,7 +108,8 @@ def caption(table: Table, has_effects: bool = True) -> str:
         f"{table.title}: mean ± sd (ddof 1) over n seeds at epochs ⌊0.25E⌋, ⌊0.5E⌋ and E; {n}.",
         "" if cells[0].is_percent else UNITS,
         "Δ: this strategy − classical on the same seeds ± half of its 95 % t-interval, bold where that leaves 0 out.",
-        EQUAL_MARK if any(cell.equal_to for cell in cells) else "",
+        "= another strategy: the two are equal by construction, as all groups are as large, and run once."
+        * any(cell.equal_to for cell in cells),
     ]
     if table.judged:
         words.append("Small: the paper's mean ± sd (ddof 0) of five runs, where it has a number for these settings.")
@@ -126,9 +124,6 @@ def caption(table: Table, has_effects: bool = True) -> str:
         after_name = "In brackets after a data set: the effect of learn2mix against classical at E."
         words += [column, EFFECT_RULE, BESIDE_RULE] if has_effects else [after_name, EFFECT_RULE]
     return " ".join(filter(None, words))
-
-
-EQUAL_MARK = "= another strategy: the two are equal by construction, as all groups are as large, and run once."
 
 
 def markdown(table: Table) -> str:
@@ -164,7 +159,13 @@ def tex(table: Table, label: str) -> str:
         title = f"\\textbf{{{latex.escape(row.title)}}}{verdict}"
         lines += ["\\addlinespace", f"\\multicolumn{{8}}{{l}}{{\\rlap{{{title}}}}} \\\\*"]
         for strategy, cells in by_strategy.items():
-            lines += _tex_lines(strategy, cells)
+            first, second = [latex.escape(strategy), str(len(cells[0].values))], ["\\quad $\\Delta$", ""]
+            for cell in cells:
+                first += [latex.number(cell.spread_text), latex.grey(cell.printed.text if cell.printed else "")]
+                bold = cell.difference is not None and cell.difference.excludes_zero
+                second += [latex.number(cell.difference_text(), bold=bold), ""]
+            pair = any(cell.difference for cell in cells)
+            lines += [latex.line(first, keep=pair), *([latex.line(second)] if pair else [])]
     return latex.longtable(columns, head, lines, caption(table, has_effects=False), label, remedies(table))
 
 
@@ -172,13 +173,13 @@ def frame(table: Table) -> pd.DataFrame:
     """A line a row, strategy and checkpoint, unrounded; what is not run has n = 0."""
     unit = "_accuracy_percent" if next(iter(table.cells)).is_percent else "_squared_error"
     lines = [
-        {"data_set": row.name, "strategy": strategy, "checkpoint": checkpoint, "epoch": cell.epoch}
-        | cell.columns(unit, table.judged)
+        {"data_set": row.name, "strategy": strategy, "checkpoint": checkpoint, "epoch": cell.epoch} | cell.columns(unit)
         for row, by_strategy in table.cells.items()
         for strategy, cells in by_strategy.items()
         for checkpoint, cell in zip(EPOCHS, cells, strict=True)
     ]
-    return pd.DataFrame(lines).astype({"epoch": "Int64", "n_pairs": "Int64"})
+    made = pd.DataFrame(lines).astype({"epoch": "Int64", "n_pairs": "Int64"})
+    return made if table.judged else made.loc[:, :"n_pairs"].drop(columns=[f"paper_mean{unit}", f"paper_sd{unit}"])
 
 
 def summary(tables: Iterable[Table]) -> str:
@@ -250,13 +251,3 @@ def _effect(judged: Judgement) -> str:
     opposite = judged.verdict == "inconclusive" and judged.difference.excludes_zero
     unclear = judged.verdict != "not run" and judged.paper is not None and judged.paper.is_unclear
     return judged.verdict + ", opposite" * opposite + ", unclear in the paper" * unclear
-
-
-def _tex_lines(strategy: str, cells: list[Cell]) -> list[str]:
-    first, second = [latex.escape(strategy), str(len(cells[0].values))], ["\\quad $\\Delta$", ""]
-    for cell in cells:
-        first += [latex.number(cell.spread_text), latex.grey(cell.printed.text if cell.printed else "")]
-        bold = cell.difference is not None and cell.difference.excludes_zero
-        second += [latex.number(cell.difference_text(), bold=bold), ""]
-    lines = [first, second] if any(cell.difference for cell in cells) else [first]
-    return [latex.line(words, keep=words is not lines[-1]) for words in lines]

@@ -16,7 +16,9 @@ import pandas as pd
 from scipy import stats
 
 from l2m.paper.published import RUNS, Printed
+from l2m.paper.rows import CONTROLS
 from l2m.paper.studies import Finding
+from l2m.report.page_data import verdict_of
 from l2m.report.statistics import MIN_SEEDS, Difference, interval, paired
 
 Effect = Literal[
@@ -55,9 +57,6 @@ REPLACED = (
 )
 
 BESIDE_RULE = "Beside balanced and stratified, which the paper does not compare with: better, undecided or worse."
-
-BESIDE: dict[Verdict, Verdict] = {"same sign": "better", "opposite": "worse", "inconclusive": "undecided"}
-"""Words for effects that the paper does not claim."""
 
 
 class PaperEffect(NamedTuple):
@@ -123,8 +122,7 @@ def judge(
     paper = _paper_effect(printed)
     if ours is None or theirs is None:
         return NOT_RUN._replace(paper=paper)
-    difference = paired(ours, theirs)
-    mean, half_width, n = difference
+    mean, half_width, n = difference = paired(ours, theirs)
     verdict: Verdict
     notes = []
     side = math.copysign(1, paper.mean) if paper and paper.mean else (1 if higher_is_better else -1)
@@ -148,14 +146,25 @@ def judge(
             notes.append(f"{z:.1f} standard errors from the paper's Δ")
         if paper.is_unclear:
             notes.append("unclear in the paper")
-    first = first_verdict(ours, theirs, printed, higher_is_better)
-    return Judgement(verdict, "; ".join(notes), difference, paper, first)
+    return Judgement(
+        verdict, "; ".join(notes), difference, paper, first_verdict(ours, theirs, printed, higher_is_better)
+    )
 
 
-def beside(ours: pd.Series[float] | None, theirs: pd.Series[float] | None, higher_is_better: bool) -> Judgement:
-    """Learn2mix beside a strategy that the paper does not compare it with: better, worse or undecided."""
+def judge_against(
+    other: str,
+    ours: pd.Series[float] | None,
+    theirs: pd.Series[float] | None,
+    printed: tuple[Printed | None, Printed | None],
+    higher_is_better: bool,
+) -> Judgement:
+    """:func:`judge`, or no claim where the other is one of ``CONTROLS``: better, worse or undecided."""
+    if other not in CONTROLS:
+        return judge(ours, theirs, printed, higher_is_better)
     judged = judge(ours, theirs, (None, None), higher_is_better)
-    return judged._replace(verdict=BESIDE.get(judged.verdict, judged.verdict))
+    if judged.verdict == "not run":
+        return judged
+    return judged._replace(verdict=verdict_of(judged.difference, higher_is_better))
 
 
 def level(values: pd.Series[float], printed: Printed | None) -> Level | None:

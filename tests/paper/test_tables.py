@@ -312,7 +312,8 @@ def test_controls_and_differences_stand_in_the_thresholds_as_in_the_tables(tmp_p
         for seed, final in enumerate(finals):
             config = compose("dataset=mnist", f"strategy={strategy}")
             write(tmp_path, config, lambda e, f=final: f * e / 60, seed=seed, shares=MNIST_SHARES)
-    lines, at = speed.reached(read_results(tmp_path).runs), speed.at_epoch(read_results(tmp_path).runs)
+    found = read_results(tmp_path).runs
+    lines, at = list(speed.reached(found)), list(speed.at_epoch(found))
     frame, text = speed.tables(lines, at)
     by_strategy = {line.strategy: line for line in lines if line.claim.row == "mnist" and line.claim.at == 70}
     assert list(by_strategy) == ["learn2mix", "classical", "focal", "balanced", "stratified"]
@@ -332,9 +333,7 @@ def test_controls_and_differences_stand_in_the_thresholds_as_in_the_tables(tmp_p
     frame = frame.query("data_set == 'mnist' and level == 70").set_index("strategy")
     assert frame.loc["balanced", ["minus_classical", "learn2mix_minus_this"]].tolist() == [-8.0, -3.5]
     assert frame.loc["learn2mix", ["minus_classical", "n_pairs"]].tolist() == [-11.5, 2]
-    assert "balanced" not in " ".join(line.claim for line in claims.prose(read_results(tmp_path).runs)), (
-        "no claim of the paper's"
-    )
+    assert "balanced" not in " ".join(line.claim for line in claims.prose(found)), "no claim of the paper's"
 
 
 def test_a_seed_that_never_is_at_the_level(tmp_path: Path) -> None:
@@ -523,7 +522,7 @@ def test_equal_seconds_are_compared_with_the_classical_training_that_gave_them(t
         write(tmp_path, timed, lambda e: 0.02 * e, seed=seed, epochs=48, shares=MNIST_SHARES)
         classical = compose("dataset=mnist_v3", "strategy=classical", "equal_seconds=true")
         write(tmp_path, classical, lambda e, s=seed: 0.015 * e + 0.001 * s, seed=seed, shares=MNIST_SHARES)
-    line = claims.equal_seconds(read_results(tmp_path).runs)[0]
+    line = next(claims.equal_seconds(read_results(tmp_path).runs))
     assert (line.key, line.paper) == ("seconds.mnist", "98.46 against 98.14 after 50 s")
     assert line.judged.difference.mean == pytest.approx(100 * (0.96 - 0.901))
     assert line.judged.verdict == "same sign"
@@ -539,7 +538,7 @@ def test_table_of_the_third_version_has_all_its_strategies(tmp_path: Path) -> No
             metric = lambda e, final=end + 0.002 * seed: final  # noqa: E731
             write(tmp_path, config, metric, seed=seed, epochs=epochs + seed, shares=MNIST_SHARES)
     write(tmp_path, compose("dataset=mnist_v3", "strategy=curriculum"), lambda e: 0.9, shares=MNIST_SHARES)
-    lines = speed.equal_seconds(read_results(tmp_path).runs)
+    lines = list(speed.equal_seconds(read_results(tmp_path).runs))
     swept = yaml.safe_load((conf_dir() / "experiment" / "table1_v3.yaml").read_text())["hydra"]["sweeper"]["params"]
     for row in V3:
         assert {*swept["strategy"].split(","), "classical"} <= {x.strategy for x in lines if x.claim.row == row}

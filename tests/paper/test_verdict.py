@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from l2m.paper import verdict as verdicts
 from l2m.paper.published import Printed
-from l2m.paper.verdict import Judgement, beside, first_verdict, level, paper_effect
-from l2m.paper.verdict import judge as judge_against
+from l2m.paper.verdict import Judgement, first_verdict, judge_against, level, paper_effect
 
 SPREAD = [-2.0, -1.0, 0.0, 1.0, 2.0]
 """Five seeds whose sd is √2.5 = 1.58."""
@@ -21,7 +21,7 @@ APART = pd.Series([0.1, -0.1, 0.05, -0.05, 0.0])
 
 
 def judge(*pair: object, higher_is_better: bool = True) -> Judgement:
-    return judge_against(*pair, higher_is_better=higher_is_better)  # type: ignore[arg-type]
+    return verdicts.judge(*pair, higher_is_better=higher_is_better)  # type: ignore[arg-type]
 
 
 def around(mean: float, spread: list[float] | None = None) -> pd.Series:
@@ -119,10 +119,10 @@ def test_equal_runs_hold_0() -> None:
 
 def test_what_the_paper_does_not_compare_with_is_no_claim() -> None:
     better, worse = around(81.0) + APART, around(80.0)
-    assert beside(better, worse, True).verdict == "better"
-    assert beside(better, worse, False).verdict == "worse"
-    assert beside(worse + 20 * APART, worse, True).verdict == "undecided"
-    assert beside(better, None, True).verdict == "not run"
+    assert judge_against("balanced", better, worse, PAPER, True).verdict == "better"
+    assert judge_against("balanced", better, worse, PAPER, False).verdict == "worse"
+    assert judge_against("balanced", worse + 20 * APART, worse, PAPER, True).verdict == "undecided"
+    assert judge_against("balanced", better, None, PAPER, True).verdict == "not run"
 
 
 def test_the_two_cases_that_replaced_the_first_rule() -> None:

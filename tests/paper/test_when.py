@@ -110,6 +110,6 @@ def test_the_grid_finds_its_runs_and_no_others(folder: Path) -> None:
     assert frame.loc[(1e-4, 10, "learn2mix"), "test_metric_minus_classical_percent"] == pytest.approx(10)
     assert imbalance.figure(found) is not None
     assert imbalance.figure([run for run in found if run.dataset == "wine_quality"]) is None
-    assert imbalance.table([])[0]["n"].tolist() == [0] * 3 * 3 * 5
+    assert imbalance.table([])[0].empty
     other = replace(next(iter(grid.values())), settings={})
     assert imbalance.grid([other]) == {}
