@@ -3,7 +3,6 @@
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +13,6 @@ from l2m import models
 from l2m.config.checking import read_config
 from l2m.config.run import RunConfig
 from l2m.data import Data, Split
-from l2m.data.validation import with_printable_names
 from l2m.errors import UserError, cause, shown
 from l2m.records.directory import MODEL
 from l2m.records.reading import NewerRecord, read_info, read_model, read_tables
@@ -35,12 +33,10 @@ class Trained:
     """A trained model and the description of its data.
 
     Attributes:
-        folder: the run's directory.
-        config: the run's.
+        folder, config: the run's.
         model: in evaluation mode, on ``device``; its inputs are those of :meth:`l2m.data.Split.batch`. Inside
             :func:`l2m.training.device.compute_like` its outputs equal those of the run's records.
         data: one blank sample, with the names of groups and classes and the fitted preprocessing.
-        device: where it computes.
     """
 
     folder: Path
@@ -121,16 +117,22 @@ def load(folder: str | Path, device: str = "cpu") -> Trained:
             has no such device.
     """
     folder, target = find_run(Path(folder).expanduser()), choose_device(device)
-    config = _config(folder)
-    saved = _saved(folder / MODEL)
+    config, file = _config(folder), folder / MODEL
+    if not file.is_file():
+        raise UserError(f"{file} is missing, perhaps because records were copied without models: {AGAIN}")
     try:
-        data = with_printable_names(Data.like({key: value for key, value in saved.items() if key != "parameters"}))
+        saved = read_model(file)
+    except ValueError as error:
+        raise UserError(f"{file} cannot be read ({error}): {AGAIN}") from error
+    try:
+        parameters = saved.pop("parameters")
+        data = Data.like(saved)
         with torch.random.fork_rng([]):
             model = models.build_to_load(config.model, data)
-        model.load_state_dict(saved["parameters"])
+        model.load_state_dict(parameters)
     except Exception as error:  # a damaged file or a changed model raises many types
         raise UserError(
-            f"{folder / MODEL} does not fit model={config.model['name']} of this version ({cause(error)}): {AGAIN}"
+            f"{file} does not fit model={config.model['name']} of this version ({cause(error)}): {AGAIN}"
         ) from error
     return Trained(folder, config, model.to(target, memory_format=torch.channels_last).eval(), data, target)
 
@@ -178,13 +180,3 @@ def _config(folder: Path) -> RunConfig:
             f"{folder} is not finished (status {status}): name another run, or repeat the command that began it"
         )
     return config
-
-
-def _saved(file: Path) -> dict[str, Any]:
-    """The content of ``model.pt``."""
-    if not file.is_file():
-        raise UserError(f"{file} is missing, perhaps because records were copied without models: {AGAIN}")
-    try:
-        return read_model(file)
-    except ValueError as error:
-        raise UserError(f"{file} cannot be read ({error}): {AGAIN}") from error

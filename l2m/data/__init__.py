@@ -21,8 +21,8 @@ from torch import Tensor
 from l2m.data.fingerprint import fingerprint
 from l2m.data.split import Batch as Batch
 from l2m.data.split import Split as Split
-from l2m.data.validation import Units, hold_out, own_part, validated
-from l2m.errors import UserError
+from l2m.data.validation import Units, hold_out
+from l2m.errors import UserError, printable
 from l2m.registry import Registry
 from l2m.seeding import derive
 
@@ -42,13 +42,14 @@ class Data:
         classes: number of classes, None for regression and reconstruction.
         preprocessing: how the inputs are made, as plain numbers and text, and the ``vocabulary`` that tokens are
             indices of; saved with the model.
-        class_names: names of the classes, in the order of the labels. None: their numbers.
         augmentation: (CPU generator, stored pixels of a training batch (M, C, H, W) as float32) -> new pixels of the
             same shape, range and memory format. None: training sees the images as evaluation does.
+        class_names: names of the classes, in the order of the labels. None: their numbers. Like those of the groups
+            they are made printable, for records, tables and terminals.
         refit: (indices (m,) of training samples) -> the same data with inputs, the targets' unit and the vocabulary
             fitted on these samples alone. None: nothing is fitted on samples, or it is not fitted again.
-        held_rows: the last rows of the training split are so many that were stored as a held-out part: they are
-            held out if the run holds any out, and never trained on.
+        held_rows: number of last rows of the training split that were stored as a held-out part: held out if the run
+            holds any out, and never trained on.
         held_out: the part of the training split that the run does not train on; ``test`` too, if it is tested on it.
         units, tested_units: of all training and of the tested samples, if a split must not separate some.
         thinned: whether only those training samples were read that the recipe leaves.
@@ -70,8 +71,13 @@ class Data:
     thinned: bool = False
     description: Mapping[str, Any] | None = None
 
+    def __post_init__(self) -> None:
+        for names in ("group_names", "class_names"):
+            if getattr(self, names) is not None:
+                object.__setattr__(self, names, tuple(map(printable, getattr(self, names))))
+
     def described(self) -> dict[str, Any]:
-        """What a model and new samples need to know of the data, as plain values and tensors, without samples."""
+        """What a model and new samples need to know of the data, as plain values and tensors."""
         return {
             "blank": {name: value for name, value in vars(self.train.blank()).items() if name != "rows"},
             "group_names": self.group_names,
@@ -154,7 +160,7 @@ class Source(NamedTuple):
 
     folder: Path
     data_seed: int
-    recipe: Recipe = Recipe()
+    recipe: Recipe
 
     def stay(self, groups: NDArray[np.int64], names: Sequence[str]) -> NDArray[np.int64]:
         """Indices of the training samples that the recipe leaves, ascending; as :meth:`Recipe.select`."""
@@ -167,10 +173,7 @@ def _load(choice: tuple[tuple[str, Any], ...], source: Source, part: tuple[str, 
     groups, names = data.train.groups, data.group_names
     rows, held = torch.arange(len(groups)).tensor_split([len(groups) - data.held_rows])
     kept = rows if data.thinned else torch.from_numpy(source.stay(groups[rows].numpy(), names))
-    if data.held_rows:
-        held = own_part(held, part)
-    else:
-        kept, held = hold_out(kept, data, part, source.data_seed)
+    kept, held = hold_out(kept, held, data, part, source.data_seed)
     if len(kept) < len(data.train):
         data = replace(data.refit(kept), description=data.description) if data.refit else data
         held_out = data.train.subset(held) if len(held) else None
@@ -178,7 +181,16 @@ def _load(choice: tuple[tuple[str, Any], ...], source: Source, part: tuple[str, 
         if held_out and part[0] == "validation_fraction":
             test, tested = held_out, data.units and data.units.select(held.numpy())
         data = replace(data, train=data.train.subset(kept), test=test, held_out=held_out, tested_units=tested)
-    return replace(validated(data), refit=None)  # which holds the rows as they were read
+    check_tested(data)
+    return replace(data, refit=None)  # which holds the rows as they were read
+
+
+def check_tested(data: Data) -> None:
+    """Raise a UserError if a group has no test sample."""
+    tested = torch.bincount(data.test.groups, minlength=len(data.group_names))
+    if not tested.all():
+        name = data.group_names[tested.argmin()]
+        raise UserError(f"group {name} has no test sample: every group needs one, add some or drop the group")
 
 
 def load(config: RunConfig) -> Data:

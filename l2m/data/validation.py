@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -71,21 +70,6 @@ def _folds(fraction: float, most: int) -> tuple[int, int]:
     return min(choices, key=lambda each: max(abs(each[1] / each[0] - fraction), near), default=(0, 0))
 
 
-def validated(data: Data) -> Data:
-    """:func:`with_printable_names` of the data; a UserError if a group has no test sample."""
-    sizes = torch.bincount(data.test.groups, minlength=len(data.group_names)).tolist()
-    if not all(sizes):
-        name = printable(data.group_names[sizes.index(0)])
-        raise UserError(f"group {name} has no test sample: every group needs one, add some or drop the group")
-    return with_printable_names(data)
-
-
-def with_printable_names(data: Data) -> Data:
-    """The data with names of groups and classes that records, tables and terminals can hold."""
-    groups, classes = (tuple(map(printable, names or ())) for names in (data.group_names, data.class_names))
-    return replace(data, group_names=groups, class_names=None if data.class_names is None else classes)
-
-
 def held_out(
     groups: Tensor, fraction: float, order: torch.Generator, part: int = 0, units: Units | None = None
 ) -> Tensor:
@@ -111,21 +95,31 @@ REMEDIES = {
 """By the key that asks for a held-out part, how to do without."""
 
 
-def hold_out(kept: Tensor, data: Data, part: tuple[str, float, int], data_seed: int) -> tuple[Tensor, Tensor]:
+def hold_out(
+    kept: Tensor, own: Tensor, data: Data, part: tuple[str, float, int], data_seed: int
+) -> tuple[Tensor, Tensor]:
     """Of the training samples ``kept`` (N,), those to train on, and those to test on or to stop early by.
 
     Args:
-        kept: indices of samples.
+        kept, own: indices of samples; ``own`` are those that the data set has stored as its held-out part.
         data: all samples.
         part: the key that asks for the held-out part, its share of each group and, in it, of each class, which may be
             0, and its number.
 
     Raises:
-        UserError: a group has a single sample, or a group or a class none on one side.
+        UserError: a group has a single sample, or a group or a class none on one side; or the data set has a part of
+            its own, and another than the first is asked for.
     """
     key, fraction, number = part
     if not fraction:
-        return kept, kept[:0]
+        return kept, own[:0]
+    if len(own):
+        if number:
+            raise UserError(
+                f"validation_part={number} is asked for, but the data set has one held-out part of its own, "
+                f"{len(own)} samples: use validation_part=0"
+            )
+        return kept, own
     groups, names = data.train.groups[kept], data.group_names
     sizes = torch.bincount(groups, minlength=len(names)).tolist()
     if min(sizes) < 2:
@@ -160,18 +154,3 @@ def check_sides(held: Tensor, codes: Tensor, names: Sequence[str], kind: str, sp
                 f"{split} leaves {kind} {printable(names[lacking.index(True)])} without a sample to {purpose} on"
                 f"{because}: add rows, drop the {kind}, or hold out another share"
             )
-
-
-def own_part(held: Tensor, part: tuple[str, float, int]) -> Tensor:
-    """The rows (m,) that a data set has for a held-out part, or none of them if ``part`` asks for none.
-
-    Raises:
-        UserError: another part than the first is asked for.
-    """
-    _, fraction, number = part
-    if number:
-        raise UserError(
-            f"validation_part={number} is asked for, but the data set has one held-out part of its own, {len(held)} "
-            "samples: use validation_part=0"
-        )
-    return held if fraction else held[:0]

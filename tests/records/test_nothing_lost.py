@@ -24,8 +24,7 @@ from mutations import CHANGES, assert_sentence
 import l2m
 from l2m import UserError, train
 from l2m.config.run import RunConfig
-from l2m.data import load
-from l2m.data.validation import validated
+from l2m.data import check_tested, load
 from l2m.errors import describe_error
 from l2m.records import EpochRow, lock
 from l2m.records.directory import MODEL, RunDirectory
@@ -325,7 +324,7 @@ def test_group_without_test_samples_is_refused_before_training(config: RunConfig
     data = load(config)
     others = torch.nonzero(data.test.groups != 3).flatten()
     with pytest.raises(UserError, match="group uniform has no test sample: every group needs one"):
-        validated(replace(data, test=data.test.subset(others)))
+        check_tested(replace(data, test=data.test.subset(others)))
 
 
 def test_repetition_that_is_interrupted_continues(config: RunConfig, caplog: pytest.LogCaptureFixture) -> None:
