@@ -54,13 +54,10 @@ class Request:
     debug: Annotated[bool, "show the traceback of an error"] = False
 
 
+@lasting_output()
 def main() -> None:
     """Run the command line; a user's error is one sentence, with exit status 1."""
-    with lasting_output():
-        _run(sys.argv[1:])
-
-
-def _run(words: Sequence[str]) -> None:
+    words = sys.argv[1:]
     if not words or {"-h", "--help"} & set(words):
         print(_help())
         sys.exit(0 if words else 2)
@@ -89,19 +86,15 @@ def _request(words: Sequence[str]) -> Request:
     request = Request(**values)
     if not (request.data or request.onnx):
         raise UserError("there is nothing to do: name new samples with data=, or a file to export to with onnx=")
-    for key, file in (("output", request.output if request.data else None), ("onnx", request.onnx)):
-        if file:
-            _check_writable(key, Path(file).expanduser(), request)
+    written = {"output": request.data and request.output, "onnx": request.onnx}
+    for key, file in ((key, Path(name).expanduser()) for key, name in written.items() if name):
+        if file.is_dir():
+            raise UserError(f"{key}={file} is a directory: name a file in it")
+        if request.data and file.resolve() == Path(request.data).expanduser().resolve():
+            raise UserError(f"{key}={file} would overwrite its input: name another file")
+        if file.exists() and not request.force:
+            raise UserError(f"{key}={file} exists: name another file, or add force=true to overwrite it")
     return request
-
-
-def _check_writable(key: str, file: Path, request: Request) -> None:
-    if file.is_dir():
-        raise UserError(f"{key}={file} is a directory: name a file in it")
-    if request.data and file.resolve() == Path(request.data).expanduser().resolve():
-        raise UserError(f"{key}={file} would overwrite its input: name another file")
-    if file.exists() and not request.force:
-        raise UserError(f"{key}={file} exists: name another file, or add force=true to overwrite it")
 
 
 def _carry_out(request: Request) -> None:
@@ -140,7 +133,7 @@ def _write_predictions(request: Request, threshold: str | Sequence[float] | None
     from l2m.files import write_whole
     from l2m.trained import Trained
 
-    decision = decide(model, threshold, request.costs, request.priors)
+    decision = decide(model.class_names, model.shares, threshold, request.costs, request.priors)
     named = threshold if isinstance(threshold, str) else ",".join(
         f"{name}:{each:.3g}" for name, each in zip(model.class_names, threshold or (), strict=False)
     )  # fmt: skip

@@ -1,24 +1,13 @@
 """Predicted classes by thresholds or costs, and probabilities for a population with other shares of the classes."""
 
 import re
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from l2m.errors import UserError, did_you_mean, shown
-
-
-class Classifier(Protocol):
-    """What the options are for."""
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Names of the k classes; empty for other tasks."""
-
-    def shares(self) -> NDArray[np.floating]:
-        """The shares (k,) of the classes that its probabilities are for."""
 
 
 class Decision(NamedTuple):
@@ -29,11 +18,17 @@ class Decision(NamedTuple):
 
 
 def decide(
-    model: Classifier, threshold: str | Sequence[float] | None, costs: str | None, priors: str | None
+    names: tuple[str, ...],
+    shares: Callable[[], NDArray[np.floating]],
+    threshold: str | Sequence[float] | None,
+    costs: str | None,
+    priors: str | None,
 ) -> Decision:
     """The factors for options of ``python -m l2m.predict``; with several, thresholds and costs see the corrected p.
 
     Args:
+        names: of the k classes; empty for other tasks.
+        shares: gives those of the classes (k,) that the model's probabilities are for.
         threshold: the k thresholds, or ``NAME:t,...`` in (0, 1): the class with the largest p / t. Of two classes one
             is enough, the other has 1 − t; a number alone is for the second.
         costs: ``NAME:c,...`` of missing each class: the class with the largest p · c, of the least expected cost.
@@ -42,7 +37,6 @@ def decide(
     Raises:
         UserError: an option is not valid, or is not for this model.
     """
-    names = model.class_names
     population = preference = np.ones(len(names))
     for option, text in {"threshold": threshold, "costs": costs, "priors": priors}.items():
         if text and not names:
@@ -50,7 +44,7 @@ def decide(
     if threshold and costs:
         raise UserError(f"threshold={threshold} and costs={costs} would both choose the class: use one of them")
     if priors:
-        population = _by_class("priors", priors, names) / model.shares()
+        population = _by_class("priors", priors, names) / shares()
     if isinstance(threshold, str) and threshold:
         alone = ":" not in threshold and len(names) == 2
         preference = 1 / _by_class("threshold", f"{names[1]}:{threshold}" if alone else threshold, names)
@@ -72,20 +66,19 @@ def _by_class(option: str, text: str, names: tuple[str, ...]) -> NDArray[np.floa
     if len(names) == 2 and len(pairs) == len(numbers) == 1 and option != "costs":
         numbers |= {name: 1 - sum(numbers.values()) for name in names if name not in numbers}
     values = np.array([numbers.get(name, np.nan) for name in names])
-    for name in filter(None, numbers):
-        if name not in names and len(pairs) <= len(numbers):
+    for name in numbers:
+        if name and name not in names and len(pairs) <= len(numbers):
             raise UserError(
                 f"{option}={shown(text, 60)} names {shown(name, 30)}, which is no class{did_you_mean(name, names)}: "
                 f"choose among {shown(', '.join(names), 60)}"
             )
-    is_valid = len(pairs) <= len(numbers) == len(names) and bool(((values > 0) & (values < np.inf)).all())
-    rule = "a number above 0"
-    if option != "costs":
-        is_valid, rule = is_valid and bool((values < 1).all()), "a number between 0 and 1"
+    most, each, rule = 1.0, 1 / len(names), "a number between 0 and 1"
+    if option == "costs":
+        most, each, rule = np.inf, 1, "a number above 0"
     if option == "priors":
-        is_valid, rule = is_valid and abs(values.sum() - 1) < 1e-3, f"{rule}, with the sum 1,"
-    if not is_valid:
-        each = 1 if option == "costs" else 1 / len(names)
+        rule += ", with the sum 1,"
+    is_sum_right = option != "priors" or abs(values.sum() - 1) < 1e-3
+    if not (len(pairs) <= len(numbers) == len(names) and ((values > 0) & (values < most)).all() and is_sum_right):
         example = ",".join(f"{name}:{each:.2g}" for name in names)
         raise UserError(
             f"{option}={shown(text, 60)} does not have {rule} for each of the {len(names)} classes: write it as "

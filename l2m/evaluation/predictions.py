@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from textwrap import indent
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -21,12 +22,11 @@ LISTED = 20
 """Longest list in a summary."""
 
 
-def predict(trained: Trained, inputs: Tensor, samples: pd.DataFrame, decision: Decision | None = None) -> pd.DataFrame:
+def predict(trained: Trained, inputs: Tensor, samples: pd.DataFrame, decision: Decision) -> pd.DataFrame:
     """A row for each sample: its description, the model's prediction, and the error of a reconstruction.
 
     Args:
         inputs: stored samples (N, ...), not normalised.
-        decision: how classes are chosen; None is the most probable one.
         samples: N rows, with ``actual`` and ``group`` if these are known (:mod:`l2m.data.own.new_samples`).
 
     Returns:
@@ -43,16 +43,14 @@ def predict(trained: Trained, inputs: Tensor, samples: pd.DataFrame, decision: D
     return tabulate(trained.predicted(outputs).numpy(), trained.class_names, samples, decision)
 
 
-def tabulate(
-    values: Floats, names: tuple[str, ...], samples: pd.DataFrame, decision: Decision | None = None
-) -> pd.DataFrame:
+def tabulate(values: Floats, names: tuple[str, ...], samples: pd.DataFrame, decision: Decision) -> pd.DataFrame:
     """The rows of :func:`predict` for probabilities (N, k) of the classes ``names``, or for values (N, 1)."""
-    table, preferred = samples.drop(columns="actual", errors="ignore"), values
-    if names and decision:
+    table, predicted = samples.drop(columns="actual", errors="ignore"), values[:, 0]
+    if names:
         values = values * decision.population
         values /= values.sum(1, keepdims=True)
-        preferred = values * decision.preference
-    table["predicted"] = pd.Series(names, dtype=object)[preferred.argmax(1)].to_numpy() if names else values[:, 0]
+        predicted = np.array(names, dtype=object)[(values * decision.preference).argmax(1)]
+    table["predicted"] = predicted
     if "actual" in samples:
         table["actual"] = samples["actual"]
     if not names:

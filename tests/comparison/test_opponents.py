@@ -245,7 +245,7 @@ def test_a_threshold_that_certain_predictions_reach_decides_as_it_was_scored() -
     threshold = choose_threshold(LABELS["balanced_accuracy"], [part, part])
     assert 0 < threshold < 1
     scored = by_threshold(part, threshold).labels
-    decision = decide(SimpleNamespace(class_names=("no", "yes")), (1 - threshold, threshold), None, None)
+    decision = decide(("no", "yes"), lambda: np.ones(2), (1 - threshold, threshold), None, None)
     assert (part.probabilities * decision.preference).argmax(1).tolist() == scored.tolist()
     assert 0 < scored.mean() < 1
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -160,12 +159,12 @@ def test_a_table_of_texts_without_rows_is_refused(tmp_path: Path, score: Score) 
 
 
 def test_names_of_classes_may_have_commas_and_colons() -> None:
-    model = SimpleNamespace(class_names=("no:1", "yes, sure"), shares=lambda: np.array([0.5, 0.5]))
-    assert decide(model, None, "no:1:1,yes, sure:2", None).preference.tolist() == [1, 2]
-    assert decide(model, "0.25", None, None).preference == pytest.approx([1 / 0.75, 4])
-    assert decide(model, None, None, "yes, sure:0.2,no:1:0.8").population == pytest.approx([1.6, 0.4])
+    model = ("no:1", "yes, sure"), lambda: np.array([0.5, 0.5])
+    assert decide(*model, None, "no:1:1,yes, sure:2", None).preference.tolist() == [1, 2]
+    assert decide(*model, "0.25", None, None).preference == pytest.approx([1 / 0.75, 4])
+    assert decide(*model, None, None, "yes, sure:0.2,no:1:0.8").population == pytest.approx([1.6, 0.4])
     with pytest.raises(UserError, match=r"priors=0\.3 does not have .* write it as 'priors=no:1:0\.5,yes, sure:0\.5'"):
-        decide(model, None, None, "0.3")
+        decide(*model, None, None, "0.3")
 
 
 def test_bins_that_are_close_to_each_other_have_names_of_their_own(tmp_path: Path) -> None:

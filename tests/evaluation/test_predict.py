@@ -9,8 +9,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -625,8 +623,8 @@ def test_classes_are_chosen_by_threshold_or_cost(runs: Callable[..., Run], table
 
 
 def test_no_name_is_cut_at_its_comma() -> None:
-    model: Any = SimpleNamespace(class_names=("a,b", "b", "c:d"))
-    assert decide(model, None, "a,b:3,b:7,c:d:2", None).preference.tolist() == [3, 7, 2]
+    decision = decide(("a,b", "b", "c:d"), lambda: np.ones(3), None, "a,b:3,b:7,c:d:2", None)
+    assert decision.preference.tolist() == [3, 7, 2]
 
 
 @pytest.mark.parametrize("strategy", ["classical", "balanced", "smote"])
