@@ -13,7 +13,6 @@ from importlib.util import find_spec
 QUOTED_LENGTH = 300
 """Characters of quoted text in an error message, at most."""
 
-FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 TOO_MANY_FILES = (errno.EMFILE, errno.ENFILE)
 
@@ -25,26 +24,23 @@ class UserError(ValueError):
         super().__init__("\n".join(map(printable, message.split("\n"))))
 
 
-def describe_os_error(error: OSError) -> str:
-    """What the operating system refused: the file, the reason and a remedy."""
+def describe_error(error: Exception) -> str | None:
+    """What to print of an error of the user or the operating system; None for any other."""
+    if isinstance(error, UserError):
+        return str(error)
+    if not (isinstance(error, OSError) and error.errno):
+        return None
     space = "free some space, or set TMPDIR to another folder"
     remedies = {
-        **dict.fromkeys(FULL_DISK, space),
+        **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), space),
         **dict.fromkeys(DENIED, "change its permissions, or use another place"),
         **dict.fromkeys(TOO_MANY_FILES, "raise the limit on open files (ulimit -n), or use fewer workers"),
         errno.ENAMETOOLONG: "use a shorter name",
     }
     without = "temporary directory" in str(error)  # ENOENT, where none can be written to
-    remedy = remedies.get(error.errno or 0, space if without else "check that it is there and that its disk works")
+    remedy = remedies.get(error.errno, space if without else "check that it is there and that its disk works")
     place = "a file" if error.filename is None else shown(error.filename)
     return f"{place} cannot be used ({error.strerror or shown(error)}): {remedy}"
-
-
-def describe_error(error: Exception) -> str | None:
-    """What to print of an error of the user or the operating system; None for any other."""
-    if isinstance(error, UserError):
-        return str(error)
-    return describe_os_error(error) if isinstance(error, OSError) and error.errno else None
 
 
 def print_error(problem: str, before: str = "") -> None:

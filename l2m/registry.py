@@ -87,8 +87,7 @@ class Registry(Generic[T]):
 
     def defaults(self, name: str) -> dict[str, Any]:
         """Default values of an entry's options; options without one are left out."""
-        options = self._options(name)
-        return {key: p.default for key, p in options.items() if p.default is not inspect.Parameter.empty}
+        return {key: p.default for key, p in _options(self[name]).items() if p.default is not p.empty}
 
     def check(self, choice: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
         """``{name, option: value, ...}`` with typed values and defaults filled in.
@@ -101,7 +100,7 @@ class Registry(Generic[T]):
             return dict(choice)
         hints = options_of(self._entries[name])
         checked: dict[str, Any] = {"name": name}
-        options = self._options(name)
+        options = _options(self[name])
         for key in sorted(choice.keys() - options.keys() - {"name"}, key=str):
             near = f"its options are {', '.join(sorted(options))}" if options else "it has no options"
             problems.append(f"{self.kind}.{key} is not an option of {self.kind}={name}: {near}")
@@ -111,7 +110,7 @@ class Registry(Generic[T]):
                     checked[key] = coerce(choice[key], hints[key])
                 except ValueError as rule:
                     problems.append(f"{self.kind}.{key}={format_value(choice[key])} {rule}")
-            elif parameter.default is inspect.Parameter.empty:
+            elif parameter.default is parameter.empty:
                 problems.append(f"{self.kind}.{key} has no value: {self.kind}={name} needs one")
             else:
                 checked[key] = parameter.default
@@ -122,14 +121,10 @@ class Registry(Generic[T]):
         options = {key: value for key, value in choice.items() if key != "name"}
         return self[choice["name"]](*arguments, **options)
 
-    def _options(self, name: str) -> dict[str, inspect.Parameter]:
-        parameters = _parameters(self[name])
-        return {key: p for key, p in parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
-
 
 @cache
-def _parameters(entry: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
-    return inspect.signature(entry).parameters
+def _options(entry: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    return {key: p for key, p in inspect.signature(entry).parameters.items() if p.kind is p.KEYWORD_ONLY}
 
 
 def _place(entry: Callable[..., Any]) -> tuple[str, str]:
