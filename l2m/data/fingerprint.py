@@ -32,7 +32,15 @@ def fingerprint(dataset: Mapping[str, Any], data_dir: Path, weights: str | None 
 
 def _of_dataset(dataset: Mapping[str, Any], data_dir: Path) -> str | None:
     if dataset["name"] in CIFAR:
-        return _of_cifar(CIFAR[dataset["name"]], data_dir)
+        from l2m.data.torchvision_import import torchvision
+
+        kind = getattr(torchvision.datasets, CIFAR[dataset["name"]])
+        sums = {data_dir / kind.base_folder / file: md5 for file, md5 in [*kind.train_list, *kind.test_list]}
+        if not all(file.is_file() for file in sums):
+            return None
+        if all(checksum(file, "md5") == md5 for file, md5 in sums.items()):
+            return PUBLISHED
+        return _of_files((file.name, file) for file in sums)
     from l2m.data.images import READABLE, list_files
 
     own, is_of_images = _own_files(dataset), dataset["name"] == "image_folder"
@@ -75,18 +83,6 @@ def checksum(file: Path, algorithm: str = "sha256") -> str:
     """A file's checksum in hexadecimal; it is read once in a process, unless its size or time of change differs."""
     status = file.stat()
     return _checksum(file, algorithm, status.st_size, status.st_mtime_ns)
-
-
-def _of_cifar(name: str, data_dir: Path) -> str | None:
-    from l2m.data.torchvision_import import torchvision
-
-    kind = getattr(torchvision.datasets, name)
-    files = [(data_dir / kind.base_folder / file, md5) for file, md5 in [*kind.train_list, *kind.test_list]]
-    if not all(file.is_file() for file, _ in files):
-        return None
-    if all(checksum(file, "md5") == md5 for file, md5 in files):
-        return PUBLISHED
-    return _of_files((file.name, file) for file, _ in files)
 
 
 def _of_files(files: Iterable[tuple[str, Path]]) -> str:

@@ -7,34 +7,28 @@ its import are declared without a body, and the import is repeated.
 """
 
 import sys
-from functools import cache
 from typing import Any
 
 import torch
 
+OPERATORS = torch.library.Library("torchvision", "FRAGMENT")
+"""Operators stay declared as long as this object exists."""
+
 
 def __getattr__(name: str) -> Any:
-    if name == "torchvision":
-        return _imported()[0]
-    raise AttributeError(f"module {__name__} has no attribute {name}")
-
-
-@cache
-def _imported() -> tuple[Any, torch.library.Library | None]:
-    """torchvision, and the declared operators, which exist as long as this object."""
-    operators = None
+    if name != "torchvision":
+        raise AttributeError(f"module {__name__} has no attribute {name}")
     try:
         import torchvision
     except RuntimeError as error:
         if "torchvision::nms" not in str(error):
             raise
-        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
-            del sys.modules[name]
-        operators = torch.library.Library("torchvision", "DEF")
-        operators.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        operators.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        for module in [module for module in sys.modules if module.partition(".")[0] == "torchvision"]:
+            del sys.modules[module]
+        OPERATORS.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        OPERATORS.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         import torchvision
 
     import torchvision.datasets
 
-    return torchvision, operators
+    return torchvision

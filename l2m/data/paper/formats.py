@@ -101,11 +101,11 @@ def read_cifar(file: Path, md5: str, key: str, classes: int) -> tuple[Images, In
 
 def read_cifar_part(
     files: Sequence[tuple[Path, str]], key: str, classes: int, each: int, channels_last: bool
-) -> tuple[tuple[Reader, Integers], list[Path]]:
+) -> tuple[Reader, Integers, list[Path]]:
     """A reader of the images (N, 3, 32, 32) in batches of CIFAR, of which it holds one at a time; and the labels (N,).
 
-    ``files`` are the batches and their published MD5 sums. Files with other sums are returned as well. They are
-    accepted if together all have ``each`` images of every class: the published images in another order, say.
+    ``files`` are the batches and their published MD5 sums. Files with other sums are returned as well: they are
+    accepted if all together have ``each`` images of every class, the published images in another order, say.
 
     Raises:
         UserError: as for :func:`read_cifar`, or files with other sums have other numbers of images.
@@ -126,13 +126,13 @@ def read_cifar_part(
         images = images.transpose(0, 3, 1, 2) if channels_last else images
         at = 0
         for read_batch in batches:
-            batch, _ = read_batch()
+            batch = read_batch()[0]
             first, end = np.searchsorted(rows, [at, at + len(batch)])
             images[first:end] = batch[rows[first:end] - at]
             at += len(batch)
         return images
 
-    return (read_images, np.concatenate(labels)), others
+    return read_images, np.concatenate(labels), others
 
 
 def read_cifar_names(file: Path, md5: str, key: str) -> list[str]:
@@ -161,12 +161,11 @@ def unpickle(file: Path, content: bytearray) -> dict[str, Any]:
         raise UserError(f"{file} cannot be read as a batch of CIFAR ({cause(error)}): {REMEDY}") from error
     if not isinstance(batch, dict):
         raise UserError(f"{file} holds a {type(batch).__name__}, not the dictionary of a batch: {REMEDY}")
-    return {_text(key): [*map(_text, value)] if isinstance(value, list) else value for key, value in batch.items()}
 
+    def as_text(value: Any) -> Any:  # what Python 2 wrote
+        return value.decode("latin1") if isinstance(value, bytes) else value
 
-def _text(value: Any) -> Any:
-    """Text that Python 2 wrote, as text."""
-    return value.decode("latin1") if isinstance(value, bytes) else value
+    return {as_text(key): [*map(as_text, value)] if isinstance(value, list) else value for key, value in batch.items()}
 
 
 class _Unpickler(pickle.Unpickler):

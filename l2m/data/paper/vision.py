@@ -3,12 +3,12 @@
 import logging
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -22,6 +22,9 @@ from l2m.errors import UserError
 from l2m.files import packed_path
 
 LOG = logging.getLogger(__name__)
+
+Part = tuple[Path, Reader, Integers]
+"""Of a data set: the place that errors name, a reader of the images, and their labels (N,)."""
 
 Task = Literal["classification"]
 Reconstruction = Literal["reconstruction"]
@@ -59,10 +62,8 @@ def digits(source: Source, *, task: Task = "classification") -> Data:
         images.reshape(-1, 1, 8, 8).astype(np.uint8), labels, test_size=0.5, random_state=source.data_seed,
         stratify=labels,
     )  # fmt: skip
-    train, test = ((halves[i].__getitem__, halves[i + 2]) for i in range(2))
-    return image_data(
-        source, (Path("digits"),) * 2, train, test, [str(digit) for digit in range(10)], (0.5,), (0.5,), white=16
-    )
+    train, test = ((Path("digits"), halves[i].__getitem__, halves[i + 2]) for i in range(2))
+    return image_data(source, train, test, [str(digit) for digit in range(10)], (0.5,), (0.5,), white=16)
 
 
 @DATASETS.register("mnist")
@@ -115,8 +116,7 @@ def imagenette(
     if not files.exists():
         _download(source.folder, "Imagenette", files, partial(torchvision.datasets.Imagenette, size=archive))
     train, test = (_photographs(files / part, published, resize) for part, published in IMAGENETTE_SIZES.items())
-    places = files / "train", files / "val"
-    return image_data(source, places, train, test, list(IMAGENETTE_CLASSES.values()), IMAGENET_MEAN, IMAGENET_SD)
+    return image_data(source, train, test, list(IMAGENETTE_CLASSES.values()), IMAGENET_MEAN, IMAGENET_SD)
 
 
 @DATASETS.register("mnist_reconstruction")
@@ -148,17 +148,17 @@ def _mnist(source: Source, name: str, mean: Sequence[float] | None = None, sd: S
         _download(folder, name, raw / "*-ubyte", kind)
     files = [file if file.exists() else packed_path(file) for file in plain]
 
-    def read_part(part: str, image_file: Path, label_file: Path) -> tuple[Reader, Integers]:
+    def read_part(part: str, image_file: Path, label_file: Path) -> Part:
         images = read_idx(image_file, (28, 28)).reshape(-1, 1, 28, 28)
         labels = read_idx_labels(label_file, len(kind.classes))
         if len(images) != len(labels):
             raise UserError(
                 f"{label_file}: the {part} set has {len(images)} images, but {len(labels)} labels: {REMEDY}"
             )
-        return (lambda rows: images[rows]), labels
+        return label_file, images.__getitem__, labels
 
     train, test = read_part("training", *files[:2]), read_part("test", *files[2:])
-    return image_data(source, (files[1], files[3]), train, test, kind.classes, mean, sd)
+    return image_data(source, train, test, kind.classes, mean, sd)
 
 
 def _cifar(source: Source, name: str, mean: Sequence[float] | None = None, sd: Sequence[float] = (1.0,)) -> Data:
@@ -172,24 +172,23 @@ def _cifar(source: Source, name: str, mean: Sequence[float] | None = None, sd: S
     names = read_cifar_names(place / meta["filename"], meta["md5"], meta["key"])
     key = meta["key"].replace("_names", "s")  # labels, or fine_labels
 
-    (train, others), (test, more) = (
-        read_cifar_part(
-            [(place / file, md5) for file, md5 in files], key, len(names), size // len(names), channels_last=bool(mean)
-        )
-        for files, size in zip((kind.train_list, kind.test_list), CIFAR_SIZES, strict=True)
-    )
-    if strange := [file.name for file in (*others, *more)]:
+    parts: list[Part] = []
+    strange: list[str] = []
+    for batches, size in zip((kind.train_list, kind.test_list), CIFAR_SIZES, strict=True):
+        files, each = [(place / file, md5) for file, md5 in batches], size // len(names)
+        reader, labels, others = read_cifar_part(files, key, len(names), each, channels_last=bool(mean))
+        parts.append((place, reader, labels))
+        strange += [file.name for file in others]
+    if strange:
         LOG.warning(
             "%s: %s are not the published files, but every class has as many images: they are used, and run.json keeps "
-            "their fingerprint",
-            place,
-            ", ".join(strange),
-        )
-    return image_data(source, (place, place), train, test, names, mean, sd)
+            "their fingerprint", place, ", ".join(strange),
+        )  # fmt: skip
+    return image_data(source, *parts, names, mean, sd)
 
 
-def _photographs(folder: Path, published: int, resize: Fit) -> tuple[Reader, Integers]:
-    """A reader of a part's photographs, which must be as many as published, and their labels."""
+def _photographs(folder: Path, published: int, resize: Fit) -> Part:
+    """The photographs of a part, which must be as many as published."""
     files = [
         (file, label)
         for label, name in enumerate(IMAGENETTE_CLASSES)
@@ -207,34 +206,23 @@ def _photographs(folder: Path, published: int, resize: Fit) -> tuple[Reader, Int
         readers = [partial(read_image, files[row][0], upright=False) for row in rows]  # as torchvision's
         return resize_all(readers, 224, resize)
 
-    return read_images, np.array([label for _, label in files], np.int64)
+    return folder, read_images, np.array([label for _, label in files], np.int64)
 
 
 def _download(folder: Path, name: str, files: Path, build: Callable[..., Any]) -> None:
     """Download a data set, and once it is whole copy what ``folder`` lacks into it."""
+    # The filter refuses members that leave their folder, or are neither file, folder nor link
+    data_filter = staticmethod(getattr(tarfile, "data_filter", None))  # older releases of 3.10 and 3.11 lack it
     with downloading(f"{name} is not in {folder}: put it there as {files}"), tempfile.TemporaryDirectory() as fresh:
-        with _safe_archives():
+        with patch.object(tarfile.TarFile, "extraction_filter", data_filter, create=True):
             build(fresh, download=True)
         copy_missing(Path(fresh), folder)
 
 
-@contextmanager
-def _safe_archives() -> Iterator[None]:
-    """Refuse members of torchvision's archives that leave their folder, or are neither file, folder nor link."""
-    before = getattr(tarfile.TarFile, "extraction_filter", None)
-    data_filter = getattr(tarfile, "data_filter", None)  # older releases of 3.10 and 3.11 lack it
-    tarfile.TarFile.extraction_filter = data_filter and staticmethod(data_filter)
-    try:
-        yield
-    finally:
-        tarfile.TarFile.extraction_filter = before and staticmethod(before)
-
-
 def image_data(
     source: Source,
-    places: tuple[Path, Path],
-    train: tuple[Reader, Integers],
-    test: tuple[Reader, Integers],
+    train: Part,
+    test: Part,
     names: Sequence[str],
     mean: Sequence[float] | None,
     sd: Sequence[float],
@@ -242,23 +230,23 @@ def image_data(
 ) -> Data:
     """Classes are groups; a pixel x in 0 to ``white`` is seen as (x / white − mean) / sd.
 
-    Without a ``mean``, images are reconstructed: pixels are seen in [0, 1], and are the targets. ``train`` and ``test``
-    are readers of images and labels (N,), ``places`` the files that errors name. Only those training images are read
-    that the source's recipe leaves.
+    Without a ``mean``, images are reconstructed: pixels are seen in [0, 1], and are the targets. Only those training
+    images are read that the source's recipe leaves.
     """
-    for place, part, (_, labels) in zip(places, ("training", "test"), (train, test), strict=True):
+    for part, (place, _, labels) in {"training": train, "test": test}.items():
         counts = np.bincount(labels, minlength=len(names))
         if not counts.all():
-            empty = int(np.flatnonzero(counts == 0)[0])
+            empty = int(counts.argmin())
             raise UserError(f"{place}: class {empty} ({names[empty]}) has no images in the {part} set: {REMEDY}")
     scale, shift, preprocessing = scaling(mean or (0.0,), sd, white)
 
-    def split(read_images: Reader, labels: Integers, rows: Integers) -> Split:
+    def split(part: Part, rows: Integers) -> Split:
+        _, read_images, labels = part
         groups = torch.from_numpy(labels[rows])
         return Split(torch.from_numpy(read_images(rows)), groups if mean else None, groups, scale, shift)
 
     classes = len(names) if mean else None
     return Data(
-        split(*train, source.stay(train[1], names)), split(*test, np.arange(len(test[1]))), tuple(names), classes,
+        split(train, source.stay(train[2], names)), split(test, np.arange(len(test[2]))), tuple(names), classes,
         preprocessing, class_names=tuple(names) if mean else None, thinned=True,
     )  # fmt: skip
