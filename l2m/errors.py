@@ -10,9 +10,6 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from importlib.util import find_spec
 
-QUOTED_LENGTH = 300
-"""Characters of quoted text in an error message, at most."""
-
 DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 TOO_MANY_FILES = (errno.EMFILE, errno.ENFILE)
 
@@ -88,7 +85,7 @@ def cause(error: BaseException) -> str:
     return shown(f"{type(error).__name__}: {error}")
 
 
-def shown(value: object, longest: int = QUOTED_LENGTH) -> str:
+def shown(value: object, longest: int = 300) -> str:
     """A value in one printable line of at most ``longest`` characters, to quote in a message."""
     text = " ".join(str(value)[: 2 * longest].split())
     text = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)

@@ -13,8 +13,7 @@ from typing import Literal
 
 from l2m.errors import DENIED, TOO_MANY_FILES, UserError, shown
 
-LARGEST = 2**28
-"""Bytes that a packed file may hold: a run of 10 000 groups and 300 epochs."""
+LARGEST = 2**28  # bytes that a packed file may hold: a run of 10 000 groups and 300 epochs
 
 
 @contextlib.contextmanager

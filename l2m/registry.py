@@ -15,8 +15,7 @@ from typing import Any, Generic, TypeVar
 from l2m.errors import UserError, did_you_mean
 from l2m.schema import coerce, format_value, options_of
 
-LISTED = 8
-"""Choices that an error message lists, at most."""
+LISTED = 8  # choices that an error message lists, at most
 
 T = TypeVar("T", bound=Callable[..., Any])
 

@@ -21,11 +21,8 @@ from l2m.tasks import TASKS, Task
 from l2m.training.device import choose_device, compute_like
 from l2m.training.results import Floats
 
-LISTED = 10
-"""Runs that are listed to choose from."""
-
-AGAIN = "use python -m l2m.run with force=true to train the run again"
-"""What to do about a run that cannot be used; ``force=true`` of predict does not train."""
+LISTED = 10  # runs to choose from
+AGAIN = "use python -m l2m.run with force=true to train the run again"  # force=true of predict does not train
 
 
 @dataclass(frozen=True)

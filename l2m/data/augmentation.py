@@ -14,8 +14,7 @@ from torch.nn import functional
 
 from l2m.seeding import to_device
 
-GREY = (0.299, 0.587, 0.114)
-"""Luma of red, green and blue (ITU-R BT.601)."""
+GREY = (0.299, 0.587, 0.114)  # luma of red, green and blue (ITU-R BT.601)
 
 
 @dataclass(frozen=True)

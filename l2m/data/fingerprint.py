@@ -6,14 +6,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-PATH_OPTIONS = ("path", "test_path", "features", "weights")
-"""Options of data sets that name a file or a folder, or may do so."""
+PATH_OPTIONS = ("path", "test_path", "features", "weights")  # of data sets; they may also name something at a hub
 
+# Data sets whose files are published with MD5 sums, by their names in torchvision, and the fingerprint of these files;
+# older records have none
 CIFAR = {"cifar10": "CIFAR10", "cifar10_reconstruction": "CIFAR10", "cifar100": "CIFAR100"}
-"""Data sets whose files are published with MD5 sums, and their names in torchvision."""
-
 PUBLISHED = "published"
-"""The fingerprint of the published files of such a set; older records have none."""
 
 
 def fingerprint(dataset: Mapping[str, Any], data_dir: Path, weights: str | None = None) -> str | None:

@@ -27,20 +27,15 @@ Fit = Literal["stretch", "crop"]
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_SD = (0.229, 0.224, 0.225)
 
+# Pillow's readers that files are given to, whatever their names are: some others run programs
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-"""Pillow's readers that files are given to, whatever their names are: some others run programs."""
 READABLE = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+# Photographs of these formats are refused, where other files of a folder are skipped
 UNREADABLE = (".heic", ".heif", ".avif", ".jp2", ".jxl", ".dng", ".cr2", ".nef", ".arw")
-"""Photographs of these formats are refused, where other files of a folder are skipped."""
 
-LARGEST_RATIO = 20
-"""Of a photograph's longer side to its shorter: of a thread of pixels a crop would be gigabytes."""
-
-SUBMITTED = 10_000
-"""Images that wait for a thread to decode them, at most: a kilobyte each."""
-
-MOST_LISTED = 10
-"""Files that an error lists, at most."""
+LARGEST_RATIO = 20  # of a photograph's longer side to its shorter: of a thread of pixels a crop would be gigabytes
+SUBMITTED = 10_000  # images that wait for a thread to decode them, at most: a kilobyte each
+MOST_LISTED = 10  # files that an error lists
 
 
 def sort_files(files: Sequence[Path]) -> tuple[list[Path], Counter[str]]:

@@ -16,15 +16,12 @@ def none() -> Recipe:
     return Recipe()
 
 
-Group = Annotated[int, Range(0)]
-
-
 @RECIPES.register("step")
 @dataclass(frozen=True, kw_only=True)
 class Step(Recipe):
     """The listed groups keep a share ε, the others all samples (section B of the paper)."""
 
-    groups: tuple[Group, ...]  # counted from 0; the paper counts from 1
+    groups: tuple[Annotated[int, Range(0)], ...]  # counted from 0; the paper counts from 1
     factor: Annotated[float, Range(0, 1, above=True)]  # ε
 
     def kept(self, sizes: Sequence[int]) -> list[int]:

@@ -12,8 +12,7 @@ from l2m.data.download import WRITE_REMEDY
 from l2m.errors import UserError, cause, shown
 from l2m.files import read, replacing, reporting
 
-LARGEST = float(np.finfo(np.float32).max)
-"""The largest number that an input or a target can be."""
+LARGEST = float(np.finfo(np.float32).max)  # that an input or a target can be
 
 
 def read_table(file: Path, **options: Any) -> pd.DataFrame:

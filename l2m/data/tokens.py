@@ -15,12 +15,9 @@ from l2m.errors import UserError
 
 Tokenizer = Callable[[str], list[str]]
 
-LENGTH = 500
-"""Tokens of a review (section B.6): longer ones are cut, shorter ones padded at the end."""
-MINIMUM = 2
-"""A word that is rarer in the training part is unknown, as in the authors' code."""
-SPECIAL = ("<pad>", "<unknown>")
-"""The vocabulary's first entries; no word looks like them."""
+LENGTH = 500  # tokens of a review (section B.6): longer ones are cut, shorter ones padded at the end
+MINIMUM = 2  # a word that is rarer in the training part is unknown, as in the authors' code
+SPECIAL = ("<pad>", "<unknown>")  # the vocabulary's first entries; no word looks like them
 PAD, UNKNOWN = range(2)
 
 ALONE = (

@@ -15,11 +15,8 @@ from l2m.tasks import Task
 from l2m.trained import Trained
 from l2m.training.results import Floats
 
-FORMULAS = ("=", "+", "-", "@", "\t", "\r")
-"""Beginnings of what a spreadsheet computes, unless the whole text is a number."""
-
-LISTED = 20
-"""Longest list in a summary."""
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet computes begins so, unless it is a number as a whole
+LISTED = 20  # rows of a list in a summary, at most
 
 
 def predict(trained: Trained, inputs: Tensor, samples: pd.DataFrame, decision: Decision) -> pd.DataFrame:

@@ -19,8 +19,7 @@ DRAWS: dict[str, Callable[[np.random.Generator, NDArray[np.float64], tuple[int, 
     "uniform": lambda rng, mu, shape: rng.uniform(mu - 10, mu + 10, shape),
 }
 DISTRIBUTIONS = tuple(DRAWS)
-SAMPLES = 10
-"""Numbers in a row (section B.7)."""
+SAMPLES = 10  # numbers in a row (section B.7)
 
 Size = Annotated[int, Range(1)]
 

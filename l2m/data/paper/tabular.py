@@ -19,8 +19,7 @@ WINE_FEATURES = (
     "fixed acidity", "volatile acidity", "citric acid", "residual sugar", "chlorides", "free sulfur dioxide",
     "total sulfur dioxide", "density", "pH", "sulphates", "alcohol",
 )  # fmt: skip
-HOUSING_OPENML = 43939
-"""California Housing as in Géron's book, with ocean_proximity."""
+HOUSING_OPENML = 43939  # California Housing as in Géron's book, with ocean_proximity
 HOUSING_FEATURES = (
     "longitude", "latitude", "housing_median_age", "total_rooms", "total_bedrooms", "population", "households",
     "median_income",

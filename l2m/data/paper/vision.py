@@ -34,21 +34,16 @@ CIFAR10_SD = (0.2470, 0.2435, 0.2616)
 CIFAR100_MEAN = (0.5074, 0.4867, 0.4411)
 CIFAR100_SD = (0.2011, 0.1987, 0.2025)
 
-CIFAR_SIZES = 50_000, 10_000
-"""Training and test images of CIFAR-10 and CIFAR-100, equally many of each class."""
+CIFAR_SIZES = 50_000, 10_000  # training and test images of CIFAR-10 and CIFAR-100, equally many of each class
 
+# Folders of the archive by torchvision's names of its sizes, classes by folder, published images of each part (B.4)
 IMAGENETTE = {"320px": "imagenette2-320", "full": "imagenette2", "160px": "imagenette2-160"}
-"""Folders of the archive, by torchvision's names of its sizes."""
-
 IMAGENETTE_CLASSES = {
     "n01440764": "tench", "n02102040": "English springer", "n02979186": "cassette player", "n03000684": "chain saw",
     "n03028079": "church", "n03394916": "French horn", "n03417042": "garbage truck", "n03425413": "gas pump",
     "n03445777": "golf ball", "n03888257": "parachute",
 }  # fmt: skip
-"""Classes of the photographs, by folder."""
-
 IMAGENETTE_SIZES = {"train": 9469, "val": 3925}
-"""Published images of each part (section B.4)."""
 
 
 @DATASETS.register("digits")
@@ -184,7 +179,7 @@ def _cifar(source: Source, name: str, mean: Sequence[float] | None = None, sd: S
             "%s: %s are not the published files, but every class has as many images: they are used, and run.json keeps "
             "their fingerprint", place, ", ".join(strange),
         )  # fmt: skip
-    return image_data(source, *parts, names, mean, sd)
+    return image_data(source, parts[0], parts[1], names, mean, sd)
 
 
 def _photographs(folder: Path, published: int, resize: Fit) -> Part:
@@ -211,10 +206,10 @@ def _photographs(folder: Path, published: int, resize: Fit) -> Part:
 
 def _download(folder: Path, name: str, files: Path, build: Callable[..., Any]) -> None:
     """Download a data set, and once it is whole copy what ``folder`` lacks into it."""
-    # The filter refuses members that leave their folder, or are neither file, folder nor link
-    data_filter = staticmethod(getattr(tarfile, "data_filter", None))  # older releases of 3.10 and 3.11 lack it
+    # It refuses members that leave their folder, or are neither file, folder nor link; older Pythons lack it
+    data_filter: Any = getattr(tarfile, "data_filter", None)
     with downloading(f"{name} is not in {folder}: put it there as {files}"), tempfile.TemporaryDirectory() as fresh:
-        with patch.object(tarfile.TarFile, "extraction_filter", data_filter, create=True):
+        with patch.object(tarfile.TarFile, "extraction_filter", staticmethod(data_filter), create=True):
             build(fresh, download=True)
         copy_missing(Path(fresh), folder)
 
