@@ -21,7 +21,7 @@ from l2m.schema import options_of
 from l2m.training.output import lasting_output
 
 if TYPE_CHECKING:
-    from l2m.comparison.advised import Opponent
+    from l2m.comparison.advised import Advised
     from l2m.trained import Trained
 
 ABOUT = """Score new samples with the model that a run has trained, or export it.
@@ -112,7 +112,7 @@ def _carry_out(request: Request) -> None:
     if advice and advice.model:
         if request.onnx:
             raise UserError(f"onnx={request.onnx} cannot export {advice.model} of scikit-learn: name a run in run=")
-        _write_predictions(request, threshold, advised.Opponent(advice))
+        _write_predictions(request, threshold, advice)
         return
     trained = load(folder, request.device)
     if request.onnx:
@@ -125,7 +125,7 @@ def _carry_out(request: Request) -> None:
         _write_predictions(request, threshold, trained)
 
 
-def _write_predictions(request: Request, threshold: str | Sequence[float] | None, model: Trained | Opponent) -> None:
+def _write_predictions(request: Request, threshold: str | Sequence[float] | None, model: Trained | Advised) -> None:
     from l2m.data.fingerprint import is_trained_on
     from l2m.data.own.new_samples import read_unseen
     from l2m.evaluation.decisions import decide

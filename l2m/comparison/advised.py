@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,16 +27,14 @@ from l2m.training.results import Floats
 if TYPE_CHECKING:
     from l2m.comparison.report import Report
 
-FILE = "comparison.json"
-
 
 @dataclass(frozen=True)
 class Advised:
-    """What a comparison advises.
+    """What a comparison advises: a run, or a model of scikit-learn, which alone has more than the attributes.
 
     Attributes:
         run: directory of a run on the whole training set: the strategy's or, where ``model`` is given, classical's.
-        model: one of scikit-learn's models, as ``boosted_trees_balanced``; None for a strategy.
+        model: one of scikit-learn's models, as ``boosted_trees_balanced``; it is fitted when it predicts.
         setting: its setting.
         thresholds: of the k classes, in (0, 1): the class with the largest p / threshold is predicted; empty if the
             thresholds are not moved.
@@ -44,8 +42,54 @@ class Advised:
 
     run: Path
     model: str | None
-    setting: Mapping[str, float] = field(default_factory=dict)
-    thresholds: tuple[float, ...] = ()
+    setting: Mapping[str, float]
+    thresholds: tuple[float, ...]
+
+    @property
+    def folder(self) -> str:
+        """How the model is called in messages."""
+        return f"scikit-learn's {self.model}, fitted on the data of {self.run}"
+
+    @cached_property
+    def config(self) -> RunConfig:
+        """Of a run on the same data."""
+        return read_config(self.run / "config.yaml")
+
+    @cached_property
+    def data(self) -> Data:
+        """What the model is fitted on; a UserError if the files have changed."""
+        if RunDirectory(self.config).data_changed(read_info(self.run)):
+            raise UserError(
+                f"the files of {self.run} have changed since the comparison: put the old ones back, or repeat its "
+                "command"
+            )
+        return load(self.config)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes; empty for a regression."""
+        return self.data.labels
+
+    @property
+    def task(self) -> Task:
+        """Its metric."""
+        return TASKS[self.config.task]
+
+    def values(self, inputs: Tensor) -> Floats:
+        """Class probabilities (N, k), or values (N, 1), of prepared inputs (N, d)."""
+        return predict_values(str(self.model), self.setting, self.config, self.data, inputs.numpy())
+
+    @property
+    def is_skewed(self) -> bool:
+        """Whether its probabilities are those of a population with other shares of the classes."""
+        return str(self.model).endswith("_balanced")
+
+    def shares(self) -> Floats:
+        """The shares (k,) of the classes that its probabilities are for."""
+        if self.is_skewed:
+            return np.full(len(self.class_names), 1 / len(self.class_names))
+        counts = np.bincount(np.asarray(self.data.train.targets), minlength=len(self.class_names))
+        return np.asarray(counts / counts.sum())
 
 
 def describe(report: Report, name: str) -> dict[str, Any]:
@@ -63,73 +107,13 @@ def describe(report: Report, name: str) -> dict[str, Any]:
 
 
 def read(folder: Path) -> Advised | None:
-    """What the comparison in a folder advises; None if the folder has none.
-
-    Raises:
-        UserError: its file cannot be read.
-    """
+    """What the comparison in a folder advises, None if the folder has none; a UserError if its file cannot be read."""
+    file = folder / "comparison.json"
     try:
-        content = json.loads((folder / FILE).read_text(encoding="utf-8"))["advised"]
-        run, thresholds = (
-            folder.resolve().parents[1] / "runs" / content["run"],
-            tuple(map(float, content["thresholds"])),
-        )
-        return Advised(run, content["model"], dict(content["setting"]), thresholds)
+        content = json.loads(file.read_text(encoding="utf-8"))["advised"]
+        run = folder.resolve().parents[1] / "runs" / content["run"]
+        return Advised(run, content["model"], dict(content["setting"]), tuple(map(float, content["thresholds"])))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, LookupError, TypeError) as error:
-        raise UserError(f"{folder / FILE} cannot be read ({cause(error)}): repeat the comparison's command") from error
-
-
-@dataclass(frozen=True)
-class Opponent:
-    """A model of scikit-learn that a comparison advises; it is fitted when it predicts."""
-
-    advised: Advised
-
-    @property
-    def folder(self) -> str:
-        """How it is called in messages."""
-        return f"scikit-learn's {self.advised.model}, fitted on the data of {self.advised.run}"
-
-    @cached_property
-    def config(self) -> RunConfig:
-        """Of a run on the same data."""
-        return read_config(self.advised.run / "config.yaml")
-
-    @cached_property
-    def data(self) -> Data:
-        """What it is fitted on; a UserError if the files have changed."""
-        if RunDirectory(self.config).data_changed(read_info(self.advised.run)):
-            raise UserError(
-                f"the files of {self.advised.run} have changed since the comparison: put the old ones back, or repeat "
-                "its command"
-            )
-        return load(self.config)
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Names of the classes; empty for a regression."""
-        return self.data.labels
-
-    @property
-    def task(self) -> Task:
-        """Its metric."""
-        return TASKS[self.config.task]
-
-    def values(self, inputs: Tensor) -> Floats:
-        """Class probabilities (N, k), or values (N, 1), of prepared inputs (N, d)."""
-        assert self.advised.model
-        return predict_values(self.advised.model, self.advised.setting, self.config, self.data, inputs.numpy())
-
-    @property
-    def is_skewed(self) -> bool:
-        """Whether its probabilities are those of a population with other shares of the classes."""
-        return str(self.advised.model).endswith("_balanced")
-
-    def shares(self) -> Floats:
-        """The shares (k,) of the classes that its probabilities are for."""
-        if self.is_skewed:
-            return np.full(len(self.class_names), 1 / len(self.class_names))
-        counts = np.bincount(np.asarray(self.data.train.targets), minlength=len(self.class_names))
-        return np.asarray(counts / counts.sum())
+        raise UserError(f"{file} cannot be read ({cause(error)}): repeat the comparison's command") from error
