@@ -42,16 +42,13 @@ class Candidate:
 
 def held_out_run(setting: RunConfig, part: int) -> RunConfig:
     """The run that is trained without a held-out part; the seed differs too, so that parts vary as trainings do."""
-    return replace(_without_stopping(setting), seed=setting.seed + part, validation_part=part)
+    whole = final_run(setting, setting.seed + part)
+    return replace(whole, validation_fraction=setting.validation_fraction, validation_part=part)
 
 
 def final_run(setting: RunConfig, seed: int) -> RunConfig:
     """The run on the whole training set."""
-    return replace(_without_stopping(setting), seed=seed, validation_fraction=0.0)
-
-
-def _without_stopping(setting: RunConfig) -> RunConfig:
-    return replace(setting, early_stopping=None, early_stopping_metric=None)
+    return replace(setting, seed=seed, validation_fraction=0.0, early_stopping=None, early_stopping_metric=None)
 
 
 def run_name(run: RunConfig) -> str:
@@ -99,8 +96,7 @@ def opponent(
 ) -> tuple[Candidate, list[float]]:
     """One of scikit-learn's models at its best setting on the first held-out part, of equals the first.
 
-    Returns:
-        The model, and the settings' scores, NaN for a single one.
+    The settings' scores are returned too, NaN for a single one.
     """
 
     def result(setting: Setting, run: RunConfig) -> Result:

@@ -113,11 +113,7 @@ def choice_metric(name: str, options: CompareConfig) -> str:
 
 
 def check_comparison(raw: Mapping[str, Any]) -> Comparison:
-    """A comparison from plain values.
-
-    Raises:
-        UserError: every problem, a line each.
-    """
+    """A comparison from plain values; a UserError has every problem, a line each."""
     from l2m.comparison.opponents import OPPONENTS
     from l2m.comparison.thresholds import moved_rows
 
@@ -144,9 +140,8 @@ def check_comparison(raw: Mapping[str, Any]) -> Comparison:
     rivals += [row for name in (BASELINE, *rivals) for row in moved_rows(name) if task == "classification"]
     wanted = values.get("opponents") or ()
     problems += [describe_unknown("opponents", name, rivals) for name in wanted if name not in rivals]
-    problems += [
-        f"{key}=[] needs at least one rate" for key in ("learning_rates", "mixing_rates") if values.get(key) == ()
-    ]
+    empty = [key for key in ("learning_rates", "mixing_rates") if values.get(key) == ()]
+    problems += [f"{key}=[] needs at least one rate" for key in empty]
     if problems:
         raise UserError("\n".join(problems))
     options, bases = CompareConfig(**values), {}

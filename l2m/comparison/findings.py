@@ -6,7 +6,7 @@ candidates, and if it exceeds what another draw of test samples may do to it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -58,10 +58,6 @@ class Findings:
         ordered = _ordered(self.task, self.metric)
         return {name: score.shown_for(means[name].to_numpy()) for name, score in ordered.items()}
 
-    @cached_property
-    def _by_strategy(self) -> dict[str, pd.DataFrame]:
-        return {str(name): rows.set_index("seed") for name, rows in self.runs.groupby("strategy", sort=False)}
-
     @property
     def strategies(self) -> list[str]:
         """In the order of ``runs``."""
@@ -73,7 +69,7 @@ class Findings:
 
     def values(self, score: str, strategy: str) -> pd.Series[float]:
         """A score by seed as it is shown, in % if it is a share."""
-        values = self._by_strategy[strategy][score]
+        values = self.runs[self.runs["strategy"] == strategy].set_index("seed")[score]
         return values * (self.scores[score].scale if score in self.scores else 1)
 
     def difference(self, score: str, strategy: str) -> str:
@@ -110,12 +106,8 @@ def score_held_out(candidates: Mapping[str, Candidate], score: Score, parts: int
 def score_test_part(
     candidates: Mapping[str, Candidate], scores: Mapping[str, Score], seeds: Sequence[int]
 ) -> tuple[pd.DataFrame, Mapping[str, Drawn], Mapping[str, Floats]]:
-    """Scores on the test part.
-
-    Returns:
-        A row a candidate and seed, in their order; by candidate, the scores' means over seeds on bootstrap draws; by
-        candidate, its mean confusion matrix (k, k), for a classification only.
-    """
+    """Scores on the test part: a row a candidate and seed, in their order; by candidate, their means over seeds on
+    bootstrap draws; by candidate, its mean confusion matrix (k, k), for a classification only."""
     rows, drawn, confusion = [], dict[str, Floats](), dict[str, Floats]()
     for seed in seeds:
         for name, candidate in candidates.items():
@@ -133,20 +125,30 @@ def score_test_part(
 def judge(
     runs: pd.DataFrame, task: str, metric: str, drawn: Mapping[str, Drawn] | None = None, overlap: float = 0.0
 ) -> Findings:
-    """Compare the strategies of finished runs.
+    """Compare the strategies of finished runs, which are as :class:`Findings` has them, classical's among them.
 
-    Args:
-        runs: as :class:`Findings` has them, classical's among them.
-        task: ``classification``, ``regression`` or ``reconstruction``.
-        metric: the score that decides.
-        drawn: by strategy; None ignores the uncertainty from the choice of test samples.
-        overlap: of splits, where a "seed" is one: test samples by training samples.
+    Without ``drawn``, by strategy, the uncertainty from the choice of test samples is ignored. ``overlap`` is for
+    splits, where a "seed" is one: test samples by training samples.
     """
     scores, names = _ordered(task, metric), list(runs["strategy"].unique())
+    others = [name for name in names if name != BASELINE]
     drawn = drawn or {name: dict.fromkeys(scores, np.zeros(2)) for name in names}
     signs = {name: 1 if score.higher_is_better else -1 for name, score in scores.items()}
-    values = {score: runs.pivot(index="seed", columns="strategy", values=score) for score in scores}
-    rows = [row for score in scores for row in _rows(score, values[score], names, drawn, overlap)]
+    rows = []
+    for score in scores:
+        values = runs.pivot(index="seed", columns="strategy", values=score)
+        p = holm({name: paired_p(values[name], values[BASELINE], overlap) for name in others})
+        for name in names:
+            row = {"strategy": name, "score": score, "n_seeds": len(values)}
+            row |= {"mean": values[name].mean(), "sd": values[name].std(ddof=1)}
+            row["half_width_over_samples"] = _half_width(drawn[name][score])
+            if name != BASELINE:
+                difference = paired(values[name], values[BASELINE], len(others), overlap)
+                row["minus_classical"], row["interval_half_width"], _ = difference
+                over_samples = drawn[name][score] - drawn[BASELINE][score]
+                row["interval_half_width_over_samples"] = _half_width(over_samples, len(others))
+                row["p_holm"] = p[name]
+            rows.append(row)
     table = pd.DataFrame(rows).set_index(["strategy", "score"])
     gain = table["minus_classical"] * table.index.get_level_values("score").map(signs)
     reliable = (table["p_holm"] < 1 - LEVEL) & (gain.abs() > table["interval_half_width_over_samples"])
@@ -156,24 +158,6 @@ def judge(
 
 def _ordered(task: str, metric: str) -> dict[str, Score]:
     return {metric: SCORES[task][metric], **SCORES[task]}
-
-
-def _rows(
-    score: str, values: pd.DataFrame, names: Sequence[str], drawn: Mapping[str, Drawn], overlap: float
-) -> Iterator[dict[str, object]]:
-    """A row a strategy of one score, from its values by seed and strategy."""
-    ours, others = values[BASELINE], [name for name in names if name != BASELINE]
-    p = holm({name: paired_p(values[name], ours, overlap) for name in others})
-    for name in names:
-        row = {"strategy": name, "score": score, "n_seeds": len(values)}
-        row |= {"mean": values[name].mean(), "sd": values[name].std(ddof=1)}
-        row["half_width_over_samples"] = _half_width(drawn[name][score])
-        if name != BASELINE:
-            row["minus_classical"], row["interval_half_width"], _ = paired(values[name], ours, len(others), overlap)
-            difference = drawn[name][score] - drawn[BASELINE][score]
-            row["interval_half_width_over_samples"] = _half_width(difference, len(others))
-            row["p_holm"] = p[name]
-        yield row
 
 
 def _half_width(drawn: Floats, comparisons: int = 1) -> float:

@@ -82,9 +82,8 @@ class Fitted:
 def predict_values(model: str, setting: Setting, config: RunConfig, data: Data, inputs: Floats) -> Floats:
     """Class probabilities (N, k), or values (N, 1) in the target's unit, of a model fitted on ``data``'s training set.
 
-    Args:
-        config: of a run on the same data, for the seed and the number of threads.
-        inputs: prepared samples (N, d) of :func:`l2m.data.own.new_samples.read_unseen`.
+    ``config`` is of a run on the same data, for the seed and the number of threads; ``inputs`` are prepared samples
+    (N, d) of :func:`l2m.data.own.new_samples.read_unseen`.
     """
     outputs, _ = _fit(
         model, setting, config.seed, data.train.inputs.numpy(), np.asarray(data.train.targets), inputs, data.classes,

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -54,24 +55,17 @@ def panels(report: Report) -> Mapping[str, Any]:
     overlap = report.protocol.test_overlap if report.protocol.advised else 0.0
     for name, score in findings.scores.items():
         values = {strategy: findings.values(name, strategy) for strategy in findings.strategies}
-        effects: dict[str, Any] = {}
-        for opponent in dict.fromkeys((BASELINE, report.recommended)):
-            effects[opponent] = {}
-            for strategy, ours in values.items():
-                if strategy == opponent:
-                    continue
-                difference = paired(ours, values[opponent], len(values) - 1, overlap)
-                is_reported = opponent == BASELINE
-                verdict = VERDICTS[findings.row(name, strategy).verdict] if is_reported else None
-                effects[opponent][strategy] = [
-                    effect(
-                        difference,
-                        significant(ours, score.percent),
-                        float(values[opponent].mean()),
-                        verdict or verdict_of(difference, score.higher_is_better),
-                    )
-                ]
-        title, percent = score.title, score.percent
-        made[name] = {"title": title, "is_percent": percent, "higher": score.higher_is_better,
+        effects: dict[str, Any] = {opponent: {} for opponent in (BASELINE, report.recommended)}
+        for opponent, strategy in product(effects, values):
+            if strategy == opponent:
+                continue
+            ours, theirs = values[strategy], values[opponent]
+            difference = paired(ours, theirs, len(values) - 1, overlap)
+            verdict = verdict_of(difference, score.higher_is_better)
+            if opponent == BASELINE:
+                verdict = VERDICTS[findings.row(name, strategy).verdict]
+            digits = significant(ours, score.percent)
+            effects[opponent][strategy] = [effect(difference, digits, float(theirs.mean()), verdict)]
+        made[name] = {"title": score.title, "is_percent": score.percent, "higher": score.higher_is_better,
                       "effects": {"test_metric": effects}}  # fmt: skip
     return made

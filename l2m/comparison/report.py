@@ -124,8 +124,6 @@ class Report:
 
     def to_json(self) -> str:
         """Everything as JSON; undefined numbers are null."""
-        runs, table = (_plain(frame) for frame in (self.findings.runs, self.findings.table.reset_index()))
-        classes = {name: self.by_class(name).rename_axis("class").reset_index() for name in self.confusion}
         content = {
             "task": self.findings.task,
             "metric": self.findings.metric,
@@ -135,11 +133,13 @@ class Report:
             "advised": self.advised,
             "protocol": asdict(self.protocol),
             "held_out": {name: values.tolist() for name, values in self.held_out.items()},
-            "test": table,
-            "runs": runs,
+            "test": _plain(self.findings.table.reset_index()),
+            "runs": _plain(self.findings.runs),
             "classes": self.classes,
             "confusion": {name: matrix.tolist() for name, matrix in self.confusion.items()},
-            "by_class": {name: _plain(frame) for name, frame in classes.items()},
+            "by_class": {
+                name: _plain(self.by_class(name).rename_axis("class").reset_index()) for name in self.confusion
+            },
         }
         return json.dumps(content, indent=1, default=dict) + "\n"
 
@@ -153,8 +153,7 @@ def recommend(report: Report) -> list[str]:
     advice, findings, protocol = report.advice, report.findings, report.protocol
     name, metric = advice.name, findings.metric
     score = findings.scores[metric]
-    points = " points" if score.percent else ""
-    percent = " %" if score.percent else ""
+    points = " points" * score.percent
     sentences = [*_choose(report), *_describe_gains(report)]
     loss, count = advice.expected_loss * score.scale, len(report.held_out.columns)
     best = f"one of these {len(advice.group)}" if advice.group[1:] else name
@@ -168,10 +167,9 @@ def recommend(report: Report) -> list[str]:
     if protocol.advised:
         values = [findings.values(metric, each)[protocol.data_seed + n] for n, each in enumerate(protocol.advised)]
         counts = [f"{each} in {count}" for each, count in Counter(protocol.advised).most_common()]
-        sentences.append(
-            f"Of {len(values)} splits, each alone advised {_listed(counts)}, with a mean of "
-            f"{np.mean(values):.{digits_of(float(np.mean(values)), score.percent)}f}{percent} on its own test part."
-        )
+        mean = f"{np.mean(values):.{digits_of(float(np.mean(values)), score.percent)}f}{' %' * score.percent}"
+        of_splits = f"Of {len(values)} splits, each alone advised {_listed(counts)}, with a mean of {mean}"
+        sentences.append(f"{of_splits} on its own test part.")
     worse = [
         f"{each.title} ({findings.difference(other, name)})"
         for other, each in findings.scores.items()

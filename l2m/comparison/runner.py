@@ -29,7 +29,7 @@ from l2m.comparison.config import BASELINE, CHANGED, OWN, Comparison, choice_met
 from l2m.comparison.findings import judge, score_held_out, score_test_part
 from l2m.comparison.opponents import Fitted, suitable
 from l2m.comparison.report import Protocol, Report
-from l2m.comparison.settings import rates_of, strategy_settings, without_rate
+from l2m.comparison.settings import rates_of, strategy_settings
 from l2m.comparison.thresholds import moved_rows
 from l2m.comparison.writing import as_csv
 from l2m.config import description
@@ -66,8 +66,7 @@ class ComparisonRunner:
     def run(self) -> Report:
         """Choose, train and score, and write which settings were chosen.
 
-        Raises:
-            UserError: the data cannot be read, or too many runs failed.
+        A UserError is raised if the data cannot be read, or too many runs failed.
         """
         requested = len(self._settings)
         self._drop_untrainable()
@@ -112,8 +111,7 @@ class ComparisonRunner:
     def _drop_untrainable(self) -> None:
         """Try each strategy before any is trained: one message, where a sweep would repeat it for each run.
 
-        Raises:
-            UserError: the data can't be read, or classical can't be trained on them.
+        A UserError is raised if the data cannot be read, or classical cannot be trained on them.
         """
         (baseline, *_) = self._settings[BASELINE]
         if held := load(baseline).held_rows:
@@ -153,8 +151,11 @@ class ComparisonRunner:
                 scores = [math.nan if has_failed else score.of(evaluate(run)) for run in runs]
                 mean = float(np.mean(scores))
                 means.append(-math.inf if math.isnan(mean) else sign * mean)
-                tried.append(setting if has_failed else replace(setting, epochs=_median_best_epoch(runs)))
-                self._add_choice(name, rates_of(tried[-1]), mean)
+                if not has_failed:
+                    epochs = [RunDirectory(run).read_info().get("best_epoch", run.epochs) for run in runs]
+                    setting = replace(setting, epochs=int(median(epochs)))
+                tried.append(setting)
+                self._add_choice(name, rates_of(setting), mean)
             if max(means) > -math.inf:
                 chosen[name] = tried[int(np.argmax(means))]
         return chosen
@@ -175,8 +176,8 @@ class ComparisonRunner:
 
     def _command(self, config: RunConfig) -> str:
         """The words after ``python -m l2m.run`` that mean one of the runs."""
-        strategy = without_rate(config)
-        name = next(name for name, (first, *_) in self._settings.items() if without_rate(first) == strategy)
+        rate = {"mixing_rate": config.strategy.get("mixing_rate")}  # the only option that is chosen
+        name = next(name for name, (one, *_) in self._settings.items() if one.strategy | rate == config.strategy | rate)
         keys = {"learning_rate": config.learning_rate, "strategy.mixing_rate": config.strategy.get("mixing_rate")}
         keys |= {key: getattr(config, key) for key in sorted(CHANGED - OWN)}
         words = [f"{key}={value}" for key, value in keys.items() if value != LATER_KEYS.get(key)]
@@ -246,6 +247,7 @@ class ComparisonRunner:
         present = [(size, name) for size, name in zip(sizes, data.group_names, strict=True) if size]
         smallest, name = min(present, key=lambda pair: pair[0])
         prior = candidates[BASELINE].tested(options.seed).samples.prior
+        chosen = {name: dict(candidate.rates) for name, candidate in candidates.items()}
         tried = {name: {one.learning_rate for one in settings} for name, settings in self._settings.items()}
         return Protocol(
             dataset=str(options.dataset["name"]),
@@ -254,15 +256,13 @@ class ComparisonRunner:
             data_seed=options.data_seed,
             validation_fraction=options.validation_fraction,
             choice_seeds=options.choice_seeds,
-            rates={name: dict(candidate.rates) for name, candidate in candidates.items()},
+            rates=chosen,
             tried={name: candidate.tried for name, candidate in candidates.items() if options.choose},
             epochs=options.epochs if options.choose and options.early_stopping else None,
             edges=tuple(
                 name
                 for name, rates in tried.items()
-                if name in candidates
-                and len(rates) > 2
-                and candidates[name].rates["learning_rate"] in (min(rates), max(rates))
+                if name in chosen and len(rates) > 2 and chosen[name]["learning_rate"] in (min(rates), max(rates))
             ),
             samples=len(data.test),
             trained_on=len(data.train),
@@ -276,8 +276,3 @@ class ComparisonRunner:
             others = f" ({len(commands)} runs, the first of them is)" if commands[1:] else ""
             print(f"left out: {reason}{others}\n  python -m l2m.run {commands[0]}")
         return self._is_incomplete
-
-
-def _median_best_epoch(runs: Sequence[RunConfig]) -> int:
-    """The median best epoch of finished runs; all of them without early stopping."""
-    return int(median(RunDirectory(run).read_info().get("best_epoch", run.epochs) for run in runs))

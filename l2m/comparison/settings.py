@@ -30,9 +30,8 @@ def _grid(base: RunConfig, options: CompareConfig) -> list[RunConfig]:
     gammas = options.mixing_rates or sorted({min(rate, 1.0) for rate in _around(own)})
     rates = options.learning_rates or _around(base.learning_rate)
     pairs = sorted(product(rates, gammas), key=lambda pair: (_distance(pair[0], base), abs(pair[1] - own)))
-    return [
-        replace(base, learning_rate=rate, strategy={**base.strategy, "mixing_rate": gamma}) for rate, gamma in pairs
-    ]
+    strategies = {gamma: {**base.strategy, "mixing_rate": gamma} for gamma in gammas}
+    return [replace(base, learning_rate=rate, strategy=strategies[gamma]) for rate, gamma in pairs]
 
 
 def _learning_rates(base: RunConfig, options: CompareConfig, budget: int) -> list[RunConfig]:
@@ -59,8 +58,3 @@ def rates_of(config: RunConfig) -> dict[str, float]:
     """The rates and the epochs that are chosen."""
     own = {key: value for key, value in config.strategy.items() if key == "mixing_rate"}
     return {"learning_rate": config.learning_rate, **own, "epochs": config.epochs}
-
-
-def without_rate(config: RunConfig) -> dict[str, object]:
-    """The strategy with its options but the one that is chosen."""
-    return {**config.strategy, "mixing_rate": 0}

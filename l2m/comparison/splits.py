@@ -31,8 +31,7 @@ def runners_of(comparison: Comparison, words: Sequence[str]) -> list[ComparisonR
 def run_comparison(comparison: Comparison, runners: Sequence[ComparisonRunner]) -> Report:
     """Run a comparison and write its report; the report of several splits is written beside those of each.
 
-    Raises:
-        UserError: as for :meth:`ComparisonRunner.run`, or all splits have the same test part.
+    A UserError is raised as by :meth:`ComparisonRunner.run`, and if all splits have the same test part.
     """
     options = comparison.options
     if options.splits == 1:
@@ -63,10 +62,8 @@ def combine(reports: Sequence[Report]) -> Report:
     columns = [*one.findings.scores, "seconds"]
     means = [report.findings.runs.groupby("strategy")[columns].mean().loc[list(held_out)] for report in reports]
     runs = pd.concat([mean.assign(seed=seed) for mean, seed in zip(means, seeds, strict=True)]).reset_index()
-    of_all, *advised = (
-        advise(each if score.higher_is_better else -each, overlap=one.protocol.overlap)
-        for each in (held_out, *(report.held_out[names] for report in reports))
-    )
+    sign, tables = 1 if score.higher_is_better else -1, [held_out, *(report.held_out[names] for report in reports)]
+    of_all, *advised = (advise(sign * each, overlap=one.protocol.overlap) for each in tables)
     return Report(
         of_all,
         held_out,

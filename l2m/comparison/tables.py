@@ -3,12 +3,12 @@
 import io
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from textwrap import fill
 
 import pandas as pd
 from rich.console import Console
-from rich.table import Table
 
 from l2m.comparison.config import BASELINE
 from l2m.comparison.findings import DRAWS, Findings, format_seconds
@@ -34,17 +34,16 @@ NOTES = {
 
 def format_terminal(report: Report) -> str:
     """What the command prints, at most 79 columns wide: the advice first, then tables, then what they mean."""
-    findings, out = report.findings, io.StringIO()
+    out = io.StringIO()
     console = Console(
         file=out, highlight=False, markup=False, emoji=False, soft_wrap=False, width=WIDTH, color_system=None
     )
     for text in recommend(report):
         print(fill(text, WIDTH), file=out)
     print(f"To use it: {report.usage}", file=out)
-    tables = [_deciding_table(report), *_other_tables(findings)]
-    for title, table in tables + (_class_tables(report) if report.confusion else []):
+    for title, head, cells in _tables(report):
         print(f"\n{title}", file=out)
-        console.print(table)
+        console.print(terminal_table((head, *map(str, cells)), cells.itertuples()))
     print(file=out)
     for text in format_caption(report):
         print(fill(text, WIDTH), file=out)
@@ -61,40 +60,28 @@ def format_deciding(report: Report) -> pd.DataFrame:
     return cells.assign(seconds=[format_seconds(findings, name) for name in cells.index])
 
 
-def _deciding_table(report: Report) -> tuple[str, Table]:
-    score = report.findings.scores[report.findings.metric]
+def _tables(report: Report) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """The title, the first column's head, and the cells of each table that fits the terminal."""
+    findings, name = report.findings, report.advice.name
+    score = findings.scores[findings.metric]
     cells = format_deciding(report).set_axis(["held-out ± se", "test ± sd", f"− {BASELINE}", "p", "sec."], axis=1)
     title = f"{shown(report.protocol.title)}: {score.title}{', in %' * score.percent}"
-    return title, _terminal_table(cells.drop(columns="p"))  # marks say as much as p
-
-
-def _other_tables(findings: Findings) -> list[tuple[str, Table]]:
-    """Mean scores of predicted classes, and of probabilities, on the test part; with their sd they are too wide."""
+    yield title, "strategy", cells.drop(columns="p")  # marks say as much as p
     titles = {False: "other scores on the test part, means"}
     if findings.task == "classification":
         titles = {
             True: "other scores of the predicted classes on the test part, means in %",
             False: "scores of the probabilities, means in % except log loss",
         }
-    means = findings.cells["mean"].str.replace(r" ± \S+", "", regex=True).unstack(sort=False)
-    tables = []
+    means = findings.cells["mean"].str.replace(r" ± \S+", "", regex=True).unstack(sort=False)  # with sd it is too wide
+    others = {key: each for key, each in findings.scores.items() if key != findings.metric}
     for by_label, title in titles.items():
-        names = [
-            name for name, each in findings.scores.items() if each.by_label is by_label and name != findings.metric
-        ]
-        cells = means[names].set_axis([findings.scores[name].title.replace(" ", "\n", 1) for name in names], axis=1)
-        tables.append((title, _terminal_table(cells)))
-    return tables
-
-
-def _class_tables(report: Report) -> list[tuple[str, Table]]:
-    """Recall and precision by class of the advised candidate, beside classical's, and its confusion matrix."""
-    name = report.advice.name
-    tables = [(f"{name} by class on the test part, in %", _terminal_table(format_classes(report), "class"))]
-    if len(report.classes) <= MOST_CLASSES:
-        title = f"{name}: test samples by true and predicted class"
-        tables.append((title, _terminal_table(format_confusion(report), "true class")))
-    return tables
+        heads = {key: each.title.replace(" ", "\n", 1) for key, each in others.items() if each.by_label is by_label}
+        yield title, "strategy", means[list(heads)].set_axis([*heads.values()], axis=1)
+    if report.confusion:
+        yield f"{name} by class on the test part, in %", "class", format_classes(report)
+    if report.confusion and len(report.classes) <= MOST_CLASSES:
+        yield f"{name}: test samples by true and predicted class", "true class", format_confusion(report)
 
 
 def format_classes(report: Report) -> pd.DataFrame:
@@ -103,10 +90,8 @@ def format_classes(report: Report) -> pd.DataFrame:
     cells = {"samples": report.by_class(BASELINE)["samples"].astype(str)}
     for number, name in enumerate(names):
         for column in ("recall", "precision"):
-            values = report.by_class(name)[column]
-            cells[f"{BASELINE} {column}" if number else column] = values.map(
-                lambda value: "" if math.isnan(value) else f"{100 * value:.1f}"
-            )
+            text = report.by_class(name)[column].map(lambda value: "" if math.isnan(value) else f"{100 * value:.1f}")
+            cells[f"{BASELINE} {column}" if number else column] = text
     return pd.DataFrame(cells).rename(index=lambda label: shown(label, 20))
 
 
@@ -117,10 +102,6 @@ def format_confusion(report: Report) -> pd.DataFrame:
     labels = [shown(label, 12 if len(report.classes) < 5 else 5) for label in report.classes]
     cells = [[f"{value:.{digits}f}" for value in row] for row in matrix.tolist()]
     return pd.DataFrame(cells, labels, [f"as {label}" for label in labels])
-
-
-def _terminal_table(cells: pd.DataFrame, head: str = "strategy") -> Table:
-    return terminal_table((head, *map(str, cells)), cells.itertuples())
 
 
 def format_caption(report: Report) -> list[str]:

@@ -41,7 +41,7 @@ def as_csv(table: pd.DataFrame) -> bytes:
 def draw_differences(report: Report) -> Figure:
     """Differences to classical with their intervals: the score that decides, the worst group, calibration."""
     findings, is_split = report.findings, bool(report.protocol.advised)
-    scores = dict.fromkeys((findings.metric, "worst_group", "calibration_error"))
+    scores = (findings.metric, "worst_group", "calibration_error")
     shown = {name: findings.scores[name] for name in scores if name in findings.scores}
     others = [name for name in findings.strategies if name != BASELINE]
     with mpl.rc_context(drawing.PRINT):
@@ -49,17 +49,11 @@ def draw_differences(report: Report) -> Figure:
         figure.set_layout_engine("constrained", w_pad=0.06)
         panels = np.atleast_1d(figure.subplots(1, len(shown), sharey=True))
         for axes, (name, score) in zip(panels, shown.items(), strict=True):
-            scale = score.scale
             for place, strategy in enumerate(others):
                 row = findings.row(name, strategy)
+                middle, half = score.scale * row.minus_classical, score.scale * row.interval_half_width
                 axes.errorbar(
-                    scale * row.minus_classical,
-                    place,
-                    xerr=scale * row.interval_half_width,
-                    color=COLOURS[row.verdict],
-                    marker="o",
-                    markersize=3.5,
-                    elinewidth=1,
+                    middle, place, xerr=half, color=COLOURS[row.verdict], marker="o", markersize=3.5, elinewidth=1
                 )
             axes.axvline(0, color="black", linewidth=0.6, zorder=0)
             axes.set_title(score.title)
