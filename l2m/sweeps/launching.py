@@ -46,11 +46,7 @@ def sweep(*overrides: str, config_dir: str | os.PathLike[str] | None = None) -> 
 
 
 def choose_launcher(settings: Mapping[str, Any]) -> Launcher:
-    """The launcher in Hydra's settings; processes of this machine by default.
-
-    Raises:
-        UserError: a setting is wrong, or its package is not installed.
-    """
+    """The launcher in Hydra's settings, by default processes of this machine; a UserError if one is wrong."""
     if "name" not in settings:
         return Processes()
     problems: list[str] = []
@@ -64,10 +60,7 @@ def choose_launcher(settings: Mapping[str, Any]) -> Launcher:
 
 
 def launch(runs: Sequence[PlannedRun], launcher: Launcher) -> list[tuple[PlannedRun, str]]:
-    """Train the unfinished runs and print how they end.
-
-    Returns:
-        The failed runs in their order, with the reason.
+    """Train the unfinished runs and print how they end; those that failed, in their order, with the reason.
 
     Raises:
         Stopped: a signal ended the sweep; the runs in progress have left checkpoints.
@@ -90,7 +83,8 @@ def launch(runs: Sequence[PlannedRun], launcher: Launcher) -> list[tuple[Planned
             launcher.cancel()
 
     bars = SweepBars(len(to_do)) if is_watched() else None
-    with handled_by(stop), bars or nullcontext():
+    launcher.show = bars.show if bars else None
+    with handled_by(stop), bars.bar if bars else nullcontext():
         launcher.submit(configs)
         for number, outcome in launcher.outcomes():
             run, outcome = to_do[number], _interpret(to_do[number], outcome, bool(signals))

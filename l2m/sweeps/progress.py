@@ -1,9 +1,5 @@
 """Trains runs and shows their progress: bars at a terminal, plain lines elsewhere."""
 
-from __future__ import annotations
-
-import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -11,9 +7,8 @@ from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from threading import Lock, Thread
-from typing import Any
+from threading import Lock
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
@@ -39,22 +34,29 @@ MAX_LINES = 10
 MIN_PAUSE = 10.0
 """Seconds between two lines of a run that is trained in parallel with others."""
 
-PIPE = "L2M_PROGRESS"
-"""Environment variable: the named pipe for the epochs of runs that a sweep trains, if it shows bars."""
-
 MAX_BARS = 8
 """Bars of runs in training, at most; the terminal may be low."""
 
 
+class Shown(NamedTuple):
+    """What a sweep's bar shows of a run, or of several that train together; without epochs it is removed."""
+
+    key: str
+    name: str = ""
+    epoch: int = 0
+    epochs: int = 0
+    metric: str = ""
+    runs: int = 0
+
+
+Show = Callable[[Shown], None]
+
+
 class Progress:
-    """Shows a run's epochs on standard output; a bar takes one line of the terminal.
+    """Shows the epochs of a run, or of ``left`` runs together: by ``show``, in a bar of one line, or in plain lines."""
 
-    Attributes:
-        left: how many runs it stands for.
-    """
-
-    def __init__(self, config: RunConfig, in_parallel: bool = False, left: int = 1) -> None:
-        self.left = left
+    def __init__(self, config: RunConfig, in_parallel: bool = False, left: int = 1, show: Show | None = None) -> None:
+        self.left, self._show = left, show
         mixing = f" {config.mixing['name']}" if config.mixing["name"] != "none" else ""
         data = data_name(config.dataset["name"], config.dataset.get("path"))
         one = f"{config.strategy['name']}{mixing} seed {config.seed}"
@@ -65,7 +67,6 @@ class Progress:
         self._trained = left > 1  # some may continue, others not
         self._pause, self._printed = (MIN_PAUSE, time.monotonic()) if in_parallel else (0.0, 0.0)
         self._key = f"{RunDirectory(config).path}{' and others' if left > 1 else ''}"
-        self._pipe = in_parallel and os.environ.get(PIPE)
         self.bar: Bar | None = None
         if is_watched() and not in_parallel:
             console = Console(highlight=False)
@@ -83,28 +84,28 @@ class Progress:
 
     def advance(self, row: EpochRow) -> None:
         """Show an epoch."""
-        if not self._trained and row.epoch > 1 and not self._pipe:
+        if not self._trained and row.epoch > 1 and not self._show:
             print(f"{self.name}: continues after epoch {row.epoch - 1}", flush=True)
         self._trained = True
-        if self._pipe:
-            metric = f"{self._metric} {row.test_metric:.4g}"
-            send(self._pipe, self._key, self.name, row.epoch, self._epochs, metric, self.left)
+        metric = f"{self._metric} {row.test_metric:.4g}"
+        if self._show:
+            self._show(Shown(self._key, self.name, row.epoch, self._epochs, metric, self.left))
         elif self.bar:
             self.bar.update(self._job, completed=row.epoch, metric=f"{self._short} {row.test_metric:.4g}")
         elif self._is_due(row.epoch):
             self._printed = time.monotonic()
-            print(f"{self.name}: epoch {row.epoch}{self._total}, {self._metric} {row.test_metric:.4g}", flush=True)
+            print(f"{self.name}: epoch {row.epoch}{self._total}, {metric}", flush=True)
 
     def end(self) -> None:
         """Remove the bar that another process shows."""
-        if self._pipe:
-            send(self._pipe, self._key)
+        if self._show:
+            self._show(Shown(self._key))
 
     def _is_due(self, epoch: int) -> bool:
         next_tenth = epoch * MAX_LINES // self._epochs > (epoch - 1) * MAX_LINES // self._epochs
         return next_tenth and time.monotonic() - self._printed >= self._pause
 
-    def format_result(self, records: Records, trained: bool | None = None) -> str:
+    def format_result(self, records: Records, trained: bool = False) -> str:
         """The final metrics, and where the records are; whether the run was trained now, if no epoch was shown."""
         final = records.final
         self.end()
@@ -116,10 +117,9 @@ class Progress:
 
 
 def print_data(configs: Iterable[RunConfig], is_dry: bool = False) -> None:
-    """Print what the data of users are read as, once for each data set.
+    """Print what the data of users are read as, once for each data set, whose errors its runs report.
 
-    What is wrong with one its runs report. If ``is_dry``, only tables in files are read, which needs no network, and a
-    UserError is raised.
+    If ``is_dry``, only tables in files are read, which needs no network, and a UserError is raised.
     """
     for config in {str(config.dataset): config for config in configs if "path" in config.dataset}.values():
         if is_dry and config.dataset["name"] != "csv":
@@ -128,17 +128,19 @@ def print_data(configs: Iterable[RunConfig], is_dry: bool = False) -> None:
             print("\n".join(format_description(load(config).description or {})), flush=True)
 
 
-def train_group(configs: Sequence[RunConfig]) -> Iterator[tuple[int, str | Exception | Stopped]]:
+def train_group(
+    configs: Sequence[RunConfig], show: Show | None = None
+) -> Iterator[tuple[int, str | Exception | Stopped]]:
     """Train runs together, after those that they need; yields the number of one that has ended, and its result.
 
     The progress shown is the mean of those that have not ended.
     """
     needed = {RunDirectory(each).path: each for config in configs for each in needs(config)}
-    ended = [result for _, result in train_group(list(needed.values()))] if needed else []
+    ended = [result for _, result in train_group(list(needed.values()), show)] if needed else []
     if stopped := next((each for each in ended if isinstance(each, Stopped)), None):
         yield from ((number, stopped) for number in range(len(configs)))
         return
-    whole = Progress(max(configs, key=lambda config: config.epochs), in_parallel=True, left=len(configs))
+    whole = Progress(max(configs, key=lambda config: config.epochs), True, len(configs), show)
     trained = 0
 
     def advance(row: EpochRow) -> None:
@@ -151,18 +153,18 @@ def train_group(configs: Sequence[RunConfig]) -> Iterator[tuple[int, str | Excep
         rows = len(result.metrics) if isinstance(result, Records) else trained // whole.left
         trained, whole.left = max(trained - rows, 0), whole.left - 1
         if isinstance(result, Records):
-            yield number, Progress(configs[number], in_parallel=True).format_result(result, trained=True)
+            yield number, Progress(configs[number], in_parallel=True, show=show).format_result(result, trained=True)
         else:
             yield number, result
     whole.end()
 
 
-def train_with_progress(config: RunConfig, in_parallel: bool = False) -> str:
+def train_with_progress(config: RunConfig, in_parallel: bool = False, show: Show | None = None) -> str:
     """Train a run, after those that it needs, and show the progress, in few lines if ``in_parallel``; its result."""
     is_done = ranks.from_first(partial(training.is_done, RunDirectory(config), config))
     for needed in [] if is_done else needs(config):
-        print(train_with_progress(needed, in_parallel), flush=True)
-    progress = Progress(config, in_parallel)
+        print(train_with_progress(needed, in_parallel, show), flush=True)
+    progress = Progress(config, in_parallel, show=show)
     with progress.bar or nullcontext():
         return progress.format_result(training.train(config, progress.advance))
 
@@ -199,86 +201,43 @@ def train(config: RunConfig, on_epoch: Callable[[EpochRow], None] | None = None)
         return training.train(config, show)
 
 
-def send(pipe: str, *message: object) -> None:
-    """Write a line of JSON to a named pipe; it is lost if nobody reads, or too long to be written at once."""
-    with suppress(OSError):
-        writer = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
-        try:
-            os.write(writer, f"{json.dumps(message)}\n".encode())
-        finally:
-            os.close(writer)
-
-
 class SweepBars:
-    """Bars of the runs that a sweep is training, above one of them all with the time left; a context manager."""
+    """Bars of the runs that a sweep is training, above one of them all with the time left."""
 
     def __init__(self, total: int) -> None:
-        self._bar = Bar(
+        self.bar = Bar(
             TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
             BarColumn(20), TextColumn("{task.fields[count]}"), TimeRemainingColumn(),
             TextColumn("{task.fields[metric]}"), console=Console(highlight=False), transient=True,
         )  # fmt: skip
         self._total, self._ended = total, 0
-        self._whole = self._bar.add_task("all runs", total=total, count=f"0/{total}", metric="")
+        self._whole = self.bar.add_task("all runs", total=total, count=f"0/{total}", metric="")
         self._runs: dict[str, TaskID] = {}
         self._shares: dict[str, float] = {}
-        self._lock = Lock()
+        self._lock = Lock()  # several threads show epochs
 
-    def __enter__(self) -> SweepBars:
-        self._folder = TemporaryDirectory()
-        self._pipe = os.environ[PIPE] = str(Path(self._folder.name) / "epochs")
-        os.mkfifo(self._pipe)
-        self._reader = os.fdopen(os.open(self._pipe, os.O_RDWR))  # open for writing too, it never ends
-        self._listener = Thread(target=self._listen, daemon=True)
-        self._listener.start()
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        del os.environ[PIPE]
-        send(self._pipe)
-        self._listener.join(1)
-        self._bar.stop()
-        if not self._listener.is_alive():  # whose read would make closing wait
-            self._reader.close()
-        self._folder.cleanup()
-
-    def _listen(self) -> None:
-        for line in self._reader:
-            message = json.loads(line)
-            if not message:
-                return
-            if message[1:]:
-                self._show(*message)
-            else:
-                self.remove(*message)
-
-    def _show(self, key: str, name: str, epoch: int, epochs: int, metric: str, runs: int) -> None:
+    def show(self, shown: Shown) -> None:
+        """Show an epoch of a run, perhaps one that others need, or remove its bar."""
         with self._lock:
-            if key not in self._runs:
-                self._runs[key] = self._bar.add_task(name, total=epochs, count="", metric="")
-            self._bar.update(self._runs[key], completed=epoch, count=f"{epoch}/{epochs}", metric=metric)
-            self._shares[key] = runs * min(epoch / epochs, 1)
-            self._update()
+            key = shown.key
+            if shown.epochs:
+                if key not in self._runs:
+                    self._runs[key] = self.bar.add_task(shown.name, total=shown.epochs, count="", metric="")
+                count = f"{shown.epoch}/{shown.epochs}"
+                self.bar.update(self._runs[key], completed=shown.epoch, count=count, metric=shown.metric)
+                self._shares[key] = shown.runs * min(shown.epoch / shown.epochs, 1)
+            elif key in self._runs:
+                self.bar.remove_task(self._runs.pop(key))
+                del self._shares[key]
+            for place, task in enumerate(self._runs.values()):
+                self.bar.update(task, visible=place < MAX_BARS)
+            done = self._ended + sum(self._shares.values())
+            self.bar.update(self._whole, completed=done, count=f"{self._ended}/{self._total}")
 
     def end(self, path: Path) -> None:
         """Count a run of the sweep that has ended, and remove its bar."""
         self._ended += 1
-        self.remove(str(path))
-
-    def remove(self, key: str) -> None:
-        """Remove the bar of a run, perhaps one that others need, by its directory."""
-        with self._lock:
-            self._shares.pop(key, None)
-            if key in self._runs:
-                self._bar.remove_task(self._runs.pop(key))
-            self._update()
-
-    def _update(self) -> None:
-        for place, task in enumerate(self._runs.values()):
-            self._bar.update(task, visible=place < MAX_BARS)
-        done = self._ended + sum(self._shares.values())
-        self._bar.update(self._whole, completed=done, count=f"{self._ended}/{self._total}")
+        self.show(Shown(str(path)))
 
 
 def where_to_look(configs: Iterable[RunConfig], launcher: Mapping[str, Any]) -> list[str]:

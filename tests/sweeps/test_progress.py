@@ -15,11 +15,10 @@ from pathlib import Path
 import pytest
 from made_up import compose
 from rich.console import Console
-from test_sweep import await_true
 
 import l2m
 from l2m.records import EpochRow
-from l2m.sweeps.progress import PIPE, Progress, SweepBars, send, where_to_look
+from l2m.sweeps.progress import Progress, Shown, SweepBars, where_to_look
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
@@ -75,21 +74,15 @@ def test_a_sweep_at_a_terminal_shows_each_run_and_all(tmp_path: Path) -> None:
     assert "tags:\n- pilot\n" in config.read_text()
 
 
-def test_messages_to_bars_that_are_gone_are_lost(tmp_path: Path) -> None:
-    send(str(tmp_path / "gone"), "key")
-    os.mkfifo(tmp_path / "unread")
-    send(str(tmp_path / "unread"), "key")
-
-
 def test_a_bar_of_runs_that_train_together_counts_for_all_of_them() -> None:
-    with SweepBars(10) as bars:
-        send(os.environ[PIPE], "key", "8 runs together", 1, 2, "accuracy 0.5", 8)
-        await_true(lambda: bars._bar.tasks[0].completed == 4)
-        bars.end(Path("one of them"))
-        send(os.environ[PIPE], "key", "8 runs together", 1, 2, "accuracy 0.5", 7)
-        await_true(lambda: bars._bar.tasks[0].completed == 1 + 3.5)
-        send(os.environ[PIPE], "key")
-        await_true(lambda: bars._bar.tasks[0].completed == 1)
+    bars = SweepBars(10)
+    bars.show(Shown("key", "8 runs together", 1, 2, "accuracy 0.5", 8))
+    assert bars.bar.tasks[0].completed == 4
+    bars.end(Path("one of them"))
+    bars.show(Shown("key", "8 runs together", 1, 2, "accuracy 0.5", 7))
+    assert bars.bar.tasks[0].completed == 1 + 3.5
+    bars.show(Shown("key"))
+    assert bars.bar.tasks[0].completed == 1
 
 
 def test_the_end_names_the_folders_of_trackers_and_launchers() -> None:

@@ -16,7 +16,7 @@ from typing import ClassVar
 from l2m.config.run import RunConfig
 from l2m.errors import cause, describe_error
 from l2m.registry import Registry
-from l2m.sweeps.progress import train_group, train_with_progress
+from l2m.sweeps.progress import Show, train_group, train_with_progress
 from l2m.training.output import lasting_output
 from l2m.training.stopping import Stopped
 
@@ -42,17 +42,16 @@ class Launcher(ABC):
     package: ClassVar[str]
     """The Python package that must be installed."""
 
+    show: Show | None = None
+    """Shows epochs of the runs in bars; a launcher that cannot send them leaves it alone."""
+
     @abstractmethod
     def capacity(self, configs: Sequence[RunConfig]) -> int:
         """How many of the runs are trained at the same time."""
 
     @abstractmethod
     def submit(self, configs: Sequence[RunConfig]) -> None:
-        """Start the runs, or queue them.
-
-        Raises:
-            UserError: they cannot be submitted.
-        """
+        """Start the runs, or queue them; a UserError if they cannot be submitted."""
 
     @abstractmethod
     def outcomes(self) -> Iterator[tuple[int, Outcome]]:
@@ -73,22 +72,22 @@ class Launcher(ABC):
 LAUNCHERS: Registry[type[Launcher]] = Registry("hydra.launcher", __name__)
 
 
-def train_and_report(config: RunConfig) -> Outcome:
+def train_and_report(config: RunConfig, show: Show | None = None) -> Outcome:
     """Train a run on this machine and report how it ended."""
     try:
         with lasting_output():
-            return Outcome("done", train_with_progress(config, in_parallel=True))
+            return Outcome("done", train_with_progress(config, in_parallel=True, show=show))
     except (Exception, Stopped) as error:
         return _interpret(config, error)
 
 
-def train_group_and_report(configs: Sequence[RunConfig]) -> Iterator[tuple[int, Outcome]]:
+def train_group_and_report(configs: Sequence[RunConfig], show: Show | None) -> Iterator[tuple[int, Outcome]]:
     """Train runs together, or a single one, and report how each ended, by its number, as it ends."""
     if len(configs) == 1:
-        yield 0, train_and_report(configs[0])
+        yield 0, train_and_report(configs[0], show)
         return
     with lasting_output():
-        for number, result in train_group(configs):
+        for number, result in train_group(configs, show):
             yield number, Outcome("done", result) if isinstance(result, str) else _interpret(configs[number], result)
 
 

@@ -8,7 +8,7 @@ import os
 import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import Pipe
@@ -25,7 +25,7 @@ from tqdm import tqdm
 from l2m.config.run import RunConfig
 from l2m.sweeps.launchers import Launcher, Outcome, train_group_and_report, with_resources
 from l2m.sweeps.plan import plan
-from l2m.sweeps.progress import PIPE
+from l2m.sweeps.progress import Shown
 from l2m.sweeps.together import groups
 from l2m.training.device import keep_memory
 from l2m.training.run import needs
@@ -60,7 +60,7 @@ KEEP = {"LOKY_MAX_MEMORY_LEAK_SIZE": "1e18"}
 """loky would take a loaded data set for a leak of memory, and replace the process."""
 
 _sending: Connection
-"""In a worker: where it sends how runs end."""
+"""In a worker: where it sends epochs to show, and how runs end."""
 
 
 @dataclass
@@ -73,10 +73,8 @@ class _Worker:
 
     def start(self) -> ProcessPoolExecutor:
         self.receiving, self.sending = Pipe(duplex=False)  # open on both sides, as loky may replace the process
-        environment = (self.environment or {}) | KEEP
-        self.executor = ProcessPoolExecutor(
-            1, initializer=_begin, initargs=(os.getpid(), self.sending), env=environment
-        )
+        arguments, environment = (os.getpid(), self.sending), (self.environment or {}) | KEEP
+        self.executor = ProcessPoolExecutor(1, initializer=_begin, initargs=arguments, env=environment)
         return self.executor
 
     def close(self) -> None:
@@ -122,8 +120,7 @@ class Processes(Launcher):
         ended: SimpleQueue[tuple[int, Outcome] | None] = SimpleQueue()
         with ThreadPoolExecutor(len(self._workers)) as threads:
             needed, runs = self._rounds
-            for trained in as_completed([threads.submit(self._train, group) for group in needed]):
-                trained.result()  # a run that lacks one that failed says so itself
+            list(threads.map(self._train, needed))  # a run that lacks one that failed says so itself
             groups_left = [threads.submit(self._train, group, ended.put) for group in runs]
             for trained in groups_left:
                 trained.add_done_callback(lambda _: ended.put(None))
@@ -146,9 +143,14 @@ class Processes(Launcher):
             if self._stopping.is_set():  # perhaps before its pid was known
                 return
             configs = [self._configs[number] for number in group]
-            done = executor.submit(_work, configs, os.getpid(), os.environ.get(PIPE))
+            done = executor.submit(_work, configs, os.getpid(), self.show is not None)
             done.add_done_callback(lambda _: worker.sending.send(None))  # it ended or died
-            for number, outcome in iter(worker.receiving.recv, None):
+            for message in iter(worker.receiving.recv, None):
+                if isinstance(message, Shown):
+                    if self.show:
+                        self.show(message)
+                    continue
+                number, outcome = message
                 left.remove(group[number])
                 report((group[number], outcome))
             done.result()
@@ -191,11 +193,14 @@ def _begin(parent: int, sending: Connection) -> None:
     tqdm.set_lock(RLock())  # that of `datasets`: its own, for processes, would be left behind with a warning
 
 
-def _work(configs: Sequence[RunConfig], parent: int, pipe: str | None) -> None:
-    """Train runs and send the number of each, and how it ended, as it ends."""
-    os.environ.update({PIPE: pipe} if pipe else {})
-    for number, outcome in train_group_and_report(configs):
+def _work(configs: Sequence[RunConfig], parent: int, is_watched: bool) -> None:
+    """Train runs and send the number of each, and how it ended, as it ends; if somebody watches, epochs too."""
+    for number, outcome in train_group_and_report(configs, _send if is_watched else None):
         if outcome.status == "stopped" and os.getppid() != parent:
             os._exit(1)  # nobody is left to report to
-        with suppress(OSError):
-            _sending.send((number, outcome))
+        _send((number, outcome))
+
+
+def _send(message: Shown | tuple[int, Outcome]) -> None:
+    with suppress(OSError):
+        _sending.send(message)

@@ -60,9 +60,9 @@ class Submitit(Launcher):
         folder = self.folder or str(Path(configs[0].results_dir) / "submitit")
         cpus = self.cpus_per_task or max(config.threads or 1 for config in configs)
         jobs = [Job(with_resources(config, cpus, self.gpus_per_node), os.getcwd()) for config in configs]
-        common = {"_jobs", *(field.name for field in fields(Submitit))}
-        parameters = {"setup": list(self.setup) or None}
-        parameters |= {name: value for name, value in vars(self).items() if name not in common}
+        common = {field.name for field in fields(Submitit)}
+        parameters = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in common}
+        parameters |= {"setup": list(self.setup) or None}
         try:
             retries = {f"{self.cluster}_max_num_timeout": self.max_num_timeout}
             executor = submitit.AutoExecutor(folder, cluster=self.cluster, **retries)
