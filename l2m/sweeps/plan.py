@@ -1,7 +1,7 @@
 """The plan of a sweep: which runs are done, failed and to do, and how long the rest may take."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
@@ -72,25 +72,20 @@ def format_plan(runs: Sequence[PlannedRun], workers: int = 1) -> str:
     left = [run for run in everything if run.to_do]
     failed = [run for run in left if run.status == "failed"]
     only_needed = len(everything) - len(runs)
-    line = f"{len(everything)} run{'s' * (len(everything) != 1)}" + (
-        f" ({only_needed} that others need)" if only_needed else ""
-    )
-    line += f": {len(everything) - len(left)} done, {len(failed)} failed, "
-    line += f"{len(left) - len(failed)} to do"
-    read_pace = cache(_read_pace)
-    seconds = [(run.config, _seconds_an_epoch(run.config, read_pace)) for run in left]
+    line = f"{len(everything)} run{'s' * (len(everything) != 1)}"
+    line += f" ({only_needed} that others need)" if only_needed else ""
+    line += f": {len(everything) - len(left)} done, {len(failed)} failed, {len(left) - len(failed)} to do"
+    read_pace, seconds = cache(_read_pace), []
+    for config in (run.config for run in left):
+        by_strategy = read_pace(Path(config.results_dir) / "runs" / config.dataset["name"])
+        same = by_strategy.get(config.strategy["name"]) or [each for some in by_strategy.values() for each in some]
+        seconds.append((config, median(same) if same else None))
     if estimates := [config.epochs * each for config, each in seconds if each is not None]:
         several = f" for {len(estimates)} of them" if len(estimates) < len(left) else ""
         line += f", about {_format_duration(sum(estimates) / workers)}{several}"
     if missing := sorted({str(config.dataset["name"]) for config, each in seconds if each is None}):
         line += f", no finished run of {', '.join(missing)} to estimate the time from"
     return "\n".join([line, *(f"failed: {run.path}\n  {run.problem}" for run in failed)])
-
-
-def _seconds_an_epoch(config: RunConfig, read_pace: Callable[[Path], dict[str, list[float]]]) -> float | None:
-    by_strategy = read_pace(Path(config.results_dir) / "runs" / config.dataset["name"])
-    same = by_strategy.get(config.strategy["name"]) or [each for some in by_strategy.values() for each in some]
-    return median(same) if same else None
 
 
 def _read_pace(folder: Path) -> dict[str, list[float]]:

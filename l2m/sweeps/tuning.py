@@ -50,13 +50,9 @@ def tune(
 ) -> None:
     """Search, and print the best values with the command that tries them on the test set.
 
-    Args:
-        overrides: the command line. Intervals and lists of values are searched; scores are averaged over ``seed``.
-        compose: makes configurations from command lines; None for one that was refused and reported.
-        settings, launcher_settings: Hydra's, of the sweeper and the launcher.
-
-    Raises:
-        UserError: the options are wrong, there is nothing to choose, or only the test set to choose by.
+    Intervals and lists of values in ``overrides`` are searched; scores are averaged over ``seed``. ``compose`` makes
+    configurations from command lines, None of one that was refused and reported. A UserError is raised if the sweeper's
+    ``settings`` are wrong, or there is nothing to choose, or only the test set to choose by.
     """
     require("hydra/sweeper=optuna", "launchers", "optuna")
     import optuna
@@ -104,7 +100,10 @@ def tune(
                 command = shlex.split(runs[0][1])
                 flags = command[: 2 * sum(word.startswith("--config-") for word in command)]
                 print_data(config for config, _ in runs)
-                metric, sign = _describe_metric(runs[0][0], search.metric)
+                task = TASKS[runs[0][0].task]
+                names = {"test_metric": task.metric, "worst_group": "worst group", "test_loss": "loss"}
+                metric = names[search.metric]
+                sign = 1 if search.metric != "test_loss" and task.higher_is_better else -1
             launch(plan(runs), launcher)
             for number, (trial, words) in enumerate(zip(trials, proposed, strict=True)):
                 configs = [config for config, _ in runs[number * len(seeds) : (number + 1) * len(seeds)]]
@@ -155,10 +154,3 @@ def _last_values(configs: Sequence[RunConfig], metric: str) -> list[float] | Non
         return None
     values = [float(directory.read().final[metric]) for directory in directories]
     return values if all(map(isfinite, values)) else None
-
-
-def _describe_metric(config: RunConfig, metric: str) -> tuple[str, int]:
-    """The name of a column, and 1 if higher is better, else -1."""
-    task = TASKS[config.task]
-    name = {"test_metric": task.metric, "worst_group": "worst group", "test_loss": "loss"}[metric]
-    return name, 1 if metric != "test_loss" and task.higher_is_better else -1

@@ -54,7 +54,7 @@ class Ray(Launcher):
         for config in configs:
             cpus = self.cpus or config.threads or 1
             run = RemoteRun(with_resources(config, cpus, self.gpus), here)
-            task = ray.remote(num_cpus=cpus, num_gpus=self.gpus, max_retries=self.max_retries)(_call)
+            task = ray.remote(num_cpus=cpus, num_gpus=self.gpus, max_retries=self.max_retries)(RemoteRun.__call__)
             self._tasks.append(task.remote(run))
 
     def outcomes(self) -> Iterator[tuple[int, Outcome]]:
@@ -74,7 +74,3 @@ class Ray(Launcher):
         ray = self._connect()
         for task in self._tasks:
             ray.cancel(task)
-
-
-def _call(run: RemoteRun) -> Outcome:
-    return run()
