@@ -23,14 +23,7 @@ from l2m.cli.help import Help, store_help
 from l2m.config.composing import plain_values
 from l2m.config.hydra_private import get_args_parser, replace_batch_check, store_launchers
 from l2m.config.override_errors import UNUSED, check_words, describe_user_error
-from l2m.config.user_folders import (
-    conf_dir,
-    find_user_folders,
-    import_user_files,
-    list_yaml_files,
-    set_variable,
-    use_folder,
-)
+from l2m.config.user_folders import conf_dir, import_user_files, list_yaml_files, set_variable, use_folder
 from l2m.errors import UserError, print_error, shown
 from l2m.registry import describe_unknown
 from l2m.training.output import lasting_output
@@ -162,10 +155,9 @@ def run_command(
     with set_variable("HYDRA_FULL_ERROR", "1"), use_folder(options.config_dir):  # Hydra then raises its errors
         try:
             if options.help:
-                topics, overrides = options.overrides, [word for word in options.overrides if "=" in word]
-                sys.argv[1:] = [*flags, *repeated, *overrides]
-                sys.argv.append(store_help(help_page, [conf_dir(), *find_user_folders()], topics))
-                options.overrides = overrides
+                selected = store_help(help_page, options.overrides)
+                options.overrides = [word for word in options.overrides if "=" in word]
+                sys.argv[1:] = [*flags, *repeated, *options.overrides, selected]
             if not options.shell_completion:
                 check_words(options.overrides, help_page.groups)
                 sys.argv += unwritten

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hydra.core.config_store import ConfigStore
 
+from l2m.config.user_folders import list_yaml_files
 from l2m.errors import UserError
 from l2m.registry import describe_unknown
 from l2m.schema import options_of, type_name
@@ -42,8 +43,8 @@ class Help:
     added: Sequence[str] = ()
     common: Sequence[str] = ()
 
-    def text(self, folders: Sequence[Path], topics: Sequence[str] = ()) -> str:
-        """The page, with the choices in ``folders``, in Hydra's template language.
+    def text(self, topics: Sequence[str] = ()) -> str:
+        """The page in Hydra's template language.
 
         Args:
             topics: words of the command line. Without any the page fits a screen; ``all`` has everything; a key, a
@@ -57,17 +58,17 @@ class Help:
         for topic in topics:
             group, _, choice = topic.lstrip("+~").partition("=")
             if topic == "all":
-                lines += [*self.about, *self._choices(folders), "", "Keys", "", *self._keys(self._names())]
+                lines += [*self.about, *self._choices(), "", "Keys", "", *self._keys(self._names())]
                 lines += ["", f"Options of choices, as {self.example}", ""]
-                lines += [line for each in self.listed for line in self._options(folders, each)]
+                lines += [line for each in self.listed for line in self._options(each)]
             elif group in groups:
-                lines += self._options(folders, group, choice)
+                lines += self._options(group, choice)
             elif group in self._names():
                 lines += self._keys([group])
             elif not choice:
                 raise UserError(describe_unknown("help topic", topic, ["all", *groups, *self._names()]))
         if not topics:
-            lines = [*self.about, "", "Keys", "", *self._overview(), *self._choices(folders, 3), "", *MORE]
+            lines = [*self.about, "", "Keys", "", *self._overview(), *self._choices(3), "", *MORE]
         text = re.sub(r"\$\{row\.\w+\}", "the data set's", "\n".join(lines)).replace("$", "")
         given = any("=" in topic for topic in topics)
         return text + "\n\nThis command line gives\n\n$CONFIG" * given
@@ -95,24 +96,19 @@ class Help:
         if others := [name for name in self._names() if name not in common]:
             yield from textwrap.wrap(f"also {', '.join(others)}", WIDTH, initial_indent="  ", subsequent_indent="  ")
 
-    def _choices(self, folders: Sequence[Path], most: int | None = None) -> Iterator[str]:
+    def _choices(self, most: int | None = None) -> Iterator[str]:
         """The names of each group's choices, in so many lines at most."""
         yield from ("", "Choices", "")
         for group in (*self.groups, *self.added):
-            names = ", ".join(file.stem for file in _files(folders, group))
-            label = f"{'+' if group in self.added else ''}{group}="
+            names = ", ".join(file.stem for file in _files(group))
+            label = f"  {'+' * (group in self.added) + group + '=':13}"
             yield from textwrap.wrap(
-                names,
-                WIDTH,
-                initial_indent=f"  {label:13}",
-                subsequent_indent=" " * 15,
-                max_lines=most,
-                placeholder=" …",
+                names, WIDTH, initial_indent=label, subsequent_indent=" " * 15, max_lines=most, placeholder=" …"
             )
 
-    def _options(self, folders: Sequence[Path], group: str, choice: str = "") -> Iterator[str]:
+    def _options(self, group: str, choice: str = "") -> Iterator[str]:
         """The options of a choice, with what its file says of it; or all choices, with the options that are theirs."""
-        for file in _files(folders, group):
+        for file in _files(group):
             content = file.read_text().splitlines()
             options = [line for line in content if not line.startswith(("#", "name:", "_target_", "{}"))]
             about = [f"    {line}" for line in content if line.startswith("# ") and "@package" not in line]
@@ -123,13 +119,13 @@ class Help:
                 yield from (f"    {option}" for option in options if choice or not is_whole_run)
 
 
-def _files(folders: Sequence[Path], group: str) -> list[Path]:
+def _files(group: str) -> list[Path]:
     """The YAML files of a group's choices, by name."""
-    return sorted((file for each in folders for file in (each / group).glob("*.yaml")), key=lambda file: file.stem)
+    return sorted(list_yaml_files(group), key=lambda file: file.stem)
 
 
-def store_help(page: Help, folders: Sequence[Path], topics: Sequence[str]) -> str:
+def store_help(page: Help, topics: Sequence[str]) -> str:
     """Store the page in Hydra and return the override that selects it."""
-    node = {"app_name": "l2m", "header": "", "footer": "", "template": page.text(folders, topics)}
+    node = {"app_name": "l2m", "header": "", "footer": "", "template": page.text(topics)}
     ConfigStore.instance().store("l2m", node, "hydra/help")
     return "hydra/help=l2m"

@@ -108,12 +108,11 @@ def _describe_unrepeatable(values: Mapping[str, Any], registry: Registry[Any]) -
 def _describe_stopping_problems(values: Mapping[str, Any]) -> list[str]:
     """What is wrong with the keys of early stopping together."""
     if values.get("early_stopping") is None:
-        idle = [
-            key
-            for key in LATER_KEYS
-            if key.startswith("early_") and values.get(key, LATER_KEYS[key]) != LATER_KEYS[key]
+        return [
+            f"{key}={values[key]} does nothing without early_stopping: set it, or drop {key}"
+            for key, default in LATER_KEYS.items()
+            if key.startswith("early_") and values.get(key, default) != default
         ]
-        return [f"{key}={values[key]} does nothing without early_stopping: set it, or drop {key}" for key in idle]
     problems, task = [], values.get("dataset", {}).get("task")
     metric, known = values.get("early_stopping_metric"), METRICS.get(task, ())
     if metric and known and metric not in known:
@@ -141,11 +140,7 @@ def _check_loggers(choices: Mapping[str, Any], registry: Registry[Any], problems
 
 
 def read_config(file: Path) -> RunConfig:
-    """The configuration in a ``config.yaml``, for the CPU and without loggers, whatever the run had.
-
-    Raises:
-        ValueError: the file is not a valid configuration.
-    """
+    """The configuration in a ``config.yaml``, for the CPU and without loggers; a ValueError if it is not valid."""
     try:
         text = read_text(file)
         check_size(text, file.name)
@@ -160,11 +155,7 @@ def read_config(file: Path) -> RunConfig:
 
 
 def check_size(text: str, name: str) -> None:
-    """Refuse a YAML that would keep its parser, in C, busy for minutes or exhaust the stack.
-
-    Raises:
-        ValueError: it has too many characters or levels, or an alias.
-    """
+    """Raise a ValueError for a YAML that would keep its parser, in C, busy for minutes or exhaust the stack."""
     depth = 0
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"{name} has {len(text)} characters, at most {MAX_CHARACTERS} are allowed")

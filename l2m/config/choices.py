@@ -13,11 +13,7 @@ REGISTRIES: dict[str, Registry[Any]] = {}
 
 
 def registries() -> Mapping[str, Registry[Any]]:
-    """The registry of each group and of the loggers, with the entries from users' folders.
-
-    Raises:
-        UserError: a module in a user's folder cannot be imported.
-    """
+    """The registry of each group and of the loggers, with entries of users' folders; a UserError if one is broken."""
     if not REGISTRIES:
         raise RuntimeError("no registries are set: import l2m.catalog first")
     import_user_files(REGISTRIES)

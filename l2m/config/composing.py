@@ -46,11 +46,7 @@ _LOCK = threading.RLock()
 
 @contextmanager
 def _initialized(config_dir: str | os.PathLike[str] | None) -> Iterator[None]:
-    """Hydra with the suite's folders inside, and as it was before afterwards.
-
-    Raises:
-        UserError: what Hydra raises inside, if it is the user's mistake.
-    """
+    """Hydra with the suite's folders, and afterwards as it was; what it raises for a user's mistake is a UserError."""
     with _LOCK, use_folder(config_dir):
         running, state = GlobalHydra.instance().hydra, HydraConfig.instance().cfg  # of a Hydra application around us
         GlobalHydra.instance().clear()
@@ -85,11 +81,7 @@ def compose(*overrides: str, config_dir: str | os.PathLike[str] | None = None) -
 def compose_sweep(
     *overrides: str, config_dir: str | os.PathLike[str] | None = None
 ) -> tuple[list[tuple[RunConfig, str]], dict[str, Any]]:
-    """The configurations of a sweep, each with its words, and the launcher's settings; as for :func:`l2m.sweep`.
-
-    Raises:
-        UserError: the overrides or the folder are not valid.
-    """
+    """The configurations of a sweep, each with its words, and the launcher's settings; as for :func:`l2m.sweep`."""
     with _initialized(config_dir):
         check_words(overrides)
         loader = GlobalHydra.instance().config_loader()
@@ -103,9 +95,8 @@ def compose_sweep(
         words = [line for line in overrides if line not in settings.overrides.hydra]
         composer = SweepComposer(lambda job: hydra.compose("config", [*own, *job], return_hydra_config=True), loader)
         jobs = list_jobs([*params, *words])
-        return [(check(plain_values(composer.compose(job))), shlex.join(job)) for job in jobs], plain_values(
-            settings.launcher
-        )
+        runs = [(check(plain_values(composer.compose(job))), shlex.join(job)) for job in jobs]
+        return runs, plain_values(settings.launcher)
 
 
 def compose_checked(
@@ -133,15 +124,13 @@ def compose_checked(
 class SweepComposer:
     """Composes the runs of a sweep; those that differ in plain values alone share one composition.
 
-    Args:
-        load: composes the configuration of some words, with Hydra's own settings under ``hydra``.
-        loader: Hydra's loader, which knows the groups.
+    ``load`` composes the configuration of some words, with Hydra's own settings under ``hydra``.
     """
 
     def __init__(self, load: Callable[[list[str]], DictConfig], loader: ConfigLoader) -> None:
-        self._load, self._parser = load, OverridesParser.create(config_loader=loader)
+        self._load, parser = load, OverridesParser.create(config_loader=loader)
+        self._parse = cache(lambda word: parser.parse_overrides([word])[0])
         self._is_group = cache(lambda key: bool(loader.get_group_options(key)))
-        self._parsed: dict[str, Override] = {}
         self._composed: dict[tuple[str, ...], DictConfig] = {}
         self._current: DictConfig | None = None
 
@@ -164,11 +153,6 @@ class SweepComposer:
         with read_write(settings):
             settings.overrides.task = list(words)
         return composed
-
-    def _parse(self, word: str) -> Override:
-        if word not in self._parsed:
-            (self._parsed[word],) = self._parser.parse_overrides([word])
-        return self._parsed[word]
 
     def _is_plain(self, override: Override) -> bool:
         """Whether it changes the value of a key, and chooses nothing."""

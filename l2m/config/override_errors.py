@@ -30,11 +30,7 @@ UNUSED = (
 
 
 def check_words(words: Iterable[str], groups: Sequence[str] = CHOICES) -> None:
-    """Refuse words of a command line that Hydra would accept and ignore, or fail on without a sentence.
-
-    Raises:
-        UserError: the first of them.
-    """
+    """Raise a UserError for the first word that Hydra would accept and ignore, or fail on without a sentence."""
     for word in words:
         key, equals, value = word.partition("=")
         if key.startswith("~"):

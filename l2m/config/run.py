@@ -73,8 +73,7 @@ class RunConfig:
         "best epoch's parameters; epochs is then the most there can be. null: train all of them",
     ] = None
     early_stopping_metric: Annotated[
-        Metric | None,
-        "that metric; null is balanced_accuracy, or mean_squared_error where there are no classes",
+        Metric | None, "that metric; null is balanced_accuracy, or mean_squared_error where there are no classes"
     ] = None
     early_stopping_fraction: Annotated[
         float,
@@ -82,18 +81,13 @@ class RunConfig:
         "the share of each group that this part has, drawn by data_seed; a validation_fraction holds out for both",
     ] = 0.2
     validation_part: Annotated[
-        int,
-        Range(0),
-        "which samples are held out: parts 0, 1, ... have none in common until all were held out once",
+        int, Range(0), "which samples are held out: parts 0, 1, ... have none in common until all were held out once"
     ] = 0
     equal_seconds: Annotated[
-        bool,
-        "train for as many seconds as classical training takes for these epochs, which is measured first",
+        bool, "train for as many seconds as classical training takes for these epochs, which is measured first"
     ] = False
     checkpoint_seconds: Annotated[
-        float,
-        Range(0),
-        "write a checkpoint after an epoch if the last is this many seconds old; 0 is after each epoch",
+        float, Range(0), "write a checkpoint after an epoch if the last is this many seconds old; 0 is after each epoch"
     ] = 60.0
     precision: Annotated[
         Literal["fp32", "tf32", "bf16"],
@@ -144,11 +138,8 @@ class RunConfig:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as ``config.yaml`` holds them; tuples are lists."""
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        del plain["command"]
-        for key in ("tags", "notes"):  # most runs have none
-            if not plain[key]:
-                del plain[key]
-        return plain
+        left_out = {"command", *(key for key in ("tags", "notes") if not plain[key])}  # most runs have neither
+        return {key: value for key, value in plain.items() if key not in left_out}
 
     def identity(self) -> dict[str, Any]:
         """Everything that may change the run's numbers, and nothing else: not where a data set is stored.

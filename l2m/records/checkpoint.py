@@ -38,8 +38,9 @@ def read_checkpoint(file: Path) -> Checkpoint | None:
         content = load_whole(file)
         if (schema := content.pop("schema")) != SCHEMA:
             raise ValueError(f"schema {schema}, this version reads {SCHEMA}")
-        rows = [EpochRow(*row) for row in content["metrics"]], [GroupRow(*row) for row in content["groups"]]
-        return Checkpoint(**content | {"metrics": rows[0], "groups": rows[1]})
+        content["metrics"] = [EpochRow(*row) for row in content["metrics"]]
+        content["groups"] = [GroupRow(*row) for row in content["groups"]]
+        return Checkpoint(**content)
     except Exception as error:  # torch.load has no exception of its own
         why = error if isinstance(error, (OSError, ValueError)) else type(error).__name__
         LOG.warning("%s cannot be read (%s): the run starts from the beginning", file, why)
@@ -49,10 +50,8 @@ def read_checkpoint(file: Path) -> Checkpoint | None:
 def load_whole(file: Path) -> dict[str, Any]:
     """What :func:`serialize` wrote to a file, on the CPU; nothing in it is executed.
 
-    Raises:
-        OSError: it cannot be opened.
-        ValueError: a part of it has another checksum than was written.
-        Exception: it is damaged; ``torch.load`` and ``zipfile`` have many types.
+    An OSError is raised if it cannot be opened, a ValueError if a part of it has another checksum than was written, and
+    many types if it is damaged, by ``torch.load`` and ``zipfile``.
     """
     with file.open("rb") as stream:
         if part := ZipFile(stream).testzip():

@@ -43,9 +43,8 @@ class RunDirectory:
 
     def __init__(self, config: RunConfig) -> None:
         self.config = config
-        self.path = (
-            Path(config.results_dir) / "runs" / config.dataset["name"] / config.strategy["name"]
-        ) / f"seed{config.seed}-{config.digest()}"
+        folder = Path(config.results_dir) / "runs" / config.dataset["name"] / config.strategy["name"]
+        self.path = folder / f"seed{config.seed}-{config.digest()}"
         self._rows: list[EpochRow] = []
         self._groups: list[GroupRow] = []
         self._info: dict[str, Any] = {}
@@ -106,9 +105,8 @@ class RunDirectory:
             resumed = [*checkpoint.info.get("resumed", []), {"epoch": len(self._rows), **here}]
             self._info = checkpoint.info | {"resumed": resumed}
         else:
-            files = self._fingerprint()
             self._rows, self._groups = [], []
-            more = {"command": self.config.command, "files": files, "forced": self.config.force}
+            more = {"command": self.config.command, "files": self._fingerprint(), "forced": self.config.force}
             self._info = {"schema": SCHEMA, **here, **{key: value for key, value in more.items() if value}}
         self._earlier_seconds = self._info.pop("seconds", 0.0)
         self._info["status"] = "running"
@@ -176,7 +174,16 @@ class RunDirectory:
                 raise UserError(f"{self.path} is damaged ({shown(error)}): remove it to repeat the run") from error
 
     def _read_info(self) -> dict[str, Any]:
-        self._check_config_file()
+        file = self.path / "config.yaml"
+        if file.exists():
+            try:
+                config = read_config(file)
+            except ValueError as error:
+                raise UserError(
+                    f"{self.path} holds another run or a damaged one ({'; '.join(str(error).splitlines())}): remove it "
+                    "to repeat the run"
+                ) from error
+            self._check_identity("config.yaml", config.identity())
         if not (self.path / "run.json").exists():
             return {}
         try:
@@ -192,18 +199,6 @@ class RunDirectory:
 
     def _has(self, name: str) -> bool:
         return (self.path / name).exists() or packed_path(self.path / name).exists()
-
-    def _check_config_file(self) -> None:
-        file = self.path / "config.yaml"
-        if file.exists():
-            try:
-                config = read_config(file)
-            except ValueError as error:
-                raise UserError(
-                    f"{self.path} holds another run or a damaged one ({'; '.join(str(error).splitlines())}): remove it "
-                    "to repeat the run"
-                ) from error
-            self._check_identity("config.yaml", config.identity())
 
     def _check_identity(self, name: str, identity: Mapping[str, Any]) -> None:
         """Raise a UserError, with the first value that differs, if a file has another run's identity."""

@@ -30,12 +30,7 @@ class NewerRecord(ValueError):
 
 
 def read_info(folder: Path) -> dict[str, Any]:
-    """The content of ``run.json``, which has a ``status``.
-
-    Raises:
-        NewerRecord: a newer version wrote it.
-        ValueError: it is missing or damaged.
-    """
+    """The content of ``run.json``, which has a ``status``; a ValueError if it is missing or damaged, or NewerRecord."""
     try:
         info = json.loads(read_text(folder / "run.json"))
     except json.JSONDecodeError as error:
@@ -55,8 +50,7 @@ def read_info(folder: Path) -> dict[str, Any]:
 def read_tables(folder: Path, config: RunConfig, info: Mapping[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """``metrics.csv`` and ``groups.csv``, as a run of ``config`` with ``info`` in ``run.json`` can have written them.
 
-    Raises:
-        ValueError: one is missing or damaged, or they do not agree with each other or with ``config``.
+    A ValueError is raised if one is missing or damaged, or they do not agree with each other or with ``config``.
     """
     metrics, groups = _read_metrics(folder, config, info), _read_groups(folder)
     _check_agreement(metrics, groups, config)
