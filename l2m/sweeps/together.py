@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from l2m.config.run import UNMIXED, RunConfig
-from l2m.training.kinds import most_together
+from l2m.training.stack import most_together
 
 OWN = {
     "seed", "data_seed", "validation_part", "strategy", "optimizer", "epochs", "learning_rate", "schedule",

@@ -20,17 +20,11 @@ LOG = logging.getLogger(__name__)
 Step = Callable[[Tensor], tuple[Tensor, ...]]
 """A function of the indices (M,) of a batch."""
 
-REHEARSALS = 3
-"""Steps before a capture, in which libraries choose their kernels and allocate their workspaces."""
-
 
 def will_replay(
     config: RunConfig, device: torch.device, strategy: Strategy, optimizer: object, augmented: bool, mapped: bool
 ) -> bool:
-    """Whether steps are replayed: if the run asks for it, and they differ in nothing but the indices of their batches.
-
-    Warns of what else differs.
-    """
+    """Whether the run asks for replays and its steps differ in nothing but their indices; warns of what else does."""
     if not config.cuda_graphs or device.type != "cuda":
         return False
     differs = {
@@ -43,17 +37,17 @@ def will_replay(
         "dataset.storage=mapped": mapped,
         "several processes": ranks.count() > 1,
     }
-    if any(differs.values()):
-        named = " and ".join(name for name, is_so in differs.items() if is_so)
+    named = " and ".join(name for name, is_so in differs.items() if is_so)
+    if named:
         LOG.warning("cuda_graphs=true does nothing: a CUDA graph cannot replay steps with %s", named)
-    return not any(differs.values())
+    return not named
 
 
 def capture(step: Step, indices: Tensor, state: Iterable[Tensor]) -> Step | None:
-    """Capture ``step`` as a graph, without training; None, with a warning, if it cannot be captured.
+    """Capture ``step``, which never waits for the GPU, without training; None, with a warning, if that fails.
 
     Args:
-        step: gathers a batch, returns tensors, runs on the GPU and never waits for it.
+        step: gathers a batch and trains on it.
         indices: those of any batch (M,); a replay copies its own into this tensor.
         state: the tensors that a step changes in place: parameters, buffers, moments.
     """
@@ -62,7 +56,7 @@ def capture(step: Step, indices: Tensor, state: Iterable[Tensor]) -> Step | None
     graph = torch.cuda.CUDAGraph()
     try:
         with torch.cuda.stream(side), preserving(state):
-            for _ in range(REHEARSALS):
+            for _ in range(3):  # libraries choose their kernels and allocate their workspaces
                 step(indices)
         main.wait_stream(side)
         with torch.cuda.graph(graph):

@@ -73,10 +73,7 @@ def torch_state(config: RunConfig) -> Iterator[None]:
 
 @contextmanager
 def set_tf32(config: RunConfig) -> Iterator[None]:
-    """Compute matrix products and convolutions inside in TF32 if the run does, else, and on a CPU, in float32.
-
-    By torch's defaults cuDNN would round the inputs of convolutions to TF32.
-    """
+    """Compute matrix products and convolutions inside in TF32 if the run does, else in float32, unlike cuDNN."""
     backends: Any = torch.backends  # torch's stubs lack some
     on_gpu = backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn
     on_cpu = backends.mkldnn.matmul, backends.mkldnn.conv, backends.mkldnn.rnn
@@ -117,8 +114,7 @@ def warn_of_slow_bf16() -> None:
 def keep_memory() -> None:
     """Keep freed memory in this process, if glibc allocates it.
 
-    Otherwise each step returns its memory to the kernel and fetches it again, page by page: a quarter of the time of
-    an image row on a CPU.
+    To return it to the kernel and fetch it again takes a quarter of the time of an image row on a CPU.
     """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)

@@ -20,10 +20,8 @@ class EarlyStopping:
     """Keeps the metric of each epoch and the parameters of the best, of equals the first.
 
     Args:
-        task: the name of the run's.
-        metric: ``early_stopping_metric``; None is the task's first.
-        patience: ``early_stopping``.
-        data: on the CPU; their test part is the held-out part. None: the metric is measured elsewhere.
+        metric, patience: ``early_stopping_metric``, None for the task's first, and ``early_stopping``.
+        data: on the CPU, with the held-out part as test part. None: the metric is measured elsewhere.
         held_out: the part, on the device; None: it is the run's test part.
     """
 
@@ -40,11 +38,7 @@ class EarlyStopping:
 
     @classmethod
     def of(cls, config: RunConfig, data: Data, device: torch.device) -> EarlyStopping | None:
-        """That of a run on these data; None if it has none.
-
-        Raises:
-            UserError: the metric is not defined on the held-out part.
-        """
+        """That of a run; None if it has none, a UserError if its metric is not defined on the held-out part."""
         if config.early_stopping is None:
             return None
         if data.held_out is None:

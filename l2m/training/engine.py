@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import chain, islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -31,18 +31,37 @@ from l2m.training import ranks
 from l2m.training.cuda_graph import Step, capture, will_replay
 from l2m.training.device import choose_device, precision, stopwatch
 from l2m.training.early_stopping import EarlyStopping
-from l2m.training.evaluation import Evaluation, Rows
 from l2m.training.ranks import Ranks
+
+Rows = tuple[EpochRow, list[GroupRow]]
+"""Those of an epoch."""
+
+
+class Evaluation(NamedTuple):
+    """Results on a split, on the device, for which nothing here waits; of R runs with a first dimension (R,)."""
+
+    loss: Tensor
+    metric: Tensor
+    group_metric: Tensor
+    """(k,), NaN for a group without samples; the others are (), means over all samples."""
+    outputs: list[Tensor]
+    """(n, ...) of each batch, if early stopping reads them."""
+
+    def joined(self, objective: Tensor, trained: strategies.Statistics, proportions: Tensor) -> Tensor:
+        """All of an epoch's results, (3 + 6·k,) float64, to be read from the device at once."""
+        return torch.cat([
+            torch.stack([objective, self.loss, self.metric], -1),
+            trained.loss, trained.last_loss, trained.count.double(), trained.last_count.double(), self.group_metric,
+            proportions,
+        ], -1)  # fmt: skip
 
 
 class Trainer:
     """Trains a model by its strategy, an epoch at a time.
 
-    It seeds torch's default generator and draws initial parameters from it: create it inside
-    ``torch.random.fork_rng()``, as :func:`l2m.training.run.train` does.
+    It seeds torch's default generator and draws from it: create it inside ``torch.random.fork_rng()``.
 
     Args:
-        config: the run.
         parameters_of: gives the final parameters of a run that the strategy or the mixing needs.
         loaded: the data to train on; None loads the data set of the configuration.
 
@@ -68,7 +87,6 @@ class Trainer:
             )
         self.data, self.steps = loaded, samples // size
         self.group_names = loaded.group_names
-        self.described, self.description = loaded.described(), loaded.description
         self.augmentation = loaded.augmentation
         self._precision = partial(precision, config, self.device)
         self._squared_unit = loaded.target_unit[1] ** 2  # of a regression's metric; 1 except for own data
@@ -82,11 +100,11 @@ class Trainer:
         losses = {name: self._losses(trained[name], loaded.train) for name in trained.keys() & scoring}
 
         torch.manual_seed(derive(config.seed, "parameters"))
-        self.model = self._on_device(models.MODELS.build(config.model, loaded))
+        self.model = models.MODELS.build(config.model, loaded).to(self.device, memory_format=torch.channels_last)
         self.ranks: Ranks | None = None
         if ranks.count() > 1:
-            self.model = Ranks.synchronized(self.model, self.device)
             self.ranks = Ranks(config, self.model, self.device)
+            self.model = self.ranks.model
         parameters = optimizers.trained(self.model, config.learning_rate)
         self.optimizer = optimizers.OPTIMIZERS.build(config.optimizer, parameters, config.learning_rate)
         if self.strategy.rewinds and not hasattr(self.optimizer, "stepped"):
@@ -119,8 +137,8 @@ class Trainer:
         """Count the next epoch, and set its learning rate, which is returned."""
         self.epoch += 1
         self.model.train()
-        if self.ranks:
-            self.ranks.begin_epoch(self.epoch)
+        if self.ranks:  # dropout draws other numbers on each, which a resumed run repeats
+            torch.manual_seed(derive(self.config.seed, f"dropout/{self.epoch}/{self.ranks.rank}"))
         rate = self.config.learning_rate
         if self.config.schedule == "cosine":
             rate = optimizers.annealed(rate, self.epoch, self.config.epochs)
@@ -129,11 +147,7 @@ class Trainer:
         return rate
 
     def train_epoch(self) -> tuple[Tensor, strategies.Statistics]:
-        """Take the P steps of the next epoch.
-
-        Returns:
-            The mean training objective over the steps, (), and the groups' statistics, on the device.
-        """
+        """Take the next epoch's P steps; returns their mean objective () and the groups' statistics, on the device."""
         rate = self.begin_epoch()
         self._mixes = self.mixing if self.mixing and self.mixing.begin_epoch(self.epoch) else None
         if self.replays and not self._replay:
@@ -168,10 +182,7 @@ class Trainer:
                 yield groups, per_sample, loss
 
     def _step(self, batch: Batch) -> tuple[Tensor, ...]:
-        """Take one step and return the samples' losses (M,) and the training objective (), both detached.
-
-        The losses are those of the model's unadjusted outputs.
-        """
+        """Take one step; returns the samples' losses (M,) by the model's outputs and the objective (), detached."""
         if self._mixes:
             objective = partial(checks.loss_checked, self.strategy)
             per_sample, loss = self._mixes.losses(batch, self._training_losses, objective)
@@ -179,7 +190,7 @@ class Trainer:
             per_sample, losses = self._training_losses(batch.inputs, batch.targets)
             loss = checks.loss_checked(self.strategy, batch, losses)
         self.optimizer.zero_grad()
-        optimizers.backward(self.ranks.scaled(loss) if self.ranks else loss)
+        optimizers.backward(loss * self.ranks.world if self.ranks else loss)  # torch averages gradients over ranks
         if self.config.max_gradient_norm is not None:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_gradient_norm)
         self.optimizer.step()
@@ -242,9 +253,9 @@ class Trainer:
     def evaluate(
         self, split: Split | None = None, outputs_of: Callable[..., Tensor] | None = None, *runs: int
     ) -> Evaluation:
-        """Loss and metric of a whole split, by default the test set; and the outputs, if early stopping reads them.
+        """Results on a whole split, by default the test set.
 
-        With ``outputs_of``, which gives the outputs (R·n, ...) of R ``runs``, results have R as their first dimension.
+        With ``outputs_of``, which gives the outputs (R·n, ...) of R ``runs``, they have R as their first dimension.
         """
         keeps_outputs = self.stopping is not None and self.stopping.held_out is split
         losses, scores, kept, split = [], [], list[Tensor](), self.test_set if split is None else split
@@ -273,21 +284,18 @@ class Trainer:
         results = self.train_epoch()
         seconds = stop()
         tested = self.evaluate()
-        read = tested.joined(*results, proportions)
-        read = self.ranks.agreed(read) if self.ranks else read
-        return self.end_epoch(read.cpu(), seconds(), tested.outputs)
+        read = tested.joined(*results, proportions).cpu()
+        agreed = ranks.from_first(lambda: read)  # what is decided by it is decided alike
+        return self.end_epoch(agreed, seconds(), tested.outputs)
 
     def proportions(self) -> Tensor:
         """The groups' current proportions (k,), on the device."""
         return to_device(checks.proportions_checked(self.strategy, len(self.group_names)), self.device)
 
     def end_epoch(self, read: Tensor, seconds: float, outputs: list[Tensor]) -> Rows:
-        """Check the results of an epoch and its evaluation, and let the strategy adapt; as :meth:`run_epoch`.
+        """Check ``read`` of ``Evaluation.joined``, on the CPU, and let the strategy adapt; as :meth:`run_epoch`.
 
-        Args:
-            read: of ``Evaluation.joined``, (3 + 6·k,) on the CPU.
-            seconds: of training.
-            outputs: of the evaluation.
+        ``seconds`` are of training, ``outputs`` of the evaluation.
         """
         k = len(self.group_names)
         train_loss, test_loss, test_metric = whole = read[: -6 * k].tolist()
@@ -320,32 +328,23 @@ class Trainer:
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next epochs depend on: tensors, numbers and strings."""
         self.unstack()
-        return {
-            "epoch": self.epoch,
-            "seconds": self.seconds,
-            "together": self.together,
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "strategy": self.strategy.state_dict(),
-            "generators": default_states(self.device),
-            **({"stopping": self.stopping.state_dict()} if self.stopping else {}),
-        }
+        numbers = {"epoch": self.epoch, "seconds": self.seconds, "together": self.together}
+        parts = {name: part.state_dict() for name, part in self._parts().items()}
+        return {**numbers, **parts, "generators": default_states(self.device)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a ``state_dict`` of the same run, on any device."""
         self.epoch, self.seconds, self.together = state["epoch"], state["seconds"], state.get("together", 1)
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.strategy.load_state_dict(state["strategy"])
-        if self.stopping:
-            self.stopping.load_state_dict(state["stopping"])
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
         restore_defaults(state["generators"], self.device)
 
-    def _on_device(self, model: Any) -> Any:
-        return model.to(self.device, memory_format=torch.channels_last)
+    def _parts(self) -> dict[str, Any]:
+        parts = {"model": self.model, "optimizer": self.optimizer, "strategy": self.strategy}
+        return parts | ({"stopping": self.stopping} if self.stopping else {})
 
     def _build_trained(self, loaded: data.Data, run: RunConfig, parameters: Mapping[str, Tensor]) -> Any:
-        model = self._on_device(models.build_to_load(self.config.model, loaded))
+        model = models.build_to_load(self.config.model, loaded).to(self.device, memory_format=torch.channels_last)
         try:
             model.load_state_dict(parameters)
         except RuntimeError as error:

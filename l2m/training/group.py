@@ -5,10 +5,8 @@ from functools import partial
 from typing import Any
 
 from l2m.records import Records
-from l2m.training.engine import Trainer
-from l2m.training.evaluation import Rows
-from l2m.training.kinds import common, room_for, stacks
-from l2m.training.stack import Stack
+from l2m.training.engine import Rows, Trainer
+from l2m.training.stack import Stack, common, room_for, stacks
 from l2m.training.stopping import Stopped
 
 Training = Generator[Trainer, Any, Records]
@@ -23,12 +21,7 @@ Result = Records | Exception | Stopped
 
 
 class Group:
-    """Trains runs, by number.
-
-    Args:
-        trainings: begin in their order.
-        most: at most so many at the same time.
-    """
+    """Trains runs, by number: they begin in their order, at most ``most`` at the same time."""
 
     def __init__(self, trainings: Mapping[int, Training], most: int) -> None:
         self._results: list[tuple[int, Result]] = []
@@ -53,9 +46,8 @@ class Group:
     def train(self, signals: list[int]) -> Iterator[tuple[int, Result]]:
         """Train the runs that are prepared, and those that wait, until all have ended or a signal has come.
 
-        Yields:
-            The number of a run that has ended, and its result. A run has none if it cannot be stacked with others, its
-            stack failed, or a signal came first: it is to be trained alone.
+        Yields the number of a run that has ended, and its result. A run that cannot be stacked with others, whose stack
+        failed, or before which a signal came has none: it is to be trained alone.
         """
         together: list[Stack] = []
         yield from self._pop_results()

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from typing import Any, TextIO
 
@@ -18,24 +18,21 @@ class LastingStream:
 
     def write(self, text: str) -> int:
         """Write text, or drop it."""
-        try:
-            self._stream.write(text)
-        except OSError:
-            self._fall_silent()
+        self._do(self._stream.write, text)
         return len(text)
 
     def flush(self) -> None:
         """Pass on what was written, or drop it."""
-        try:
-            self._stream.flush()
-        except OSError:
-            self._fall_silent()
+        self._do(self._stream.flush)
 
-    def _fall_silent(self) -> None:
-        with suppress(OSError):  # what is left in the buffer must not fail when Python ends either
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self._stream.fileno())
-            os.close(nowhere)
+    def _do(self, method: Callable[..., object], *arguments: str) -> None:
+        try:
+            method(*arguments)
+        except OSError:
+            with suppress(OSError):  # what is left in the buffer must not fail when Python ends either
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, self._stream.fileno())
+                os.close(nowhere)
 
 
 @contextmanager

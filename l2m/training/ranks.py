@@ -19,7 +19,6 @@ from torch.nn.parallel import DistributedDataParallel
 
 from l2m.config.run import RunConfig
 from l2m.errors import UserError, cause
-from l2m.seeding import derive
 from l2m.strategies import STRATEGIES
 from l2m.training.torchrun import processes_of_torchrun
 
@@ -30,8 +29,7 @@ T = TypeVar("T")
 def joined(device: str) -> Iterator[None]:
     """Join the processes that torchrun has started, over NCCL on GPUs, else over gloo; only rank 0 prints inside.
 
-    Raises:
-        UserError: inside, another of the processes has ended.
+    If another of them ends, a UserError is raised inside.
     """
     if processes_of_torchrun() == 1:
         yield
@@ -101,35 +99,19 @@ def _undivided(why: str) -> UserError:
 
 
 class Ranks:
-    """What the engine does differently as one of several processes.
+    """What the engine does differently as one of several processes; a UserError if they cannot share the model."""
 
-    Args:
-        config: the run, which is divisible.
-        model: on ``device``; of batch norm on GPUs the statistics are those of the whole batch.
-
-    Raises:
-        UserError: the model has batch norm that is trained, on a CPU.
-    """
-
-    def __init__(self, config: RunConfig, model: nn.Module, device: torch.device) -> None:
-        self.rank, self.world, self._seed = distributed.get_rank(), count(), config.seed
+    def __init__(self, config: RunConfig, model: Any, device: torch.device) -> None:
+        self.rank, self.world = distributed.get_rank(), count()
         normalised = any(isinstance(layer, _BatchNorm) and layer.training for layer in model.train().modules())
         if device.type == "cpu" and normalised:
             raise _undivided(f"model={config.model['name']} has batch norm, which needs whole batches on CPUs")
+        if device.type == "cuda":
+            convert = getattr(model, "synchronized", None)  # if its batch norm is not torch's
+            model = convert() if convert else nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        self.model = model  # with batch norm over all ranks on GPUs
         self._parallel = DistributedDataParallel(model)
         self._parallel.broadcast_buffers = False  # as an argument it gives a warning in newer versions of torch
-
-    @staticmethod
-    def synchronized(model: Any, device: torch.device) -> Any:
-        """The model with batch norm over all ranks on GPUs; for an optimizer to take its parameters from."""
-        if device.type != "cuda":
-            return model
-        convert = getattr(model, "synchronized", None)  # if its batch norm is not torch's
-        return convert() if convert else nn.SyncBatchNorm.convert_sync_batchnorm(model)
-
-    def begin_epoch(self, epoch: int) -> None:
-        """Let dropout draw other numbers on each rank, which a resumed run repeats."""
-        torch.manual_seed(derive(self._seed, f"dropout/{epoch}/{self.rank}"))
 
     def losses(
         self, losses_of: Callable[[nn.Module, Tensor, Tensor], tuple[Tensor, ...]], inputs: Tensor, targets: Tensor
@@ -144,15 +126,6 @@ class Ranks:
             distributed.all_reduce(others)
             whole.append(torch.cat([others[: ends[0]], own, others[ends[1] :]]))
         return tuple(whole)
-
-    def scaled(self, loss: Tensor) -> Tensor:
-        """The objective whose gradients, averaged over ranks as torch does, are the sum that is wanted."""
-        return loss * self.world
-
-    def agreed(self, values: Tensor) -> Tensor:
-        """``values`` of rank 0: what is decided by them is decided alike."""
-        distributed.broadcast(values, 0)
-        return values
 
 
 def any_rank(value: bool) -> bool:

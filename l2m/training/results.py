@@ -21,17 +21,11 @@ PerDraw = Any
 
 
 class Ranking(NamedTuple):
-    """The order of N samples by a probability of theirs, that of a class.
+    """The order of N samples by their probability of a class, of which n are."""
 
-    Attributes:
-        order: (N,) samples, ascending.
-        own: (n,) those of the class, ascending.
-        below, up_to: of each of the class's samples, how many have a lower probability, and one that is not higher, in
-            ``order`` and in ``own``, (n,) each.
-    """
-
-    order: Integers
-    own: Integers
+    order: Integers  # (N,) samples, ascending
+    own: Integers  # (n,) those of the class, ascending
+    # of each of these, how many have a lower probability, and one that is not higher, in order and in own, (n,) each
     below: tuple[Integers, Integers]
     up_to: tuple[Integers, Integers]
 
@@ -114,16 +108,11 @@ def label_results(logits: Floats, targets: Integers, groups: Integers, prior: Fl
     """Results from logits (N, k), classes (N,) and the classes' shares (k,) of the training set."""
     logs = log_softmax(logits, axis=1)
     probabilities = np.exp(logs)
+    rankings = tuple(_rank(each, targets == number) for number, each in enumerate(probabilities.T))
     return SampleResults(
-        groups,
-        np.ones(len(targets)),
-        targets=targets,
-        labels=logits.argmax(1),
-        probabilities=probabilities,
-        log_likelihood=logs[np.arange(len(logs)), targets],
-        prior=prior,
-        rankings=tuple(_rank(each, targets == number) for number, each in enumerate(probabilities.T)),
-    )
+        groups, np.ones(len(targets)), targets=targets, labels=logits.argmax(1), probabilities=probabilities,
+        log_likelihood=logs[np.arange(len(logs)), targets], prior=prior, rankings=rankings,
+    )  # fmt: skip
 
 
 def value_results(values: Floats, targets: Floats, groups: Integers) -> SampleResults:
@@ -154,7 +143,8 @@ def diagonal(confusion: Floats) -> Floats:
 
 def _areas(weights: Floats, ranking: Ranking) -> list[Floats]:
     """The areas under a class's ROC and precision-recall curves; NaN without samples of it, or without others."""
-    all_, own = (_cumulated(weights[..., samples]) for samples in (ranking.order, ranking.own))
+    # sums of the first 0, 1, … weights
+    all_, own = (np.insert(weights[..., samples].cumsum(-1), 0, 0, -1) for samples in (ranking.order, ranking.own))
     own_below, own_up_to = (own[..., count] for _, count in (ranking.below, ranking.up_to))
     others_below = all_[..., ranking.below[0]] - own_below
     others_up_to = all_[..., ranking.up_to[0]] - own_up_to
@@ -164,10 +154,3 @@ def _areas(weights: Floats, ranking: Ranking) -> list[Floats]:
         heights = (others_below + others_up_to) / (2 * n_others), hits / (hits + false_alarms).clip(1e-300)
         areas = [(weights[..., ranking.own] * height).sum(-1, keepdims=True) / n_own for height in heights]
     return [np.where((n_own > 0) & (n_others > 0), area, np.nan)[..., 0] for area in areas]
-
-
-def _cumulated(weights: Floats) -> Floats:
-    """(..., 1 + N) sums of the first 0 to N weights."""
-    sums = np.zeros((*weights.shape[:-1], weights.shape[-1] + 1))
-    weights.cumsum(-1, out=sums[..., 1:])
-    return sums

@@ -8,7 +8,6 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,10 +27,9 @@ from l2m.records.provenance import device_name
 from l2m.records.reading import read_model
 from l2m.training import ranks
 from l2m.training.device import choose_device, torch_state, warn_of_slow_bf16
-from l2m.training.engine import Trainer
-from l2m.training.evaluation import Rows
+from l2m.training.engine import Rows, Trainer
 from l2m.training.group import Group, Result, Training
-from l2m.training.kinds import most_together
+from l2m.training.stack import most_together
 from l2m.training.stopping import Stopped, stop_between_epochs
 
 
@@ -64,8 +62,6 @@ def train_together(
 ) -> Iterator[tuple[int, Result]]:
     """Train runs of one device and number of threads as :func:`train` does each, in stacks where runs can be stacked.
 
-    When one ends, the next takes its place.
-
     Yields:
         The number of a run that has ended, and its records, or what :func:`train` would raise.
     """
@@ -87,7 +83,9 @@ def train_together(
         yield number, result
     signals = list[int]()
     if trainings:
-        first, in_order = configs[min(trainings)], sorted(trainings, key=lambda number: _lock_order(configs[number]))
+        # all processes lock runs in this order, as two may wait for each other's locks; by shape of their data
+        places = {number: (str(configs[number].held_out), RunDirectory(configs[number]).path) for number in trainings}
+        in_order, first = sorted(trainings, key=places.__getitem__), configs[min(trainings)]
         device = choose_device(first.device)
         most = min(len(trainings), max(most_together(configs[number], device) for number in trainings))
         group = Group({number: trainings[number] for number in in_order}, most)
@@ -104,11 +102,6 @@ def train_together(
             yield from ((number, result) for _, result in train_together([configs[number]], on_epoch))
 
 
-def _lock_order(config: RunConfig) -> tuple[str, Path]:
-    """The order in which all processes lock runs, as two may wait for each other's locks; by shape of their data."""
-    return str(config.held_out), RunDirectory(config).path
-
-
 def _training(
     config: RunConfig, run: RunDirectory, budget: float | None, on_epoch: Callable[[EpochRow], None] | None
 ) -> Training:
@@ -117,15 +110,15 @@ def _training(
         trainer = prepared(config)
         if config.precision == "bf16" and trainer.device.type == "cpu":
             warn_of_slow_bf16()
-        with _locked(run):
+        with locked(run.path) if ranks.is_first() else nullcontext():  # rank 0 locks for all
             signals = yield trainer
             if ranks.from_first(lambda: run.status() == "done" and not config.force):  # by the one that had the lock
                 return run.read()
-            state = ranks.from_first(lambda: run.start(trainer.device, trainer.description, ranks.count()))
+            state = ranks.from_first(lambda: run.start(trainer.device, trainer.data.description, ranks.count()))
             try:
                 if state:
                     _restore(trainer, state, run)
-                with followed(config, run.path) if ranks.is_first() else nullcontext(_ignored) as follow:
+                with followed(config, run.path) if ranks.is_first() else nullcontext() as follow:
                     yield from _train_epochs(trainer, run, budget, signals, follow, on_epoch)
                     info: dict[str, Any] = {"cuda_graphs": trainer.replays} if trainer.device.type == "cuda" else {}
                     info |= {"together": trainer.together} if trainer.together > 1 else {}
@@ -133,7 +126,7 @@ def _training(
                     if trainer.stopping:
                         trainer.model.load_state_dict(trainer.stopping.parameters)
                         info |= trainer.stopping.info()
-                    ranks.from_first(lambda: run.finish(trainer.model, trainer.described, **info))
+                    ranks.from_first(lambda: run.finish(trainer.model, trainer.data.described(), **info))
             except Exception as error:
                 if ranks.is_first():
                     run.fail(describe_error(error) or cause(error), traceback.format_exc())
@@ -149,17 +142,6 @@ def is_done(run: RunDirectory, config: RunConfig) -> bool:
     if done:
         run.remove_leftovers()
     return done
-
-
-@contextmanager
-def _locked(run: RunDirectory) -> Iterator[None]:
-    """The lock of a run's directory; rank 0 has it for all."""
-    with locked(run.path) if ranks.is_first() else nullcontext():
-        yield
-
-
-def _ignored(row: EpochRow, groups: list[GroupRow]) -> None:
-    """Rank 0 has the loggers."""
 
 
 def _restore(trainer: Trainer, state: Mapping[str, Any], run: RunDirectory) -> None:
@@ -186,13 +168,9 @@ def _report_lack_of_memory(config: RunConfig) -> Iterator[None]:
 
 
 def _train_epochs(
-    trainer: Trainer,
-    run: RunDirectory,
-    budget: float | None,
-    signals: list[int],
-    follow: Callable[[EpochRow, list[GroupRow]], None],
-    on_epoch: Callable[[EpochRow], None] | None,
-) -> Generator[Trainer, Rows, None]:
+    trainer: Trainer, run: RunDirectory, budget: float | None, signals: list[int],
+    follow: Callable[[EpochRow, list[GroupRow]], None] | None, on_epoch: Callable[[EpochRow], None] | None,
+) -> Generator[Trainer, Rows, None]:  # fmt: skip
     """Train the remaining epochs, up to the last, an early stop, or until ``budget`` seconds of training are spent."""
     config, saved = trainer.config, time.monotonic()
 
@@ -212,7 +190,8 @@ def _train_epochs(
                 "look for outliers in the data"
             ) from None
         run.add(row, groups)
-        follow(row, groups)
+        if follow:
+            follow(row, groups)
         if on_epoch:
             on_epoch(row)
         stops = ranks.any_rank(bool(signals))
@@ -252,10 +231,8 @@ def _measure_budget(config: RunConfig) -> float | None:
     if classical is None:
         return None
     timed = train(classical)
-    here = {
-        "device": device_name(choose_device(config.device)),
-        "threads": config.threads or torch.get_num_threads(),
-    }
+    threads = config.threads or torch.get_num_threads()
+    here = {"device": device_name(choose_device(config.device)), "threads": threads}
     measured = {key: timed.info[key] for key in here}
     if measured != here:
         raise UserError(

@@ -8,9 +8,6 @@ import numpy as np
 
 from l2m.training.results import Floats, PerDraw, SampleResults, diagonal, sum_cells
 
-LARGE = 1e5
-"""From here on a score is shown in a power of ten."""
-
 BINS = 15
 """Bins of confidence of equal width, as in the tables of Guo et al. (2017)."""
 
@@ -47,9 +44,9 @@ class Score:
         return 100 if self.percent else 10.0**-self.exponent
 
     def shown_for(self, values: Floats) -> "Score":
-        """The score as it is shown where ``values`` occur: in a power of ten if they are large."""
+        """The score as it is shown where ``values`` occur: in a power of ten from 10⁵ on."""
         largest = np.abs(values).max(initial=0)
-        if self.percent or not LARGE <= largest < np.inf:
+        if self.percent or not 1e5 <= largest < np.inf:
             return self
         exponent = 3 * int(np.log10(largest) // 3)
         power = f"10{''.join('⁰¹²³⁴⁵⁶⁷⁸⁹'[int(digit)] for digit in str(exponent))}"
@@ -73,11 +70,6 @@ def resample(scores: Iterable[Score], run: SampleResults, draws: int) -> Floats:
         several = replace(run, weights=counts if units is None else counts[:, units])
         drawn.append(np.stack([score.compute(several) for score in scores], 1))
     return np.concatenate(drawn)
-
-
-def accuracy(results: SampleResults) -> PerDraw:
-    """The share of right predictions."""
-    return diagonal(results.confusion).sum(-1) / results.confusion.sum((-2, -1))
 
 
 def balanced_accuracy(results: SampleResults) -> PerDraw:
@@ -157,7 +149,7 @@ def _worst(values: Callable[[SampleResults], Any], worst: Callable[..., PerDraw]
 
 LABELS = {
     "balanced_accuracy": Score("balanced accuracy", balanced_accuracy, True, True, by_label=True),
-    "accuracy": Score("accuracy", accuracy, True, True, by_label=True),
+    "accuracy": Score("accuracy", _mean(lambda on: on.is_right), True, True, by_label=True),
     "macro_f1": Score("macro F1", macro_f1, True, True, by_label=True),
     "g_mean": Score("G-mean", g_mean, True, True, by_label=True),
     "mcc": Score("MCC", matthews, True, True, by_label=True),

@@ -9,18 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
 _has_parent = False
 """Whether the parent process talks to the user."""
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal ended the run, which left a checkpoint or is done.
-
-    Attributes:
-        signal: the signal's number; the exit status of the process is 128 + ``signal``.
-    """
+    """The ``signal`` of this number ended the run, which left a checkpoint or is done; exit with 128 + ``signal``."""
 
     def __init__(self, signal: int, message: str) -> None:
         super().__init__(message)
@@ -50,7 +44,7 @@ def handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[Cal
 
     Inside, SIGHUP is ignored: a terminal that is closed takes its output with it, and nothing else.
     """
-    handled = [each for each in SIGNALS if signal.getsignal(each) not in (signal.SIG_IGN, None)]
+    handled = [each for each in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(each) not in (signal.SIG_IGN, None)]
     before = {each: signal.signal(each, handler) for each in handled}
     hangup = signal.signal(signal.SIGHUP, signal.SIG_IGN)
 

@@ -11,8 +11,7 @@ from benchmark.timing import ratio, time_in_turns
 from l2m import compose
 from l2m.training.device import torch_state
 from l2m.training.engine import Trainer
-from l2m.training.kinds import stacks
-from l2m.training.stack import Stack
+from l2m.training.stack import Stack, stacks
 
 ROWS = "wine_quality", "mean_estimation", "california_housing"
 RUNS = 5, 20, 60

@@ -22,7 +22,7 @@ from l2m.records.directory import RunDirectory
 from l2m.sweeps.launchers import processes
 from l2m.sweeps.launchers.processes import Processes
 from l2m.sweeps.together import groups
-from l2m.training.kinds import most_together
+from l2m.training.stack import most_together
 
 AUTOMATIC = "together=null"
 

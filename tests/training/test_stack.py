@@ -24,12 +24,10 @@ from l2m.models.mlp import network
 from l2m.records import EpochRow, Records
 from l2m.records.directory import RunDirectory
 from l2m.strategies import STRATEGIES, Strategy
-from l2m.training import kinds
 from l2m.training import run as training
 from l2m.training.engine import Trainer
 from l2m.training.group import Result
-from l2m.training.kinds import stacks
-from l2m.training.stack import Stack
+from l2m.training.stack import Stack, stacks
 from l2m.training.stopping import Stopped
 
 STACKED = sorted(set(registries()["strategy"].names()) - {"bilevel", "pike"})
@@ -326,7 +324,7 @@ def test_final_metrics_differ_by_less_than_a_tenth_of_the_seeds_sd(tmp_path: Pat
 def test_more_runs_than_fit_into_memory_are_announced_and_train_in_turn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(kinds, "free_memory", lambda: 1_300_000)
+    monkeypatch.setattr("l2m.training.stack.free_memory", lambda: 1_300_000)
     configs = [configured(tmp_path, f"seed={seed}", "epochs=1") for seed in range(5)]
     finished(configs)
     assert "5 runs together may need 1.5 MiB, and 1 are free: 2 are trained at a time" in caplog.text
