@@ -30,7 +30,7 @@ from l2m.optimizers import adamw
 from l2m.schema import Range, check_argument
 from l2m.seeding import derive, generator
 from l2m.strategies import STRATEGIES, Context, Statistics, Strategy
-from l2m.strategies.checks import build_alone, drawn_checked, loss_checked, prepare_checked
+from l2m.strategies.checks import drawn_checked, loss_checked, prepare_checked
 from l2m.training.early_stopping import EarlyStopping
 
 Floats = NDArray[np.floating[Any]]
@@ -75,7 +75,12 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         choice = STRATEGIES.check(given, problems)
         if problems:
             raise UserError("\n".join(problems).replace("strategy.", "strategy_options: "))
-        return options | {"strategy": build_alone(choice, self.task)}
+        strategy: Strategy = STRATEGIES.build(choice)
+        able = self.task in strategy.tasks
+        if not able or strategy.every or type(strategy).needs is not Strategy.needs:
+            why = "needs more than the batches of one training" if able else f"is not defined for {self.task}"
+            raise UserError(f"strategy={self.strategy} {why}: use python -m l2m.run for it, or another strategy here")
+        return options | {"strategy": strategy}
 
     def _train(self, X: Any, targets: Tensor, groups: ArrayLike, outputs: int, weights: ArrayLike | None) -> None:
         options = self._options()
@@ -111,8 +116,6 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         if split is not whole and (weight != 1).any():
             raise UserError(f"strategy={self.strategy} makes a training set of its own, without weights: drop them")
 
-        self.validation_scores_: list[float] | None = None
-        self.best_iter_: int | None = None
         self.loss_curve_: list[float] = []
         proportions = []
         for epoch in range(1, epochs + 1):
@@ -137,7 +140,8 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
                     break
         if stopping:
             model.load_state_dict(stopping.parameters)
-            self.validation_scores_, self.best_iter_ = stopping.values, stopping.best_epoch
+        self.validation_scores_ = stopping.values if stopping else None
+        self.best_iter_ = stopping.best_epoch if stopping else None
         self.network_ = model.eval()
         self.n_iter_ = len(self.loss_curve_)
         self.proportions_curve_: NDArray[np.float64] = np.array(proportions)
@@ -243,12 +247,11 @@ class Learn2MixClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
 
     def predict_proba(self, X: ArrayLike) -> Floats:
         """(N, c) probabilities of the classes."""
-        probabilities: Floats = self._outputs(X).softmax(1).numpy()
-        return probabilities
+        return self._outputs(X).softmax(1).numpy()
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """(N,) the most likely class."""
-        indices = self._outputs(X).argmax(1).numpy()
+        indices = self._outputs(X).argmax(1).numpy()  # first, as it checks that there are classes
         labels: NDArray[Any] = self.classes_[indices]
         return labels
 
@@ -271,9 +274,8 @@ class Learn2MixRegressor(RegressorMixin, _Estimator):  # type: ignore[misc]
         bins: number of groups of equal size by ascending target, at least 1, if ``fit`` gets no groups; equal targets
             are in one group.
 
-    The other options and the attributes are those of :class:`Learn2MixClassifier`, except ``class_weight`` and
-    ``classes_``; ``early_stopping`` goes by the mean squared error on a part of each group. ``groups_`` are the numbers
-    of the bins, from 0, unless ``fit`` got groups.
+    Other options and attributes are those of :class:`Learn2MixClassifier`, without ``class_weight`` and ``classes_``;
+    ``early_stopping`` goes by the mean squared error on a part of each group. ``groups_`` are by default the bins'.
     """
 
     bins: Annotated[int, Range(1)] = 4
@@ -285,11 +287,7 @@ class Learn2MixRegressor(RegressorMixin, _Estimator):  # type: ignore[misc]
     ) -> Learn2MixRegressor:
         """Train on a table X (N, d), which may be sparse and is made dense, with targets y (N,).
 
-        Args:
-            groups, sample_weight: as for :meth:`Learn2MixClassifier.fit`; groups are by default bins of y.
-
-        Raises:
-            ValueError: the table or an option is invalid, or the loss is not finite.
+        ``groups``, by default bins of y, ``sample_weight`` and errors are as for :meth:`Learn2MixClassifier.fit`.
         """
         table, values = validate_data(self, X, y, dtype=PRECISIONS, y_numeric=True, accept_sparse="csr")
         targets = column_or_1d(values, warn=True).astype(table.dtype)
@@ -302,8 +300,7 @@ class Learn2MixRegressor(RegressorMixin, _Estimator):  # type: ignore[misc]
 
     def predict(self, X: ArrayLike) -> Floats:
         """(N,) targets."""
-        predicted: Floats = self._outputs(X).squeeze(1).numpy()
-        return predicted
+        return self._outputs(X).squeeze(1).numpy()
 
     def _losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return mse_loss(outputs.squeeze(1), targets, reduction="none")

@@ -45,8 +45,7 @@ class Context:
         batch_size: M, samples a step.
         steps: P = ⌊N / M⌋, steps an epoch; N counts the samples of ``train``, for every strategy.
         generator: returns the CPU generator for a purpose ("order", "smote"), seeded by the run.
-        losses: for each run that the strategy needs, by name, the task's loss of each sample of ``train`` under its
-            final model, (N,) on the CPU.
+        losses: by name of each run that the strategy needs, its final model's losses on ``train``, (N,) on the CPU.
         device: where steps take place.
         classes: of the labels; None for regression and reconstruction, or if they are the groups.
         epochs: E, the configuration's; a run may train fewer or, with a time budget, more.
@@ -65,14 +64,9 @@ class Context:
     def sampler(self, mixing_rate: float = 0.0, proportions: Sequence[float] | None = None) -> Learn2MixBatchSampler:
         """A sampler over ``train``; at rate 0 it keeps its proportions, by default those of ``train``."""
         return Learn2MixBatchSampler(
-            self.train.groups,
-            batch_size=self.batch_size,
-            mixing_rate=mixing_rate,
-            proportions=proportions,
-            generator=self.generator("order"),
-            device=self.device,
-            shuffle_within=False,
-        )
+            self.train.groups, batch_size=self.batch_size, mixing_rate=mixing_rate, proportions=proportions,
+            generator=self.generator("order"), device=self.device, shuffle_within=False,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -82,8 +76,7 @@ class Statistics:
     Attributes:
         loss: L (k,) float64, the mean over the batches that held group i of its mean loss in them (eq. 10).
         last_loss: (k,) float64, the same of the last batch alone.
-        count: (k,) int64, samples drawn. ``loss`` is NaN where it is 0.
-        last_count: (k,) int64, samples in the last batch. ``last_loss`` is NaN where it is 0.
+        count, last_count: (k,) int64, samples drawn in each. A loss is NaN where they are 0.
     """
 
     loss: Tensor
@@ -125,9 +118,8 @@ class Strategy:
     number that changes, replace no tensor, and change in place only those of ``changing``. A subclass that overrides
     ``loss`` or ``adjust`` must set it too, or it is False. Steps with an ``outer`` are never replayed."""
     stackable: ClassVar[bool] = False
-    """Whether runs that train together, and share options and training set, may call ``adjust`` of one of them, which
-    depends on nothing else, and ``losses`` for all. Otherwise both hooks are called run by run. A subclass does not
-    inherit it."""
+    """Whether runs that train together, and share options and training set, may call ``adjust`` of one of them and
+    ``losses`` for all; otherwise both hooks are called run by run. A subclass does not inherit it."""
 
     saved: ClassVar[tuple[str, ...]] = ("_order",)
     """Attributes that change from epoch to epoch, for ``state_dict``: generators, tensors, numbers, strings, and
@@ -159,8 +151,7 @@ class Strategy:
 
     def prepare(self, context: Context) -> Split:
         """Keep what the strategy needs of ``context``; return the split that its indices refer to."""
-        self.context = context
-        self.drawn_from = context.train
+        self.context, self.drawn_from = context, context.train
         self._order = context.generator("order")
         return context.train
 
@@ -192,9 +183,8 @@ class Strategy:
     def adjust(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The outputs (M, ...) from which the losses for ``loss`` are computed, from the model's on a training batch.
 
-        ``targets`` are the batch's; where ``mixing`` mixes labels they are distributions (M, classes).
-        Records, the losses of ``after_step`` and ``end_epoch``, and every evaluation use the model's own outputs.
-        Returning ``outputs`` itself, not a copy, costs nothing.
+        ``targets`` are the batch's; where ``mixing`` mixes labels they are distributions (M, classes). Nothing else
+        uses adjusted outputs. Returning ``outputs`` itself, not a copy, costs nothing.
         """
         return outputs
 

@@ -29,15 +29,13 @@ class Bilevel(Strategy):
     Batches keep the shares α̃ of the training set, and a step minimises Σ_i α_i Σ_{b ∈ i} ℓ_b / (α̃_i M), the weighted
     mean loss of the groups, which is linear in α and unbiased also for groups that some batches lack. At α = α̃, where
     training starts, it is the batch's mean. After T steps, fewer at an epoch's end, α_i ∝ α_i exp(−rate · h_i), with
-    h the gradient in α of the mean loss of a held-out batch, with dropout off, at the parameters after
-    these steps. The held-out part is drawn once from each group of the training set and is never trained on; a group of
-    one sample keeps it for training. P is that of the whole set, as for all strategies.
+    h the gradient in α of the mean loss of a held-out batch, with dropout off, at the parameters after these steps.
+    The held-out part is drawn once from each group and never trained on; a group of one sample keeps it for training.
 
     ``exact`` repeats the T steps and differentiates through them, second moments of the optimizer included: about four
     times the work of training, and the memory of T steps at once. ``first_order`` is −Σ_t ⟨∇V, ∇L_i⟩ over the T
     batches, both gradients at the parameters after the steps: the hypergradient of plain gradient descent over its
-    learning rate, without the terms with second derivatives. It costs a forward pass for each step and one step for the
-    held-out batch.
+    learning rate, without second derivatives. It costs a forward pass a step, and one step for the held-out batch.
     """
 
     inner_steps: Annotated[int, Range(1)] = 5  # T

@@ -1,7 +1,6 @@
 """Checks of what a strategy's hooks return, so that a broken contract is reported and not recorded."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -9,17 +8,7 @@ from torch import Tensor
 from l2m.data import Batch, Split
 from l2m.errors import UserError
 from l2m.seeding import to_device
-from l2m.strategies import STRATEGIES, Context, Strategy
-
-
-def build_alone(choice: Mapping[str, Any], task: str) -> Strategy:
-    """A strategy for a loop that has its batches and losses alone: neither other runs nor an outer step."""
-    strategy: Strategy = STRATEGIES.build(choice)
-    if task not in strategy.tasks or strategy.every or type(strategy).needs is not Strategy.needs:
-        able = task in strategy.tasks
-        why = "needs more than the batches of one training" if able else f"is not defined for {task}"
-        raise UserError(f"strategy={choice['name']} {why}: use python -m l2m.run for it, or another strategy here")
-    return strategy
+from l2m.strategies import Context, Strategy
 
 
 def prepare_checked(strategy: Strategy, context: Context) -> Split:

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,14 +21,6 @@ Parameters = dict[str, Tensor]
 """By name."""
 
 
-class Start(NamedTuple):
-    """Copies of the state before the steps."""
-
-    parameters: Parameters
-    optimizer: dict[str, list[Tensor]]
-    generators: dict[str, Tensor]  # torch's default ones
-
-
 @dataclass
 class Inner:
     """The last T steps, and the model after them.
@@ -37,19 +29,19 @@ class Inner:
     """
 
     draw: Callable[[Tensor], Batch]  # the samples at indices (n,) of the split that ``prepare`` returned, not augmented
-    # model, optimizer: after the steps
-    model: nn.Module
+    model: nn.Module  # after the steps, as the optimizer
     optimizer: Any
     task_loss: Callable[[Tensor, Tensor], Tensor]  # (outputs, targets) -> losses (M,)
     precision: Callable[[], AbstractContextManager[None]]  # returns the context of a forward pass
-    before: Start | None = None  # the state before the steps; None if the strategy never calls :meth:`unrolled`
+    # copies of parameters, optimizer and torch's generators before the steps; None if it never calls :meth:`unrolled`
+    before: tuple[Parameters, dict[str, list[Tensor]], dict[str, Tensor]] | None = None
     batches: list[Batch] = field(default_factory=list)  # those of the steps, in order, as the steps saw them
 
     def rewindable(self) -> Inner:
         """Itself, with copies of the state before the next steps."""
         parameters = {name: each.detach().clone() for name, each in self.parameters.items()}
         optimizer = {name: [each.clone() for each in tensors] for name, tensors in self.optimizer.state_dict().items()}
-        self.before = Start(parameters, optimizer, default_states(next(iter(parameters.values())).device))
+        self.before = parameters, optimizer, default_states(next(iter(parameters.values())).device)
         return self
 
     @property
@@ -61,8 +53,8 @@ class Inner:
     def losses(self, parameters: Mapping[str, Tensor], batch: Batch, *, training: bool) -> Tensor:
         """The task's loss of each sample (M,), a function of ``parameters`` that may be differentiated twice.
 
-        With ``training`` the model is in training mode, with dropout and batch statistics, else in evaluation mode.
-        Attention stores all its weights (M, heads, L, L): torch's memory-efficient kernels have one derivative only.
+        ``training`` is the model's mode. Attention stores all its weights (M, heads, L, L), as torch's memory-efficient
+        kernels have one derivative only.
         """
         buffers = {name: each.clone() for name, each in self.model.named_buffers()}
         mode = self.model.training
@@ -81,10 +73,7 @@ class Inner:
         return dict(zip(at, gradients, strict=True))
 
     def slopes(self, batch: Batch, direction: Mapping[str, Tensor]) -> Tensor:
-        """⟨∇ℓ_b, ``direction``⟩ of each sample b (M,) at θ after the steps, in training mode: one forward pass.
-
-        The first call of a process may take a second longer, while torch compiles its forward differentiation.
-        """
+        """⟨∇ℓ_b, ``direction``⟩ of each sample b (M,) at θ after the steps, in training mode: one forward pass."""
         with torch.no_grad(), forward_ad.dual_level(), warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # raised inside torch
             dual = {name: forward_ad.make_dual(each, direction[name]) for name, each in self.parameters.items()}
@@ -94,11 +83,8 @@ class Inner:
     def unrolled(self, objective: Callable[[Batch, Tensor], Tensor]) -> Parameters:
         """θ after repeating the steps from their start, a differentiable function of the tensors in ``objective``.
 
-        Args:
-            objective: (batch, losses (M,)) -> the scalar that a step minimises.
-
-        Raises:
-            RuntimeError: torch lacks the second derivative of an operation of the model.
+        That takes a batch and its losses (M,) to the scalar that a step minimises. A RuntimeError says that torch lacks
+        the second derivative of an operation of the model.
         """
         if self.before is None:
             raise ValueError("the steps cannot be repeated: the strategy's rewinds is False")

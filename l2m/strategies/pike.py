@@ -18,9 +18,9 @@ from l2m.strategies.inner_loop import Inner
 class Pike(SampledStrategy):
     """The task's mean loss on batches whose proportions follow the expected gain of a step on each group.
 
-    The rule is that of "PiKE: Adaptive Data Mixing for Large-Scale Multi-Task Learning Under Low Gradient Conflicts",
-    following its published description, not its code: if gradients hardly conflict, a bound on the loss after a
-    step falls with a group's squared gradient norm and rises with its gradient's variance. So every T steps
+    From the published description of "PiKE: Adaptive Data Mixing for Large-Scale Multi-Task Learning Under Low Gradient
+    Conflicts", not its code: if gradients hardly conflict, a bound on the loss after a step falls with a group's
+    squared gradient norm and rises with its gradient's variance. So every T steps
 
         α_i ∝ α_i exp(ζ₁ ‖∇L_i‖² − ζ₂ / (2M) · σ_i²),
 

@@ -11,7 +11,6 @@ from l2m.data import Split
 from l2m.errors import UserError
 from l2m.strategies import STRATEGIES, Context, Strategy
 
-NEIGHBOURS = 5
 TOGETHER = 2**20
 """Numbers interpolated at a time: 8 MiB in float64."""
 
@@ -71,6 +70,6 @@ def _interpolate(samples: Tensor, place: Tensor, rng: np.random.Generator) -> No
     group[:-1] = samples.flatten(1)
     InPlace(
         sampling_strategy={1: len(samples) + len(place)},
-        k_neighbors=min(NEIGHBOURS, len(samples) - 1),
+        k_neighbors=min(5, len(samples) - 1),
         random_state=int(rng.integers(2**31)),
     ).fit_resample(group, np.append(np.ones(len(samples), int), 0))
