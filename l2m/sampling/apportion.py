@@ -11,16 +11,12 @@ Ints = NDArray[np.int64]
 ROUNDING = 1e-9
 """Tolerance for sums of α·M that are whole except for rounding."""
 
-_SORTED = 256
-"""Up to this length, sorting is faster than partitioning."""
-
 
 def apportion(owed: Floats, wanted: Floats, size: int) -> tuple[Ints, Floats]:
     """Samples of each group in a batch of ``size``, (k,), and what each is owed after it, (k,).
 
-    A group's count lies between the floor and the ceiling of what it is due: first the floors, then the rest of the
-    batch goes to the groups whose next sample falls due soonest. If the floors alone exceed the batch, which only
-    jumping proportions can cause, the groups that are least behind wait.
+    First the floor of what each group is due, then the rest of the batch goes to the groups whose next sample falls due
+    soonest. If the floors alone exceed the batch, which only jumping proportions can cause, those least behind wait.
 
     Args:
         owed: Σ α·M minus the samples drawn, (k,), summing to 0.
@@ -42,7 +38,7 @@ def apportion(owed: Floats, wanted: Floats, size: int) -> tuple[Ints, Floats]:
 
 def smallest(values: Floats, count: int) -> Ints:
     """Indices of the ``count`` smallest values; of equal ones the first."""
-    if len(values) <= max(count, _SORTED):
+    if len(values) <= max(count, 256):  # sorting a few is faster
         return values.argsort(kind="stable")[:count]
     last = np.partition(values, count - 1)[count - 1]
     smaller = np.flatnonzero(values < last)
@@ -55,9 +51,7 @@ class Deadlines:
     The n-th sample of a group may be drawn once its due exceeds n − 1, and must be when it reaches n. Taking the
     earliest deadline first keeps every group within one sample of its due, as there always is a way to do so.
 
-    Args:
-        owed: Σ α·M minus the samples drawn, (k,), summing to 0.
-        wanted: α·M of every batch from here, (k,).
+    ``owed`` (k,) is as for :func:`apportion`, and ``wanted`` (k,) as there for every batch from here.
     """
 
     def __init__(self, owed: Floats, wanted: Floats) -> None:

@@ -10,17 +10,14 @@ import torch
 from l2m.sampling.apportion import Deadlines, Floats, Ints, apportion
 from l2m.sampling.labels import Labels
 
-_GROUPS = 1024
 _GROUPS_A_SAMPLE = 128
-"""``Deadlines`` is faster than ``apportion`` where the groups are more than both, the second times the batch size."""
+"""``Deadlines`` is faster than ``apportion`` for more groups than this times the batch size, and more than 1024."""
 
 
 class Epoch:
     """Shuffles every group's list of samples, then draws batches from the lists.
 
     Args:
-        labels: of the samples.
-        batch_size: M.
         owed: what each group is owed before the first batch, (k,): Σ α·M minus the samples drawn; it sums to 0.
         generator: draws the lists; a copy of it seeds the order within batches.
         shuffle_within: whether the samples of a batch come in random order instead of group after group.
@@ -53,7 +50,7 @@ class Epoch:
         self.is_pass = False
         self.changes: list[tuple[int, Floats]] = []
         self._alpha = self._wanted = np.zeros(0)
-        self._many = len(owed) > max(_GROUPS, _GROUPS_A_SAMPLE * batch_size)
+        self._many = len(owed) > max(1024, _GROUPS_A_SAMPLE * batch_size)
         self._deadlines: Deadlines | None = None
         self._numbers = np.arange(len(owed), dtype=labels.groups.dtype)
 
@@ -81,10 +78,7 @@ class Epoch:
         return indices
 
     def go_to(self, batch: int, reached: int, changes: Sequence[tuple[int, Floats]]) -> None:
-        """Draw again what another process has drawn, up to a batch.
-
-        Batches from there up to ``reached`` will have the proportions that they had there, as a loader drew them ahead.
-        """
+        """Draw again what another process has drawn, up to a batch; those that it drew ahead keep their proportions."""
         self.changes, self.reached = list(changes), reached
         for _ in range(batch):
             self.draw(1, self.changes[-1][1])

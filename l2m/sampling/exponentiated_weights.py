@@ -15,8 +15,8 @@ class ExponentiatedWeights:
     Args:
         start: α, (k,) float64, above 0 and summing to 1, on the device of all moves.
         rate: at least 0; at 0 the weights do not change.
-        scaled: size is the root of a running mean (decay 0.9, bias-corrected) of (max_i |h_i − Σ_j α_j h_j|)².
-            The logarithm of a weight then moves by about ``rate`` at most, in whatever unit h has. Otherwise size is 1.
+        scaled: size is the root of a running mean (decay 0.9, bias-corrected) of (max_i |h_i − Σ_j α_j h_j|)², so that
+            the logarithm of a weight moves by about ``rate`` at most. Otherwise size is 1.
     """
 
     def __init__(self, start: Tensor, rate: float, scaled: bool) -> None:

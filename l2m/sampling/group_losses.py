@@ -20,14 +20,11 @@ class GroupLosses:
     Nothing waits for the device before ``end_epoch``.
 
     Args:
-        groups: k, at least 1.
+        groups: k, at least 1, or a ValueError is raised.
         process_group: the ranks that add up their losses, if ``torch.distributed`` is initialised; by default all.
 
     Attributes:
         batches: number of batches added since the last ``end_epoch``.
-
-    Raises:
-        ValueError: ``groups`` is not a whole number of at least 1.
 
     Examples:
         >>> losses = GroupLosses(2)
@@ -37,9 +34,8 @@ class GroupLosses:
     """
 
     def __init__(self, groups: int, process_group: distributed.ProcessGroup | None = None) -> None:
-        self._groups: int = check_argument(
-            "groups", groups, Annotated[int, Range(1)], "the number of groups in the labels"
-        )
+        remedy = "the number of groups in the labels"
+        self._groups: int = check_argument("groups", groups, Annotated[int, Range(1)], remedy)
         self._process_group = process_group
         self._totals: Tensor | None = None  # (2, k), on the device: sums of means, batches
         self.batches = 0

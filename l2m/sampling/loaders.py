@@ -16,15 +16,10 @@ def asker() -> Any:
 
 
 def check_loader(loader: Any, samples: int, is_sharded: bool) -> None:
-    """Warn of samples that are never drawn and of processes that do not share batches; refuse what divides twice.
+    """Warn of samples that are never drawn and of processes that do not share batches.
 
-    Args:
-        loader: what asks for batches, as ``asker`` returns it.
-        samples: number of labels.
-        is_sharded: whether a ``ShardedBatchSampler`` draws.
-
-    Raises:
-        UserError: a loader would make batches of batches, or Accelerate divide what is divided already.
+    A UserError says that the ``loader``, as ``asker`` returns it, would make batches of batches, or that Accelerate
+    would divide what a ``ShardedBatchSampler`` divides already. ``samples`` is the number of labels.
     """
     if type(loader) is BatchSampler:
         raise UserError(

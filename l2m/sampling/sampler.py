@@ -1,7 +1,6 @@
 """``Learn2MixBatchSampler``: batches whose group proportions follow the groups' losses (section 3 of the paper)."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
 from typing import Annotated, Any
 from zlib import crc32
 
@@ -33,14 +32,12 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
     group's list of samples; a list that ends is read again from its beginning (eq. 12 and 13).
 
     Every batch holds exactly ``batch_size`` samples, although ``proportions * batch_size`` is seldom whole: what a
-    group is owed is carried over to the next batch and the next epoch, so a group with a tiny share is seen rarely,
-    but is seen. While proportions are constant, a group's samples are always within one of the sum of its
-    ``proportions * batch_size``. Proportions that jump at a high mixing rate may leave a group a little further
-    behind, never ahead; no rule that does not know the next proportions can avoid this.
+    group is owed is carried over to the next batch and epoch, so a group with a tiny share is seen rarely, but is
+    seen. While proportions are constant, a group's samples are within one of the sum of its
+    ``proportions * batch_size``; proportions that jump may leave a group a little further behind, never ahead.
 
-    Every iterator is a pass of its own, as with torch's ``RandomSampler``: one that begins while another runs, or is
-    left before its end, takes nothing from others, and the next pass begins a new epoch. ``state_dict`` is of the
-    newest, and ``load_state_dict`` applies to the next.
+    Every iterator is a pass and an epoch of its own, as with torch's ``RandomSampler``, and takes nothing from others
+    that still run or were left. ``state_dict`` is of the newest, and ``load_state_dict`` applies to the next.
 
     Args:
         labels: the group of each sample, (N,) integers 0 to k − 1 of any type, or booleans; every group has a sample.
@@ -79,6 +76,7 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
         shuffle_within: bool = True,
     ) -> None:
         self._labels = read_labels(labels)
+        self._checksum = crc32(self._labels.groups.data)  # of the labels in their order
         samples = len(self._labels.groups)
         self.batch_size: int = check_argument(
             "batch_size", batch_size, Annotated[int, Range(1, samples)], f"1 to the {samples} samples"
@@ -220,8 +218,7 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
                 f"the state has {', '.join(state) or 'nothing'}: pass what the sampler's state_dict returned"
             )
         state = {name: value.cpu() if isinstance(value, Tensor) else value for name, value in state.items()}
-        sizes, batch_size = state["sizes"].numpy(), state["batch_size"]
-        batches = state["epoch_batches"]
+        sizes, batch_size, batches = state["sizes"].numpy(), state["batch_size"], state["epoch_batches"]
         others = state.get("labels", self._checksum) != self._checksum  # the first states had none
         if np.array_equal(sizes, self._labels.sizes) and others:
             raise UserError("the state is of a sampler of as many samples in another order: give the labels as before")
@@ -242,11 +239,6 @@ class Learn2MixBatchSampler(Sampler[list[int]]):
             self._resumed = self._begin()
             self._resumed.go_to(int(state["batch"]), int(state["reached"]), list(changes))
         self._generator.set_state(state["generator"])
-
-    @cached_property
-    def _checksum(self) -> int:
-        """Of the labels in their order."""
-        return crc32(np.ascontiguousarray(self._labels.groups).data)
 
     def _initial(self, proportions: Sequence[float] | Floats | Tensor | None) -> Floats:
         sizes = self._labels.sizes

@@ -16,10 +16,9 @@ from l2m.schema import Range, check_argument
 class ShardedBatchSampler(Sampler[list[int]]):
     """Yields this rank's part of the batches of a ``Learn2MixBatchSampler``.
 
-    Every rank draws the same whole batches of ``sampler.batch_size`` samples, counts them off group after group, and
-    keeps every ``num_replicas``-th, in the batch's order. So the shards of a step are equally long, disjoint and
-    together the batch, and a group's samples are spread evenly over the ranks, to within one. As
-    ``DistributedDataParallel`` averages gradients over ranks, a step equals that of one process with the whole batch.
+    Every rank draws the same whole batches of ``sampler.batch_size`` samples and keeps its part, so that the shards of
+    a step are equally long, disjoint and together the batch, and a group's samples are spread evenly over the ranks, to
+    within one. As ``DistributedDataParallel`` averages gradients, a step equals that of one process with whole batches.
 
     If ``torch.distributed`` is initialised, all samplers are set to the state of rank 0, and every epoch begins with a
     check that they are still equal. Build it and iterate over it on all ranks.
@@ -42,18 +41,12 @@ class ShardedBatchSampler(Sampler[list[int]]):
                 "num_replicas and rank are unknown before torch.distributed is initialised: call "
                 "init_process_group first, or give both"
             )
-        self._replicas: int = check_argument(
-            "num_replicas",
-            distributed.get_world_size() if num_replicas is None else num_replicas,
-            Annotated[int, Range(1)],
-            "the number of processes that share a batch",
-        )
-        self._rank: int = check_argument(
-            "rank",
-            distributed.get_rank() if rank is None else rank,
-            Annotated[int, Range(0, self._replicas - 1)],
-            f"one of {self._replicas} processes",
-        )
+        count = distributed.get_world_size() if num_replicas is None else num_replicas
+        number = distributed.get_rank() if rank is None else rank
+        remedy = "the number of processes that share a batch"
+        self._replicas: int = check_argument("num_replicas", count, Annotated[int, Range(1)], remedy)
+        own = Annotated[int, Range(0, self._replicas - 1)]
+        self._rank: int = check_argument("rank", number, own, f"one of {self._replicas} processes")
         self.sampler = sampler
         self._is_checked = False
         whole = sampler.batch_size

@@ -29,8 +29,7 @@ class StreamMixer(IterableDataset[list[tuple[int, Any]]]):
 
     Use it as ``DataLoader(StreamMixer(sources, ...), batch_size=None, collate_fn=default_collate)``. Every batch has
     exactly ``batch_size`` samples in random order, and in each worker a source's samples are within one of what it is
-    due. Ranks and workers read every n-th sample of each source. A pass begins all sources anew, unless it was loaded
-    from a state.
+    due. Ranks and workers read every n-th sample of each source. A pass begins all sources anew, or from a state.
 
     Args:
         sources: k iterables by name, numbered in this order. Those with a ``state_dict`` resume by it; others are read
@@ -92,15 +91,10 @@ class StreamMixer(IterableDataset[list[tuple[int, Any]]]):
         self._rank: int = check_argument("rank", rank, Annotated[int, Range(0, self._replicas - 1)], "of num_replicas")
         self._seed: int = check_argument("seed", seed, Annotated[int, Range(0)], "of the order within batches")
         self._tokens, self._split = tokens, split_themselves
-        self._reference = as_array("reference_losses", np.zeros(k) if reference_losses is None else reference_losses)
-        if (
-            self._reference.dtype.kind not in "biuf"
-            or self._reference.shape != (k,)
-            or not np.isfinite(self._reference).all()
-        ):
-            raise UserError(
-                f"reference_losses must be {k} finite numbers, one a source, not {self._reference.tolist()}"
-            )
+        given = as_array("reference_losses", np.zeros(k) if reference_losses is None else reference_losses)
+        if given.dtype.kind not in "biuf" or given.shape != (k,) or not np.isfinite(given).all():
+            raise UserError(f"reference_losses must be {k} finite numbers, one a source, not {given.tolist()}")
+        self._reference = given
         self._lowest = -np.inf if reference_losses is None else 0.0  # of what exceeds them
         self._losses = GroupLosses(k)
         rate = check_argument("mixing_rate", mixing_rate, Annotated[float, Range(0)], "the rule's rate")
@@ -272,8 +266,7 @@ class StreamMixer(IterableDataset[list[tuple[int, Any]]]):
             )
         if state.get("rule_name") != self._rule_name:
             raise UserError(f"the state is of another rule than {self._rule_name}: use the same")
-        rule = self._weights or self._rule
-        rule.load_state_dict(state["rule"])
+        (self._weights or self._rule).load_state_dict(state["rule"])
         self._losses.load_state_dict(state["losses"])
         self._changes.copy_(state["changes"])
         self._passes.fill_(state["passes"] << 31)
