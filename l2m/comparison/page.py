@@ -61,9 +61,9 @@ def panels(report: Report) -> Mapping[str, Any]:
                 continue
             ours, theirs = values[strategy], values[opponent]
             difference = paired(ours, theirs, len(values) - 1, overlap)
-            verdict = verdict_of(difference, score.higher_is_better)
-            if opponent == BASELINE:
-                verdict = VERDICTS[findings.row(name, strategy).verdict]
+            is_reported = opponent == BASELINE
+            found = VERDICTS[findings.row(name, strategy).verdict] if is_reported else None
+            verdict = found or verdict_of(difference, score.higher_is_better)
             digits = significant(ours, score.percent)
             effects[opponent][strategy] = [effect(difference, digits, float(theirs.mean()), verdict)]
         made[name] = {"title": score.title, "is_percent": score.percent, "higher": score.higher_is_better,
