@@ -232,7 +232,9 @@ def _tokens(
     """Tokens (N, L) of both parts, by the vocabulary of the training texts at ``index``; the longest of these has L."""
     encoded = encode(train, test, length, index.tolist())
     longest = max(1, int(np.count_nonzero(encoded.train[index.numpy()], axis=1).max(initial=0)))
-    train_inputs, test_inputs = ({"inputs": torch.from_numpy(part[:, :longest])} for part in encoded[:2])
+    train_inputs, test_inputs = (
+        {"inputs": torch.from_numpy(np.ascontiguousarray(part[:, :longest]))} for part in encoded[:2]
+    )
     return train_inputs, test_inputs, {"vocabulary": encoded.vocabulary, "columns": names}
 
 
