@@ -143,8 +143,7 @@ def diagonal(confusion: Floats) -> Floats:
 
 def _areas(weights: Floats, ranking: Ranking) -> list[Floats]:
     """The areas under a class's ROC and precision-recall curves; NaN without samples of it, or without others."""
-    # sums of the first 0, 1, … weights
-    all_, own = (np.insert(weights[..., samples].cumsum(-1), 0, 0, -1) for samples in (ranking.order, ranking.own))
+    all_, own = (_cumulated(weights[..., samples]) for samples in (ranking.order, ranking.own))
     own_below, own_up_to = (own[..., count] for _, count in (ranking.below, ranking.up_to))
     others_below = all_[..., ranking.below[0]] - own_below
     others_up_to = all_[..., ranking.up_to[0]] - own_up_to
@@ -154,3 +153,10 @@ def _areas(weights: Floats, ranking: Ranking) -> list[Floats]:
         heights = (others_below + others_up_to) / (2 * n_others), hits / (hits + false_alarms).clip(1e-300)
         areas = [(weights[..., ranking.own] * height).sum(-1, keepdims=True) / n_own for height in heights]
     return [np.where((n_own > 0) & (n_others > 0), area, np.nan)[..., 0] for area in areas]
+
+
+def _cumulated(weights: Floats) -> Floats:
+    """(..., 1 + N) sums of the first 0 to N weights; of all draws they are large, so they are written once."""
+    sums = np.zeros((*weights.shape[:-1], weights.shape[-1] + 1))
+    weights.cumsum(-1, out=sums[..., 1:])
+    return sums
