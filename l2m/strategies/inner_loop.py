@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,14 @@ Parameters = dict[str, Tensor]
 """By name."""
 
 
+class Start(NamedTuple):
+    """Copies of the state before the steps."""
+
+    parameters: Parameters
+    optimizer: dict[str, list[Tensor]]
+    generators: dict[str, Tensor]  # torch's default ones
+
+
 @dataclass
 class Inner:
     """The last T steps, and the model after them.
@@ -33,15 +41,14 @@ class Inner:
     optimizer: Any
     task_loss: Callable[[Tensor, Tensor], Tensor]  # (outputs, targets) -> losses (M,)
     precision: Callable[[], AbstractContextManager[None]]  # returns the context of a forward pass
-    # copies of parameters, optimizer and torch's generators before the steps; None if it never calls :meth:`unrolled`
-    before: tuple[Parameters, dict[str, list[Tensor]], dict[str, Tensor]] | None = None
+    before: Start | None = None  # the state before the steps; None if the strategy never calls :meth:`unrolled`
     batches: list[Batch] = field(default_factory=list)  # those of the steps, in order, as the steps saw them
 
     def rewindable(self) -> Inner:
         """Itself, with copies of the state before the next steps."""
         parameters = {name: each.detach().clone() for name, each in self.parameters.items()}
         optimizer = {name: [each.clone() for each in tensors] for name, tensors in self.optimizer.state_dict().items()}
-        self.before = parameters, optimizer, default_states(next(iter(parameters.values())).device)
+        self.before = Start(parameters, optimizer, default_states(next(iter(parameters.values())).device))
         return self
 
     @property

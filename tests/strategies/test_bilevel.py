@@ -237,7 +237,7 @@ def test_steps_taken_anew_are_the_steps(row: str, tmp_path: Path, tiny_data: Pat
         assert all(map(torch.equal, kept, trainer._changing()))
         assert torch.equal(generators, torch.get_rng_state())
         assert trainer.model.training
-        now, start = dict(trainer.model.named_parameters()), inner.before[0]
+        now, start = dict(trainer.model.named_parameters()), inner.before.parameters
         off, moved = (
             torch.cat([(a[name] - now[name]).flatten() for name in now]).norm().item() for a in (after, start)
         )
