@@ -287,7 +287,11 @@ class Learn2MixRegressor(RegressorMixin, _Estimator):  # type: ignore[misc]
     ) -> Learn2MixRegressor:
         """Train on a table X (N, d), which may be sparse and is made dense, with targets y (N,).
 
-        ``groups``, by default bins of y, ``sample_weight`` and errors are as for :meth:`Learn2MixClassifier.fit`.
+        Args:
+            groups, sample_weight: as for :meth:`Learn2MixClassifier.fit`; groups are by default bins of y.
+
+        Raises:
+            ValueError: the table or an option is invalid, or the loss is not finite.
         """
         table, values = validate_data(self, X, y, dtype=PRECISIONS, y_numeric=True, accept_sparse="csr")
         targets = column_or_1d(values, warn=True).astype(table.dtype)

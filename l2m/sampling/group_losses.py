@@ -20,11 +20,14 @@ class GroupLosses:
     Nothing waits for the device before ``end_epoch``.
 
     Args:
-        groups: k, at least 1, or a ValueError is raised.
+        groups: k, at least 1.
         process_group: the ranks that add up their losses, if ``torch.distributed`` is initialised; by default all.
 
     Attributes:
         batches: number of batches added since the last ``end_epoch``.
+
+    Raises:
+        ValueError: ``groups`` is not a whole number of at least 1.
 
     Examples:
         >>> losses = GroupLosses(2)

@@ -16,9 +16,10 @@ from l2m.schema import Range, check_argument
 class ShardedBatchSampler(Sampler[list[int]]):
     """Yields this rank's part of the batches of a ``Learn2MixBatchSampler``.
 
-    Every rank draws the same whole batches of ``sampler.batch_size`` samples and keeps its part, so that the shards of
-    a step are equally long, disjoint and together the batch, and a group's samples are spread evenly over the ranks, to
-    within one. As ``DistributedDataParallel`` averages gradients, a step equals that of one process with whole batches.
+    Every rank draws the same whole batches of ``sampler.batch_size`` samples, counts them off group after group, and
+    keeps every ``num_replicas``-th, in the batch's order. So the shards of a step are equally long, disjoint and
+    together the batch, and a group's samples are spread evenly over the ranks, to within one. As
+    ``DistributedDataParallel`` averages gradients over ranks, a step equals that of one process with the whole batch.
 
     If ``torch.distributed`` is initialised, all samplers are set to the state of rank 0, and every epoch begins with a
     check that they are still equal. Build it and iterate over it on all ranks.

@@ -73,7 +73,10 @@ def torch_state(config: RunConfig) -> Iterator[None]:
 
 @contextmanager
 def set_tf32(config: RunConfig) -> Iterator[None]:
-    """Compute matrix products and convolutions inside in TF32 if the run does, else in float32, unlike cuDNN."""
+    """Compute matrix products and convolutions inside in TF32 if the run does, else, and on a CPU, in float32.
+
+    By torch's defaults cuDNN would round the inputs of convolutions to TF32.
+    """
     backends: Any = torch.backends  # torch's stubs lack some
     on_gpu = backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn
     on_cpu = backends.mkldnn.matmul, backends.mkldnn.conv, backends.mkldnn.rnn
