@@ -29,6 +29,7 @@ class Group:
         self._waiting = list(trainings)
         self._ready: dict[Trainer, int] = {}  # those with a lock
         self._active: dict[Trainer, int] = {}
+        self._signals: list[int] = []
 
     def close(self) -> None:
         """Release all locks."""
@@ -37,7 +38,7 @@ class Group:
 
     def prepare(self) -> None:
         """Prepare as many of the runs that wait as there is room for, and lock their directories."""
-        while self._waiting and len(self._ready) + len(self._active) < self._most:
+        while self._waiting and not self._signals and len(self._ready) + len(self._active) < self._most:
             number = self._waiting.pop(0)
             self._advance(number, self._ready, partial(next, self._trainings[number]))
             if self._most > 1 == len(self._ready) and not self._active:
@@ -50,9 +51,11 @@ class Group:
         failed, or before which a signal came has none: it is to be trained alone.
         """
         together: list[Stack] = []
+        signals += self._signals  # of a run that one needs
+        self._signals = signals
         yield from self._pop_results()
         while self._ready or self._active:
-            self._start(signals)
+            self._start()
             stacked = {trainer for stack in together if not stack.is_released for trainer in stack.trainers}
             if stacked != set(self._active):
                 for stack in together:
@@ -60,22 +63,21 @@ class Group:
                 together = [Stack(some) for some in stacks([*self._active])]
             for stack in together:
                 self._end_epoch(stack, stack.run_epoch())
-            if not signals:
-                self.prepare()
+            self.prepare()
             yield from self._pop_results()
 
     def _pop_results(self) -> Iterator[tuple[int, Result]]:
         while self._results:
             yield self._results.pop(0)
 
-    def _start(self, signals: list[int]) -> None:
-        """Start the runs that are ready."""
+    def _start(self) -> None:
+        """Start the runs that are ready, or none after a signal."""
         ready, self._ready = self._ready, {}
         for trainer, number in ready.items():
-            if len(self._trainings) > 1 and common(trainer) is None:
+            if self._signals or (len(self._trainings) > 1 and common(trainer) is None):
                 self._trainings[number].close()
             else:
-                self._advance(number, self._active, partial(self._trainings[number].send, signals))
+                self._advance(number, self._active, partial(self._trainings[number].send, self._signals))
 
     def _end_epoch(self, stack: Stack, ended: Mapping[Trainer, Rows | Exception]) -> None:
         for trainer, rows in ended.items():
@@ -94,4 +96,5 @@ class Group:
         except StopIteration as end:
             self._results.append((number, end.value))
         except (Exception, Stopped) as error:
+            self._signals += [error.signal] if isinstance(error, Stopped) else []
             self._results.append((number, error))

@@ -85,7 +85,7 @@ def check_divisible(config: RunConfig) -> None:
         return
     name, strategy = config.strategy["name"], STRATEGIES.build(config.strategy)
     cannot = {
-        f"strategy={name} differentiates through whole steps": strategy.every > 0,
+        f"strategy={name} takes outer steps of its own": strategy.every > 0,
         "equal_seconds=true measures one process": config.equal_seconds,
         f"batch_size={config.batch_size} is less than a sample each": config.batch_size < world,
     }

@@ -37,8 +37,8 @@ def train(config: RunConfig, on_epoch: Callable[[EpochRow], None] | None = None)
     """Train one run and write its records.
 
     A finished run is read, not repeated, unless ``force`` is set. An interrupted or failed run continues from its
-    checkpoint, and on a CPU gives the same bytes as without the interruption. The runs that it :func:`needs` are
-    trained first, in the same ``results_dir``. If another process is training the run, wait for it.
+    checkpoint, and on a CPU with as many threads gives the same bytes as without the interruption. The runs that it
+    :func:`needs` are trained first, in the same ``results_dir``. If another process is training the run, wait for it.
 
     ``on_epoch`` is called with each row of ``metrics.csv``. SIGINT and SIGTERM end the run after the current epoch,
     with a checkpoint; a second signal ends it at once.
@@ -99,7 +99,9 @@ def train_together(
         if signals:
             yield number, Stopped(signals[0], f"{RunDirectory(configs[number]).path} was stopped")
         else:
-            yield from ((number, result) for _, result in train_together([configs[number]], on_epoch))
+            for _, result in train_together([configs[number]], on_epoch):
+                signals += [result.signal] if isinstance(result, Stopped) else []  # it ends all that are left
+                yield number, result
 
 
 def _training(
@@ -233,12 +235,12 @@ def _measure_budget(config: RunConfig) -> float | None:
     timed = train(classical)
     threads = config.threads or torch.get_num_threads()
     here = {"device": device_name(choose_device(config.device)), "threads": threads}
-    measured = {key: timed.info[key] for key in here}
-    if measured != here:
-        raise UserError(
-            f"equal_seconds=true compares seconds of one machine: {timed.path} was measured with {measured}, this run "
-            f"has {here}: repeat it here with force=true"
-        )
+    for part in (timed.info, *timed.info.get("resumed", [])):
+        if (measured := {key: part[key] for key in here}) != here:
+            raise UserError(
+                f"equal_seconds=true compares seconds of one machine: {timed.path} was measured with {measured}, this "
+                f"run has {here}: repeat that one here, with strategy=classical mixing=none force=true"
+            )
     return float(timed.metrics["seconds"].iloc[-1])
 
 

@@ -87,7 +87,7 @@ def test_two_processes_give_the_numbers_of_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "problem"),
     [
-        (["strategy=bilevel"], "error: strategy=bilevel differentiates through whole steps"),
+        (["strategy=bilevel"], "error: strategy=bilevel takes outer steps of its own"),
         (["strategy=classical", "equal_seconds=true", "strategy.batches=stratified"], "equal_seconds=true measures"),
         (
             ["model=timm", "model.architecture=test_resnet"],

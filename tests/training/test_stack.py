@@ -21,7 +21,7 @@ from l2m.config.run import RunConfig
 from l2m.data import Batch, Data
 from l2m.models import MODELS
 from l2m.models.mlp import network
-from l2m.records import EpochRow, Records
+from l2m.records import EpochRow, GroupRow, Records
 from l2m.records.directory import RunDirectory
 from l2m.strategies import STRATEGIES, Strategy
 from l2m.training import run as training
@@ -194,6 +194,22 @@ def test_runs_that_were_stopped_continue_together_or_alone(tmp_path: Path) -> No
         assert_alike(ours, alone)
         assert [each["epoch"] for each in info(ours)["resumed"]] == [2]  # type: ignore[attr-defined]
         assert info(ours)["together"] == 6
+
+
+@pytest.mark.parametrize("strategy", ["bilevel", "curriculum"])
+def test_a_signal_ends_all_runs_that_are_left(strategy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes in the first of those that cannot be stacked, or in a run that the first of a stack needs."""
+    add, seen = RunDirectory.add, list[int]()
+
+    def stop(self: RunDirectory, row: EpochRow, groups: Sequence[GroupRow]) -> None:
+        add(self, row, groups)
+        seen.append(row.epoch)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(RunDirectory, "add", stop)
+    results = train_together([configured(tmp_path, f"strategy={strategy}", f"seed={seed}") for seed in range(3)])
+    assert all(isinstance(each, Stopped) for each in results), results
+    assert seen == [1]
 
 
 def test_a_run_that_was_stopped_alone_continues_with_others(tmp_path: Path) -> None:
