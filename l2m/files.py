@@ -92,8 +92,15 @@ def packed_path(file: Path) -> Path:
 
 
 def pack(file: Path) -> None:
-    """Replace a file by its content in gzip's format, without a time stamp; after an OSError it is as before."""
-    write_whole(packed_path(file), gzip.compress(_content(file), mtime=0))
+    """Replace a file by its content in gzip's format, without a time stamp.
+
+    Raises:
+        OSError: it cannot be read or written; it is as before, as it is after a power cut.
+        ValueError: it is too large to be read again.
+    """
+    if len(content := _content(file)) > LARGEST:
+        raise ValueError(f"it holds more than {LARGEST} bytes")
+    write_whole(packed_path(file), gzip.compress(content, mtime=0), flush=True)
     file.unlink()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +13,7 @@ import torch
 import yaml
 
 import l2m
-from l2m import UserError
+from l2m import UserError, files
 from l2m.config.checking import check
 from l2m.config.run import RunConfig
 from l2m.files import pack
@@ -218,10 +219,18 @@ def test_a_damaged_record_is_reported(content: str, tmp_path: Path) -> None:
     assert train(config).info["status"] == "done"
 
 
-def test_a_packed_run_is_read_and_its_repetition_is_not_packed(tmp_path: Path) -> None:
+def test_a_packed_run_is_read_and_its_repetition_is_not_packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = tiny(tmp_path)
     first = train(config)
-    pack(first.path / "groups.csv")
+    flushed: list[str] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "LARGEST", 100)
+        with pytest.raises(ValueError, match="holds more than 100 bytes"):
+            pack(first.path / "groups.csv")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: flushed.append(os.readlink(f"/proc/self/fd/{descriptor}")))
+        pack(first.path / "groups.csv")
+    assert [Path(each).suffix for each in flushed] == [".part", ""], "the packed table and its name"
     assert not (first.path / "groups.csv").exists()
     pd.testing.assert_frame_equal(train(config).groups, first.groups)
     again = train(tiny(tmp_path, "force=true"))
