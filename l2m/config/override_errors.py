@@ -110,7 +110,8 @@ def _describe_unknown_key(key: str, keys: type, groups: Sequence[str]) -> str:
         return describe_unknown("key", key, names)
     options = _list_options(group)
     if owners := [name for name, names in options.items() if option in names]:
-        return f"{key} is not an option of the {group} here: add {group}={owners[0]}, which has it"
+        swept = f", or, to sweep over {group}, write {key}='choice(VALUE)'" * (group in GROUPS)
+        return f"{key} is not an option of the {group} here: add {group}={owners[0]}, which has it{swept}"
     near = closest(option, [name for names in options.values() for name in names])
     guess = f" (did you mean {group.replace('/', '.')}.{near}?)" if near else ""
     listed = [f"{group}={name} has {', '.join(names)}" for name, names in options.items() if not near or near in names]

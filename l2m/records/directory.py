@@ -48,6 +48,7 @@ class RunDirectory:
         self._rows: list[EpochRow] = []
         self._groups: list[GroupRow] = []
         self._info: dict[str, Any] = {}
+        self._described = b""  # what a user's own data were read as
         self._earlier_seconds = self._began = 0.0
 
     def status(self) -> str | None:
@@ -113,7 +114,8 @@ class RunDirectory:
         self._write_config()
         if data:
             text = json.dumps(data, indent=1, ensure_ascii=False) + "\n"
-            self._write("data.json", text.encode(errors="backslashreplace"))  # of a name that is not text
+            self._described = text.encode(errors="backslashreplace")  # of a name that is not text
+            self._write("data.json", self._described)
         self._write_info()
         return checkpoint.state if checkpoint else None
 
@@ -135,10 +137,12 @@ class RunDirectory:
         state = {name: value.cpu() for name, value in model.state_dict().items()}
         if not self._has("config.yaml"):
             self._write_config()
+        if self._described:
+            self._write("data.json", self._described)
         self._write_tables()
         self._write(MODEL, serialize({"parameters": state, **described}))
         with reporting("written", self.path, WRITE_REMEDY):
-            for name in (*RECORDS, MODEL, "."):
+            for name in (*RECORDS, MODEL, *["data.json"] * bool(self._described), "."):
                 flush_to_disk(self.path / name)
         self._info |= {**info, "end": now(), "seconds": self._seconds(), "model": MODEL, "status": "done"}
         self._write_info(flush=True)
@@ -253,7 +257,8 @@ class RunDirectory:
                 (self.path / name).unlink(missing_ok=True)
 
     def _write_config(self) -> None:
-        text = yaml.safe_dump(self.config.to_dict(), sort_keys=False)
+        once = {"force": False, "debug": False}  # for this time: the file may be the configuration of another run
+        text = yaml.safe_dump(self.config.to_dict() | once, sort_keys=False)
         try:
             check_size(text, "config.yaml")
         except ValueError as error:

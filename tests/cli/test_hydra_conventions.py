@@ -85,10 +85,12 @@ def test_a_command_keeps_the_name_of_its_configuration(door: Command, tmp_path: 
 
 
 def test_a_record_is_a_configuration(door: Command, tmp_path: Path) -> None:
-    assert door(*TINY, "results_dir=first").status == 0
+    words = (*TINY, "results_dir=first", "force=true", "debug=true")
+    assert door(*words).status == 0
     (record,) = (tmp_path / "first").glob("runs/*/*/*")
     info = json.loads((record / "run.json").read_text())
-    assert info["command"] == shlex.join(["python", "-m", "l2m.run", *TINY, "results_dir=first"])
+    assert info["command"] == shlex.join(["python", "-m", "l2m.run", *words])
+    assert "done before" in door("--config-path", str(record)).out, "it is not forced again"
     again = door("seed=5", "--config-path", str(record.relative_to(tmp_path)), "results_dir=second")
     assert again.status == 0
     (other,) = (tmp_path / "second").glob("runs/*/*/seed5-*")
@@ -96,6 +98,13 @@ def test_a_record_is_a_configuration(door: Command, tmp_path: Path) -> None:
     assert {each.name for each in tmp_path.iterdir()} == {"first", "second"}, "Hydra writes nothing"
     texts = [(folder / "config.yaml").read_text() for folder in (record, other)]
     assert texts[0].replace("seed: 0", "seed: 5").replace("first", "second") == texts[1]
+
+
+def test_an_option_of_choices_that_are_swept(door: Command) -> None:
+    words = ("-m", "dataset=digits", "optimizer=adamw,sgd", "dry_run=true")
+    remedy = "or, to sweep over optimizer, write optimizer.weight_decay='choice(VALUE)'"
+    assert remedy in door(*words, "optimizer.weight_decay=0.01").err
+    assert door(*words, "optimizer.weight_decay=choice(0.01)").out.splitlines()[-1].startswith("2 runs:")
 
 
 def test_runs_that_differ_in_plain_values_are_composed_once_and_alike(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,6 +92,15 @@ def test_folder_removed_while_training_is_written_whole(config: RunConfig) -> No
     assert (len(found.runs), found.problems) == (1, [])
 
 
+def test_what_own_data_were_read_as_is_written_again(tmp_path: Path) -> None:
+    table, folder = tmp_path / "table.csv", tmp_path / "results"
+    table.write_text("x,y\n" + "".join(f"{i},{'ab'[i % 2]}\n" for i in range(40)))
+    own = ("dataset=csv", f"dataset.path={table}", "dataset.target=y", "batch_size=8", "epochs=2", "device=cpu")
+    config = l2m.compose(*own, f"results_dir={folder}")
+    records = train(config, lambda row: shutil.rmtree(folder) if row.epoch == 2 else None)
+    assert json.loads((records.path / "data.json").read_text())
+
+
 @pytest.mark.parametrize("name", ["groups.csv", MODEL])
 def test_folder_removed_at_the_end_is_no_finished_run(
     config: RunConfig, name: str, monkeypatch: pytest.MonkeyPatch
