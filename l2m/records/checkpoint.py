@@ -10,6 +10,8 @@ from zipfile import ZipFile
 
 import torch
 
+from l2m.errors import UserError
+from l2m.files import reporting
 from l2m.records import SCHEMA, EpochRow, GroupRow
 
 LOG = logging.getLogger(__name__)
@@ -31,18 +33,26 @@ class Checkpoint:
 
 
 def read_checkpoint(file: Path) -> Checkpoint | None:
-    """The checkpoint; None if there is none or, with a warning, if it cannot be read."""
+    """The checkpoint; None if there is none or, with a warning, if it is damaged.
+
+    Raises:
+        UserError: the system refuses to read it: it may be whole.
+        MemoryError: there is too little memory for it.
+    """
     if not file.exists():
         return None
     try:
-        content = load_whole(file)
+        with reporting("read", file, "make it readable, or remove it to start the run from the beginning"):
+            content = load_whole(file)
         if (schema := content.pop("schema")) != SCHEMA:
             raise ValueError(f"schema {schema}, this version reads {SCHEMA}")
         content["metrics"] = [EpochRow(*row) for row in content["metrics"]]
         content["groups"] = [GroupRow(*row) for row in content["groups"]]
         return Checkpoint(**content)
+    except (UserError, MemoryError):
+        raise
     except Exception as error:  # torch.load has no exception of its own
-        why = error if isinstance(error, (OSError, ValueError)) else type(error).__name__
+        why = error if isinstance(error, ValueError) else type(error).__name__
         LOG.warning("%s cannot be read (%s): the run starts from the beginning", file, why)
         return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -28,6 +29,7 @@ from l2m.catalog import registries
 from l2m.config.run import RunConfig
 from l2m.records import EpochRow
 from l2m.records.directory import RunDirectory
+from l2m.training.run import needs
 from l2m.training.stopping import Stopped
 
 FILES = ["config.yaml", "groups.csv", "metrics.csv", "model.pt", "run.json"]
@@ -263,6 +265,30 @@ class Touch:
         return os.mkdir, (str(self.file),)
 
 
+@pytest.mark.parametrize(
+    ("trouble", "sentence"),
+    [
+        (MemoryError(), "there is not enough memory"),
+        (OSError(errno.EMFILE, "Too many open files"), r"cannot be read \(Too many open files\): make it readable"),
+    ],
+    ids=["memory", "files"],
+)
+def test_a_checkpoint_that_may_be_whole_is_kept(
+    trouble: Exception, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, file = interrupted(tmp_path)
+    content = file.read_bytes()
+
+    def fail(*arguments: object, **options: object) -> None:
+        raise trouble
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "load", fail)
+        with pytest.raises(UserError, match=sentence):
+            train(config)
+    assert file.read_bytes() == content
+
+
 @pytest.mark.parametrize("harm", ["empty", "cut", "zeros", "text", "schema", "part", "rows", "trap", "trap in a zip"])
 def test_a_damaged_checkpoint_is_reported_and_the_run_starts_over(
     harm: str, undisturbed: Undisturbed, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -351,6 +377,16 @@ def test_force_starts_over(undisturbed: Undisturbed, tmp_path: Path) -> None:
 
 
 # Failures
+
+
+def test_seconds_that_were_measured_elsewhere_are_refused(tmp_path: Path) -> None:
+    config = small(tmp_path, "equal_seconds=true")
+    (classical,) = needs(config)
+    file = train(classical).path / "run.json"
+    info = json.loads(file.read_text())
+    file.write_text(json.dumps(info | {"resumed": [{"epoch": 1, "device": info["device"], "threads": 64}]}))
+    with pytest.raises(UserError, match=r"'threads': 64}, this run has .* repeat that one here, with .* force=true"):
+        train(config)
 
 
 def test_a_failed_run_keeps_its_log_and_is_retried(undisturbed: Undisturbed, tmp_path: Path) -> None:
