@@ -18,6 +18,14 @@ def generator(seed: int, purpose: str) -> torch.Generator:
     return torch.Generator().manual_seed(derive(seed, purpose))
 
 
+def seed_defaults(seed: int, device: torch.device) -> None:
+    """Seed torch's default generators as ``torch.manual_seed`` does, of the GPUs that of ``device`` alone."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
+
+
 def default_states(device: torch.device) -> dict[str, Tensor]:
     """The states of torch's default generators: that of the CPU, and that of a GPU."""
     states = {"cpu": torch.get_rng_state()}

@@ -104,7 +104,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
             whole, aside = (whole.subset(torch.nonzero(part)[:, 0]) for part in (~held, held))
             stopping, weight = EarlyStopping(self.task, None, options["n_iter_no_change"]), weight[~held]
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive(seed, "parameters"))
+            torch.default_generator.manual_seed(derive(seed, "parameters"))  # those of GPUs are the caller's
             model = network(X.shape[1], options["hidden_layer_sizes"], outputs).to(whole.inputs.dtype)
         optimizer = adamw(model.parameters(), options["learning_rate"], weight_decay=options["weight_decay"])
         strategy: Strategy = options["strategy"]

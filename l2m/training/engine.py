@@ -23,7 +23,7 @@ from l2m.data import Batch, Split
 from l2m.errors import UserError, cause
 from l2m.records import EpochRow, GroupRow
 from l2m.records.directory import MODEL, RunDirectory
-from l2m.seeding import default_states, derive, generator, restore_defaults, to_device
+from l2m.seeding import default_states, derive, generator, restore_defaults, seed_defaults, to_device
 from l2m.strategies import checks
 from l2m.strategies.inner_loop import Inner
 from l2m.tasks import TASKS
@@ -99,7 +99,7 @@ class Trainer:
         trained = {name: self._build_trained(loaded, run, parameters_of(run)) for name, run in needed if parameters_of}
         losses = {name: self._losses(trained[name], loaded.train) for name in trained.keys() & scoring}
 
-        torch.manual_seed(derive(config.seed, "parameters"))
+        seed_defaults(derive(config.seed, "parameters"), self.device)
         self.model = models.MODELS.build(config.model, loaded).to(self.device, memory_format=torch.channels_last)
         self.ranks: Ranks | None = None
         if ranks.count() > 1:
@@ -112,7 +112,7 @@ class Trainer:
             raise UserError(
                 f"strategy={name} differentiates through steps, which optimizer={optimizer} cannot: use adam"
             )
-        torch.manual_seed(derive(config.seed, "dropout"))
+        seed_defaults(derive(config.seed, "dropout"), self.device)
 
         context = strategies.Context(
             loaded.train, k, size, self.steps, lambda purpose: generator(config.seed, purpose), losses, self.device,
@@ -138,7 +138,7 @@ class Trainer:
         self.epoch += 1
         self.model.train()
         if self.ranks:  # dropout draws other numbers on each, which a resumed run repeats
-            torch.manual_seed(derive(self.config.seed, f"dropout/{self.epoch}/{self.ranks.rank}"))
+            seed_defaults(derive(self.config.seed, f"dropout/{self.epoch}/{self.ranks.rank}"), self.device)
         rate = self.config.learning_rate
         if self.config.schedule == "cosine":
             rate = optimizers.annealed(rate, self.epoch, self.config.epochs)

@@ -100,12 +100,13 @@ def test_a_seed_determines_the_run(strategy: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("learning_rate", ["1e-3", "1e30"])
-def test_torch_is_left_as_it_was(learning_rate: str, tmp_path: Path) -> None:
+def test_torch_is_left_as_it_was(learning_rate: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("seeds GPUs of others"))
     threads = torch.get_num_threads()
     other = 2 if threads == 1 else 1
     config = tiny(tmp_path, *SMALL, f"threads={other}", f"learning_rate={learning_rate}")
     with torch.random.fork_rng():
-        torch.manual_seed(12345)
+        torch.default_generator.manual_seed(12345)
         torch.rand(3)
         before = torch.get_rng_state()
         try:
