@@ -82,7 +82,7 @@ def check(raw: Mapping[str, Any]) -> RunConfig:
     if values.get("schedule") == "cosine" and values.get("equal_seconds"):
         problems.append("schedule=cosine ends with the last epoch, but equal_seconds=true has no last one: drop one")
     problems += _describe_stopping_problems(values)
-    if values.get("validation_part") and not values.get("validation_fraction"):
+    if values.get("validation_part") and not (values.get("validation_fraction") or values.get("early_stopping")):
         part = values["validation_part"]
         problems.append(f"validation_part={part} of no held-out samples: set validation_fraction=0.2, for example")
     problems = problems or _describe_unrepeatable(values, registry["strategy"])

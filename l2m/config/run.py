@@ -18,7 +18,7 @@ UNMIXED = {"name": "none"}
 Seed = Annotated[int, Range(0, 2**31 - 1)]
 Count = Annotated[int, Range(1)]
 Threads = Annotated[int, Range(1, 1024)]
-Device = Annotated[str, Pattern(r"auto|cpu|cuda(:\d+)?|mps", "one of auto, cpu, cuda, cuda:N")]
+Device = Annotated[str, Pattern(r"auto|cpu|cuda(:(0|[1-9][0-9]?))?|mps", "one of auto, cpu, cuda, cuda:N")]
 
 
 LabelMetric = Literal[
@@ -158,7 +158,8 @@ class RunConfig:
             science[group] = {
                 key: value
                 for key, value in plain[group].items()
-                if key != "storage" and (key == "name" or key not in defaults or defaults[key] != value)
+                if (group, key) != ("dataset", "storage")
+                and (key == "name" or key not in defaults or defaults[key] != value)
             }
             if (revision := registry[group].revision(plain[group]["name"])) > 1:
                 science[group]["revision"] = revision

@@ -64,6 +64,8 @@ def tune(
     search: Search = SWEEPERS.build(options)
     swept = {override.get_key_element(): override for override in overrides if override.is_sweep_override()}
     seeds = list(swept["seed"].sweep_string_iterator()) if "seed" in swept else [None]
+    if not seeds:
+        raise UserError(f"{swept['seed'].input_line} has no values: give it at least one, as seed='range(2)'")
     space = {key: _distribution(override) for key, override in swept.items() if key != "seed"}
     fixed = [override.input_line or "" for override in overrides if not override.is_sweep_override()]
     if not space or "dataset" in space:
@@ -122,7 +124,7 @@ def tune(
     print(f"best of {len(scored)} trials, {metric} {value:.4g} on the held-out part:")
     print(f"  {' '.join(words)}\nto try them on the test set, which was not used:")
     unused = "validation_fraction=", "validation_part=", "hydra", "+experiment=tune"
-    kept = [word for word in (*flags, *fixed) if not word.startswith(unused)]
+    kept = [*flags, *(word for word in fixed if not word.startswith(unused))]
     seed = [swept["seed"].input_line or ""] if "seed" in swept else []
     print(f"  python -m l2m.run {'-m ' if seed else ''}{shlex.join([*kept, *words, *seed])}")
 

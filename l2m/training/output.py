@@ -28,6 +28,8 @@ class LastingStream:
     def _do(self, method: Callable[..., object], *arguments: str) -> None:
         try:
             method(*arguments)
+        except UnicodeEncodeError as error:  # of a terminal that has fewer characters
+            method(*(each.encode(error.encoding, "backslashreplace").decode(error.encoding) for each in arguments))
         except OSError:
             with suppress(OSError):  # what is left in the buffer must not fail when Python ends either
                 nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -42,8 +42,12 @@ def end_with_parent(parent: int) -> None:
 def handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[Callable[[], None]]:
     """Handle SIGINT and SIGTERM inside, unless they are ignored; the yielded function restores their handlers early.
 
-    Inside, SIGHUP is ignored: a terminal that is closed takes its output with it, and nothing else.
+    Inside, SIGHUP is ignored: a terminal that is closed takes its output with it, and nothing else. Outside the main
+    thread, where signals are not delivered, nothing is handled.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
     handled = [each for each in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(each) not in (signal.SIG_IGN, None)]
     before = {each: signal.signal(each, handler) for each in handled}
     hangup = signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -66,9 +70,6 @@ def stop_between_epochs() -> Iterator[list[int]]:
     The list stays empty outside the main thread, where signals are not delivered.
     """
     signals: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield signals
-        return
 
     def record(number: int, frame: FrameType | None) -> None:
         signals.append(number)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections import Counter
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -273,6 +274,13 @@ def test_identity_is_science_alone() -> None:
                "optimizer.beta1=0.8", "dataset.test_size=999", "validation_fraction=0.2"]  # fmt: skip
     digests = {plain.digest(), *(compose(change).digest() for change in changes)}
     assert len(digests) == 1 + len(changes)
+
+
+def test_an_option_that_is_called_as_one_of_data_is_part_of_the_identity() -> None:
+    config = compose("dataset=digits")
+    own = replace(config, strategy=config.strategy | {"storage": "mapped"})
+    assert own.identity()["strategy"]["storage"] == "mapped"
+    assert replace(config, dataset=config.dataset | {"storage": "mapped"}).digest() == config.digest()
 
 
 def test_identity_leaves_defaults_out_and_is_the_same_however_it_was_written() -> None:

@@ -619,6 +619,7 @@ def test_parts_hold_out_every_sample_before_any_again() -> None:
     assert torch.equal(parts[4][:8], parts[0][:8])
     with pytest.raises(UserError, match=r"validation_part=1 of no held-out samples: set validation_fraction"):
         compose("dataset=digits", "validation_part=1")
+    assert compose("dataset=digits", "validation_part=1", "early_stopping=5").held_out[2] == 1
 
 
 def test_a_group_of_one_sample_cannot_be_held_out_from(tmp_path: Path) -> None:

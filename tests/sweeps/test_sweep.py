@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import torch
 from alike import same
 from loky import ProcessPoolExecutor
 
-from l2m import compose, train
+from l2m import compose, sweep, train
 from l2m.config.run import RunConfig
 from l2m.records.directory import RunDirectory
 from l2m.sweeps.launchers import Outcome, processes
@@ -60,6 +61,13 @@ def runs(folder: Path, *words: str, strategies: tuple[str, ...], seeds: int) -> 
         for strategy in strategies
         for seed in range(seeds)
     ]
+
+
+def test_a_sweep_outside_the_main_thread(tmp_path: Path) -> None:
+    words = (*SMALL, "epochs=1", "seed=0,1", "workers=1", f"results_dir={tmp_path}")
+    with ThreadPoolExecutor(1) as thread:
+        records = thread.submit(sweep, *words).result()
+    assert [each.info["status"] for each in records] == ["done", "done"]
 
 
 def await_true(condition: Callable[[], bool]) -> None:

@@ -47,6 +47,7 @@ def test_options_of_the_yaml_are_those_of_the_search() -> None:
         ((GAMMA, "hydra.sweeper.trials=3"), "(did you mean hydra.sweeper.n_trials?)"),
         (("strategy.mixing_rate=interval(0.5,0.1)",), "interval(0.5,0.1) cannot be searched"),
         (("strategy=classical", "validation_fraction=0.2", GAMMA), "strategy.mixing_rate is not an option"),
+        (("validation_fraction=0.2", GAMMA, "seed=range(0)"), "seed=range(0) has no values"),
         (("validation_fraction=0.2", "strategy.mixing_rate=interval(2,3)"), "must be in [0, 1]"),
     ],
 )

@@ -460,8 +460,9 @@ def test_a_gpu_has_its_number(gpu: FakeGPU) -> None:
     assert [str(choose_device(name)) for name in ("auto", "cpu", "cuda", "cuda:0")] == ["cuda", "cpu", "cuda", "cuda:0"]
     with pytest.raises(UserError, match="device=cuda:1 is not available, torch sees 1 GPUs: use device=cpu"):
         choose_device("cuda:1")
-    with pytest.raises(UserError, match="device='gpu' must be one of auto, cpu, cuda, cuda:N"):
-        choose_device("gpu")
+    for name in ("gpu", "cuda:128", "cuda:01", "cuda:١"):
+        with pytest.raises(UserError, match=f"device='{name}' must be one of auto, cpu, cuda, cuda:N"):
+            choose_device(name)
 
 
 def test_a_run_that_is_sent_to_a_gpu_does_not_train_without(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pty
 import signal
@@ -17,6 +18,7 @@ from made_up import compose
 from l2m import run
 from l2m.records import EpochRow
 from l2m.records.directory import RunDirectory
+from l2m.training.output import LastingStream
 
 DIGITS = ("dataset=digits", "device=cpu", "threads=1", "epochs=3")
 
@@ -48,6 +50,14 @@ def test_training_outlives_its_output(
     for seed in range(1 + bool(words)):
         config = compose(*DIGITS, f"results_dir={tmp_path}", f"seed={seed}")
         assert RunDirectory(config).status() == "done"
+
+
+def test_what_a_terminal_has_no_character_for_is_escaped() -> None:
+    content = io.BytesIO()
+    stream = LastingStream(io.TextIOWrapper(content, encoding="ascii"))
+    stream.write("müller.csv ✓\n")
+    stream.flush()
+    assert content.getvalue() == rb"m\xfcller.csv \u2713" + b"\n"
 
 
 def test_terminal_may_be_closed_under_a_bar(
