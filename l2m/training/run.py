@@ -134,7 +134,7 @@ def _training(
                     run.fail(describe_error(error) or cause(error), traceback.format_exc())
                 raise
             if signals:
-                raise Stopped(signals[0], f"{run.path} is done")
+                raise Stopped(signals[0], f"{run.path} is done", is_done=True)
     return run.read()
 
 

@@ -16,9 +16,9 @@ _has_parent = False
 class Stopped(KeyboardInterrupt):
     """The ``signal`` of this number ended the run, which left a checkpoint or is done; exit with 128 + ``signal``."""
 
-    def __init__(self, signal: int, message: str) -> None:
+    def __init__(self, signal: int, message: str, is_done: bool = False) -> None:
         super().__init__(message)
-        self.signal = signal
+        self.signal, self.is_done = signal, is_done
 
 
 def end_with_parent(parent: int) -> None:

@@ -110,8 +110,9 @@ def test_a_run_stopped_by_a_signal_continues_from_its_checkpoint(
 
 def test_a_signal_in_the_last_epoch_leaves_a_finished_run(undisturbed: Undisturbed, tmp_path: Path) -> None:
     config = small(tmp_path)
-    with pytest.raises(Stopped, match="is done"):
+    with pytest.raises(Stopped, match="is done") as stop:
         train(config, interrupt_after(6))
+    assert stop.value.is_done, "a sweep that is stopped counts it among those done"
     assert files(config) == FILES
     assert same(config, undisturbed())
 

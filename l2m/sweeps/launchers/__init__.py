@@ -93,7 +93,7 @@ def train_group_and_report(configs: Sequence[RunConfig], show: Show | None) -> I
 
 def _interpret(config: RunConfig, error: Exception | Stopped) -> Outcome:
     if isinstance(error, Stopped):
-        return Outcome("stopped", str(error))
+        return Outcome("done" if error.is_done else "stopped", str(error))
     problem = describe_error(error)
     if config.debug or not problem:  # a fault of the suite
         traceback.print_exception(error)
