@@ -17,12 +17,12 @@ def settings(config: RunConfig) -> dict[str, Any]:
     return flat | {key: value for key, value in science.items() if key not in (*GROUPS, "seed")}
 
 
-def subjects_and_labels(of_dataset: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """``subject`` and ``label`` of each configuration among all of its data set."""
-    subjects, titles = [_test_settings(each) for each in of_dataset], [title(each) for each in of_dataset]
-    for settings, subject, named in zip(of_dataset, subjects, titles, strict=True):
-        same = [other for other, of_other in zip(of_dataset, subjects, strict=True) if of_other == subject]
-        namesakes = [other for other, of_other in zip(of_dataset, titles, strict=True) if of_other == named]
+def subjects_and_labels(of_all: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """``subject`` and ``label`` of each configuration among all, of any data set."""
+    subjects, titles = [_test_settings(each) for each in of_all], [title(each) for each in of_all]
+    for settings, subject, named in zip(of_all, subjects, titles, strict=True):
+        same = [other for other, of_other in zip(of_all, subjects, strict=True) if of_other == subject]
+        namesakes = [other for other, of_other in zip(of_all, titles, strict=True) if of_other == named]
         words = [named, *_differing(subject, namesakes)]
         yield {"subject": " ".join(words), "label": label(settings, same)}
 

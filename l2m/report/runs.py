@@ -10,7 +10,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -172,11 +171,12 @@ def read_runs(results_dir: Path, may_be_empty: bool = False, folders: Iterable[P
         records.append((folder, config, info, metrics, groups))
         files.setdefault(str(config.dataset), Counter())[recorded(config.dataset, info)] += 1
     for folder, config, info, metrics, groups in sorted(records, key=lambda record: record[1].seed):
-        (most, _), *_ = files[str(config.dataset)].most_common(1)
+        (most, count), *others = files[str(config.dataset)].most_common(2)
         if recorded(config.dataset, info) != most:
+            which = "as many other" if others[0][1] == count else "most"
             problems.append(
-                f"{folder} is left out (it was trained on other files than most runs of {config.dataset['name']}): "
-                "remove it, and repeat the run on the same files"
+                f"{folder} is left out (it was trained on other files than {which} runs of {config.dataset['name']}): "
+                "remove those of one of the files, and repeat them on the other"
             )
             continue
         dataset, shared = config.dataset["name"], settings(config)
@@ -194,12 +194,9 @@ def read_runs(results_dir: Path, may_be_empty: bool = False, folders: Iterable[P
         hint = f"name {near[0]}, which does" if near else f"train some with results_dir={results_dir}"
         which = "finished runs that can be read" if problems else "finished runs"
         raise UserError("\n".join([*problems, f"{results_dir}/runs holds no {which}: {hint}"]))
-    merged: list[Runs] = []
     ordered = sorted(by_settings.values(), key=lambda runs: (runs.dataset, runs.strategy))
-    for _, some in groupby(ordered, key=lambda runs: runs.dataset):
-        alike = list(some)
-        words = subjects_and_labels([runs.settings for runs in alike])
-        merged += [replace(runs, **each) for runs, each in zip(alike, words, strict=True)]
+    words = subjects_and_labels([runs.settings for runs in ordered])
+    merged = [replace(runs, **each) for runs, each in zip(ordered, words, strict=True)]
     return RunsRead(merged, problems, unfinished)
 
 

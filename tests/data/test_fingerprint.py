@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -83,6 +84,9 @@ def test_a_run_on_other_files_is_another_run(folder: Path, config: RunConfig, ca
     (problem,) = reading.problems
     assert str(RunDirectory(config).path) in problem
     assert "it was trained on other files than most runs of cifar10" in problem
+    shutil.rmtree(RunDirectory(replace(config, seed=2)).path)
+    (problem,) = read_runs(Path(config.results_dir)).problems
+    assert "it was trained on other files than as many other runs of cifar10" in problem
 
     unfinished = replace(config, seed=3)
     state = {"schema": 1, "identity": unfinished.identity(), "info": {"files": "published"}, "metrics": [],

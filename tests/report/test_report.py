@@ -178,6 +178,16 @@ def test_own_data_of_one_kind_stand_apart(tmp_path: Path) -> None:
     assert [row[0] for each in rows.values() for row in each] == ["learn2mix", "learn2mix"]
 
 
+def test_data_sets_of_one_title_stand_apart(tmp_path: Path) -> None:
+    for dataset in (("dataset=digits",), ("dataset=image_folder", "dataset.path=photos/digits")):
+        write(tmp_path, compose(*dataset, "epochs=4", "batch_size=10"), lambda e: 1 - 0.5 / e)
+    names = ["digits dataset=digits", "digits dataset=image_folder"]
+    assert list(summary.rows(found := runs.read_runs(tmp_path).runs)) == [
+        f"{each}: test accuracy in %" for each in names
+    ]
+    assert [run.subject for run in found] == names
+
+
 def test_a_single_epoch_is_a_point(tmp_path: Path) -> None:
     write(tmp_path, compose("dataset=digits", "epochs=1"), lambda e: 0.5)
     axes = Figure().subplots()
