@@ -20,7 +20,7 @@ from l2m.paper import cells, experiments, published
 from l2m.paper.cells import Cell
 from l2m.paper.results import Results
 from l2m.paper.rows import ALL, CONTROLS, MIXERS, ROWS, VARIANTS, Row, commands, missing
-from l2m.paper.verdict import BESIDE_RULE, EFFECT_RULE, LEVEL_RULE, REPLACED, Verdict, paper_effect
+from l2m.paper.verdict import BESIDE_RULE, EFFECT_RULE, LEVEL_RULE, REPLACED, Verdict, judge_against, paper_effect
 from l2m.report import drawing
 from l2m.report import page as report
 from l2m.report.page_data import curves, effect, records, rounded, verdict_of
@@ -53,7 +53,7 @@ def render(results: Results, folder: Path) -> str:
                 "id": one.path.name,
                 "study": one.study,
                 "options": ", ".join(f"{key}={value}" for key, value in one.options.items()),
-                "claims": one.study.claims(one.tables),
+                "claims": one.claims,
                 "figures": [svg(figure, name) for name, figure in one.figures().items()],
                 "files": [(one.path / f"{name}.csv").relative_to(folder).as_posix() for name in one.tables],
             }
@@ -138,7 +138,10 @@ def row_effects(row_cells: Mapping[str, list[Cell]], is_claim: bool) -> dict[str
     for strategy, row in row_cells.items():
         is_claimed = is_claim and strategy not in (*CONTROLS, *MIXERS)
         for i, cell in enumerate(row):
-            judged = row_cells.get(cell.equal_to or strategy, row)[i].judged
+            judged, ours = cell.judged, row_cells["learn2mix"][i] if "learn2mix" in row_cells else None
+            if cell.equal_to and ours:  # the paper's number is that of this strategy, if it has one
+                numbers = ours.printed, cell.printed
+                judged = judge_against(strategy, ours.values, cell.values, numbers, cell.is_percent)
             if judged is None or judged.difference.n == 0:
                 continue
             verdict = judged.verdict if is_claimed else verdict_of(judged.difference, cell.is_percent)

@@ -20,9 +20,9 @@ from rows_made_up import write as made_up
 
 from l2m.files import pack
 from l2m.paper import figures
-from l2m.paper.page import SYMBOLS, render, write
-from l2m.paper.results import read_results
-from l2m.paper.rows import ROWS
+from l2m.paper.page import SYMBOLS, render, section, write
+from l2m.paper.results import Results, read_results
+from l2m.paper.rows import BY_NAME, ROWS
 from l2m.paper.studies import Finding
 from l2m.paper.verdict import Beside, Effect
 
@@ -99,6 +99,16 @@ def test_three_sentences_say_what_holds(page: Page) -> None:
 def test_the_effect_stands_with_the_papers(page: Page) -> None:
     assert "Wine Quality ↑ larger Δ -1.00 ± 0.00, the paper's -0.28 ± 0.28" in page.text
     assert set(get_args(Effect)) | set(get_args(Finding)) | set(get_args(Beside)) == SYMBOLS.keys()
+
+
+def test_a_strategy_equal_to_another_has_the_papers_numbers_of_its_own(committed_results: Results) -> None:
+    """SMOTE is classical training where groups are equal; for CIFAR-10 the paper has no number of it."""
+    effects = section(BY_NAME["cifar10"], committed_results.runs, Path("results"))["data"]["effects"]["test_metric"]
+    ours, classical = (effects[strategy][-1] for strategy in ("smote", "classical"))
+    assert (ours["mean"], ours["half"]) == (classical["mean"], classical["half"])
+    assert (ours["paper"], ours["verdict"]) == (None, "same sign")
+    assert classical["paper"] is not None
+    assert classical["verdict"] == "confirmed"
 
 
 def test_a_single_seed_is_too_few(tmp_path: Path) -> None:
