@@ -4,9 +4,10 @@ import os
 import re
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -87,8 +88,13 @@ class MLflow(Logger):
         if row.epoch <= self._last_epoch:
             return
         now = int(1000 * time.time())
-        numbers = epoch_numbers(row, groups)
-        metrics = [Metric(re.sub(r"[^\w./ -]", "_", name), value, now, row.epoch) for name, value in numbers.items()]
+        names = [re.sub(r"[^\w. -]|^\.*$", "_", group.name) for group in groups]  # as MLflow takes them
+        counts = Counter(names)
+        named = [
+            replace(group, name=name if counts[name] == 1 else f"{name} {number}")
+            for number, (group, name) in enumerate(zip(groups, names, strict=True))
+        ]
+        metrics = [Metric(name, value, now, row.epoch) for name, value in epoch_numbers(row, named).items()]
         for first in range(0, len(metrics), METRICS_PER_CALL):
             self._client.log_batch(self._run, metrics=metrics[first : first + METRICS_PER_CALL])
 

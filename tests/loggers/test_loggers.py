@@ -228,6 +228,25 @@ def test_mlflow_has_the_numbers_of_the_records_in_one_run(tmp_path: Path) -> Non
 
 
 @extras
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning")
+def test_mlflow_keeps_groups_apart_whose_names_it_refuses(tmp_path: Path) -> None:
+    pytest.importorskip("mlflow")
+    from mlflow.tracking import MlflowClient
+
+    names = ("C+", "C#", "a//b", "x/", "..", "plain")
+    table, uri = tmp_path / "table.csv", f"sqlite:///{tmp_path}/mlflow.db"
+    table.write_text("x,y\n" + "".join(f"{i},{names[i % len(names)]}\n" for i in range(120)))
+    own = ("dataset=csv", f"dataset.path={table}", "dataset.target=y", "epochs=2", "batch_size=10", "device=cpu")
+    train(compose(*own, f"results_dir={tmp_path}", "logger=mlflow", f"logger.mlflow.uri={uri}"))
+    client = MlflowClient(uri)
+    (run,) = client.search_runs([client.get_experiment_by_name("l2m").experiment_id])
+    assert run.info.status == "FINISHED"
+    found = [name for name in run.data.metrics if name.startswith("proportion/")]
+    assert sorted(found) == [f"proportion/{each}" for each in ("C_ 1", "C_ 2", "_", "a__b", "plain", "x_")]
+    assert {len(client.get_metric_history(run.info.run_id, name)) for name in found} == {2}
+
+
+@extras
 def test_wandb_offline_has_the_numbers_of_the_records(tmp_path: Path) -> None:
     """In a process of its own: W&B keeps one of its own beside it, which it talks to through a socket."""
     pytest.importorskip("wandb")
