@@ -10,7 +10,7 @@ from textwrap import fill
 from l2m.cli import interrupts  # noqa: F401
 from l2m.cli.command import Checked, Refused, Sweep, run_command
 from l2m.cli.help import Help
-from l2m.errors import UserError, cause, shown
+from l2m.errors import UserError, cause, print_error, shown
 from l2m.paper.studies.records import StudyConfig, check, is_finished, read, write
 from l2m.records.reading import NewerRecord
 
@@ -34,10 +34,17 @@ def main() -> None:
 
 
 def _run_all(studies: Checked, refused: Refused, sweep: Sweep | None) -> bool:
-    """Run all studies; whether a command was refused."""
-    for config, _ in studies:
-        run(config)
-    return bool(refused)
+    """Run all studies; whether a command was refused, or a study of a sweep failed."""
+    failed = bool(refused)
+    for config, command in studies:
+        try:
+            run(config)
+        except UserError as error:
+            if sweep is None:
+                raise
+            print_error(str(error), f"{command}: ")
+            failed = True
+    return failed
 
 
 def run(config: StudyConfig) -> None:
@@ -71,9 +78,8 @@ def run(config: StudyConfig) -> None:
         write(config, tables, info | {"end": now(), "seconds": round(time.monotonic() - began, 1)})
     with _reporting_damage(config.path):
         recorded = read(config.path)
-        claims = recorded.study.claims(recorded.tables)
     print(fill(recorded.study.introduction(), 79), end="\n\n")
-    for claim in claims:
+    for claim in recorded.claims:
         print(fill(f"{claim.verdict}: {claim.claim}", 79, subsequent_indent="  "))
         print(fill(claim.ours, 79, initial_indent="  ", subsequent_indent="  "))
     print(config.path)

@@ -84,7 +84,7 @@ def of_studies(studies: Sequence[Recorded]) -> dict[str, list[Line]]:
             new = [
                 Line(f"{key}.{claim.key}", claim.claim, claim.source, claim.ours, Judgement(claim.verdict, claim.note))
                 for one in ran
-                for claim in one.study.claims(one.tables)
+                for claim in one.claims
             ]
             if not new:
                 words = "".join(f" study.{option}={value}" for option, value in options.items())

@@ -13,14 +13,17 @@ import yaml
 
 from l2m.config.checking import LOADER, check_fields, check_size
 from l2m.config.run import Choice, Threads, short_hash
-from l2m.errors import UserError
+from l2m.errors import UserError, cause
 from l2m.files import read_text, reporting, write_whole
-from l2m.paper.studies import STUDIES, Study, Tables
+from l2m.paper.studies import STUDIES, Claim, Study, Tables
 from l2m.records import SCHEMA, WRITE_REMEDY
 from l2m.records.reading import NewerRecord, read_info
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+NEEDED = {"seeds", "conditions", "learning_rates", "mixing_rates"}
+"""Lists that a study goes through; others are variations, of which there may be none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +47,7 @@ class Recorded(NamedTuple):
     path: Path
     tables: dict[str, pd.DataFrame]
     options: dict[str, Any]  # those that are not at their default
+    claims: list[Claim]
 
     @property
     def name(self) -> str:
@@ -69,6 +73,13 @@ def check(raw: Mapping[str, Any]) -> StudyConfig:
     """A :class:`StudyConfig` from plain values; a UserError has a line for each that is wrong."""
     problems: list[str] = []
     values = check_fields(StudyConfig, {"study": STUDIES}, raw, problems)
+    for key, value in values.get("study", {}).items():
+        if not isinstance(value, tuple):
+            continue
+        if len(set(value)) < len(value) or (key in NEEDED and not value):
+            problems.append(f"study.{key}={list(value)} must have different values{', one at least' * (key in NEEDED)}")
+        elif key == "learning_rates" and min(value) >= 1:
+            problems.append(f"study.{key}={list(value)} has none below 1, of which the claims are: add one")
     if problems:
         raise UserError("\n".join(problems))
     return StudyConfig(**values)
@@ -93,7 +104,11 @@ def write(config: StudyConfig, tables: Tables, info: Mapping[str, Any]) -> None:
 
 
 def read(path: Path) -> Recorded:
-    """Read a study's directory; a ValueError says what is wrong with it."""
+    """Read a study's directory and judge its claims.
+
+    Raises:
+        ValueError: says what is wrong with it; tables that are damaged may raise anything.
+    """
     info, text = read_info(path), read_text(path / "config.yaml")
     if info["status"] != "done":
         raise ValueError(f"run.json has the status {info['status']}, not done")
@@ -106,7 +121,8 @@ def read(path: Path) -> Recorded:
         if not (isinstance(name, str) and name.isidentifier()):
             raise ValueError(f"run.json names a table {name!r}")
         tables[name] = pd.read_csv(path / f"{name}.csv")
-    return Recorded(STUDIES.build(choice), path, tables, changed_options(choice))
+    study: Study = STUDIES.build(choice)
+    return Recorded(study, path, tables, changed_options(choice), study.claims(tables))
 
 
 def read_all(results_dir: Path) -> tuple[list[Recorded], list[str]]:
@@ -119,6 +135,6 @@ def read_all(results_dir: Path) -> tuple[list[Recorded], list[str]]:
         except NewerRecord as error:
             problems.append(f"{path} is left out ({error}): update l2m to read it")
         except Exception as error:  # a damaged record may raise anything
-            reason = "; ".join(str(error).splitlines())
+            reason = "; ".join((str(error) if isinstance(error, ValueError) else cause(error)).splitlines())
             problems.append(f"{path} is left out ({reason}): remove it and run the study again")
     return sorted(studies, key=lambda one: (one.name, len(one.options))), problems

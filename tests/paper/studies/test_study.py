@@ -154,6 +154,39 @@ def test_damaged_table_of_a_finished_study_is_reported(door: Command, tmp_path: 
     (line,) = err.splitlines()
     assert line.startswith(f"error: {path.relative_to(tmp_path)} is damaged (")
     assert line.endswith("): remove it to run the study again")
+    studies, (problem,) = read_all(tmp_path / "outputs")
+    assert studies == [], "figures and pages are made without it"
+    assert problem.startswith(f"{path} is left out (")
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (("study=feature_learning", "study.seeds=[1,1]"), "study.seeds=[1, 1] must have different values, one at"),
+        (("study=feature_learning", "study.rare_shares=[0.2,0.2]"), "study.rare_shares=[0.2, 0.2] must have different"),
+        (("study=inner_steps", "study.conditions=[]"), "study.conditions=[] must have different values, one at least"),
+        (("study=mixing_convergence", "study.learning_rates=[]"), "study.learning_rates=[] must have different values"),
+        (("study=mixing_convergence", "study.learning_rates=[1.5]"), "study.learning_rates=[1.5] has none below 1"),
+    ],
+)
+def test_lists_of_which_no_claim_could_be_judged(
+    door: Command, tmp_path: Path, words: tuple[str, ...], problem: str
+) -> None:
+    status, _, err = door(*words)
+    assert (status, len(err.splitlines())) == (1, 1)
+    assert problem in err
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_a_study_that_fails_stops_no_other(door: Command, tmp_path: Path) -> None:
+    assert door(*SMALL).status == 0
+    (path,) = tmp_path.glob("outputs/studies/*")
+    (path / "proof.csv").write_text("")
+    status, _, err = door("-m", *SMALL, "study.seed=0,1")
+    assert status == 1
+    (line,) = err.splitlines()
+    assert line.startswith(f"error: {' '.join(SMALL)} study.seed=0: {path.relative_to(tmp_path)} is damaged (")
+    assert len(list(tmp_path.glob("outputs/studies/*/run.json"))) == 2
 
 
 def test_the_ledger_has_the_defaults_alone(recorded: Path) -> None:
