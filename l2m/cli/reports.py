@@ -67,13 +67,14 @@ def tables() -> None:
     results = read_results(options.results_dir)
     _warn(results.problems)
     both = paper.both(results)
+    pages = {page: _filled(page, paper.blocks(results, both)) for page in options.into}
     folder = options.results_dir / "tables"
     for name, text in paper.files(results, both).items():
         write_whole(folder / name, text.encode())
     if options.ledger:
         write_whole(options.ledger, ledger.markdown(results).encode())
-    for page in options.into:
-        write_whole(page, _filled(page, paper.blocks(results, both)).encode())
+    for page, text in pages.items():
+        write_whole(page, text.encode())
     print(paper.summary(both), f"tables: {folder}/", sep="\n")
     if options.ledger:
         print(f"ledger: {options.ledger}")
@@ -134,8 +135,12 @@ def _filled(page: Path, blocks: dict[str, str]) -> str:
             raise UserError(f"{page} has marks of {marks[2]}, which is not written: use {', '.join(blocks)}")
         return f"{marks[1]}{blocks[marks[2]]}{marks[3]}"
 
-    pair = r"(<!-- (\w+): written by make tables -->\n).*?(<!-- end of \2 -->)"
-    text, count = re.subn(pair, fill, read_text(page), flags=re.DOTALL)
+    pair = r"(<!-- (\w+): written by make tables -->\r?\n).*?(<!-- end of \2 -->)"
+    try:
+        content = read_text(page)
+    except ValueError as error:
+        raise UserError(f"{page} cannot be read ({error}): name a page with marks") from error
+    text, count = re.subn(pair, fill, content, flags=re.DOTALL)
     if not count:
         raise UserError(f"{page} has no pair of marks like <!-- results: written by make tables -->: restore them")
     return text

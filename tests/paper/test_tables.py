@@ -652,6 +652,14 @@ def test_marks_of_nothing_are_named(
     ended = command("tables", monkeypatch, capsys)(tmp_path, "--into", page)
     assert ended.status == 1
     assert f"error: {page} has marks of result, which is not written: use " in ended.err
+    assert not (tmp_path / "tables").exists()
+    page.unlink()
+    ended = command("tables", monkeypatch, capsys)(tmp_path, "--into", page)
+    assert (ended.status, ended.err.count("\n")) == (1, 1)
+    assert f"error: {page} cannot be read (page.md is missing): name a page with marks" in ended.err
+    page.write_bytes(b"<!-- when: written by make tables -->\r\nold\r\n<!-- end of when -->\r\n")
+    assert command("tables", monkeypatch, capsys)(tmp_path, "--into", page).status == 0
+    assert b"\r\nold\r\n" not in page.read_bytes()
 
 
 def test_script_without_records_says_so(
