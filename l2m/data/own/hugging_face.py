@@ -97,7 +97,7 @@ def hugging_face(
         columns.check_columns(numbers, names if kind == "table" else [], "dataset.numbers", path)
 
         def read_split(split: str, like: Part | None = None) -> Part:
-            table, place = _read_table(splits[split], needed, path), f"{path} ({split})"
+            table, place = _read_table(splits[split], needed, path, decimal), f"{path} ({split})"
             meaning: Any = {"missing": missing, "numbers": numbers, "decimal": decimal, "categorical": categorical}
             rows = clean(table, names, place, **meaning) if kind == "table" else table
             return read_part(rows, place, label, group, like=like)
@@ -129,7 +129,7 @@ def hugging_face(
 
 
 def _assemble_texts(train: Part, test: Part, make: Make, index: Tensor | None = None) -> Data:
-    """The data set, described by its vocabulary's size, how much of the test part it lacks, and the share of padding."""
+    """The data set, described by its vocabulary's size, the share of the test part that it lacks, and of padding."""
     data = assemble(train, test, make, index=index)
     trained, tested = data.train.inputs, data.test.inputs
     tokens, every = torch.count_nonzero(tested != PAD).item(), trained.numel() + tested.numel()
@@ -210,9 +210,19 @@ def _kind(feature: Any) -> str:
     return str(getattr(feature, "dtype", None) or type(feature).__name__)
 
 
-def _read_table(rows: Any, names: Sequence[str], path: str) -> pd.DataFrame:
+def read_new(file: Path, needed: Sequence[str], others: Sequence[str | None], decimal: Decimal) -> pd.DataFrame:
+    """The columns ``needed`` of a Parquet file, and those of ``others`` that it has, as they are trained on."""
+    with tempfile.TemporaryDirectory() as fresh:
+        rows = _read_splits(str(file), None, fresh)["train"]
+        return _read_table(rows, [*needed, *(name for name in others if name in rows.features)], str(file), decimal)
+
+
+def _read_table(rows: Any, names: Sequence[str], path: str, decimal: Decimal) -> pd.DataFrame:
     """The named columns: classes by name, images as stored, others as text without surrounding blanks."""
     import datasets
+
+    if rows.info.builder_name == "csv":  # whose numbers are guesses
+        decimal = "point"
 
     columns.check_columns(names, rows.features, "the columns of the training split", path)
     rows = rows.select_columns(list(dict.fromkeys(names)))
@@ -224,7 +234,7 @@ def _read_table(rows: Any, names: Sequence[str], path: str) -> pd.DataFrame:
         if not isinstance(feature, (datasets.Value, datasets.ClassLabel)):
             raise UserError(f"{path} has a {_kind(feature)} in column {name}: choose a column of single values")
         columns_read = rows.select_columns([name]).with_format("arrow")[:].to_pandas(types_mapper=pd.ArrowDtype)
-        table[name] = typed_as_text(columns_read)[name]
+        table[name] = typed_as_text(columns_read, decimal)[name]
         if isinstance(feature, datasets.ClassLabel):  # sets on the hub have −1 where a label is withheld
             table[name] = table[name].map({str(i): each for i, each in enumerate(feature.names)})
     return pd.DataFrame(table).rename_axis(index="row")
