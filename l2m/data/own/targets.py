@@ -191,6 +191,9 @@ def _draw_test(whole: Part, fraction: float, data_seed: int) -> NDArray[np.bool_
     _, both = np.unique(np.stack([whole.groups, classes]), axis=1, return_inverse=True)
     drawn = held_out(torch.from_numpy(both.reshape(-1)), fraction, generator(data_seed, "test"), units=whole.units)
     split = f"test_fraction={fraction:g}"
+    if whole.units and drawn.all():
+        why = f"because of {whole.units.option}"
+        raise UserError(f"{split} leaves no row to train on, {why}: test on another share, or drop the option")
     if whole.units and not whole.edges:  # bins are made anew, of the training targets
         check_sides(drawn, torch.from_numpy(whole.groups), whole.group_names, "group", split, whole.units)
     if whole.class_names:
