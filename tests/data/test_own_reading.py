@@ -7,10 +7,12 @@ import gzip
 import io
 import json
 import lzma
+import re
 import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -235,6 +237,25 @@ def test_what_is_no_number_in_such_a_column_is_refused(file: Path, kind: str) ->
     said = refused(write(file, cells), *(overrides or (f"dataset.numbers=[{named}]",)))
     for part in expected:
         assert part.replace(" and", "") in said
+
+
+@pytest.mark.parametrize(
+    ("trained", "new", "said"),
+    [("60.5%", "0.6", "has lab=0.6 in line 3, where the training part has %: "),
+     ("$5", "€5", "the training part has $: "), ("0.5", "50%", "the training part has no sign: "),
+     ("$5", "5", ""), ("60.5%", "0", ""), ("60.5%", "", "")],
+)  # fmt: skip
+def test_the_unit_of_new_rows_is_that_of_the_training_part(
+    file: Path, tmp_path: Path, trained: str, new: str, said: str
+) -> None:
+    write(file, [trained, "0", ""])
+    other = write(tmp_path / "new.csv", ["", new])
+    data = loaded(file, "dataset.numbers=[lab]")
+    choice = {"name": "csv", "target": "outcome", "numbers": ["lab"]}
+    for read in (lambda: read_unseen(other, data, choice),
+                 lambda: loaded(file, "dataset.numbers=[lab]", f"dataset.test_path={other}")):  # fmt: skip
+        with pytest.raises(UserError, match=re.escape(said)) if said else nullcontext():
+            read()
 
 
 NO_CATEGORIES = {

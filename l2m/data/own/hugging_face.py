@@ -96,10 +96,12 @@ def hugging_face(
         ignored = [name for name in splits[train_split].features if name not in needed]
         columns.check_columns(numbers, names if kind == "table" else [], "dataset.numbers", path)
 
+        signs = dict[str, str]()
+
         def read_split(split: str, like: Part | None = None) -> Part:
             table, place = _read_table(splits[split], needed, path, decimal), f"{path} ({split})"
             meaning: Any = {"missing": missing, "numbers": numbers, "decimal": decimal, "categorical": categorical}
-            rows = clean(table, names, place, **meaning) if kind == "table" else table
+            rows = clean(table, names, place, **meaning, signs=signs) if kind == "table" else table
             return read_part(rows, place, label, group, like=like)
 
         whole = read_split(train_split)
@@ -110,7 +112,9 @@ def hugging_face(
     trained, tested = join(whole, held) if held else whole, further.get(test_split or "")
     divide = partial(split_rows, fraction=test_fraction, data_seed=source.data_seed)
     if kind == "table":
-        data = assemble_table(trained, tested, divide, names, categorical, max_categories, decimal, ignored)
+        data = assemble_table(
+            trained, tested, divide, names, categorical, max_categories, decimal, ignored, {"signs": signs}
+        )
     else:
         parts = train, test = divide(trained, tested)
         if kind == "text" and not features:
@@ -214,7 +218,9 @@ def read_new(file: Path, needed: Sequence[str], others: Sequence[str | None], de
     """The columns ``needed`` of a Parquet file, and those of ``others`` that it has, as they are trained on."""
     with tempfile.TemporaryDirectory() as fresh:
         rows = _read_splits(str(file), None, fresh)["train"]
-        return _read_table(rows, [*needed, *(name for name in others if name in rows.features)], str(file), decimal)
+        return _read_table(
+            rows, [*needed, *(name for name in others if name and name in rows.features)], str(file), decimal
+        )
 
 
 def _read_table(rows: Any, names: Sequence[str], path: str, decimal: Decimal) -> pd.DataFrame:

@@ -176,7 +176,7 @@ def _read_rows(place: Path, data: Data, choice: Mapping[str, Any]) -> tuple[Tens
         ]}  # fmt: skip
     names |= set() if data.classes else {choice.get("target")}
     options = {key: choice[key] for key in CELLS if key in choice}
-    table = clean(table, names, place, **options)
+    table = clean(table, names, place, **options, signs=dict(data.preprocessing.get("signs", {})))
     inputs = columns.apply(fitted, table, place)
     for name in data.preprocessing.get("columns", ()):
         rule = f"fix or drop the row, dataset={choice['name']} has no rule for missing values"
