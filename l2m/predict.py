@@ -86,10 +86,18 @@ def _request(words: Sequence[str]) -> Request:
     request = Request(**values)
     if not (request.data or request.onnx):
         raise UserError("there is nothing to do: name new samples with data=, or a file to export to with onnx=")
+    idle = {"threshold", "costs", "priors", "output"}.intersection(options)
+    if idle and not request.data:
+        key = min(idle)
+        raise UserError(
+            f"{key}={options[key]} is for predictions, and onnx= writes the model alone: add data=, or drop it"
+        )
     written = {"output": request.data and request.output, "onnx": request.onnx}
     for key, file in ((key, Path(name).expanduser()) for key, name in written.items() if name):
         if file.is_dir():
             raise UserError(f"{key}={file} is a directory: name a file in it")
+        if key == "onnx" and request.data and file.resolve() == Path(request.output).expanduser().resolve():
+            raise UserError(f"onnx={file} is the file of output=, too: name another file")
         if request.data and file.resolve() == Path(request.data).expanduser().resolve():
             raise UserError(f"{key}={file} would overwrite its input: name another file")
         if file.exists() and not request.force:

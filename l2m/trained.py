@@ -62,12 +62,12 @@ class Trained:
             return torch.cat([self.model(batch.inputs).float().cpu() for batch in split.to(self.device).passes()])
 
     def predicted(self, outputs: Tensor) -> Tensor:
-        """From outputs (N, outputs) to class probabilities, values in the unit of their file, or pixels."""
+        """From outputs (N, outputs) to class probabilities, values in the unit of their file in float64, or pixels."""
         if self.data.classes:
             return outputs.softmax(1)
         mean, sd = self.data.target_unit
         (unit,) = self.data.preprocessing.get("target_unit", (1.0,))
-        return outputs if self.data.train.targets is None else (outputs * sd + mean) * unit
+        return outputs if self.data.train.targets is None else (outputs.double() * sd + mean) * unit
 
     @property
     def task(self) -> Task:

@@ -40,7 +40,7 @@ def compare_frame(frame: pd.DataFrame, target: str | int, **options: Any) -> Rep
     if (twice := frame.columns.duplicated()).any():
         raise UserError(f"the DataFrame has two columns {frame.columns[twice][0]}: rename one of them")
     check_columns([str(target)], frame.columns, "target", "the DataFrame")
-    table = typed_as_text(frame.reset_index(drop=True))
+    table = typed_as_text(frame.reset_index(drop=True), options.get("dataset.decimal", "point"))
     name, content = hashlib.sha256(table.to_csv(index=False).encode()).hexdigest()[:16], io.BytesIO()
     table.to_parquet(content, index=False)  # text in CSV may be taken for a missing cell, or a footer
     file = Path(options.get("results_dir", "outputs")) / "tables" / f"{name}.parquet"

@@ -175,7 +175,10 @@ def _load(choice: tuple[tuple[str, Any], ...], source: Source, part: tuple[str, 
     kept = rows if data.thinned else torch.from_numpy(source.stay(groups[rows].numpy(), names))
     kept, held = hold_out(kept, held, data, part, source.data_seed)
     if len(kept) < len(data.train):
-        data = replace(data.refit(kept), description=data.description) if data.refit else data
+        if data.refit:
+            fitted = data.refit(kept)
+            description = {**(data.description or {}), **(fitted.description or {})}
+            data = replace(fitted, description=description, held_rows=data.held_rows)
         held_out = data.train.subset(held) if len(held) else None
         test, tested = data.test, data.tested_units
         if held_out and part[0] == "validation_fraction":

@@ -69,12 +69,16 @@ def recorded(dataset: Mapping[str, Any], info: Mapping[str, Any]) -> str | None:
 
 
 def is_trained_on(place: Path, dataset: Mapping[str, Any]) -> bool:
-    """Whether it is the user's own file or folder that a data set trains on, or a copy of the file."""
+    """Whether it is the user's own file or folder that a data set trains on, one in it, or a copy of the file."""
     if not dataset.get("path") or not (own := Path(dataset["path"]).expanduser()).exists():
         return False
     if own.is_file() and place.is_file():
         return checksum(own) == checksum(place)
-    return place.resolve() in (own.resolve(), own.resolve() / "train")
+    from l2m.data.own.image_folder import part_of
+
+    place, own = place.resolve(), own.resolve()
+    inside = place.is_dir() and place.is_relative_to(own)
+    return inside and not any(part_of(name) in ("test", "held out") for name in place.relative_to(own).parts)
 
 
 def checksum(file: Path, algorithm: str = "sha256") -> str:

@@ -34,7 +34,7 @@ class Exported(nn.Module):
 
     def forward(self, samples: Tensor) -> Tensor:
         inputs = samples if self.scale is None or self.shift is None else samples.float() * self.scale + self.shift
-        return self.predicted(self.model(inputs))
+        return self.predicted(self.model(inputs)).float()
 
 
 def export(trained: Trained, file: Path) -> None:

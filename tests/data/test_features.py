@@ -273,6 +273,17 @@ def test_the_room_of_an_array_is_taken_at_once(tmp_path: Path) -> None:
     assert (tmp_path / "array.npy").stat().st_blocks * 512 >= array.nbytes == 100_000
 
 
+def test_a_finished_file_is_read_where_nothing_can_be_written(tmp_path: Path) -> None:
+    def make(part: Path) -> None:
+        storage.new_array(part, (3, 2), np.float32)[:] = 1
+
+    file, lock = tmp_path / "array.npy", tmp_path / "array.lock"
+    storage.load_or_make(file, 3, make)
+    lock.unlink(missing_ok=True)
+    lock.mkdir()  # for root, too, cannot be opened
+    assert storage.load_or_make(file, 3, make).sum() == 6
+
+
 def test_without_the_extra_a_sentence_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from l2m.data.own import encoders
 

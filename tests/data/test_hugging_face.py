@@ -18,7 +18,7 @@ from PIL import Image
 from l2m import RunConfig, UserError, compose, train
 from l2m.data import Data, load
 from l2m.data.own.description import format_description
-from l2m.data.own.new_samples import are_images
+from l2m.data.own.new_samples import are_images, read_unseen
 from l2m.data.tokens import SPECIAL, plain
 
 WORDS = ("the", "film", "was", "good", "bad", "long", "8/10", "it's", "café")
@@ -113,6 +113,7 @@ def test_a_validation_split_is_held_out_or_else_the_test_part(tmp_path: Path) ->
         final, choosing = (loaded(place, inputs, f"validation_fraction={part}", kind=kind) for part in (0, 0.25))
         assert (len(final.train), len(final.test)) == (32, 4)
         assert (len(choosing.train), len(choosing.test)) == (32, 8)
+        assert final.held_rows == choosing.held_rows == 8, "a comparison must see it"
         assert choosing.preprocessing == final.preprocessing, "which is fitted on the training rows alone"
         assert torch.equal(choosing.train.inputs, final.train.inputs)
         assert final.description is not None
@@ -131,6 +132,12 @@ def test_words_are_counted_before_training(tmp_path: Path) -> None:
     assert "  words       5 known, 33.3% of the test part's unknown, 25.0% padding" in list(
         format_description(description)
     )
+    frame["text"] = [f"word{row // 2}" for row in range(8)]
+    frame.to_csv(place / "train.csv", index=False)
+    data = loaded(place, "validation_fraction=0.25")
+    assert data.description is not None
+    assert data.description["words"].startswith("4 known, "), "of the four words two are held out once each"
+    assert data.vocabulary_size == 4
     frame["text"] = [f"word{row}" for row in range(8)]
     frame.to_csv(place / "train.csv", index=False)
     with pytest.raises(UserError, match="the vocabulary would be empty, no word occurs 2 times in the 8 training"):
@@ -264,6 +271,45 @@ def test_withheld_labels_are_missing(tmp_path: Path) -> None:
     rows = datasets.Dataset.from_dict({"text": ["x y"] * 6, "label": [0, 1, 0, 1, 0, -1]}, features=features)
     rows.save_to_disk(tmp_path / "kept")
     assert "has no label in row 5" in message(tmp_path / "kept")
+
+
+def test_new_rows_are_read_as_those_that_were_trained_on(tmp_path: Path) -> None:
+    import datasets
+
+    frame = table().assign(flag=["true", "false"] * 20, label=["yes", "no"] * 20)
+    place = written(tmp_path, "csv", frame.drop(columns="text"))
+    data = loaded(place, kind="_table")
+    inputs, rows = read_unseen(place, data, {"name": "hugging_face", "label": "label", "group": None})
+    assert "unseen" not in rows
+    assert (inputs[:, 1:].sum(1) == 2).all(), "one value of both categories"
+    names = datasets.ClassLabel(names=["drama", "comedy"])
+    features = {"text": datasets.Value("string"), "genre": names, "label": datasets.ClassLabel(names=["no", "yes"])}
+    coded = table()[[*features]].assign(genre=[0, 1] * 20)
+    saved = datasets.Dataset.from_pandas(coded, datasets.Features(features), preserve_index=False)
+    saved.to_parquet(tmp_path / "coded.parquet")
+    for kind, column in (("", "text"), ("_table", "genre")):
+        data = loaded(tmp_path / "coded.parquet", f"dataset.inputs=[{column}]", kind=kind)
+        choice = {"name": "hugging_face", "label": "label", "group": "genre"}
+        inputs, rows = read_unseen(tmp_path / "coded.parquet", data, choice)
+        assert set(rows["actual"]) == set(data.labels) == {"no", "yes"}
+        assert set(rows["group"]) == {"comedy", "drama"}
+        assert "unseen" not in rows
+        assert sorted(inputs.tolist()) == sorted([*data.train.inputs.tolist(), *data.test.inputs.tolist()])
+        table()[["label"]].to_parquet(tmp_path / "other.parquet")
+        with pytest.raises(UserError, match=f"has no column {column}"):
+            read_unseen(tmp_path / "other.parquet", data, choice)
+
+
+def test_splits_that_are_the_same_part_are_refused(tmp_path: Path) -> None:
+    import datasets
+
+    rows = datasets.Dataset.from_pandas(table()[["text", "label"]], preserve_index=False)
+    datasets.DatasetDict(dict.fromkeys(("train", "validation", "dev", "test"), rows)).save_to_disk(tmp_path / "kept")
+    said = "has the splits validation and dev and test, of which two are the same part: name the one to test on with"
+    assert said in message(tmp_path / "kept")
+    assert loaded(tmp_path / "kept", "dataset.test_split=dev").held_rows == 0
+    with pytest.raises(UserError, match=r"dataset\.test_split=train is the split that is trained on: name another"):
+        loaded(tmp_path / "kept", "dataset.test_split=train")
 
 
 def test_lists_in_a_column(tmp_path: Path) -> None:

@@ -7,14 +7,18 @@ import gzip
 import io
 import json
 import lzma
+import re
 import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from commands import opened
@@ -27,6 +31,7 @@ from l2m import RunConfig, UserError, compose
 from l2m.comparison import runner
 from l2m.data import Data, load
 from l2m.data.own.description import find_alike, format_description
+from l2m.data.own.new_samples import read_unseen
 from l2m.data.own.targets import place_names
 from l2m.sweeps import launching
 from l2m.sweeps.launchers import Launcher, Outcome, train_and_report
@@ -120,6 +125,11 @@ def test_names_that_are_alike_are_one_line_of_warning(file: Path) -> None:
     assert find_alike(["1", "1.0", "01", "a", "A", "b"]) == [["1", "1.0", "01"], ["a", "A"]]
     assert find_alike(["90071992547409920", "90071992547409921", "1_0", "10"]) == []
     assert find_alike(["caf\u00e9", "cafe\u0301", "cafe"]) == [["caf\u00e9", "cafe\u0301"]]
+
+
+def test_all_names_that_are_alike_are_listed(file: Path) -> None:
+    data = loaded(write(file, [1, 2], label=lambda row: ("Yes", "yes", "NO", "no")[row % 4]))
+    assert "  warning     fix the file if these are one: NO, no; Yes, yes" in [*format_description(described(data))]
 
 
 def test_labels_of_any_type_in_parquet_and_hugging_face(tmp_path: Path) -> None:
@@ -229,6 +239,25 @@ def test_what_is_no_number_in_such_a_column_is_refused(file: Path, kind: str) ->
         assert part.replace(" and", "") in said
 
 
+@pytest.mark.parametrize(
+    ("trained", "new", "said"),
+    [("60.5%", "0.6", "has lab=0.6 in line 3, where the training part has %: "),
+     ("$5", "€5", "the training part has $: "), ("0.5", "50%", "the training part has no sign: "),
+     ("$5", "5", ""), ("60.5%", "0", ""), ("60.5%", "", "")],
+)  # fmt: skip
+def test_the_unit_of_new_rows_is_that_of_the_training_part(
+    file: Path, tmp_path: Path, trained: str, new: str, said: str
+) -> None:
+    write(file, [trained, "0", ""])
+    other = write(tmp_path / "new.csv", ["", new])
+    data = loaded(file, "dataset.numbers=[lab]")
+    choice = {"name": "csv", "target": "outcome", "numbers": ["lab"]}
+    for read in (lambda: read_unseen(other, data, choice),
+                 lambda: loaded(file, "dataset.numbers=[lab]", f"dataset.test_path={other}")):  # fmt: skip
+        with pytest.raises(UserError, match=re.escape(said)) if said else nullcontext():
+            read()
+
+
 NO_CATEGORIES = {
     "few dates": ([f"2026-01-0{day}" for day in range(1, 8)], "has a date in most rows of lab: it is not a category"),
     "dates with times": (["2026-01-31T10:00", "2026-02-01T11:30", "unknown"], "has a date in most rows of lab"),
@@ -314,6 +343,27 @@ def test_one_table_in_files_of_many_kinds(tmp_path: Path, expected: Data, kind: 
     assert data.preprocessing == expected.preprocessing
 
 
+def test_bytes_and_rare_types_in_parquet(tmp_path: Path) -> None:
+    table = pa.table({
+        "lab": pa.array([1.5, 2.5] * 20), "hash": pa.array([b"a\xff", b"b", None, b"c"] * 10),
+        "ward": pa.array(["east", "west", None, "east"] * 10, pa.string_view()), "outcome": ["ill", "well"] * 20,
+    })  # fmt: skip
+    pq.write_table(table, tmp_path / "t.parquet")
+    data = loaded(tmp_path / "t.parquet")
+    values = {column["name"]: column["values"] for column in data.preprocessing["categories"]}
+    assert values == {"hash": ["", "a\\xff", "b", "c"], "ward": ["", "east", "west"]}
+
+
+def test_a_column_may_be_called_as_kinds_of_files_begin(file: Path) -> None:
+    for name in ("PAR1", "BZh", "SQLite", "Rar!", "ARROW1"):
+        assert described(loaded(write(file, [1, 2], name)))["numbers"] == [name, "age"]
+
+
+def test_codes_may_look_like_a_huge_number(file: Path) -> None:
+    data = loaded(write(file, ["ab12", "cd34", "12e999"]))
+    assert data.preprocessing["categories"][0]["values"] == ["12e999", "ab12", "cd34"]
+
+
 def test_columns_without_names_are_numbered(file: Path) -> None:
     file.write_bytes(NO_HEADER)
     data = load(compose("dataset=csv", f"dataset.path={file}", "dataset.target=4", "dataset.header=none"))
@@ -384,6 +434,27 @@ def test_excel_without_its_package_says_what_to_install(tmp_path: Path, monkeypa
     (tmp_path / "t.xlsx").write_bytes(BOOK)
     with pytest.raises(UserError, match=r"t\.xlsx needs openpyxl: pip install 'learn2mix\[excel\]', or"):
         loaded(tmp_path / "t.xlsx")
+
+
+@pytest.mark.extras
+@pytest.mark.parametrize("words", [(), ("dataset.numbers=[price]",)])
+def test_a_decimal_comma_is_for_text_and_not_for_numbers(tmp_path: Path, words: Sequence[str]) -> None:
+    prices = [123.456, 12.5, -7.125, 1234.5, 99.125]
+    frame = pd.DataFrame({"price": prices * 8, "rate": ["0,5", "1,25"] * 20, "outcome": ["ill", "well"] * 20})
+    frame.astype("str").replace(r"\.", ",", regex=True).to_csv(tmp_path / "t.csv", sep=";", index=False)
+    frame.to_parquet(tmp_path / "t.parquet")
+    frame.to_excel(tmp_path / "t.xlsx", index=False)
+    data = loaded(tmp_path / "t.csv", "dataset.decimal=comma", *words)
+    assert data.preprocessing["numbers"][0]["mean"] < 400
+    choice = {"name": "csv", "target": "outcome", "decimal": "comma", "numbers": ["price"] * len(words)}
+    same = load(compose("dataset=hugging_face_table", f"dataset.path={tmp_path / 't.parquet'}", "dataset.label=outcome",
+                        "dataset.decimal=comma", *words))  # fmt: skip
+    assert torch.equal(same.train.inputs, data.train.inputs)
+    for name in ("t.parquet", "t.xlsx"):
+        same = loaded(tmp_path / name, "dataset.decimal=comma", *words)
+        assert torch.equal(same.train.inputs, data.train.inputs)
+        inputs = [read_unseen(tmp_path / each, data, choice)[0] for each in (name, "t.csv")]
+        assert torch.equal(*inputs)
 
 
 @pytest.mark.extras

@@ -180,6 +180,14 @@ def test_an_order_may_have_decimal_commas(tmp_path: Path) -> None:
     assert len(data.test) == 8
 
 
+def test_an_order_must_leave_rows_to_train_on(tmp_path: Path) -> None:
+    words = ("dataset.task=regression", "dataset.split_order=t", "dataset.test_fraction=0.6")
+    with pytest.raises(
+        UserError, match=r"test_fraction=0\.6 leaves no row to train on, because of dataset\.split_order: t"
+    ):
+        loaded(frame(t=1).assign(y=RNG.normal(size=40)), tmp_path / "t.csv", *words)
+
+
 def test_an_option_for_a_column_in_doubt_is_one_that_the_command_line_takes(tmp_path: Path) -> None:
     table = pd.concat([frame()] * 5)
     data = loaded(table.assign(größe=range(len(table))), tmp_path / "t.csv")

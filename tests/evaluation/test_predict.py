@@ -238,6 +238,24 @@ def test_rows_of_ones_own_table_are_scored_as_the_records_say(
         assert f"  {value:>{len(metric)}.4g}" in next(line for line in result.out.splitlines()[4:] if str(name) in line)
 
 
+def test_values_that_differ_by_little_keep_their_digits(
+    runs: Callable[..., Run], door: Command, tmp_path: Path
+) -> None:
+    inputs = np.random.default_rng(3).normal(size=40)
+    rows = pd.DataFrame({"x": inputs, "income": (1_700_000_000 + 100 * inputs).round(1)})
+    rows.to_csv("large.csv", index=False)
+    config, records = runs(*words_of(tmp_path / "large.csv", *INCOME))
+    assert door(f"run={records.path}", "data=large.csv").status == 0
+    found = pd.read_csv("predictions.csv")
+    outputs = l2m.load(records.path).outputs(load_data(config).test)[:, 0].double()
+    np.testing.assert_allclose(
+        found["predicted"], outputs * rows["income"].std(ddof=0) + rows["income"].mean(), atol=1e-4
+    )
+    assert found["actual"].tolist() == rows["income"].tolist()
+    score = ((found["predicted"] - found["actual"]) ** 2).mean()
+    assert score == pytest.approx(records.metrics["test_metric"].iloc[-1], rel=1e-4)
+
+
 def test_rows_need_no_answer_and_no_order(runs: Callable[..., Run], door: Command, table: Path, tmp_path: Path) -> None:
     _, records = runs(*words_of(table, *WARD))
     door(f"run={records.path}", f"data={table}", "output=all.csv")
@@ -379,17 +397,19 @@ def test_images_in_folders_of_their_class(runs: Callable[..., Run], door: Comman
 
 
 def test_a_copy_and_a_folder_of_the_training_samples_are_known(tmp_path: Path) -> None:
-    for part in ("train", "test"):
-        (tmp_path / "images" / part).mkdir(parents=True)
+    for part in ("images/train/cat", "images/test/cat", "other"):
+        (tmp_path / part).mkdir(parents=True)
     for name, text in (("a.csv", "x,y\n1,2\n"), ("copy.csv", "x,y\n1,2\n"), ("b.csv", "x,y\n1,3\n")):
         (tmp_path / name).write_text(text)
     assert is_trained_on(tmp_path / "copy.csv", {"path": str(tmp_path / "a.csv")})
     assert not is_trained_on(tmp_path / "b.csv", {"path": str(tmp_path / "a.csv")})
     assert not is_trained_on(tmp_path / "a.csv", {"path": str(tmp_path / "gone.csv")})
     assert not is_trained_on(tmp_path, {"name": "mnist"})
-    found = [is_trained_on(tmp_path / place, {"path": str(tmp_path / "images")})
-             for place in ("images", "images/train", "images/test")]  # fmt: skip
-    assert found == [True, True, False]
+    places = ("images", "images/train", "images/test", "images/train/cat", "images/test/cat", "other")
+    found = [is_trained_on(tmp_path / place, {"path": str(tmp_path / "images")}) for place in places]
+    assert found == [True, True, False, True, False, False]
+    (tmp_path / "images" / "train").rename(tmp_path / "images" / "Training")
+    assert is_trained_on(tmp_path / "images" / "Training", {"path": str(tmp_path / "images")})
 
 
 @pytest.mark.parametrize("fit", ["stretch", "crop"])
@@ -532,6 +552,14 @@ def test_files_that_are_there_are_not_overwritten(runs: Callable[..., Run], door
     assert "error: output=. is a directory: name a file in it" in door(*command, "output=.").err
     Path("file").write_text("")
     assert "error: file/p.csv cannot be written (File exists)" in door(*command, "output=file/p.csv").err
+
+
+def test_options_of_predictions_need_new_samples(runs: Callable[..., Run], door: Command, table: Path) -> None:
+    command = ("run=any", "onnx=m.onnx")
+    for option in ("threshold=0.1", "costs=ill:9", "priors=ill:0.1", "output=m.csv"):
+        assert f"error: {option} is for predictions, and onnx= writes the model alone" in door(*command, option).err
+    result = door(*command, f"data={table}", "output=./m.onnx")
+    assert "error: onnx=m.onnx is the file of output=, too: name another file" in result.err
 
 
 def test_there_must_be_something_to_do(runs: Callable[..., Run], door: Command) -> None:

@@ -53,6 +53,7 @@ def clean(
     numbers: Sequence[str] = (),
     decimal: Decimal = "point",
     categorical: Sequence[str] = (),
+    signs: dict[str, str] | None = None,
 ) -> pd.DataFrame:
     """A table of text with NaN where a cell is missing, and numbers as Python writes them.
 
@@ -61,10 +62,11 @@ def clean(
         missing: cells that count as empty; those that are numbers match equal numbers, except in ``categorical``.
         numbers: columns in which numbers have percent or currency signs, or thousands separators.
         decimal: how numbers are written; with ``comma``, 3,5 is read as 3.5.
+        signs: of the columns ``numbers`` in the training part; those that it lacks are added.
 
     Raises:
-        UserError: a cell of ``numbers`` is not a number, or has another sign than the others; one of them is
-            ``categorical`` too; or with ``comma``, a point may separate thousands.
+        UserError: a cell of ``numbers`` is not a number, or has another sign than the others or the training part; one
+            of them is ``categorical`` too; or with ``comma``, a point may separate thousands.
     """
     if both := sorted({*numbers} & {*categorical}):
         raise UserError(f"{file} has {both[0]} in dataset.numbers and in dataset.categorical: name it in one")
@@ -76,7 +78,9 @@ def clean(
     with_comma, read = {*names} - {*categorical} if decimal == "comma" else set(), {}
     for name, cells in table.items():
         if name in numbers:
-            cells = _read_formatted(cells, decimal, file)
+            cells, sign = _read_formatted(cells, decimal, file, (signs or {}).get(str(name)))
+            if signs is not None:
+                signs[str(name)] = sign
         elif name in with_comma:
             grouped = cells.str.fullmatch(r"[+-]?\d{1,3}(\.\d{3})+", na=False).to_numpy(bool)
             rule = f"fix the cell, or train with 'dataset.numbers=[\"{name}\"]' if it separates thousands"
@@ -93,17 +97,18 @@ def with_point(text: str, decimal: Decimal) -> str:
     return re.sub(r"^([+-]?\d*),(\d+(?:[eE][+-]?\d+)?)$", r"\1.\2", text) if decimal == "comma" else text
 
 
-def _read_formatted(cells: pd.Series, decimal: Decimal, file: Path | str) -> pd.Series:
-    """Cells as numbers without signs and separators; all must be numbers with the same sign."""
+def _read_formatted(cells: pd.Series, decimal: Decimal, file: Path | str, trained: str | None) -> tuple[pd.Series, str]:
+    """Cells as numbers without signs and separators, and their sign, which must be that of all and the ``trained``."""
     formatted = {text: parse_formatted(text, decimal) or (text, "") for text in cells.dropna().unique()}
     plain = cells.map({text: number for text, (number, _) in formatted.items()})
     rule = "fix the cell or leave it empty, or train with dataset.missing if it means that the value is missing"
     refuse(np.isnan(parse_numbers(plain)) & cells.notna().to_numpy(bool), cells, file, rule, ", which is not a number")
     signs = cells.map({text: sign for text, (_, sign) in formatted.items()})
-    usual = signs.mode().max()
+    usual = signs.mode().max() if trained is None else trained
     other = signs.notna() & (signs != usual) & (parse_numbers(plain) != 0)
     if "%" not in (usual, *signs[other]):
         other &= signs != ""
     rule = "the numbers of a column must have the same unit, fix the cells or use two columns"
-    refuse(other.to_numpy(bool), cells, file, rule, f", where most have {usual or 'no sign'}")
-    return plain
+    have = "most have" if trained is None else "the training part has"
+    refuse(other.to_numpy(bool), cells, file, rule, f", where {have} {usual or 'no sign'}")
+    return plain, usual if isinstance(usual, str) else ""

@@ -90,9 +90,9 @@ def find_kinds(
                 have_unit |= sum(count for text, count in counted.items() if WITH_UNIT.fullmatch(text)) > half
         else:
             numbers[name] = values
-        rule = f"numbers must be finite, of at most {LARGEST:.1e}, fix the cell or leave it empty"
-        if (wrong := np.abs(values) > LARGEST).any():
-            refuse(wrong, table[name], file, rule)
+            rule = f"numbers must be finite, of at most {LARGEST:.1e}, fix the cell or leave it empty"
+            if (wrong := np.abs(values) > LARGEST).any():
+                refuse(wrong, table[name], file, rule)
     if texts:
         names = ",".join(f'"{name}"' for name in texts)
         units = ", write the numbers alone if they have a unit" if have_unit else ""

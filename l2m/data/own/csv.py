@@ -66,7 +66,10 @@ def csv(
     may_be_numbers = [*inputs, target] if bins else inputs
     columns.check_columns(numbers, may_be_numbers, "dataset.numbers", file)
 
-    meaning: Any = {"missing": missing, "numbers": numbers, "decimal": decimal, "categorical": categorical}
+    signs = dict[str, str]()
+    meaning: Any = {
+        "missing": missing, "numbers": numbers, "decimal": decimal, "categorical": categorical, "signs": signs
+    }  # fmt: skip
     cleaned = clean(table, may_be_numbers, file, **meaning)
     whole, tested = read_part(cleaned, file, target, group, bins, decimal=decimal), None
     whole = replace(whole, units=_read_units(cleaned, file, split_by, split_order, decimal))
@@ -79,8 +82,8 @@ def csv(
         tested = read_part(clean(rows, may_be_numbers, place, **meaning), place, target, group, bins, whole, decimal)
     split = partial(split_rows, fraction=test_fraction, data_seed=source.data_seed, bins=0 if group else bins)
     ignored = [name for name in ignore if name not in (target, group)]
-    width = 0 if header == "line" or names else len(table.columns)
-    return assemble_table(whole, tested, split, inputs, categorical, max_categories, decimal, ignored, width)
+    kept = {"signs": signs, "width": 0 if header == "line" or names else len(table.columns)}
+    return assemble_table(whole, tested, split, inputs, categorical, max_categories, decimal, ignored, kept)
 
 
 def _read_units(rows: pd.DataFrame, place: Path, by: str | None, order: str | None, decimal: Decimal) -> Units | None:

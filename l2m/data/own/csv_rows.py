@@ -65,12 +65,12 @@ def read_rows(
         raise UserError(f"dataset.names={shown(','.join(names), 60)} needs dataset.header=none: use both, or neither")
     content, kind = unpack(file)
     if kind == "Parquet":
-        table = read_parquet(content, file)
+        table = read_parquet(content, file, decimal)
         if table.empty:
             raise UserError(f"{file} has no rows or no columns: put a table with both there")
         return table
     if kind == "Excel":
-        numbered = number_sheet_rows(content, file)
+        numbered = number_sheet_rows(content, file, decimal)
     else:
         text = _decode(content, encoding, file)
         del content

@@ -28,13 +28,19 @@ def number_value(text: str) -> Decimal | None:
 
 
 def place_names(own: Iterable[str], names: Sequence[str]) -> NDArray[np.int64]:
-    """The indices (n,) in ``names`` of n others: of the same text, or the only one that is the same number; or −1."""
+    """The indices (n,) in ``names`` of n others: of the same text, or the only one of the same value; or −1.
+
+    Values are numbers, and true and false in any capitals: some readers of files write True for true.
+    """
+
+    def value(name: str) -> Decimal | str | None:
+        return name.casefold() if name.casefold() in ("true", "false") else number_value(name)
+
     by_text = {name: i for i, name in enumerate(names)}
-    by_value: dict[object, int] = {None: -1}  # no number, or the same as another name
+    by_value: dict[object, int] = {None: -1}  # no value, or the same as another name's
     for name, i in by_text.items():
-        value = number_value(name)
-        by_value[value] = -1 if value in by_value else i
-    return np.array([by_text.get(name, by_value.get(number_value(name), -1)) for name in own], np.int64)
+        by_value[value(name)] = -1 if value(name) in by_value else i
+    return np.array([by_text.get(name, by_value.get(value(name), -1)) for name in own], np.int64)
 
 
 def find_alike(names: Sequence[str]) -> list[list[str]]:
@@ -130,8 +136,8 @@ def format_description(description: Mapping[str, Any]) -> Iterator[str]:
             yield _line(kind, f"{len(names)}: {', '.join(shares)}")
     if target := description.get("target"):
         yield _line("target", "from {from:.5g} to {to:.5g}, mean {mean:.5g}".format(**target))
-    for names in description.get("alike", ())[:1]:
-        yield _line("warning", f"fix the file if these are one: {', '.join(names)}")
+    if alike := description.get("alike"):
+        yield _line("warning", f"fix the file if these are one: {'; '.join(map(', '.join, alike))}")
     doubts = description.get("doubts", ())
     for doubt in doubts[:MOST_LINES]:
         yield _line("warning", doubt)

@@ -22,7 +22,7 @@ from l2m.data.own.features import assemble_features, check_options
 from l2m.data.own.image_folder import Augmentation, Side, assemble_images, part_of
 from l2m.data.own.storage import Storage, store_images
 from l2m.data.own.table_files import typed_as_text
-from l2m.data.own.targets import Fields, Part, TestFraction, assemble, assemble_table, join, read_part, split_rows
+from l2m.data.own.targets import Fields, Make, Part, TestFraction, assemble, assemble_table, join, read_part, split_rows
 from l2m.data.tables import locate, refuse
 from l2m.data.tokens import LENGTH, PAD, UNKNOWN, encode
 from l2m.errors import UserError, cause
@@ -76,9 +76,17 @@ def hugging_face(
         splits = _read_splits(path, subset, fresh)
         held_split = None
         if test_split is None:
-            kinds = {part_of(name): name for name in splits if name != train_split}
+            others = [name for name in splits if part_of(name) in ("test", "held out") and name != train_split]
+            kinds = {part_of(name): name for name in others}
+            if len(kinds) < len(others):
+                raise UserError(
+                    f"{path} has the splits {' and '.join(others)}, of which two are the same part: name the one to "
+                    "test on with dataset.test_split"
+                )
             test_split = kinds.get("test") or kinds.get("held out")
             held_split = kinds.get("held out") if "test" in kinds else None
+        if test_split == train_split:
+            raise UserError(f"dataset.test_split={test_split} is the split that is trained on: name another")
         used = [split for split in (train_split, held_split, test_split) if split]
         for split in used:
             if split not in splits:
@@ -88,27 +96,30 @@ def hugging_face(
         ignored = [name for name in splits[train_split].features if name not in needed]
         columns.check_columns(numbers, names if kind == "table" else [], "dataset.numbers", path)
 
+        signs = dict[str, str]()
+
         def read_split(split: str, like: Part | None = None) -> Part:
-            table, place = _read_table(splits[split], needed, path), f"{path} ({split})"
+            table, place = _read_table(splits[split], needed, path, decimal), f"{path} ({split})"
             meaning: Any = {"missing": missing, "numbers": numbers, "decimal": decimal, "categorical": categorical}
-            rows = clean(table, names, place, **meaning) if kind == "table" else table
+            rows = clean(table, names, place, **meaning, signs=signs) if kind == "table" else table
             return read_part(rows, place, label, group, like=like)
 
         whole = read_split(train_split)
-        others = {split: read_split(split, whole) for split in used[1:]}
-    held = others.get(held_split or "")
-    counts = {train_split: len(whole.groups), **{split: len(part.groups) for split, part in others.items()}}
+        further = {split: read_split(split, whole) for split in used[1:]}
+    held = further.get(held_split or "")
+    counts = {train_split: len(whole.groups), **{split: len(part.groups) for split, part in further.items()}}
     described: dict[str, Any] = {"parts": counts}
-    trained, tested = join(whole, held) if held else whole, others.get(test_split or "")
+    trained, tested = join(whole, held) if held else whole, further.get(test_split or "")
     divide = partial(split_rows, fraction=test_fraction, data_seed=source.data_seed)
     if kind == "table":
-        data = assemble_table(trained, tested, divide, names, categorical, max_categories, decimal, ignored)
+        data = assemble_table(
+            trained, tested, divide, names, categorical, max_categories, decimal, ignored, {"signs": signs}
+        )
     else:
         parts = train, test = divide(trained, tested)
         if kind == "text" and not features:
             texts = [_read_texts(part.rows, names, part.place) for part in parts]
-            data = assemble(train, test, partial(_tokens, texts[0], texts[1], length, names))
-            described["words"] = _describe_tokens(data)
+            data = _assemble_texts(train, test, partial(_tokens, texts[0], texts[1], length, names))
         else:
             samples = [sample for part in parts for sample in _samples(part, names, kind)]
             if features:
@@ -121,13 +132,16 @@ def hugging_face(
     return replace(data, held_rows=counts.get(held_split or "", 0), description=description)
 
 
-def _describe_tokens(data: Data) -> str:
-    """How large the vocabulary is, how much of the test part it lacks, and how much is padding."""
+def _assemble_texts(train: Part, test: Part, make: Make, index: Tensor | None = None) -> Data:
+    """The data set, described by its vocabulary's size, the share of the test part that it lacks, and of padding."""
+    data = assemble(train, test, make, index=index)
     trained, tested = data.train.inputs, data.test.inputs
-    words, every = torch.count_nonzero(tested != PAD).item(), trained.numel() + tested.numel()
-    padded = 1 - (torch.count_nonzero(trained != PAD).item() + words) / every
-    unknown = torch.count_nonzero(tested == UNKNOWN).item() / max(words, 1)
-    return f"{data.vocabulary_size} known, {unknown:.1%} of the test part's unknown, {padded:.1%} padding"
+    tokens, every = torch.count_nonzero(tested != PAD).item(), trained.numel() + tested.numel()
+    padded = 1 - (torch.count_nonzero(trained != PAD).item() + tokens) / every
+    unknown = torch.count_nonzero(tested == UNKNOWN).item() / max(tokens, 1)
+    words = f"{data.vocabulary_size} known, {unknown:.1%} of the test part's unknown, {padded:.1%} padding"
+    description = {**(data.description or {}), "words": words}
+    return replace(data, description=description, refit=partial(_assemble_texts, train, test, make))
 
 
 def _read_splits(path: str, subset: str | None, fresh: str) -> Mapping[str, Any]:
@@ -200,9 +214,21 @@ def _kind(feature: Any) -> str:
     return str(getattr(feature, "dtype", None) or type(feature).__name__)
 
 
-def _read_table(rows: Any, names: Sequence[str], path: str) -> pd.DataFrame:
+def read_new(file: Path, needed: Sequence[str], others: Sequence[str | None], decimal: Decimal) -> pd.DataFrame:
+    """The columns ``needed`` of a Parquet file, and those of ``others`` that it has, as they are trained on."""
+    with tempfile.TemporaryDirectory() as fresh:
+        rows = _read_splits(str(file), None, fresh)["train"]
+        return _read_table(
+            rows, [*needed, *(name for name in others if name and name in rows.features)], str(file), decimal
+        )
+
+
+def _read_table(rows: Any, names: Sequence[str], path: str, decimal: Decimal) -> pd.DataFrame:
     """The named columns: classes by name, images as stored, others as text without surrounding blanks."""
     import datasets
+
+    if rows.info.builder_name == "csv":  # whose numbers are guesses
+        decimal = "point"
 
     columns.check_columns(names, rows.features, "the columns of the training split", path)
     rows = rows.select_columns(list(dict.fromkeys(names)))
@@ -214,7 +240,7 @@ def _read_table(rows: Any, names: Sequence[str], path: str) -> pd.DataFrame:
         if not isinstance(feature, (datasets.Value, datasets.ClassLabel)):
             raise UserError(f"{path} has a {_kind(feature)} in column {name}: choose a column of single values")
         columns_read = rows.select_columns([name]).with_format("arrow")[:].to_pandas(types_mapper=pd.ArrowDtype)
-        table[name] = typed_as_text(columns_read)[name]
+        table[name] = typed_as_text(columns_read, decimal)[name]
         if isinstance(feature, datasets.ClassLabel):  # sets on the hub have −1 where a label is withheld
             table[name] = table[name].map({str(i): each for i, each in enumerate(feature.names)})
     return pd.DataFrame(table).rename_axis(index="row")

@@ -18,7 +18,7 @@ from l2m.data.own.cells import as_text, clean
 from l2m.data.own.csv_rows import read_rows
 from l2m.data.own.description import place_names
 from l2m.data.own.features import features_of_unseen
-from l2m.data.own.hugging_face import READERS
+from l2m.data.own.hugging_face import READERS, read_new
 from l2m.data.own.table_files import read_parquet
 from l2m.data.tables import parse_numbers, read_table, refuse
 from l2m.data.tokens import encode_unseen
@@ -123,7 +123,10 @@ def _read_texts(place: Path, data: Data, choice: Mapping[str, Any]) -> tuple[Ten
         files = _find_files(place, TEXTS, "text files")
         texts, rows = [_read_text(file) for file in files], _by_folder(place, files, data.class_names or ())
     else:
-        if place.suffix == ".parquet":
+        if place.suffix == ".parquet" and choice["name"] == "hugging_face":
+            others = (choice["label"], choice["group"])
+            table = read_new(place, fitted["columns"], others, "point").fillna("")
+        elif place.suffix == ".parquet":
             table = read_parquet(bytes(read(place)), place).fillna("")
         else:
             table = read_table(place, dtype=str, keep_default_na=False, encoding="utf-8").map(str.strip)
@@ -153,8 +156,14 @@ def _read_rows(place: Path, data: Data, choice: Mapping[str, Any]) -> tuple[Tens
     if place.is_dir():
         raise UserError(f"{place} is a folder, but the model takes the rows of a table: name its file")
     fitted = data.preprocessing
-    alone = len(fitted.get("columns", ())) + len(fitted.get("numbers", ())) + len(fitted.get("categories", ())) == 1
-    table = read_rows(place, **{key: choice[key] for key in WRITTEN if key in choice}, may_be_single=alone)
+    names = {*fitted.get("columns", ())}
+    names |= {column["name"] for column in (*fitted.get("numbers", ()), *fitted.get("categories", ()))}
+    if place.suffix == ".parquet" and choice["name"] == "hugging_face":
+        table = read_new(place, sorted(names), (choice["label"], choice["group"]), choice.get("decimal", "point"))
+    else:
+        table = read_rows(
+            place, **{key: choice[key] for key in WRITTEN if key in choice}, may_be_single=len(names) == 1
+        )
     if len(table.columns) != fitted.get("width", len(table.columns)):
         raise UserError(
             f"{place} has {len(table.columns)} columns, but the model knows those of its training file, which had "
@@ -165,10 +174,9 @@ def _read_rows(place: Path, data: Data, choice: Mapping[str, Any]) -> tuple[Tens
             {"name": name, "median": mean, "mean": mean, "sd": sd}
             for name, mean, sd in zip(fitted["columns"], fitted["mean"], fitted["sd"], strict=True)
         ]}  # fmt: skip
-    names = {column["name"] for column in (*fitted["numbers"], *fitted["categories"])}
     names |= set() if data.classes else {choice.get("target")}
     options = {key: choice[key] for key in CELLS if key in choice}
-    table = clean(table, names, place, **options)
+    table = clean(table, names, place, **options, signs=dict(data.preprocessing.get("signs", {})))
     inputs = columns.apply(fitted, table, place)
     for name in data.preprocessing.get("columns", ()):
         rule = f"fix or drop the row, dataset={choice['name']} has no rule for missing values"

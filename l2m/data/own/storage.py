@@ -75,6 +75,8 @@ def load_or_make(file: Path, samples: int, make: Callable[[Path], None]) -> NDAr
 
     ``make`` writes it to another path first, if it is not there or damaged: one process of a sweep does, others wait.
     """
+    if (array := _load(file, samples, reports=False)) is not None:  # its folder may be one that cannot be written to
+        return array
     with reporting("written", file, REMEDY):
         file.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(file.with_suffix(".lock")):
@@ -128,7 +130,7 @@ def free_memory() -> int:
     return min(left)
 
 
-def _load(file: Path, samples: int) -> NDArray[Any] | None:
+def _load(file: Path, samples: int, reports: bool = True) -> NDArray[Any] | None:
     try:
         array: NDArray[Any] = np.load(file, mmap_mode="c", allow_pickle=False)
         content = np.memmap(file, mode="r")
@@ -139,7 +141,8 @@ def _load(file: Path, samples: int) -> NDArray[Any] | None:
         return None
     except Exception as error:  # whatever a damaged file makes its reader say
         why = cause(error)
-    LOG.warning("%s cannot be used (%s): it is made again", file, why)
+    if reports:
+        LOG.warning("%s cannot be used (%s): it is made again", file, why)
     return None
 
 

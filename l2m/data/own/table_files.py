@@ -4,14 +4,15 @@ import bz2
 import gzip
 import io
 import lzma
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
+from l2m.data.own.cells import Decimal
 from l2m.errors import UserError, cause, describe_missing, shown
 from l2m.files import read
 
@@ -19,11 +20,14 @@ SUFFIXES = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zip": "zip", ".parque
 """Kinds of files that are read besides text, by the end of their names."""
 
 BEGINNINGS = {
-    b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"PK\x03\x04": "zip", b"PAR1": "Parquet", b"%PDF": "PDF",
-    b"\xd0\xcf\x11\xe0": "old Excel (.xls)", b"ARROW1": "Arrow", b"\x89HDF": "HDF5", b"SQLite": "SQLite",
-    b"7z\xbc\xaf": "7z", b"Rar!": "RAR", b"<!DOCTYPE": "HTML", b"<!doctype": "HTML", b"<html": "HTML",
+    b"\x1f\x8b": "gzip", b"\xfd7zXZ\0": "xz", b"PK\x03\x04": "zip", b"PAR1\x15": "Parquet", b"%PDF-": "PDF",
+    b"\xd0\xcf\x11\xe0": "old Excel (.xls)", b"ARROW1\0\0": "Arrow", b"\x89HDF": "HDF5",
+    b"SQLite format 3\0": "SQLite", b"7z\xbc\xaf": "7z", b"Rar!\x1a\x07": "RAR", b"<!DOCTYPE": "HTML",
+    b"<!doctype": "HTML", b"<html": "HTML", **{b"BZh%d1AY&SY" % level: "bzip2" for level in range(1, 10)},
 }  # fmt: skip
 """Kinds of files, by the first bytes of their content."""
+
+GROUPED = re.compile(r"^-?\d{1,3}\.\d{3}$")  # looks grouped by thousands where the decimal sign is a comma
 
 LIBRARIES: dict[str, Any] = {"gzip": gzip, "bzip2": bz2, "xz": lzma}
 PACKED = (*LIBRARIES, "zip")  # kinds that hold a file of another kind
@@ -75,7 +79,7 @@ def _unzip(content: bytes) -> tuple[str, bytes]:
         return (names[0], archive.read(names[0])) if len(names) == 1 else ("", b"")
 
 
-def read_parquet(content: bytes, file: Path) -> pd.DataFrame:
+def read_parquet(content: bytes, file: Path, decimal: Decimal = "point") -> pd.DataFrame:
     """The rows of a Parquet file as text, by ``row`` from 0; NaN where a cell is empty."""
     try:
         table = pd.read_parquet(io.BytesIO(content), dtype_backend="pyarrow")
@@ -83,32 +87,49 @@ def read_parquet(content: bytes, file: Path) -> pd.DataFrame:
         raise UserError(f"{file} cannot be read as Parquet ({cause(error)}): put a whole one there") from error
     for level in reversed(range(table.index.nlevels)):
         table = table.reset_index(level, drop=table.index.names[level] in (None, *table.columns))
-    return typed_as_text(table)
+    return typed_as_text(table, decimal)
 
 
-def typed_as_text(table: pd.DataFrame) -> pd.DataFrame:
-    """Columns of any type as text, whole numbers exactly; NaN where a cell is empty."""
-    text = pd.DataFrame({str(name): table[name].astype("str").str.strip() for name in table})
-    floats = [pd.api.types.is_float_dtype(kind) for kind in table.dtypes]
-    is_nan = text.isin(["nan"]).to_numpy() & np.array(floats, bool)
-    return text.mask(table.isna().to_numpy() | text.isin([""]).to_numpy() | is_nan).rename_axis(index="row")
+def typed_as_text(table: pd.DataFrame, decimal: Decimal = "point") -> pd.DataFrame:
+    """Columns of any type as text, whole numbers exactly; NaN where a cell is empty.
+
+    With ``decimal=comma`` no number has a point before three digits, where one would separate thousands.
+    """
+    text = pd.DataFrame({str(name): _column_as_text(table[name], decimal) for name in table})
+    return text.mask(table.isna().to_numpy() | text.isin([""]).to_numpy()).rename_axis(index="row")
 
 
-def number_sheet_rows(content: bytes, file: Path) -> Iterator[tuple[int, list[str]]]:
+def _column_as_text(cells: pd.Series, decimal: Decimal) -> pd.Series:
+    try:
+        text: pd.Series = cells.astype("str").str.strip()
+        is_number = pd.api.types.is_numeric_dtype(cells.dtype)
+    except (UnicodeDecodeError, NotImplementedError):  # bytes, and types that pandas does not know
+        texts = [each.decode(errors="backslashreplace") if isinstance(each, bytes) else str(each) for each in cells]
+        return pd.Series(texts, cells.index, dtype="str").str.strip()
+    if not is_number:
+        return text
+    return (text.str.replace(GROUPED, r"\g<0>0", regex=True) if decimal == "comma" else text).mask(text == "nan")
+
+
+def number_sheet_rows(content: bytes, file: Path, decimal: Decimal = "point") -> Iterator[tuple[int, list[str]]]:
     """The rows of an Excel file's only sheet with a table, numbered as there; rows without any value are skipped.
 
-    A cell with an error of Excel, such as #N/A or #DIV/0!, is empty.
+    A cell with an error of Excel, such as #N/A or #DIV/0!, is empty. Numbers are those of :func:`typed_as_text`.
     """
     if problems := describe_missing(str(file), "excel", "openpyxl"):
         raise UserError(f"{problems[0]}, or save it as CSV")
     try:
-        sheets = pd.read_excel(io.BytesIO(content), sheet_name=None, header=None, dtype=str, na_filter=False)
+        sheets = pd.read_excel(io.BytesIO(content), sheet_name=None, header=None, dtype=object, na_filter=False)
     except Exception as error:  # whatever openpyxl says
         raise UserError(f"{file} cannot be read as Excel ({cause(error)}): put a whole one there") from error
     filled = {name: sheet for name, sheet in sheets.items() if sheet.size}
     if len(filled) > 1:
         names = shown(", ".join(map(str, filled)), 60)
         raise UserError(f"{file} has {len(filled)} sheets with cells, {names}: save the one with the table as a file")
+
+    def as_text(cell: object) -> str:
+        return GROUPED.sub(r"\g<0>0", str(cell)) if decimal == "comma" and isinstance(cell, float) else str(cell)
+
     for sheet in filled.values():
-        rows = enumerate(sheet.fillna("").itertuples(index=False), 1)
-        yield from ((number, list(row)) for number, row in rows if any(cell.strip() for cell in row))
+        rows = enumerate(([*map(as_text, row)] for row in sheet.fillna("").itertuples(index=False)), 1)
+        yield from ((number, row) for number, row in rows if any(cell.strip() for cell in row))

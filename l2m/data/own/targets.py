@@ -191,6 +191,9 @@ def _draw_test(whole: Part, fraction: float, data_seed: int) -> NDArray[np.bool_
     _, both = np.unique(np.stack([whole.groups, classes]), axis=1, return_inverse=True)
     drawn = held_out(torch.from_numpy(both.reshape(-1)), fraction, generator(data_seed, "test"), units=whole.units)
     split = f"test_fraction={fraction:g}"
+    if whole.units and drawn.all():
+        why = f"because of {whole.units.option}"
+        raise UserError(f"{split} leaves no row to train on, {why}: test on another share, or drop the option")
     if whole.units and not whole.edges:  # bins are made anew, of the training targets
         check_sides(drawn, torch.from_numpy(whole.groups), whole.group_names, "group", split, whole.units)
     if whole.class_names:
@@ -215,12 +218,12 @@ def assemble_table(
     most: int,
     decimal: Decimal,
     ignored: Sequence[str],
-    width: int = 0,
+    kept: Mapping[str, Any],
 ) -> Data:
     """The data set of the columns ``inputs`` of a table, whose kinds are those in ``whole``; ``ignored`` are not read.
 
-    ``split`` makes the training and the test part of ``whole`` and ``tested``, as :func:`split_rows` does; ``width`` is
-    the number of columns of a file that does not name them.
+    ``split`` makes the training and the test part of ``whole`` and ``tested``, as :func:`split_rows` does. Of ``kept``
+    join the preprocessing the ``signs`` of numbers and the ``width`` of a file that does not name its columns, if any.
 
     Raises:
         UserError: as for :func:`l2m.data.own.columns.find_kinds` and :func:`split_rows`, or one of ``categorical`` is
@@ -236,7 +239,8 @@ def assemble_table(
         described["doubts"] = doubts
 
     def make(index: Tensor) -> tuple[Fields, Fields, dict[str, Any]]:
-        fitted = columns.fit(train.rows.iloc[index.numpy()], numeric, other, most) | ({"width": width} if width else {})
+        fitted = columns.fit(train.rows.iloc[index.numpy()], numeric, other, most)
+        fitted |= {name: value for name, value in kept.items() if value}
         trained, tested = ({"inputs": columns.apply(fitted, part.rows, part.place)} for part in (train, test))
         return trained, tested, fitted
 
