@@ -177,7 +177,7 @@ def _load(choice: tuple[tuple[str, Any], ...], source: Source, part: tuple[str, 
     if len(kept) < len(data.train):
         if data.refit:
             fitted = data.refit(kept)
-            description = {**(data.description or {}), **(fitted.description or {})}
+            description = {**(data.description or {}), **(fitted.description or {})} or None
             data = replace(fitted, description=description, held_rows=data.held_rows)
         held_out = data.train.subset(held) if len(held) else None
         test, tested = data.test, data.tested_units

@@ -171,9 +171,9 @@ def read_runs(results_dir: Path, may_be_empty: bool = False, folders: Iterable[P
         records.append((folder, config, info, metrics, groups))
         files.setdefault(str(config.dataset), Counter())[recorded(config.dataset, info)] += 1
     for folder, config, info, metrics, groups in sorted(records, key=lambda record: record[1].seed):
-        (most, count), *others = files[str(config.dataset)].most_common(2)
+        (most, count), *rest = files[str(config.dataset)].most_common(2)
         if recorded(config.dataset, info) != most:
-            which = "as many other" if others[0][1] == count else "most"
+            which = "as many other" if rest[0][1] == count else "most"
             problems.append(
                 f"{folder} is left out (it was trained on other files than {which} runs of {config.dataset['name']}): "
                 "remove those of one of the files, and repeat them on the other"
