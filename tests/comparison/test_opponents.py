@@ -204,6 +204,15 @@ def test_the_printed_command_predicts_new_samples(
     frame = pd.read_csv("predictions.csv")
     assert frame["predicted"].tolist() == np.where(frame["probability well"] > 0.875, "well", "ill").tolist()
 
+    shutil.copytree(copied, tmp_path / "away")
+    result = run("run=away", *arguments[1:], "force=true")
+    assert result.status == 1
+    assert "is not there: put the comparison back beside its runs, or repeat its command" in result.err
+    (tmp_path / "disk").mkdir()
+    copied.parent.rename(tmp_path / "disk" / "comparisons")
+    copied.parent.symlink_to(tmp_path / "disk" / "comparisons")
+    assert read(copied) == advised
+
     (copied / "comparison.json").write_text("{")
     result = run(*arguments, "force=true")
     assert "comparison.json cannot be read" in result.err
