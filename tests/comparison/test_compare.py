@@ -221,6 +221,7 @@ def test_the_budget_of_choices_is_the_same_for_all(door: Command, tmp_path: Path
 @pytest.mark.parametrize(
     ("arguments", "fragments"),
     [
+    assert "settings of each of 1 strategies" in door("dataset=digits", "strategies=[]", "dry_run=true").out
         (["strategy=focal"], ["strategy=focal names one", "strategies=[classical,focal]"]),
         (["strategies=[lern2mix]"], ["strategies=lern2mix is not known (did you mean learn2mix?)"]),
         (["strategies=[classical]", "opponents=[]"], ["leave nothing to compare"]),
@@ -240,7 +241,11 @@ def test_the_budget_of_choices_is_the_same_for_all(door: Command, tmp_path: Path
         (["early_stopping_metric=mean_squared_error"], ["early_stopping_metric=mean_squared_error is not for class"]),
         (["metric=acuracy"], ["metric=acuracy must be one of", "balanced_accuracy"]),
         (["dataset=wine_quality", "strategies=[focal]"], ["strategy=focal is not defined for regression"]),
+        (["strategy.batches=stratified"], ["strategy.batches=stratified is for run: a comparison takes strategies w"]),
         (["seeds=1"], ["seeds=1 must be at least 2"]),
+        (["strategies=[]", "opponents=[]"], ["leave nothing to compare"]),
+        (["seed=2147483644"], ["seed=2147483644 and the 4 after it must be at most 2147483647: choose a lower seed"]),
+        (["data_seed=2147483647", "splits=2"], ["data_seed=2147483647 and the 1 after it must be at most 2147483647"]),
         (["learning_rates=[0]"], ["learning_rates=[0] must be above 0"]),
         (["learning_rates=[]"], ["learning_rates=[] needs at least one rate"]),
         (["mixing_rates=[2]"], ["mixing_rates=[2] must be in [0, 1]"]),
