@@ -112,9 +112,9 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         classes, epochs = outputs if self.task == "classification" else None, options["epochs"]
         context = Context(whole, k, size, len(whole) // size, partial(generator, seed), classes=classes, epochs=epochs)
         split = prepare_checked(strategy, context)
-        weight = (weight / weight.mean()).to(whole.inputs.dtype)
-        if split is not whole and (weight != 1).any():
+        if split is not whole and (weight != weight[0]).any():
             raise UserError(f"strategy={self.strategy} makes a training set of its own, without weights: drop them")
+        weight = (weight / weight.mean()).to(whole.inputs.dtype)
 
         self.loss_curve_: list[float] = []
         proportions = []

@@ -42,6 +42,15 @@ def test_the_sampler_needs_torch_and_numpy_alone() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_text_files_are_read_as_utf_8() -> None:
+    """Another encoding may be the default of an operating system."""
+    for file in (ROOT / "l2m").rglob("*.py"):
+        lines = file.read_text(encoding="utf-8").splitlines()
+        assert not [line for line in lines if "read_text()" in line and file.name != "storage.py"], (
+            f"{file}, not of /proc"
+        )
+
+
 def test_every_committed_run_is_recognised() -> None:
     """Its configuration, read and checked today, still has the hash that its directory was named by."""
     assert registries()

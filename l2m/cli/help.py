@@ -109,7 +109,7 @@ class Help:
     def _options(self, group: str, choice: str = "") -> Iterator[str]:
         """The options of a choice, with what its file says of it; or all choices, with the options that are theirs."""
         for file in _files(group):
-            content = file.read_text().splitlines()
+            content = file.read_text(encoding="utf-8").splitlines()
             options = [line for line in content if not line.startswith(("#", "name:", "_target_", "{}"))]
             about = [f"    {line}" for line in content if line.startswith("# ") and "@package" not in line]
             is_whole_run = "# @package _global_" in content

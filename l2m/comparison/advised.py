@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from os.path import abspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from l2m.comparison.config import BASELINE
 from l2m.comparison.opponents import predict_values
+from l2m.comparison.thresholds import MOVED, moved_rows
 from l2m.config.checking import read_config
 from l2m.config.run import RunConfig
 from l2m.data import Data, load
@@ -95,25 +97,35 @@ class Advised:
 def describe(report: Report, name: str) -> dict[str, Any]:
     """A candidate as in ``comparison.json``; ``report`` is of one split."""
     rates, runs = dict(report.protocol.rates[name]), report.findings.runs.groupby("strategy")["run"].first()
-    model, _, rule = name.partition("_by_")
-    threshold = rates.pop("threshold", 0)
+    model = next((each for each in MOVED if name in moved_rows(each)), name)
+    rule, threshold = name.removeprefix(model), rates.pop("threshold", 0)
     is_strategy = model in runs.index and pd.notna(runs[model])
     return {
         "run": runs[model if is_strategy else BASELINE],
         "model": None if is_strategy else model,
         "setting": {} if is_strategy else rates,
-        "thresholds": {"threshold": (1 - threshold, threshold), "prior": report.protocol.shares}.get(rule, ()),
+        "thresholds": {"_by_threshold": (1 - threshold, threshold), "_by_prior": report.protocol.shares}.get(rule, ()),
     }
 
 
 def read(folder: Path) -> Advised | None:
-    """What the comparison in a folder advises, None if the folder has none; a UserError if its file cannot be read."""
+    """What the comparison in a folder advises, None if the folder has none; a UserError if its file cannot be read.
+
+    The run is looked for beside the folder as it is given and, where a link leads elsewhere, beside the link's target.
+    """
     file = folder / "comparison.json"
     try:
         content = json.loads(file.read_text(encoding="utf-8"))["advised"]
-        run = folder.resolve().parents[1] / "runs" / content["run"]
-        return Advised(run, content["model"], dict(content["setting"]), tuple(map(float, content["thresholds"])))
+        beside = [path.parents[1] / "runs" / content["run"] for path in (Path(abspath(folder)), folder.resolve())]
+        run = next((run for run in beside if (run / "config.yaml").is_file()), beside[0])
+        advised = Advised(run, content["model"], dict(content["setting"]), tuple(map(float, content["thresholds"])))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise UserError(f"{file} cannot be read ({cause(error)}): repeat the comparison's command") from error
+    if not (run / "config.yaml").is_file():
+        raise UserError(
+            f"{run}, which {folder} advises, is not there: put the comparison back beside its runs, or repeat "
+            "its command"
+        )
+    return advised

@@ -118,7 +118,8 @@ def moved_thresholds(name: str, plain: Candidate, score: Score, parts: int, clas
     """A model with its threshold moved, by name; none where the score does not depend on it.
 
     By the prior, each probability is divided by the class's share of the training set. Of two classes the threshold is
-    the one that is best on the held-out parts; a held-out part is scored with that of the others.
+    the one that is best on the held-out parts; a held-out part is scored with that of the others, without the samples
+    that are in it too, or with 0.5 if these leave a class without a sample.
     """
     if not score.by_label:
         return {}
@@ -126,7 +127,8 @@ def moved_thresholds(name: str, plain: Candidate, score: Score, parts: int, clas
     moved = {row_by_prior: _moved(plain, [by_prior] * (parts + 1))}
     if classes == 2:
         held = [plain.held_out(part).samples for part in range(parts)]
-        chosen = [choose_threshold(score, held[:part] + held[part + 1 :]) for part in range(parts + 1)]
+        chosen = [choose_threshold(score, held[:part] + held[part + 1 :], held[part].numbers) for part in range(parts)]
+        chosen.append(choose_threshold(score, held))
         rules = [partial(by_threshold, threshold=threshold) for threshold in chosen]
         moved[row_by_threshold] = _moved(plain, rules, threshold=chosen[-1])
     return moved

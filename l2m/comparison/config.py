@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from l2m.config.checking import check, check_fields
 from l2m.config.choices import GROUPS, registries
 from l2m.config.composing import available, compose_with
-from l2m.config.run import LATER_KEYS, METRICS, Count, Metric, RunConfig, short_hash
+from l2m.config.run import LATER_KEYS, METRICS, MOST_SEED, Count, Metric, RunConfig, short_hash
 from l2m.errors import UserError
 from l2m.registry import describe_unknown
 from l2m.schema import Range
@@ -121,9 +121,13 @@ def check_comparison(raw: Mapping[str, Any]) -> Comparison:
     choices, raw = registries(), {key: value for key, value in raw.items() if key != "row"}
     values = check_fields(CompareConfig, {group: choices[group] for group in GROUPS}, raw, problems)
     task, strategy = values.get("dataset", {}).get("task"), raw.get("strategy", {})
-    if strategy != {"name": "classical", "batches": "shuffled"}:
-        name = strategy.get("name")
+    if (name := strategy.get("name")) != BASELINE:
         problems.append(f"strategy={name} names one: a comparison takes several, strategies=[classical,{name}]")
+    elif strategy != {"name": BASELINE, "batches": "shuffled"}:
+        given = " ".join(f"strategy.{key}={value}" for key, value in strategy.items() if key != "name")
+        problems.append(
+            f"{given} is for run: a comparison takes strategies without options, as strategies=[stratified]"
+        )
     if task in METRICS and values.get("metric") is None:
         values["metric"] = METRICS[task][0]
     elif task in METRICS and values["metric"] not in METRICS[task]:
@@ -134,8 +138,8 @@ def check_comparison(raw: Mapping[str, Any]) -> Comparison:
     if values.get("schedule") == "cosine" and values.get("early_stopping") and values.get("choose"):
         problems.append("schedule=cosine ends with the last epoch, which is to be chosen: add early_stopping=null")
     names = available("strategy")
-    requested = values.get("strategies") or ()
-    problems += [describe_unknown("strategies", name, names) for name in requested if name not in names]
+    requested = values.get("strategies")
+    problems += [describe_unknown("strategies", name, names) for name in requested or () if name not in names]
     rivals = list(OPPONENTS.get(str(task), ()))
     rivals += [row for name in (BASELINE, *rivals) for row in moved_rows(name) if task == "classification"]
     wanted = values.get("opponents") or ()
@@ -145,9 +149,16 @@ def check_comparison(raw: Mapping[str, Any]) -> Comparison:
     if problems:
         raise UserError("\n".join(problems))
     options, bases = CompareConfig(**values), {}
-    for name in dict.fromkeys(("classical", *(requested or (name for name in names if name not in EXPENSIVE)))):
+    seeds, splits = max(options.seeds, options.choice_seeds, options.held_out_parts), options.splits
+    for key, first, count in (("seed", options.seed, seeds), ("data_seed", options.data_seed, splits)):
+        if first + count - 1 > MOST_SEED:
+            raise UserError(
+                f"{key}={first} and the {count - 1} after it must be at most {MOST_SEED}: choose a lower {key}"
+            )
+    compared = [name for name in names if name not in EXPENSIVE] if requested is None else requested
+    for name in dict.fromkeys((BASELINE, *compared)):
         run = {key: value for key, value in compose_with(f"strategy={name}").items() if key not in OWN}
-        if name in requested or task in choices["strategy"][run["strategy"]["name"]].tasks:
+        if name in (requested or ()) or task in choices["strategy"][run["strategy"]["name"]].tasks:
             if options.early_stopping and not options.early_stopping_metric:
                 run["early_stopping_metric"] = choice_metric(name, options)
             bases[name] = check(run)

@@ -34,6 +34,8 @@ def compare_frame(frame: pd.DataFrame, target: str | int, **options: Any) -> Rep
     Raises:
         UserError: a column or an option is not valid, or the comparison is not possible.
     """
+    if options.get("dry_run"):
+        raise UserError("dry_run=True has no report to return: drop it, or use the command python -m l2m.compare")
     if not isinstance(frame, pd.DataFrame):
         raise UserError(f"frame is a {type(frame).__name__}: it must be a pandas DataFrame")
     frame = frame.set_axis([*map(str, frame.columns)], axis=1)
@@ -57,9 +59,10 @@ def compare_frame(frame: pd.DataFrame, target: str | int, **options: Any) -> Rep
 
 
 def _word(value: Any) -> str:
-    """A value as Hydra reads it: of its quoted text only quotes, and backslashes before them, are escaped."""
+    """A value as Hydra reads it: of its quoted text only quotes, ``${`` and backslashes before them are escaped."""
     value = value.tolist() if hasattr(value, "tolist") else str(value) if isinstance(value, Path) else value
     if isinstance(value, str):
+        value = re.sub(r"(\\*)\$\{", lambda match: match[1] * 2 + r"\${", value)
         escaped = re.sub(r'(\\*)("|$)', lambda match: match[1] * 2 + match[2].replace('"', r"\""), value)
         return f'"{escaped}"'
     if isinstance(value, (list, tuple)):

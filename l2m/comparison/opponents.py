@@ -104,6 +104,8 @@ def _fit(
     model = _estimators(classes)[name.removesuffix("_balanced")](**setting, random_state=seed)
     if name.endswith("_balanced"):
         model.set_params(class_weight="balanced")
+    if classes and name.startswith("boosted") and np.unique(targets, return_counts=True)[1].min() == 1:
+        model.set_params(early_stopping=False)  # which holds out a part of each class of more than 10 000 samples
     begin = time.perf_counter()
     with warnings.catch_warnings(), threadpool_limits(threads):
         warnings.simplefilter("ignore", ConvergenceWarning)  # the best of its steps is a model all the same

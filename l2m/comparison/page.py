@@ -37,7 +37,7 @@ def render(report: Report) -> str:
         predicted=[f"as {label}" for label in report.classes],
         baseline=BASELINE,
         caption=format_caption(report),
-        columns=json.loads(described[0].read_text()) if described else {},
+        columns=json.loads(described[0].read_text(encoding="utf-8")) if described else {},
         sections=sections,
         epochs=EPOCHS,
         root="../../",

@@ -30,6 +30,7 @@ class Protocol:
         rates: by candidate, the chosen setting.
         tried: by candidate, among how many settings; empty if none were chosen.
         epochs: the most there can be, if they were chosen.
+        epochs_by: the title of the score that ``early_stopping_metric`` names, if any: it chose them.
         edges: strategies whose learning rate is the lowest or the highest of those to choose among.
         samples, smallest: of the test part, all and those of its smallest group, which is named.
         trained_on: samples of the training set.
@@ -52,6 +53,7 @@ class Protocol:
     trained_on: int
     shares: tuple[float, ...]
     advised: tuple[str, ...] = ()
+    epochs_by: str | None = None
 
     def rates_text(self, name: str) -> str:
         """The chosen setting of a candidate as ``learning_rate=0.001, epochs=17``."""
@@ -226,7 +228,9 @@ def _describe_gains(report: Report) -> list[str]:
     ]
     text = [f"Gain of {advice.name} there{points} (± standard error): {', '.join(gains)}."] if gains else []
     if BASELINE in advice.group and advice.group[1:]:
-        text.append("No gain over plain training was seen.")
+        is_ahead = _gap(report, advice.name, BASELINE).startswith("+")
+        within, none = "The gain over plain training is within that margin.", "No gain over plain training was seen."
+        text.append(within if is_ahead else none)
     return text
 
 

@@ -181,7 +181,9 @@ class ComparisonRunner:
         keys = {"learning_rate": config.learning_rate, "strategy.mixing_rate": config.strategy.get("mixing_rate")}
         keys |= {key: getattr(config, key) for key in sorted(CHANGED - OWN)}
         words = [f"{key}={value}" for key, value in keys.items() if value != LATER_KEYS.get(key)]
-        return shlex.join([*self._words, f"strategy={name}", *words])
+        has_dataset = any(word.startswith("dataset=") for word in self._words)  # the default is that of a comparison
+        dataset = [] if has_dataset else [f"dataset={config.dataset['name']}"]
+        return shlex.join([*dataset, *self._words, f"strategy={name}", *words])
 
     def _all_choice_runs(self) -> list[RunConfig]:
         settings = (setting for settings in self._settings.values() for setting in settings)
@@ -259,6 +261,7 @@ class ComparisonRunner:
             rates=chosen,
             tried={name: candidate.tried for name, candidate in candidates.items() if options.choose},
             epochs=options.epochs if options.choose and options.early_stopping else None,
+            epochs_by=self._scores[metric].title if (metric := options.early_stopping_metric) else None,
             edges=tuple(
                 name
                 for name, rates in tried.items()

@@ -15,7 +15,8 @@ def strategy_settings(comparison: Comparison) -> dict[str, list[RunConfig]]:
     """By strategy, the settings to choose among as runs of its first seed, those nearest to the data set's rates first.
 
     A strategy with a mixing rate has each learning rate with each mixing rate; the others have as many learning rates,
-    evenly spaced by their logarithm from the lowest to the highest, so that no strategy has more settings than another.
+    evenly spaced by their logarithm from the lowest to the highest, so that no strategy has more settings than another,
+    unless there is one learning rate alone.
     """
     bases, options = comparison.bases, comparison.options
     if not options.choose:

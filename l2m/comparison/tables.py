@@ -160,8 +160,8 @@ def _describe_choice(protocol: Protocol, title: str, share: str) -> list[str]:
     ]
     if protocol.epochs:
         paragraphs.append(
-            f"Epochs are the median of the best, by that score, of the {seeds} with early stopping, {protocol.epochs} "
-            "at most. The test part had no say."
+            f"Epochs are the median of the best, by {protocol.epochs_by or 'that score'}, of the {seeds} with early "
+            f"stopping, {protocol.epochs} at most. The test part had no say."
         )
     if protocol.edges:
         paragraphs.append(

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from l2m.training.results import SampleResults
+from l2m.training.results import Integers, SampleResults
 from l2m.training.scores import Score
 
 MOVED = ("classical", "logistic_regression", "boosted_trees")
@@ -33,18 +33,22 @@ def by_threshold(results: SampleResults, threshold: float) -> SampleResults:
     return replace(results, labels=(np.asarray(results.probabilities)[:, 1] >= threshold).astype(np.int64))
 
 
-def choose_threshold(score: Score, parts: Sequence[SampleResults]) -> float:
+def choose_threshold(score: Score, parts: Sequence[SampleResults], excluded: Integers | None = None) -> float:
     """The threshold in (0, 1) with the best score on held-out parts taken together; of equal ones the middle one.
 
     Tried are the quantiles of the probabilities of the second class; for a class with less than a fiftieth of the
-    samples, which are too coarse for it, those of its own samples too, and 0.5.
+    samples, which are too coarse for it, those of its own samples too, and 0.5. Samples with ``excluded`` numbers are
+    left out; it is 0.5 if the others are not of two classes.
     """
+    kept = [slice(None) if excluded is None else ~np.isin(np.asarray(part.numbers), excluded) for part in parts]
     joined: dict[str, Any] = {
-        name: np.concatenate([getattr(part, name) for part in parts])
+        name: np.concatenate([getattr(part, name)[own] for part, own in zip(parts, kept, strict=True)])
         for name in ("groups", "weights", "targets", "probabilities")
     }
     together = replace(parts[0], **joined)
     second, targets = np.asarray(together.probabilities)[:, 1], np.asarray(together.targets)
+    if excluded is not None and len(np.unique(targets)) < 2:
+        return 0.5
     rare = [second[targets == label] for label in np.unique(targets) if (targets == label).mean() < 1 / 50]
     quantiles = [np.quantile(each, np.linspace(0, 1, MOST)) for each in (second, *rare)]
     tried = np.unique(np.concatenate([*quantiles, [0.5] * len(rare)]).clip(np.finfo(float).tiny, np.nextafter(1, 0)))

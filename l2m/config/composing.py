@@ -164,7 +164,8 @@ class SweepComposer:
 def compose_with(*overrides: str) -> dict[str, Any]:
     """Plain values of the command line that is being checked, with extra overrides."""
     settings = HydraConfig.get()
-    return plain_values(hydra.compose(settings.job.config_name, [*settings.overrides.task, *overrides]))
+    words: Any = OmegaConf.to_container(settings.overrides.task)  # as they were written, with any ${...}
+    return plain_values(hydra.compose(settings.job.config_name, [*words, *overrides]))
 
 
 def available(group: str) -> list[str]:

@@ -15,7 +15,8 @@ Choice = dict[str, Any]
 UNMIXED = {"name": "none"}
 """The choice of ``mixing`` that is left out of the identity: the first runs had no mixing."""
 
-Seed = Annotated[int, Range(0, 2**31 - 1)]
+MOST_SEED = 2**31 - 1
+Seed = Annotated[int, Range(0, MOST_SEED)]
 Count = Annotated[int, Range(1)]
 Threads = Annotated[int, Range(1, 1024)]
 Device = Annotated[str, Pattern(r"auto|cpu|cuda(:(0|[1-9][0-9]?))?|mps", "one of auto, cpu, cuda, cuda:N")]

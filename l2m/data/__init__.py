@@ -52,6 +52,7 @@ class Data:
             holds any out, and never trained on.
         held_out: the part of the training split that the run does not train on; ``test`` too, if it is tested on it.
         units, tested_units: of all training and of the tested samples, if a split must not separate some.
+        tested_numbers: of the tested samples (N,) in the training split, if they are held out of it.
         thinned: whether only those training samples were read that the recipe leaves.
         description: what the files of a user's own data were read as, in plain values.
     """
@@ -68,6 +69,7 @@ class Data:
     held_out: Split | None = None
     units: Units | None = None
     tested_units: Units | None = None
+    tested_numbers: Tensor | None = None
     thinned: bool = False
     description: Mapping[str, Any] | None = None
 
@@ -183,6 +185,7 @@ def _load(choice: tuple[tuple[str, Any], ...], source: Source, part: tuple[str, 
         test, tested = data.test, data.tested_units
         if held_out and part[0] == "validation_fraction":
             test, tested = held_out, data.units and data.units.select(held.numpy())
+            data = replace(data, tested_numbers=held)
         data = replace(data, train=data.train.subset(kept), test=test, held_out=held_out, tested_units=tested)
     check_tested(data)
     return replace(data, refit=None)  # which holds the rows as they were read

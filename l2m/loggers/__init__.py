@@ -89,7 +89,7 @@ def _started(config: RunConfig, path: Path) -> dict[str, Logger]:
     before: dict[str, str] = {}
     if not config.force:
         with suppress(OSError, ValueError):
-            before = json.loads((path / NAMES).read_text())
+            before = json.loads((path / NAMES).read_text(encoding="utf-8"))
     names = {}
     for name, options in config.logger.items():
         with _dropped_on_error(loggers, name):

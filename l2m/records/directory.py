@@ -246,7 +246,7 @@ class RunDirectory:
 
     def _write_failure(self, problem: str, log: str, **info: float) -> None:
         file = self.path / "log.txt"
-        before = file.read_text() if file.exists() else ""
+        before = file.read_text(encoding="utf-8") if file.exists() else ""
         self._write("log.txt", f"{before}{now()}\n{log.rstrip()}\n\n".encode())
         self._info |= {"end": now(), **info, "status": "failed", "problem": problem}
         self._write_info()

@@ -50,7 +50,7 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         if not isinstance(lock, SoftFileLock):  # which has written the same
             with reporting("written", file, WRITE_REMEDY):
-                file.write_text(f"{os.getpid()}\n{platform.node()}\n")
+                file.write_text(f"{os.getpid()}\n{platform.node()}\n", encoding="utf-8")
         yield
     finally:
         with contextlib.suppress(OSError):
@@ -63,6 +63,6 @@ def locked(folder: Path) -> Iterator[None]:
 def _holder(file: Path) -> str:
     """The process and host in a lock's file."""
     with contextlib.suppress(OSError, ValueError):
-        pid, host, *_ = file.read_text().split()
+        pid, host, *_ = file.read_text(encoding="utf-8").split()
         return f"process {int(pid)} on {shown(host, 60)}"
     return "another process"

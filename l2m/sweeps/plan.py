@@ -93,11 +93,12 @@ def _read_pace(folder: Path) -> dict[str, list[float]]:
     pace: dict[str, list[float]] = {}
     for file in folder.glob("*/*/run.json"):
         try:
-            info = json.loads(file.read_text())
+            info = json.loads(file.read_text(encoding="utf-8"))
             if info["status"] == "done":
                 whole = datetime.fromisoformat(info["end"]) - datetime.fromisoformat(info["start"])
                 seconds = float(info.get("seconds", whole.total_seconds()))  # early records have no seconds
-                epochs = yaml.load((file.parent / "config.yaml").read_text(), LOADER)["epochs"]
+                text = (file.parent / "config.yaml").read_text(encoding="utf-8")
+                epochs = yaml.load(text, LOADER)["epochs"]
                 pace.setdefault(file.parents[1].name, []).append(seconds / epochs / info.get("together", 1))
         except Exception:  # a damaged record may raise anything
             continue

@@ -43,6 +43,7 @@ class SampleResults:
         rankings: by class.
         squared, absolute: errors of a value, of an image the mean over its pixels. None in a classification.
         units: what the samples belong to, such as patients, if ``dataset.split_by`` names it: these are drawn.
+        numbers: of held-out samples, their places in the training set, by which parts are compared.
     """
 
     groups: Integers
@@ -56,6 +57,7 @@ class SampleResults:
     squared: Floats | None = None
     absolute: Floats | None = None
     units: Integers | None = None
+    numbers: Integers | None = None
 
     @property
     def is_right(self) -> NDArray[np.bool_]:
@@ -96,12 +98,14 @@ def sample_results(outputs: Tensor, data: Data) -> SampleResults:
     targets = test.batch(slice(None)).targets.flatten(1) if test.targets is None else test.targets
     groups = test.groups.cpu().numpy()
     units = None if data.tested_units is None or data.tested_units.are_ordered else data.tested_units.numbers
+    numbers = None if data.tested_numbers is None else data.tested_numbers.numpy()
     if targets.is_floating_point():
         values = value_results(outputs.double().numpy() * sd, targets.cpu().double().numpy() * sd, groups)
         return replace(values, units=units)
     trained = np.asarray(data.train.targets)
     prior = np.bincount(trained, minlength=outputs.shape[1]) / len(trained)
-    return replace(label_results(outputs.double().numpy(), targets.cpu().numpy(), groups, prior), units=units)
+    results = label_results(outputs.double().numpy(), targets.cpu().numpy(), groups, prior)
+    return replace(results, units=units, numbers=numbers)
 
 
 def label_results(logits: Floats, targets: Integers, groups: Integers, prior: Floats) -> SampleResults:

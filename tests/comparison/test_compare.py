@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +16,12 @@ from PIL import Image
 from sklearn.metrics import balanced_accuracy_score
 from small import ROWS
 
-from l2m import compare, trained
+from l2m import compare, compose, trained
+from l2m.comparison.config import check_comparison
+from l2m.comparison.settings import strategy_settings
+from l2m.comparison.splits import runners_of
 from l2m.config.checking import read_config
+from l2m.config.composing import compose_checked
 from l2m.data import load
 from l2m.records.directory import RunDirectory
 
@@ -194,10 +199,11 @@ def test_what_no_strategy_can_do_is_told_once(door: Command, tmp_path: Path) -> 
 def test_regression_with_a_setting_that_fails(door: Command, tmp_path: Path) -> None:
     small = (*ROWS["regression"], "epochs=2", "workers=1", "seeds=2", "choice_seeds=1", "strategies=[balanced]",
              "held_out_parts=2", "opponents=[ridge]")  # fmt: skip
-    result = door(*small, "learning_rates=[1e-3,1e30]")
+    result = door(*small, "learning_rates=[1e-3,1e30]", "early_stopping_metric=mean_absolute_error")
     assert result.status == 0, "one rate that fails is no failure of the comparison"
     assert "the loss is not finite" in result.out
     (path,) = tmp_path.glob("outputs/comparisons/mean_estimation-*")
+    assert "median of the best, by mean absolute error, of the 1 seed " in (path / "comparison.md").read_text()
     choices = pd.read_csv(path / "choices.csv")
     assert choices["validation_mean_squared_error"].isna().tolist() == [rate > 1 for rate in choices["learning_rate"]]
     runs = pd.read_csv(path / "runs.csv")
@@ -215,7 +221,19 @@ def test_the_budget_of_choices_is_the_same_for_all(door: Command, tmp_path: Path
     assert "among 9 settings of each of 14 strategies" in result.out
     assert "270 runs" in result.out, "2 of each, and 18 of classical training that score samples for curriculum"
     assert "bilevel" not in result.out
+    assert "settings of each of 1 strategies" in door("dataset=digits", "strategies=[]", "dry_run=true").out
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", [[], ["dataset=mnist", "strategy=classical"], ["+experiment=mine", "seed=3"]])
+def test_the_command_of_a_run_means_that_run(tmp_path: Path, words: list[str]) -> None:
+    (tmp_path / "experiment").mkdir()
+    chosen = "# @package _global_\ndefaults:\n  - override /dataset: wine_quality\n"
+    (tmp_path / "experiment" / "mine.yaml").write_text(chosen)
+    comparison = compose_checked("compare", words, check_comparison, tmp_path)
+    (runner,) = runners_of(comparison, words)
+    for run, *_ in strategy_settings(comparison).values():
+        assert compose(*shlex.split(runner._command(run)), config_dir=tmp_path).digest() == run.digest()
 
 
 @pytest.mark.parametrize(
@@ -223,7 +241,11 @@ def test_the_budget_of_choices_is_the_same_for_all(door: Command, tmp_path: Path
     [
         (["strategy=focal"], ["strategy=focal names one", "strategies=[classical,focal]"]),
         (["strategies=[lern2mix]"], ["strategies=lern2mix is not known (did you mean learn2mix?)"]),
+        (["strategy.batches=stratified"], ["strategy.batches=stratified is for run: a comparison takes strategies w"]),
         (["strategies=[classical]", "opponents=[]"], ["leave nothing to compare"]),
+        (["strategies=[]", "opponents=[]"], ["leave nothing to compare"]),
+        (["seed=2147483644"], ["seed=2147483644 and the 4 after it must be at most 2147483647: choose a lower seed"]),
+        (["data_seed=2147483647", "splits=2"], ["data_seed=2147483647 and the 1 after it must be at most 2147483647"]),
         (["opponents=[boosted_tree]"], ["opponents=boosted_tree is not known (did you mean boosted_trees?)"]),
         (["dataset=wine_quality", "opponents=[classical_by_prior]"], ["opponents=classical_by_prior is not known"]),
         (["opponents=false"], ["opponents=false must be a list"]),

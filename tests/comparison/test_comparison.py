@@ -183,6 +183,10 @@ def test_candidates_that_cannot_be_told_apart_are_named_before_one_of_them() -> 
     ours, theirs = (100 * flat.held_out[name] for name in ("classical", "learn2mix"))
     error = np.std(ours - theirs, ddof=1) * np.sqrt(1 / 5 + 0.25)
     assert f"{np.mean(ours - theirs):+.1f} ± {error:.1f} over learn2mix." in text
+    ahead = reported(findings, smote=0.01)
+    ahead = replace(ahead, advice=advise(ahead.held_out, within=100, simplest=("smote",)))
+    assert "over classical, plain training, " in " ".join(recommend(ahead))
+    assert "The gain over plain training is within that margin." in recommend(ahead)
     strategies = replace(flat, advice=advise(flat.held_out[["smote", "focal"]], within=100))
     name, other = flat.held_out[["smote", "focal"]].mean().sort_values(ascending=False).index
     assert f"Use {name} (learning_rate=0.001), which has the best mean: 8" in " ".join(recommend(strategies))

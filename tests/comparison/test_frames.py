@@ -37,16 +37,17 @@ def test_a_comparison_of_a_frame_returns_its_report(tmp_path: Path, capsys: pyte
 def test_any_names_texts_and_types_are_taken(tmp_path: Path) -> None:
     """A class called None, columns with numbers or signs for names, a last row that looks like a footer."""
     labels = ["None", "NA", "ill", "ill"] * 20
-    frame = pd.DataFrame({0: ["a"] * 79 + ["Average"], 'a\\"\\': np.arange(80.0), 2: labels}).astype({0: object})
+    name = 'a\\"${seed}\\'
+    frame = pd.DataFrame({0: ["a"] * 79 + ["Average"], name: np.arange(80.0), 2: labels}).astype({0: object})
     frame.iloc[79, 1] = np.nan
     report = l2m.compare(
         frame, 2, seeds=np.int64(2), held_out_parts=2, epochs=1, batch_size=20, workers=1, choose=False,
         strategies=["balanced"], opponents=[], results_dir=tmp_path, learning_rate=np.float64(0.01),
-        **{"dataset.categorical": ['a\\"\\']},
+        **{"dataset.categorical": [name]},
     )  # fmt: skip
     assert report.by_class("balanced")["samples"].to_dict() == {"NA": 4, "None": 4, "ill": 8}
     model = l2m.load(next(tmp_path.glob("runs/csv/balanced/*")))
-    assert model.config.dataset["categorical"] == ('a\\"\\',)
+    assert model.config.dataset["categorical"] == (name,)
 
 
 @pytest.mark.parametrize(
@@ -58,6 +59,7 @@ def test_any_names_texts_and_types_are_taken(tmp_path: Path) -> None:
         (FRAME, "state", {"metric": "auc"}, "metric=auc must be one of"),
         (FRAME, "state", {"strategies": "balanced"}, "strategies=balanced must be a list"),
         (FRAME, "state", {"sedes": 3}, "sedes"),
+        (FRAME, "state", {"dry_run": True, "choose": False}, "dry_run=True has no report to return: drop it, or use"),
     ],
 )
 def test_what_is_wrong_is_one_sentence(

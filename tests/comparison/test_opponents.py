@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from commands import called, opened
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
@@ -22,9 +23,9 @@ from l2m.comparison.advised import describe, read
 from l2m.comparison.candidates import Candidate, Result, moved_thresholds
 from l2m.comparison.opponents import Fitted
 from l2m.comparison.thresholds import MOVED, by_prior, by_threshold, choose_threshold, moved_rows
-from l2m.data import load
+from l2m.data import Split, load
 from l2m.evaluation.decisions import decide
-from l2m.training.results import SampleResults, label_results
+from l2m.training.results import SampleResults, label_results, sample_results
 from l2m.training.scores import LABELS
 
 
@@ -117,6 +118,24 @@ def test_a_class_that_no_training_sample_has_gets_no_probability(tmp_path: Path,
     assert np.isfinite(results.log_likelihood).all()
 
 
+def test_boosted_trees_take_a_class_of_one_sample(tmp_path: Path, table: Path) -> None:
+    data = load(compose(*words(table)))
+    inputs = torch.randn(10_002, data.test.inputs.shape[1], generator=torch.Generator().manual_seed(0))
+    targets = (torch.arange(10_002) > 0).long()
+    large = replace(data, train=Split(inputs, targets, targets))
+    setting = {"learning_rate": 0.1, "max_leaf_nodes": 7}
+    results, _ = Fitted(tmp_path).results("boosted_trees", setting, 0, large, 1)
+    assert np.isfinite(results.log_likelihood).all()
+
+
+def test_a_strategy_may_have_any_name() -> None:
+    run = "csv/draw_by_size/seed0-1234abcd"
+    protocol = SimpleNamespace(rates={"draw_by_size": {"learning_rate": 0.1}}, shares=(0.5, 0.5))
+    findings = SimpleNamespace(runs=pd.DataFrame({"strategy": ["draw_by_size"], "run": [run]}))
+    advised = describe(SimpleNamespace(protocol=protocol, findings=findings), "draw_by_size")
+    assert advised == {"run": run, "model": None, "setting": {}, "thresholds": ()}
+
+
 def advise_instead(compared: Path, name: str) -> None:
     """Let the comparison's file advise another candidate, as the command would have written it."""
     file = compared / "comparison.json"
@@ -184,6 +203,15 @@ def test_the_printed_command_predicts_new_samples(
     assert "classical/seed" in result.out
     frame = pd.read_csv("predictions.csv")
     assert frame["predicted"].tolist() == np.where(frame["probability well"] > 0.875, "well", "ill").tolist()
+
+    shutil.copytree(copied, tmp_path / "away")
+    result = run("run=away", *arguments[1:], "force=true")
+    assert result.status == 1
+    assert "is not there: put the comparison back beside its runs, or repeat its command" in result.err
+    (tmp_path / "disk").mkdir()
+    copied.parent.rename(tmp_path / "disk" / "comparisons")
+    copied.parent.symlink_to(tmp_path / "disk" / "comparisons")
+    assert read(copied) == advised
 
     (copied / "comparison.json").write_text("{")
     result = run(*arguments, "force=true")
@@ -259,3 +287,26 @@ def test_a_held_out_part_has_no_say_in_its_own_threshold() -> None:
     threshold = choose_threshold(score, parts)
     assert moved.rates == {"threshold": threshold}
     assert moved.tested(0).samples.labels.tolist() == by_threshold(made_up(9), threshold).labels.tolist()
+
+
+def test_a_sample_in_two_parts_has_no_say_in_the_threshold_of_either() -> None:
+    score = LABELS["balanced_accuracy"]
+    same, other = (replace(made_up(n), numbers=np.arange(400) + 400 * n) for n in range(2))
+
+    def scored(*parts: SampleResults) -> list[int]:
+        classical = Candidate({}, 1, lambda part: Result(parts[part], {}), lambda seed: Result(other, {}))
+        moved = moved_thresholds("classical", classical, score, len(parts), 2)["classical_by_threshold"]
+        return moved.held_out(0).samples.labels.tolist()
+
+    assert scored(same, same, other) == by_threshold(same, choose_threshold(score, [other])).labels.tolist()
+    assert scored(same, same) == by_threshold(same, 0.5).labels.tolist(), "no other sample is left"
+
+
+def test_held_out_samples_are_known_by_their_places_in_the_training_set(table: Path) -> None:
+    """Of 24 training samples that are ill five are held out, so that the fifth part has one of the first again."""
+    whole = load(compose(*words(table))).train
+    parts = [load(compose(*words(table), "validation_fraction=0.2", f"validation_part={n}")) for n in (0, 4)]
+    numbers = [sample_results(torch.zeros(len(part.test), 2), part).numbers for part in parts]
+    for part, places in zip(parts, numbers, strict=True):
+        assert part.test.targets.equal(whole.targets[torch.from_numpy(places)])
+    assert (whole.targets[np.intersect1d(*numbers)] == 0).sum() == 1
