@@ -60,7 +60,7 @@ def format_csv(table: pd.DataFrame) -> bytes:
     cells = table.reset_index()
     texts = cells.select_dtypes(exclude="number")
     cells[texts.columns] = texts.map(_without_formula)
-    for name, digits in (("predicted", 10), ("actual", 15)):  # values may be large and differ by little
+    for name, digits in (("predicted", 12), ("actual", 15)):  # values may be large and differ by little
         if name in cells and cells[name].dtype.kind == "f":
             cells[name] = cells[name].map(f"{{:.{digits}g}}".format, na_action="ignore")
     text: str = cells.to_csv(index=False, float_format="%.7g", lineterminator="\n")
