@@ -17,8 +17,11 @@ class LastingStream:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Write text, or drop it."""
-        self._do(self._stream.write, text)
+        """Write text, or drop it; a character that the stream has not is escaped."""
+        try:
+            self._do(self._stream.write, text)
+        except UnicodeEncodeError as error:
+            self._do(self._stream.write, text.encode(error.encoding, "backslashreplace").decode(error.encoding))
         return len(text)
 
     def flush(self) -> None:
@@ -28,8 +31,6 @@ class LastingStream:
     def _do(self, method: Callable[..., object], *arguments: str) -> None:
         try:
             method(*arguments)
-        except UnicodeEncodeError as error:  # of a terminal that has fewer characters
-            method(*(each.encode(error.encoding, "backslashreplace").decode(error.encoding) for each in arguments))
         except OSError:
             with suppress(OSError):  # what is left in the buffer must not fail when Python ends either
                 nowhere = os.open(os.devnull, os.O_WRONLY)

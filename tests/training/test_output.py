@@ -58,6 +58,10 @@ def test_what_a_terminal_has_no_character_for_is_escaped() -> None:
     stream.write("müller.csv ✓\n")
     stream.flush()
     assert content.getvalue() == rb"m\xfcller.csv \u2713" + b"\n"
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w", encoding="ascii", buffering=1) as gone:
+        assert LastingStream(gone).write("müller\n") == 7, "dropped, as any other"
 
 
 def test_terminal_may_be_closed_under_a_bar(
