@@ -21,15 +21,18 @@ Result = Records | Exception | Stopped
 
 
 class Group:
-    """Trains runs, by number: they begin in their order, at most ``most`` at the same time."""
+    """Trains runs, by number: they begin in their order, at most ``most`` at the same time.
 
-    def __init__(self, trainings: Mapping[int, Training], most: int) -> None:
+    ``signals`` are those that have come, to end all; one that ended a run is added.
+    """
+
+    def __init__(self, trainings: Mapping[int, Training], most: int, signals: list[int]) -> None:
         self._results: list[tuple[int, Result]] = []
         self._trainings, self._most = trainings, most
         self._waiting = list(trainings)
         self._ready: dict[Trainer, int] = {}  # those with a lock
         self._active: dict[Trainer, int] = {}
-        self._signals: list[int] = []
+        self._signals = signals
 
     def close(self) -> None:
         """Release all locks."""
@@ -44,15 +47,13 @@ class Group:
             if self._most > 1 == len(self._ready) and not self._active:
                 self._most = min(self._most, room_for(next(iter(self._ready)), self._most))
 
-    def train(self, signals: list[int]) -> Iterator[tuple[int, Result]]:
+    def train(self) -> Iterator[tuple[int, Result]]:
         """Train the runs that are prepared, and those that wait, until all have ended or a signal has come.
 
         Yields the number of a run that has ended, and its result. A run that cannot be stacked with others, whose stack
         failed, or before which a signal came has none: it is to be trained alone.
         """
         together: list[Stack] = []
-        signals += self._signals  # of a run that one needs
-        self._signals = signals
         yield from self._pop_results()
         while self._ready or self._active:
             self._start()

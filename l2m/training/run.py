@@ -88,11 +88,11 @@ def train_together(
         in_order, first = sorted(trainings, key=places.__getitem__), configs[min(trainings)]
         device = choose_device(first.device)
         most = min(len(trainings), max(most_together(configs[number], device) for number in trainings))
-        group = Group({number: trainings[number] for number in in_order}, most)
+        group = Group({number: trainings[number] for number in in_order}, most, signals)
         with torch_state(first), closing(group):
             group.prepare()
-            with stop_between_epochs() as signals:
-                for number, result in group.train(signals):
+            with stop_between_epochs(signals):
+                for number, result in group.train():
                     left.remove(number)
                     yield number, result
     for number in sorted(left):

@@ -64,12 +64,11 @@ def handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[Cal
 
 
 @contextmanager
-def stop_between_epochs() -> Iterator[list[int]]:
-    """Only record the first signal inside, in the yielded list; a second one ends the process as usual.
+def stop_between_epochs(signals: list[int]) -> Iterator[None]:
+    """Only add the first signal inside to ``signals``; a second one ends the process as usual.
 
-    The list stays empty outside the main thread, where signals are not delivered.
+    None is added outside the main thread, where signals are not delivered.
     """
-    signals: list[int] = []
 
     def record(number: int, frame: FrameType | None) -> None:
         signals.append(number)
@@ -79,4 +78,4 @@ def stop_between_epochs() -> Iterator[list[int]]:
         restore()
 
     with handled_by(record) as restore:
-        yield signals
+        yield
