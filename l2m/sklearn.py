@@ -28,7 +28,7 @@ from l2m.errors import UserError
 from l2m.models.mlp import network
 from l2m.optimizers import adamw
 from l2m.schema import Range, check_argument
-from l2m.seeding import derive, generator
+from l2m.seeding import derive, generator, seed_defaults
 from l2m.strategies import STRATEGIES, Context, Statistics, Strategy
 from l2m.strategies.checks import drawn_checked, loss_checked, prepare_checked
 from l2m.training.early_stopping import EarlyStopping
@@ -104,7 +104,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
             whole, aside = (whole.subset(torch.nonzero(part)[:, 0]) for part in (~held, held))
             stopping, weight = EarlyStopping(self.task, None, options["n_iter_no_change"]), weight[~held]
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(derive(seed, "parameters"))  # those of GPUs are the caller's
+            seed_defaults(derive(seed, "parameters"), torch.device("cpu"))
             model = network(X.shape[1], options["hidden_layer_sizes"], outputs).to(whole.inputs.dtype)
         optimizer = adamw(model.parameters(), options["learning_rate"], weight_decay=options["weight_decay"])
         strategy: Strategy = options["strategy"]

@@ -137,7 +137,7 @@ class RunDirectory:
         state = {name: value.cpu() for name, value in model.state_dict().items()}
         if not self._has("config.yaml"):
             self._write_config()
-        if self._described:
+        if self._described and not self._has("data.json"):
             self._write("data.json", self._described)
         self._write_tables()
         self._write(MODEL, serialize({"parameters": state, **described}))
